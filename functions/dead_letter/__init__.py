@@ -1,0 +1,1 @@
+"""DeadLetter: book what failed, then fail the execution with its true error."""

@@ -1,0 +1,113 @@
+"""The tree of errors that a step can end with.
+
+    CustodyError
+    ├── DataError                 the data, or its contract, must change: a redrive resumes at Validate
+    │   ├── RecordsRejected       records broke the contract, or could not be transformed
+    │   ├── UnknownDataset        no contract or no transform has the name of this dataset
+    │   ├── ObjectTooLarge        the object is larger than one batch may be
+    │   └── ObjectMissing         the object version is gone from its bucket
+    ├── DeploymentError           the deployment must change: a redrive resumes at the step that failed
+    │   ├── AccessRefused         AWS refused a call for want of a permission
+    │   ├── CallRefused           AWS refused a call for another reason
+    │   ├── ConfigurationMissing  an environment variable is missing or malformed
+    │   ├── MessageRefused        an event or message is not of a form that this code knows
+    │   ├── TransformFailed       a transform has a bug: it raised what it should not, or returned what is no JSON
+    │   └── StepFailed            a step ended with an error of the engine; the cause holds the original
+    └── ServiceUnavailable        AWS could not answer just now: the state machine retries it
+
+The class names are a contract: Step Functions matches Retry and Catch by the exact class name of an exception
+(https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html), and operators filter by them.
+"""
+
+from typing import ClassVar
+
+
+class CustodyError(Exception):
+    """An error with a name that operators know; `advice` says what to do about it."""
+
+    advice: ClassVar[str] = "Read the cause, mend it, then redrive the execution."
+
+
+class DataError(CustodyError):
+    """The data, or what is expected of it, must change before a new attempt can succeed."""
+
+
+class RecordsRejected(DataError):
+    """More records were rejected than the deployment tolerates; each is listed in the letter and the ledger."""
+
+    advice = "Correct the records at their source and upload them again, or change the contract, deploy, and redrive."
+
+
+class UnknownDataset(DataError):
+    """The first folder of the key names a dataset that has no contract or no transform."""
+
+    advice = "Upload the object under the folder of a known dataset, or add the dataset, deploy, and redrive."
+
+
+class ObjectTooLarge(DataError):
+    """The object is larger than one batch may be."""
+
+    advice = "Split the object and upload its parts, or raise object_limit_bytes and the memory, deploy, and redrive."
+
+
+class ObjectMissing(DataError):
+    """The object version is no longer in its bucket."""
+
+    advice = "Restore or upload the object again; the old version cannot be read any more."
+
+
+class DeploymentError(CustodyError):
+    """Code, permissions or settings must change before a new attempt can succeed."""
+
+
+class AccessRefused(DeploymentError):
+    """AWS refused a call; S3 also answers so for an object that is not there, if listing is not permitted."""
+
+    advice = "Check that the object version still exists, then the role of the function and the policy of the bucket."
+
+
+class CallRefused(DeploymentError):
+    """AWS refused a call for a reason that a new attempt alone will not mend."""
+
+
+class ConfigurationMissing(DeploymentError):
+    """An environment variable of the function is missing or malformed."""
+
+    advice = "Deploy the stack again: it sets every variable that the functions read."
+
+
+class MessageRefused(DeploymentError):
+    """An event or a message is not of a form that this code knows."""
+
+    advice = (
+        "Compare the message with docs/architecture.md; an execution begun by another version must be started anew."
+    )
+
+
+class TransformFailed(DeploymentError):
+    """The transform of a dataset has a bug, shown by the record at the position in the cause."""
+
+    advice = "Mend the transform of the dataset, deploy, and redrive."
+
+
+class StepFailed(DeploymentError):
+    """A step ended with an error of the engine, such as a timeout; the cause begins with its name."""
+
+    advice = "Look up the error at the start of the cause, mend what it names, and redrive."
+
+
+class ServiceUnavailable(CustodyError):
+    """AWS could not answer just now: throttling, a fault on its side, or a broken connection."""
+
+    advice = "Redrive when AWS answers again."
+
+
+def _concrete(root: type[CustodyError]) -> dict[str, type[CustodyError]]:
+    children = root.__subclasses__()
+    if not children:
+        return {root.__name__: root}
+    return {name: found for child in children for name, found in _concrete(child).items()}
+
+
+BY_NAME = _concrete(CustodyError)
+"""Every error that can be raised, by the name that the state machine sees."""

@@ -1,0 +1,137 @@
+"""The ledger and the letters: where they lie in the audit bucket, and what stands in them.
+
+Both are append-only, and name a batch and an attempt, so that writing one twice is writing it once.
+"""
+
+import gzip
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from functions.shared.documents import encode
+from functions.shared.errors import BY_NAME, CustodyError
+from functions.shared.identity import record_id
+from functions.shared.messages import FORMAT, Batch, Contents, Execution, Json, Span, Step
+
+START_DIGITS = 15
+"""Wide enough for any byte offset in the largest object that S3 holds, so that names sort as their starts do."""
+
+CAUSE_LIMIT = 8192
+"""Characters of a cause that a letter keeps; the execution's history holds up to 32,768."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record that was delivered: where it lay in the raw object, and where it lies in the processed object."""
+
+    span: Span
+    offset: int
+    length: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The processed object that holds the written records of a batch."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What ended an attempt: the step, the name of the error and what it says."""
+
+    step: str
+    error: str
+    cause: str
+
+
+def batch_name(batch: Batch) -> str:
+    """Name a batch and an attempt within its object, such as `000000000000000.0`."""
+    return f"{batch.start:0{START_DIGITS}d}.{batch.attempt}"
+
+
+def ledger_key(batch: Batch) -> str:
+    """Say where the ledger file of a batch and attempt lies."""
+    return f"ledger/{batch.object.id}/{batch_name(batch)}.jsonl.gz"
+
+
+def letter_key(batch: Batch, step: str, execution: Execution) -> str:
+    """Say where the letter of a batch, attempt and step lies: under the day on which its execution started.
+
+    The start of the execution is the one date that a retry and a redrive do not change.
+    """
+    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{batch_name(batch)}.{step}.json"
+
+
+def ledger_file(step: Step, contents: Contents, written: Iterable[Written] = (), output: Output | None = None) -> bytes:
+    """Write the ledger file of a batch and attempt: a header, then a line a record, gzipped.
+
+    A retry of the step writes the same bytes.
+    """
+    batch = step.batch
+    lines = [_written_line(record) for record in written]
+    header = {
+        "format": FORMAT,
+        "object": {"id": batch.object.id} | asdict(batch.object),
+        "chunk": batch.chunk,
+        "dataset": contents.dataset,
+        "contract": contents.contract,
+        "code": dict(contents.code),
+        "execution": step.execution.arn,
+        "attempt": batch.attempt,
+        "recorded_at": step.entered_at,
+        "counts": counts(len(lines), len(contents.rejected)),
+        "output": asdict(output) if output else None,
+    }
+    lines += [record.encode() | {"outcome": "rejected"} for record in contents.rejected]
+    lines.sort(key=lambda line: line["position"])
+    return gzip.compress(b"".join(encode(line) + b"\n" for line in [header, *lines]), mtime=0)
+
+
+def counts(written: int, rejected: int) -> Json:
+    """Count the records of a batch: received = written + rejected."""
+    return {"received": written + rejected, "written": written, "rejected": rejected}
+
+
+def letter(step: Step, failure: Failure, dataset: str, contents: Contents | None) -> bytes:
+    """Write the letter of a batch, attempt and step; `contents` is None when the batch failed before it was read."""
+    batch, execution = step.batch, step.execution
+    rejected = contents.rejected if contents else ()
+    return encode(
+        {
+            "format": FORMAT,
+            "object": {"id": batch.object.id} | asdict(batch.object),
+            "chunk": batch.chunk,
+            "dataset": dataset,
+            "contract": contents.contract if contents else None,
+            "code": dict(contents.code) if contents else {},
+            "attempt": batch.attempt,
+            "step": failure.step,
+            "error": failure.error,
+            "cause": failure.cause[:CAUSE_LIMIT],
+            "advice": BY_NAME.get(failure.error, CustodyError).advice,
+            "received": contents.received if contents else None,
+            "rejected": [
+                {"record": record_id(batch.object.id, record.span.position)} | record.encode() for record in rejected
+            ],
+            "execution": {"arn": execution.arn, "started_at": execution.started_at, "console": console_link(execution)},
+            "recorded_at": step.entered_at,
+        }
+    )
+
+
+def console_link(execution: Execution) -> str:
+    """Link to an execution in the Step Functions console of its region and partition."""
+    _, partition, _, region, *_ = execution.arn.split(":")
+    domain = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
+        partition, f"{region}.console.aws.amazon.com"
+    )
+    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution.arn}"
+
+
+def _written_line(record: Written) -> dict[str, Any]:
+    output = {"offset": record.offset, "length": record.length, "sha256": record.sha256}
+    return record.span.encode() | {"outcome": "written", "output": output}

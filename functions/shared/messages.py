@@ -1,0 +1,191 @@
+"""The messages that travel between the steps: frozen values, and their one JSON shape.
+
+Every message carries `format`, the object, the chunk and the attempt, so that any step can be run again from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from functions.shared.errors import MessageRefused
+from functions.shared.identity import RawObject
+
+FORMAT = 1
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The records that one execution carries: a whole object, or the chunk of it that begins at byte `chunk`."""
+
+    object: RawObject
+    chunk: int | None = None
+    attempt: int = 0
+
+    @property
+    def start(self) -> int:
+        """The byte of the object at which the batch begins."""
+        return self.chunk or 0
+
+    def encode(self) -> Json:
+        """Give the JSON shape: the input of an execution, and the head of every later message."""
+        return {"format": FORMAT, "object": asdict(self.object), "chunk": self.chunk, "attempt": self.attempt}
+
+    @classmethod
+    def decode(cls, message: Json) -> Self:
+        """Read the head of a message; raise MessageRefused for another format or a missing part."""
+        if message.get("format") != FORMAT:
+            raise MessageRefused(f"a message of format {message.get('format')!r} came; this code knows format {FORMAT}")
+        try:
+            raw = RawObject(**message["object"])
+            return cls(raw, message["chunk"], message["attempt"])
+        except (KeyError, TypeError) as error:
+            raise MessageRefused(f"a message came without a part that it must have: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that a record breaks: where (JSON Pointer), which, and the rule's own limit; never the record's value."""
+
+    pointer: str
+    rule: str
+    limit: Any = None
+
+    def encode(self) -> Json:
+        """Give the JSON shape."""
+        return {"pointer": self.pointer, "rule": self.rule, "limit": self.limit}
+
+    def __str__(self) -> str:
+        """Say it in a line, such as `/confidence: maximum 1`."""
+        limit = "" if self.limit is None else f" {self.limit}"
+        return f"{self.pointer or '/'}: {self.rule}{limit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a record lies in its object: position, byte offset, length in bytes, and the SHA-256 of those bytes."""
+
+    position: int
+    offset: int
+    length: int
+    sha256: str
+
+    def encode(self) -> Json:
+        """Give the JSON shape, flat: other facts of the record stand beside these."""
+        return {"position": self.position, "offset": self.offset, "length": self.length, "sha256": self.sha256}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that is good so far, and the JSON document that it is by now."""
+
+    span: Span
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that a stage has set aside, with all its violations."""
+
+    span: Span
+    stage: str
+    violations: tuple[Violation, ...]
+
+    def encode(self) -> Json:
+        """Give the JSON shape."""
+        violations = [violation.encode() for violation in self.violations]
+        return self.span.encode() | {"stage": self.stage, "violations": violations}
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is known of a batch once it has been read.
+
+    `last_modified` is that of the raw version (ISO 8601, UTC); `contract` is the `$id` of the schema; `code` holds the
+    code version of each stage that the batch has passed.
+    """
+
+    dataset: str
+    last_modified: str
+    contract: str
+    code: Mapping[str, str] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def received(self) -> int:
+        """How many records the batch had when it was read."""
+        return len(self.records) + len(self.rejected)
+
+    def passed(self, stage: str, version: str) -> Self:
+        """Note that a stage, at this code version, has done its work."""
+        return replace(self, code={**self.code, stage: version})
+
+    def encode(self) -> Json:
+        """Give the JSON shape, records and all."""
+        return {
+            "dataset": self.dataset,
+            "last_modified": self.last_modified,
+            "contract": self.contract,
+            "code": dict(self.code),
+            "records": [record.span.encode() | {"document": record.document} for record in self.records],
+            "rejected": [rejected.encode() for rejected in self.rejected],
+        }
+
+    @classmethod
+    def decode(cls, message: Json) -> Self:
+        """Read the contents of a message; raise MessageRefused for a missing part."""
+        try:
+            return cls(
+                dataset=message["dataset"],
+                last_modified=message["last_modified"],
+                contract=message["contract"],
+                code=message["code"],
+                records=tuple(Record(_span(record), record["document"]) for record in message["records"]),
+                rejected=tuple(
+                    Rejected(_span(record), record["stage"], tuple(Violation(**each) for each in record["violations"]))
+                    for record in message["rejected"]
+                ),
+            )
+        except (KeyError, TypeError) as error:
+            raise MessageRefused(f"a message came without a part that it must have: {error}") from error
+
+
+def _span(record: Json) -> Span:
+    return Span(record["position"], record["offset"], record["length"], record["sha256"])
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The execution that a step runs in; times are as Step Functions gives them (ISO 8601, UTC).
+
+    From the context object: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+    """
+
+    arn: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step is called with: the name of its state, a message, the execution, and when the state was entered.
+
+    The last is the time that books record: a retry does not change it.
+    """
+
+    name: str
+    message: Json
+    batch: Batch
+    execution: Execution
+    entered_at: str
+
+    @classmethod
+    def decode(cls, event: Json) -> Self:
+        """Read the payload that the state machine gives each step; raise MessageRefused when a part is missing."""
+        try:
+            execution = Execution(event["execution"]["Id"], event["execution"]["StartTime"])
+            state = event["state"]
+            return cls(state["Name"], event["batch"], Batch.decode(event["batch"]), execution, state["EnteredTime"])
+        except (KeyError, TypeError) as error:
+            raise MessageRefused(f"a step was called without a part that it must have: {error}") from error

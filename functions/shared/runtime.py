@@ -1,0 +1,56 @@
+"""What a handler needs of its surroundings: typed settings from the environment, and a log without payloads."""
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Any, TypeVar
+
+from aws_lambda_powertools import Logger
+
+from functions.shared.errors import ConfigurationMissing, CustodyError
+
+Handler = Callable[[dict[str, Any], Any], Any]
+Environment = TypeVar("Environment")
+
+logger = Logger()
+
+
+def environment(shape: type[Environment]) -> Environment:
+    """Fill a frozen dataclass from the environment: each field is the variable of its name in capitals.
+
+    Fields are `str`, `int` or `float`. Raises ConfigurationMissing with the name of the variable, at init.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(shape):  # type: ignore[arg-type]  # every Environment is a dataclass; the type system cannot say so
+        name = field.name.upper()
+        if name not in os.environ:
+            raise ConfigurationMissing(f"the environment variable {name} is not set")
+        try:
+            values[field.name] = field.type(os.environ[name])  # type: ignore[operator]  # never a string: no deferred annotations here
+        except ValueError as error:
+            raise ConfigurationMissing(f"the environment variable {name} is no {field.type}") from error
+    return shape(**values)
+
+
+def observed(handler: Handler) -> Handler:
+    """Log how each call ended, with the names by which an operator looks for it; never a payload."""
+
+    @wraps(handler)
+    def call(event: dict[str, Any], context: Any) -> Any:
+        names = {"execution": _at(event, "execution", "Name"), "attempt": _at(event, "batch", "attempt")}
+        try:
+            answer = handler(event, context)
+        except CustodyError as error:
+            logger.warning("ended with an error", error=type(error).__name__, cause=str(error), **names)
+            raise
+        logger.info("done", **names, counts=_at(answer, "counts"))
+        return answer
+
+    return call
+
+
+def _at(message: Any, *path: str) -> Any:
+    for name in path:
+        message = message.get(name) if isinstance(message, dict) else None
+    return message

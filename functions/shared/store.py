@@ -1,0 +1,135 @@
+"""The one door to AWS: a few calls on values, each of which fails with an error of ours or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004
+
+from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=30)
+
+_COME_AGAIN = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "InternalError",
+        "InternalFailure",
+        "KMS.ThrottlingException",
+        "OperationAborted",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+"""From https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the common errors of the other APIs."""
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
+"""S3 answers 405 when the version named is a delete marker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object version as it was read; `last_modified` is ISO 8601, UTC."""
+
+    body: bytes
+    last_modified: str
+
+
+@cache
+def _s3() -> "S3Client":
+    return boto3.client("s3", config=_CONFIG)
+
+
+@cache
+def _stepfunctions() -> "SFNClient":
+    return boto3.client("stepfunctions", config=_CONFIG)
+
+
+def read(bucket: str, key: str, version_id: str | None = None) -> Stored:
+    """Read an object: this version, or the newest one.
+
+    Raises ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    where = f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
+    version = {"VersionId": version_id} if version_id else {}
+    with _named("GetObject", where):
+        answer = _s3().get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]  # the stub wants each key by name
+        body = answer["Body"].read()
+    return Stored(body, answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def write(bucket: str, key: str, body: bytes, content_type: str) -> str:
+    """Write an object as a new version, and return its version id.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("PutObject", f"s3://{bucket}/{key}"):
+        return _s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)["VersionId"]
+
+
+def write_once(bucket: str, key: str, body: bytes, content_type: str) -> bool:
+    """Write an object unless there is one of that name; return whether it was written.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable. Conditional writes:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+    with _named("PutObject", f"s3://{bucket}/{key}"):
+        try:
+            _s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "PreconditionFailed":
+                return False
+            raise
+        return True
+
+
+def start_execution(state_machine_arn: str, name: str, message: str) -> bool:
+    """Start an execution; return whether it was accepted now, and False if one of that name was there before.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("StartExecution", f"{state_machine_arn} as {name}"):
+        try:
+            _stepfunctions().start_execution(stateMachineArn=state_machine_arn, name=name, input=message)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionAlreadyExists":
+                return False
+            raise
+        return True
+
+
+@contextmanager
+def _named(operation: str, target: str) -> Iterator[None]:
+    """Translate what boto3 raises into our own errors, which say what was asked, of what."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        said = f"{operation} of {target} was answered {code}: {error.response['Error'].get('Message', '')}"
+        if code in _COME_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServiceUnavailable(said) from error
+        if code in _GONE:
+            raise ObjectMissing(said) from error
+        if status == HTTPStatus.FORBIDDEN or code.startswith("AccessDenied"):
+            raise AccessRefused(said) from error
+        raise CallRefused(said) from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise ServiceUnavailable(f"{operation} of {target} got no answer: {error}") from error
+    except BotoCoreError as error:
+        raise CallRefused(f"{operation} of {target} could not be made: {error}") from error

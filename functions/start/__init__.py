@@ -1,0 +1,1 @@
+"""Start: an S3 event becomes executions."""

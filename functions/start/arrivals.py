@@ -1,0 +1,49 @@
+"""From an S3 event to the objects that arrived.
+
+The event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+from functions.shared.errors import MessageRefused
+from functions.shared.identity import RawObject
+
+
+def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give each record of an event that tells of an object; pass over S3's test event and folder markers.
+
+    Raises MessageRefused for an event that is not from S3.
+    """
+    if event.get("Event") == "s3:TestEvent":
+        return
+    if "Records" not in event:
+        raise MessageRefused(f"an event came that is not from S3; it has {sorted(event)}")
+    yield from (record for record in event["Records"] if not _is_folder_marker(record))
+
+
+def raw_object(record: dict[str, Any]) -> RawObject:
+    """Read one record; raise MessageRefused for one that names no immutable version of an object."""
+    try:
+        s3_object = record["s3"]["object"]
+        raw = RawObject(
+            bucket=record["s3"]["bucket"]["name"],
+            key=unquote_plus(s3_object["key"]),
+            version_id=s3_object.get("versionId", "null"),
+            size=s3_object["size"],
+            etag=s3_object["eTag"],
+        )
+    except (KeyError, TypeError) as error:
+        raise MessageRefused(f"a record of an S3 event lacks {error}") from error
+    if raw.version_id == "null":
+        raise MessageRefused(
+            f"s3://{raw.bucket}/{raw.key} has no version id, so it could change while it is read; "
+            "enable versioning on the bucket and upload it again"
+        )
+    return raw
+
+
+def _is_folder_marker(record: dict[str, Any]) -> bool:
+    s3_object = record.get("s3", {}).get("object", {})
+    return str(s3_object.get("key", "")).endswith("/") and s3_object.get("size", 0) == 0

@@ -1,0 +1,1 @@
+"""Transform: each record into the form in which it is delivered."""

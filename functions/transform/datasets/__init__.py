@@ -1,0 +1,1 @@
+"""The transform of each dataset: one pure module each, named as its dataset."""

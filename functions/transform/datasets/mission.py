@@ -1,0 +1,21 @@
+"""Mission observations: the mission's name in one spelling, and a confidence band beside the number."""
+
+from typing import Any
+
+BANDS = ((0.75, "high"), (0.4, "moderate"), (0.0, "low"))
+"""The least confidence of each band. The names are the levels of analytic confidence of Intelligence Community
+Directive 203; the bounds are ours."""
+
+
+def transform(record: dict[str, Any]) -> dict[str, Any]:
+    """Normalise the name of the mission (case, white space) and add `confidence_band`; all other fields are kept."""
+    return {
+        **record,
+        "mission": " ".join(record["mission"].split()).lower(),
+        "confidence_band": band(record["confidence"]),
+    }
+
+
+def band(confidence: float) -> str:
+    """Name the band of a confidence from 0 to 1."""
+    return next(name for least, name in BANDS if confidence >= least)

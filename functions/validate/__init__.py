@@ -1,0 +1,1 @@
+"""Validate: which records of an object keep their contract."""

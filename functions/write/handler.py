@@ -1,0 +1,45 @@
+"""Deliver the records of a batch to the processed bucket, then book what became of each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from functions.shared import claims, outcomes, runtime, store
+from functions.shared.ledger import Output
+from functions.shared.messages import Step
+from functions.write import plan
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables that this function reads."""
+
+    processed_bucket: str
+    audit_bucket: str
+    tolerated_rejects_percent: float
+    code_version: str
+
+
+ENVIRONMENT = runtime.environment(Environment)
+
+
+@runtime.observed
+def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    """Put the processed object, then the letter, then the ledger file, so that the ledger only claims what is true.
+
+    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated, ObjectMissing,
+    AccessRefused, CallRefused, ServiceUnavailable or MessageRefused.
+    """
+    step = Step.decode(event)
+    contents = claims.unpack(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
+    delivery = plan.deliver(step, contents)
+    output = _put(delivery.put) if delivery.put else None
+    for put in plan.books(step, contents, delivery, output):
+        store.write_once(ENVIRONMENT.audit_bucket, put.key, put.body, put.content_type)
+    if not outcomes.is_tolerable(contents, ENVIRONMENT.tolerated_rejects_percent):
+        raise outcomes.rejection(step.batch, contents)
+    return plan.report(step, contents, output, ENVIRONMENT.audit_bucket)
+
+
+def _put(put: plan.Put) -> Output:
+    bucket = ENVIRONMENT.processed_bucket
+    return Output(bucket, put.key, store.write(bucket, put.key, put.body, put.content_type))

@@ -1,0 +1,72 @@
+"""What to put where for a batch: decided here as data, carried out by the handler."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from functions.shared import ledger, outcomes
+from functions.shared.documents import encode
+from functions.shared.errors import RecordsRejected
+from functions.shared.ledger import Failure, Output, Written
+from functions.shared.messages import Contents, Json, Step
+
+STAGE = "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """An object to put: its key, its bytes and their media type."""
+
+    key: str
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The processed object of a batch (None if it has no records), and where in it each record lies."""
+
+    put: Put | None
+    written: tuple[Written, ...]
+
+
+def deliver(step: Step, contents: Contents) -> Delivery:
+    """Lay the records of a batch out as JSON Lines: always the whole truth of the batch."""
+    lines: list[bytes] = []
+    written: list[Written] = []
+    offset = 0
+    for record in contents.records:
+        line = encode(record.document)
+        written.append(Written(record.span, offset, len(line), hashlib.sha256(line).hexdigest()))
+        lines.append(line + b"\n")
+        offset += len(line) + 1
+    put = Put(processed_key(step, contents), b"".join(lines), "application/jsonl") if lines else None
+    return Delivery(put, tuple(written))
+
+
+def processed_key(step: Step, contents: Contents) -> str:
+    """Say where the records of a batch are delivered: by dataset, and by the day on which the raw version came."""
+    chunk = "" if step.batch.chunk is None else f".{step.batch.chunk:0{ledger.START_DIGITS}d}"
+    return f"{contents.dataset}/dt={contents.last_modified[:10]}/{step.batch.object.id}{chunk}.jsonl"
+
+
+def books(step: Step, contents: Contents, delivery: Delivery, output: Output | None) -> tuple[Put, ...]:
+    """Say what to book once the delivery is made: the letter if records were rejected, and then the ledger file."""
+    entry = ledger.ledger_file(step, contents, delivery.written, output)
+    booked = Put(ledger.ledger_key(step.batch), entry, "application/gzip")
+    if not contents.rejected:
+        return (booked,)
+    failure = Failure(step.name, RecordsRejected.__name__, str(outcomes.rejection(step.batch, contents)))
+    body = ledger.letter(step, failure, contents.dataset, contents)
+    return (Put(ledger.letter_key(step.batch, step.name, step.execution), body, "application/json"), booked)
+
+
+def report(step: Step, contents: Contents, output: Output | None, audit_bucket: str) -> Json:
+    """Say what became of the batch: the output of the execution, which its status-change event carries too."""
+    letter = ledger.letter_key(step.batch, step.name, step.execution) if contents.rejected else None
+    return step.batch.encode() | {
+        "dataset": contents.dataset,
+        "counts": ledger.counts(len(contents.records), len(contents.rejected)),
+        "output": asdict(output) if output else None,
+        "ledger": {"bucket": audit_bucket, "key": ledger.ledger_key(step.batch)},
+        "letter": {"bucket": audit_bucket, "key": letter} if letter else None,
+    }

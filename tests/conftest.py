@@ -1,0 +1,22 @@
+"""What every test stands on: the variables that the handlers read at import, and no way out to AWS."""
+
+import os
+
+os.environ.update(
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",  # noqa: S106 - moto takes anything
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true",
+    AUDIT_BUCKET="audit",
+    CODE_VERSION="0123456789ab",
+    DEFAULT_DATASET="mission",
+    INLINE_LIMIT_BYTES="65536",
+    OBJECT_LIMIT_BYTES="16777216",
+    PIPELINE_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:pipeline",
+    POWERTOOLS_SERVICE_NAME="test",
+    PROCESSED_BUCKET="processed",
+    STAGING_BUCKET="staging",
+    TOLERATED_REJECTS_PERCENT="0",
+)
+for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
+    os.environ.pop(leaking, None)
