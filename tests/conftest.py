@@ -1,6 +1,10 @@
 """What every test stands on: the variables that the handlers read at import, and no way out to AWS."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
 
 os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
@@ -20,3 +24,14 @@ os.environ.update(
 )
 for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
     os.environ.pop(leaking, None)
+
+from tests.rooms import Rooms, forget_clients  # noqa: E402 - the handlers read the variables when they are imported
+
+
+@pytest.fixture
+def rooms() -> Iterator[Rooms]:
+    """Give the buckets of a deployment, in memory, with state machines that really run."""
+    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}):
+        forget_clients()
+        yield Rooms.create()
+    forget_clients()

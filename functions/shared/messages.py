@@ -3,6 +3,7 @@
 Every message carries `format`, the object, the chunk and the attempt, so that any step can be run again from it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -58,7 +59,9 @@ class Violation:
 
     def __str__(self) -> str:
         """Say it in a line, such as `/confidence: maximum 1`."""
-        limit = "" if self.limit is None else f" {self.limit}"
+        limit = (
+            "" if self.limit is None else f" {self.limit if isinstance(self.limit, str) else json.dumps(self.limit)}"
+        )
         return f"{self.pointer or '/'}: {self.rule}{limit}"
 
 

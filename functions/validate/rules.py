@@ -50,12 +50,15 @@ def check(raws: Iterable[Raw], validator: Draft202012Validator) -> tuple[tuple[R
 def _violations(document: Any, validator: Draft202012Validator) -> tuple[Violation, ...]:
     if validator.is_valid(document):
         return ()
-    return tuple(_violation(error) for error in validator.iter_errors(document))
+    found = [_violation(error) for error in validator.iter_errors(document)]
+    return tuple(sorted(found, key=lambda violation: (violation.pointer, violation.rule, str(violation.limit))))
 
 
 def _violation(error: ValidationError) -> Violation:
     rule = error.kind.name
     limit = error.kind.value if rule in _LIMIT_IS_THE_CONTRACTS else None
+    if rule == "type" and isinstance(limit, list) and len(limit) == 1:
+        limit = limit[0]
     return Violation(pointer(error.instance_path), rule, limit)
 
 

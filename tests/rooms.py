@@ -1,0 +1,77 @@
+"""The rooms of a deployment, in memory: what tests put in, and what they look for afterwards."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from functions.shared import store
+from functions.shared.identity import RawObject
+from functions.shared.messages import Batch
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+STARTED_AT = "2026-11-23T09:00:00.000Z"
+ENTERED_AT = "2026-11-23T09:00:01.000Z"
+EXECUTION_ARN = "arn:aws:states:us-east-1:123456789012:execution:pipeline:the-execution"
+
+
+def forget_clients() -> None:
+    """Let the store make new clients: those of another test talk to buckets that are gone."""
+    store._s3.cache_clear()  # noqa: SLF001
+    store._stepfunctions.cache_clear()  # noqa: SLF001
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The buckets `raw`, `staging`, `processed` and `audit`."""
+
+    s3: "S3Client"
+
+    @classmethod
+    def create(cls) -> "Rooms":
+        """Create the buckets, versioned."""
+        s3 = boto3.client("s3")
+        for bucket in ("raw", "staging", "processed", "audit"):
+            s3.create_bucket(Bucket=bucket)
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return cls(s3)
+
+    def upload(self, key: str, body: bytes) -> Batch:
+        """Put an object into the raw bucket, and give the batch that `start` would make of it."""
+        answer = self.s3.put_object(Bucket="raw", Key=key, Body=body)
+        return Batch(RawObject("raw", key, answer["VersionId"], len(body), answer["ETag"].strip('"')))
+
+    def keys(self, bucket: str) -> list[str]:
+        """List the keys of a bucket."""
+        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+    def body(self, bucket: str, key: str) -> bytes:
+        """Read an object."""
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def the_only(self, bucket: str, prefix: str = "") -> bytes:
+        """Read the one object under a prefix; fail if there is none or another."""
+        keys = [key for key in self.keys(bucket) if key.startswith(prefix)]
+        assert len(keys) == 1, f"expected one object under {prefix!r} in {bucket}, found {keys}"
+        return self.body(bucket, keys[0])
+
+    def ledger(self) -> list[Any]:
+        """Read the one ledger file: its header, then a line a record."""
+        return [json.loads(line) for line in gzip.decompress(self.the_only("audit", "ledger/")).splitlines()]
+
+    def letter(self) -> Any:
+        """Read the one letter."""
+        return json.loads(self.the_only("audit", "letters/"))
+
+
+def called_with(message: dict[str, Any], state: str) -> dict[str, Any]:
+    """Make the payload with which the state machine calls a step."""
+    return {
+        "batch": message,
+        "execution": {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {}},
+        "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
+    }

@@ -1,0 +1,48 @@
+"""Names: the same at every delivery, different for everything else, and valid where they are used."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.shared.identity import RawObject, dataset_of, record_id
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
+
+
+@given(bucket=TEXT, key=TEXT, version=TEXT)
+def test_an_object_id_is_a_valid_execution_name_even_with_a_redrive_suffix(bucket: str, key: str, version: str) -> None:
+    name = RawObject(bucket, key, version, 1, "e").id
+    assert re.fullmatch(r"[0-9A-Za-z_-]+-[0-9a-f]{24}", name)
+    assert len(name + "-r99999999999999") <= 80
+
+
+@given(key=TEXT, other=TEXT)
+def test_another_key_or_version_is_another_object(key: str, other: str) -> None:
+    one = RawObject("raw", key, "v", 1, "e")
+    assert one.id == RawObject("raw", key, "v", 2, "f").id, "size and etag do not name an object"
+    assert one.id != RawObject("raw", key, "w", 1, "e").id
+    assert (one.id == RawObject("raw", other, "v", 1, "e").id) == (key == other)
+
+
+def test_parts_do_not_run_into_each_other() -> None:
+    assert RawObject("a", "b/c", "v", 1, "e").id != RawObject("a/b", "c", "v", 1, "e").id
+
+
+def test_the_slug_lets_people_recognise_the_key() -> None:
+    assert RawObject("raw", "mission/2026/a b+ü.json", "v", 1, "e").id.startswith("mission-2026-a-b-json-")
+    assert RawObject("raw", "日本", "v", 1, "e").id.startswith("object-")
+
+
+def test_the_dataset_is_the_first_folder() -> None:
+    assert dataset_of("mission/2026/a.json", "other") == "mission"
+    assert dataset_of("a.json", "mission") == "mission"
+    assert dataset_of("/a.json", "mission") == ""
+
+
+def test_a_record_is_named_by_its_object_and_position() -> None:
+    assert record_id("mission-a-json-0123", 7) == "mission-a-json-0123.7"
+
+
+def test_the_uri_leads_to_the_version() -> None:
+    assert RawObject("raw", "a b.json", "v+1", 1, "e").uri == "s3://raw/a b.json?versionId=v%2B1"

@@ -1,0 +1,148 @@
+"""Messages, outcomes and the surroundings of a handler."""
+
+import io
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.shared import errors, outcomes, runtime
+from functions.shared.errors import ConfigurationMissing, RecordsRejected
+from functions.shared.identity import RawObject
+from functions.shared.ledger import batch_name, console_link, ledger_key
+from functions.shared.messages import Batch, Contents, Execution, Record, Rejected, Span, Violation
+
+BATCH = Batch(RawObject("raw", "mission/a.json", "v1", 7, "etag"))
+A_TYPE = Violation("/a", "type", "number")
+SPANS = st.builds(Span, st.integers(0), st.integers(0), st.integers(0), st.just("hash"))
+VIOLATIONS = st.builds(Violation, st.just("/a"), st.just("enum"), st.none() | st.integers() | st.just(["a"]))
+CONTENTS = st.builds(
+    Contents,
+    dataset=st.just("mission"),
+    last_modified=st.just("2026-11-23T09:00:00Z"),
+    contract=st.just("urn"),
+    code=st.dictionaries(st.just("validate"), st.just("1")),
+    records=st.lists(st.builds(Record, SPANS, st.integers()), max_size=3).map(tuple),
+    rejected=st.lists(
+        st.builds(Rejected, SPANS, st.just("validate"), st.lists(VIOLATIONS, max_size=3).map(tuple)), max_size=3
+    ).map(tuple),
+)
+
+
+def rejecting(good: int, bad: int, violation: Violation = A_TYPE) -> Contents:
+    span = Span(0, 0, 0, "")
+    return Contents(
+        "mission",
+        "2026-11-23T09:00:00Z",
+        "urn",
+        records=(Record(span, 1),) * good,
+        rejected=tuple(Rejected(replace(span, position=at), "validate", (violation,)) for at in range(bad)),
+    )
+
+
+@given(CONTENTS)
+def test_contents_come_through_json_unchanged(contents: Contents) -> None:
+    assert Contents.decode(json.loads(json.dumps(contents.encode()))) == contents
+
+
+@given(st.none() | st.integers(0, 2**50), st.integers(0, 1000))
+def test_a_batch_comes_through_json_unchanged(chunk: int | None, attempt: int) -> None:
+    batch = replace(BATCH, chunk=chunk, attempt=attempt)
+    assert Batch.decode(json.loads(json.dumps(batch.encode()))) == batch
+
+
+def test_ledger_files_sort_as_their_chunks_do() -> None:
+    starts = [0, 9, 67_108_864, 53_687_091_199_999]
+    keys = [ledger_key(replace(BATCH, chunk=start)) for start in starts]
+    assert keys == sorted(keys)
+    assert batch_name(replace(BATCH, attempt=3)) == "000000000000000.3"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "percent", "tolerable"),
+    [(0, 0, 0, True), (1, 0, 0, True), (99, 1, 0, False), (99, 1, 1, True), (98, 2, 1, False), (0, 1, 100, True)],
+)
+def test_a_batch_is_tolerable_up_to_its_percentage(good: int, bad: int, percent: float, tolerable: bool) -> None:
+    assert outcomes.is_tolerable(rejecting(good, bad), percent) is tolerable
+
+
+def test_an_error_message_tells_the_first_records_and_counts_the_rest() -> None:
+    said = str(outcomes.rejection(BATCH, rejecting(1, 12)))
+    assert said.startswith("12 of 13 records rejected: ")
+    assert f"{BATCH.object.id}.0 at validate: /a: type number" in said
+    assert said.endswith("and 2 more, in the letter")
+
+
+def test_an_error_message_stays_short_whatever_is_wrong() -> None:
+    said = str(outcomes.rejection(BATCH, rejecting(0, 5000, Violation("/" + "a" * 100_000, "type"))))
+    assert len(said) < 8192
+
+
+def test_every_error_has_advice_and_a_sentence() -> None:
+    assert RecordsRejected.__name__ in errors.BY_NAME
+    for name, error in errors.BY_NAME.items():
+        assert error.advice.endswith("."), name
+        assert error.__doc__, name
+        assert f"── {name} " in (errors.__doc__ or ""), f"{name} is missing in the tree at the top of the module"
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "domain"),
+    [
+        ("aws", "eu-central-1", "eu-central-1.console.aws.amazon.com"),
+        ("aws-us-gov", "us-gov-west-1", "console.amazonaws-us-gov.com"),
+        ("aws-cn", "cn-north-1", "console.amazonaws.cn"),
+    ],
+)
+def test_the_console_link_knows_the_partitions(partition: str, region: str, domain: str) -> None:
+    arn = f"arn:{partition}:states:{region}:123456789012:execution:pipeline:name"
+    assert console_link(Execution(arn, "")).startswith(f"https://{domain}/states/home?region={region}#")
+
+
+@dataclass(frozen=True)
+class Odd:
+    """What a handler might read."""
+
+    some_bucket: str
+    some_limit: int
+
+
+def test_settings_come_typed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_BUCKET", "b")
+    monkeypatch.setenv("SOME_LIMIT", "7")
+    assert runtime.environment(Odd) == Odd("b", 7)
+
+
+@pytest.mark.parametrize(("limit", "said"), [(None, "SOME_LIMIT is not set"), ("seven", "SOME_LIMIT is no")])
+def test_a_variable_that_is_missing_or_malformed_is_named(
+    monkeypatch: pytest.MonkeyPatch, limit: str | None, said: str
+) -> None:
+    monkeypatch.setenv("SOME_BUCKET", "b")
+    if limit:
+        monkeypatch.setenv("SOME_LIMIT", limit)
+    with pytest.raises(ConfigurationMissing, match=said):
+        runtime.environment(Odd)
+
+
+def test_the_log_of_a_call_names_it_and_holds_no_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(runtime.logger.registered_handler, "stream", log)
+
+    def handler(event: dict[str, Any], _: Any) -> Any:
+        if event.get("fail"):
+            raise RecordsRejected("1 of 1 records rejected")
+        return {"counts": {"received": 1}, "records": ["secret"]}
+
+    observed = runtime.observed(handler)
+    event: dict[str, Any] = {"execution": {"Name": "the-execution"}, "batch": {"attempt": 2, "records": ["secret"]}}
+    observed(event, None)
+    with pytest.raises(RecordsRejected):
+        observed(event | {"fail": True}, None)
+
+    done, failed = (json.loads(line) for line in log.getvalue().splitlines())
+    assert (done["execution"], done["attempt"], done["counts"]) == ("the-execution", 2, {"received": 1})
+    assert (failed["error"], failed["level"]) == ("RecordsRejected", "WARNING")
+    assert "secret" not in json.dumps([done, failed])

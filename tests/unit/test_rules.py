@@ -1,0 +1,101 @@
+"""Rules: all that a record breaks, in one order, and never the record's own values."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+
+from functions.shared.messages import Violation
+from functions.shared.reading import Raw, read
+from functions.validate import contracts, rules
+
+
+def violations(document: Any, schema: dict[str, Any]) -> list[str]:
+    raws = read(json.dumps([document]).encode())
+    _, rejected = rules.check(raws, Draft202012Validator(schema, validate_formats=True))
+    return [str(violation) for violation in rejected[0].violations] if rejected else []
+
+
+def mission(**fields: Any) -> list[str]:
+    document = {"mission": "space", "source": "MASINT", "confidence": 0.95} | fields
+    document = {name: value for name, value in document.items() if value is not ...}
+    _, rejected = rules.check(read(json.dumps(document).encode()), contracts.load("mission").validator)
+    return [str(violation) for violation in rejected[0].violations] if rejected else []
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 0.0, 1.0, 0.5])
+def test_confidence_may_be_anything_from_nought_to_one(confidence: float) -> None:
+    assert mission(confidence=confidence) == []
+
+
+@pytest.mark.parametrize("source", ["GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT"])
+def test_each_discipline_is_a_source(source: str) -> None:
+    assert mission(source=source) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"confidence": 1.01}, ["/confidence: maximum 1"]),
+        ({"confidence": -0.01}, ["/confidence: minimum 0"]),
+        ({"confidence": "0.9"}, ["/confidence: type number"]),
+        ({"confidence": True}, ["/confidence: type number"]),
+        ({"confidence": None}, ["/confidence: type number"]),
+        ({"source": "masint"}, ['/source: enum ["GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT"]']),
+        ({"mission": "  "}, [r"/mission: pattern \S"]),
+        ({"mission": 7}, ["/mission: type string"]),
+        ({"mission": ...}, ["/: required mission"]),
+        ({"mission": ..., "confidence": ...}, ["/: required confidence", "/: required mission"]),
+        ({"anything": {"else": [1]}}, []),
+    ],
+)
+def test_the_contract_of_mission(fields: dict[str, Any], expected: list[str]) -> None:
+    assert mission(**fields) == expected
+
+
+@pytest.mark.parametrize("document", [None, 1, "text", []])
+def test_a_record_of_mission_is_an_object(document: Any) -> None:
+    _, rejected = rules.check(read(json.dumps([document]).encode()), contracts.load("mission").validator)
+    assert [str(violation) for violation in rejected[0].violations] == ["/: type object"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "document"),
+    [
+        ({"additionalProperties": False}, {"secret": 1}),
+        ({"unevaluatedProperties": False}, {"secret": 1}),
+        ({"propertyNames": {"maxLength": 3}}, {"secret": 1}),
+        ({"properties": {"a": {"const": 1}}}, {"a": "secret"}),
+        ({"properties": {"a": {"format": "date"}}}, {"a": "secret"}),
+        ({"properties": {"a": {"pattern": "^x"}}}, {"a": "secret"}),
+        ({"properties": {"a": {"anyOf": [{"type": "null"}, {"const": 2}]}}}, {"a": "secret"}),
+        ({"properties": {"a": {"not": {"type": "string"}}}}, {"a": "secret"}),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"a": ["secret", "secret"]}),
+        ({"properties": {"a": {"contains": {"const": 1}}}}, {"a": ["secret"]}),
+    ],
+)
+def test_a_violation_never_quotes_the_record(schema: dict[str, Any], document: Any) -> None:
+    found = violations(document, schema)
+    assert found, "the record breaks the schema"
+    assert "secret" not in " ".join(found)
+
+
+def test_a_pointer_escapes_as_the_rfc_says() -> None:
+    assert rules.pointer(["a/b", "c~d", 0]) == "/a~1b/c~0d/0"
+
+
+def test_what_is_no_json_is_not_asked_about_its_contract() -> None:
+    (raw,) = read(b"no JSON")
+    _, (rejected,) = rules.check([raw], contracts.load("mission").validator)
+    assert [violation.rule for violation in rejected.violations] == ["json"]
+
+
+def test_good_and_bad_records_keep_their_places() -> None:
+    raws = [
+        Raw(raw.span, raw.document, (Violation("", "odd"),) if raw.span.position % 2 else ())
+        for raw in read(b"[{},{},{}]")
+    ]
+    records, rejected = rules.check(raws, Draft202012Validator({}))
+    assert [record.span.position for record in records] == [0, 2]
+    assert [record.span.position for record in rejected] == [1]

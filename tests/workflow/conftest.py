@@ -1,0 +1,141 @@
+"""The real state machine with the real handlers, in memory: moto runs the ASL and calls the Python functions."""
+
+import json
+import threading
+import time
+import traceback
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto.awslambda_simple.models import LambdaSimpleBackend
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
+
+from functions.dead_letter.handler import handle as dead_letter
+from functions.transform.handler import handle as transform
+from functions.validate.handler import handle as validate
+from functions.write.handler import handle as write
+from tests.rooms import Rooms
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+ASL = Path(__file__).parents[2] / "statemachine" / "pipeline.asl.json"
+HANDLERS = {"Validate": validate, "Transform": transform, "Write": write, "DeadLetter": dead_letter}
+DEADLINE_SECONDS = 60
+
+
+class EngineError(Exception):
+    """An error that Lambda or Step Functions itself would report, such as `Lambda.TooManyRequestsException`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An execution that has ended: how, and the states it entered, in order."""
+
+    status: str
+    states: list[str]
+    error: str | None
+    cause: str | None
+    output: Any
+
+
+@dataclass
+class Workflow:
+    """The deployed state machine.
+
+    `faults` are raised, one a call, before the handler of a state is called; `waits` are the seconds that each retry
+    would have waited.
+    """
+
+    rooms: Rooms
+    client: "SFNClient"
+    arn: str
+    calls: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, deque[BaseException]] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fail(self, state: str, *errors: BaseException) -> None:
+        """Let the next calls of a state's function fail, one with each error."""
+        self.faults[state] = deque(errors)
+
+    def invoke(self, state: str, payload: dict[str, Any]) -> tuple[Any, bool]:
+        """Call the handler of a state as Lambda would; give what it returned, and whether it failed."""
+        with self.lock:
+            self.calls[state] += 1
+        try:
+            return self._answer(state, payload), False
+        except EngineError as error:
+            return {"errorType": str(error), "errorMessage": "said by the engine"}, True
+        except Exception as error:  # noqa: BLE001 - Lambda answers for whatever a function raises
+            trace = traceback.format_list(traceback.extract_tb(error.__traceback__))
+            return {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": trace}, True
+
+    def _answer(self, state: str, payload: dict[str, Any]) -> Any:
+        if faults := self.faults.get(state):
+            raise faults.popleft()
+        return HANDLERS[state](payload, None)
+
+    def run(self, key: str, body: bytes) -> Run:
+        """Upload an object, start its execution as `start` does, and wait until it has ended."""
+        batch = self.rooms.upload(key, body)
+        started = self.client.start_execution(
+            stateMachineArn=self.arn, name=batch.object.id, input=json.dumps(batch.encode())
+        )
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (ended := self.client.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
+            assert time.monotonic() < deadline, f"the execution of {key} has not ended; calls: {self.calls}"
+            time.sleep(0.01)
+        events = self.client.get_execution_history(executionArn=started["executionArn"])["events"]
+        return Run(
+            status=ended["status"],
+            states=[
+                event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+            ],
+            error=ended.get("error"),
+            cause=ended.get("cause"),
+            output=json.loads(ended["output"]) if "output" in ended else None,
+        )
+
+
+@pytest.fixture
+def workflow(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+    """Deploy the state machine; its retries do not wait."""
+    role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}", Path="/")["Role"]["Arn"]
+    machine = boto3.client("stepfunctions").create_state_machine(name="pipeline", definition=definition(), roleArn=role)
+    workflow = Workflow(rooms, boto3.client("stepfunctions"), machine["stateMachineArn"])
+
+    def invoke(
+        _: LambdaSimpleBackend, function_name: str, __: Any, body: Any, ___: Any, response_headers: dict[str, str]
+    ) -> bytes:
+        answer, failed = workflow.invoke(function_name.rpartition(":")[2], json.loads(body))
+        if failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return json.dumps(answer).encode()
+
+    monkeypatch.setattr(LambdaSimpleBackend, "invoke", invoke)
+    monkeypatch.setattr(retrier_decl, "time", SimpleNamespace(sleep=workflow.waits.append))
+    monkeypatch.setattr(state_task_service_lambda, "CustomErrorName", error_named)
+    return workflow
+
+
+def error_named(name: str) -> ErrorName:
+    """Let a function's answer stand for an error of the engine too: moto keeps those names to itself."""
+    return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
+
+
+def definition() -> str:
+    """Fill in the placeholders of the ASL file."""
+    text = ASL.read_text(encoding="utf-8").replace("${Partition}", "aws")
+    for state in HANDLERS:
+        text = text.replace(f"${{{state}FunctionArn}}", f"arn:aws:lambda:us-east-1:123456789012:function:{state}")
+    return text

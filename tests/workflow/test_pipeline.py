@@ -1,0 +1,242 @@
+"""Every way through the state machine: success, each Retry, each Catch."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from functions.shared.errors import AccessRefused, RecordsRejected, ServiceUnavailable
+from functions.transform import core
+from functions.transform.rejection import Rejection
+from tests.workflow.conftest import ASL, EngineError, Workflow
+
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
+STEPS = ("Validate", "Transform", "Write")
+STATES: dict[str, Any] = json.loads(ASL.read_text(encoding="utf-8"))["States"]
+RETRIED = [
+    (state, error, retrier["MaxAttempts"])
+    for state, definition in STATES.items()
+    for retrier in definition["Retry"]
+    for error in retrier["ErrorEquals"]
+]
+
+
+def body(*records: Any) -> bytes:
+    return json.dumps(records[0] if len(records) == 1 else records).encode()
+
+
+def named(error: str) -> BaseException:
+    return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
+
+
+def test_a_good_record_takes_three_transitions_and_is_written(workflow: Workflow) -> None:
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert run.status == "SUCCEEDED", run.cause
+    assert run.states == ["Validate", "Transform", "Write"]
+    assert run.output["counts"] == {"received": 1, "written": 1, "rejected": 0}
+    delivered = json.loads(workflow.rooms.the_only("processed", "mission/dt="))
+    assert delivered == GOOD | {"confidence_band": "high"}
+    header, line = workflow.rooms.ledger()
+    assert (header["counts"], line["outcome"]) == (run.output["counts"], "written")
+    assert not [key for key in workflow.rooms.keys("audit") if key.startswith("letters/")]
+
+
+def test_no_records_is_a_success_with_an_empty_ledger_file_and_no_output(workflow: Workflow) -> None:
+    run = workflow.run("mission/none.json", b"[]")
+
+    assert run.status == "SUCCEEDED", run.cause
+    assert run.output["output"] is None
+    assert workflow.rooms.ledger()[0]["counts"] == {"received": 0, "written": 0, "rejected": 0}
+    assert workflow.rooms.keys("processed") == []
+
+
+def test_two_violations_in_a_record_are_both_in_the_cause_the_letter_and_the_ledger(workflow: Workflow) -> None:
+    run = workflow.run("mission/bad.json", body(BAD))
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    assert run.states == ["Validate", "DeadLetter"]
+    assert run.cause is not None
+    assert "/source: enum" in run.cause
+    assert "/confidence: maximum 1" in run.cause
+    letter = workflow.rooms.letter()
+    assert (letter["step"], letter["error"]) == ("Validate", "RecordsRejected")
+    assert [violation["pointer"] for violation in letter["rejected"][0]["violations"]] == ["/confidence", "/source"]
+    header, line = workflow.rooms.ledger()
+    assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
+    assert line["violations"] == letter["rejected"][0]["violations"]
+    assert workflow.rooms.keys("processed") == []
+
+
+def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_ones(workflow: Workflow) -> None:
+    run = workflow.run("mission/mixed.json", body(GOOD, BAD, GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    assert run.states == ["Validate", "Transform", "Write", "DeadLetter"]
+    assert len(workflow.rooms.the_only("processed").splitlines()) == 2
+    assert workflow.rooms.letter()["step"] == "Write"
+    assert [line["outcome"] for line in workflow.rooms.ledger()[1:]] == ["written", "rejected", "written"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
+def test_an_object_that_is_no_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
+    run = workflow.run("mission/odd.json", content)
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    header, line = workflow.rooms.ledger()
+    assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
+    assert (line["position"], line["outcome"]) == (0, "rejected")
+
+
+def test_a_record_that_the_transform_rejects_fails_at_transform(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transform(_: Any) -> Any:
+        raise Rejection("/mission", "known-mission")
+
+    monkeypatch.setattr(core, "load", lambda _: transform)
+    run = workflow.run("mission/untransformable.json", body(GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    assert run.states == ["Validate", "Transform", "DeadLetter"]
+    assert workflow.rooms.letter()["rejected"][0]["stage"] == "transform"
+    assert workflow.rooms.ledger()[1]["stage"] == "transform"
+
+
+def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "load", lambda _: lambda record: int(record["source"]))
+    run = workflow.run("mission/bug.json", body(GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "TransformFailed")
+    assert run.cause is not None
+    assert "ValueError" in run.cause
+    assert "position 0" in run.cause
+    assert "MASINT" not in run.cause + json.dumps(workflow.rooms.letter())
+
+
+def test_a_dataset_without_a_contract_is_named_with_those_that_there_are(workflow: Workflow) -> None:
+    run = workflow.run("weather/a.json", body(GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "UnknownDataset")
+    assert run.cause is not None
+    assert "'weather'" in run.cause
+    assert "mission" in run.cause
+    letter = workflow.rooms.letter()
+    assert (letter["dataset"], letter["received"]) == ("weather", None)
+
+
+@pytest.mark.parametrize(("state", "error", "_"), RETRIED)
+def test_each_error_that_a_retry_names_is_retried(workflow: Workflow, state: str, error: str, _: int) -> None:
+    if state == "DeadLetter":
+        workflow.fail("Write", AccessRefused("the processed bucket is closed"))
+    workflow.fail(state, named(error))
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert workflow.calls[state] == 2, f"{state} was called {workflow.calls[state]} times after {error}"
+    assert len(workflow.waits) == 1
+    if state == "DeadLetter":
+        assert run.error == "AccessRefused"
+        assert workflow.rooms.letter()["error"] == "AccessRefused"
+    else:
+        assert run.status == "SUCCEEDED", run.cause
+
+
+@pytest.mark.parametrize(("state", "error", "attempts"), [each for each in RETRIED if each[0] != "DeadLetter"])
+def test_a_step_whose_retries_are_used_up_has_a_letter_and_the_true_error_in_its_cause(
+    workflow: Workflow, state: str, error: str, attempts: int
+) -> None:
+    workflow.fail(state, *[named(error)] * (attempts + 1))
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert workflow.calls[state] == attempts + 1
+    assert workflow.calls["DeadLetter"] == 1, "DeadLetter's own Retry must not match the error that it raises"
+    assert (run.status, run.error) == ("FAILED", "StepFailed")
+    assert error in (run.cause or "")
+    letter = workflow.rooms.letter()
+    assert (letter["step"], letter["error"]) == (state, error)
+    assert not [key for key in workflow.rooms.keys("audit") if key.startswith("ledger/")], (
+        "no record has an outcome yet"
+    )
+
+
+@pytest.mark.parametrize("state", STEPS)
+@pytest.mark.parametrize("error", ["States.DataLimitExceeded", "Lambda.Unknown", "Runtime.ExitError"])
+def test_each_other_error_of_the_engine_is_caught_at_once(workflow: Workflow, state: str, error: str) -> None:
+    workflow.fail(state, EngineError(error))
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert workflow.calls[state] == 1
+    assert (run.status, run.error) == ("FAILED", "StepFailed")
+    assert run.states[-2:] == [state, "DeadLetter"]
+    assert workflow.rooms.letter()["error"] == error
+
+
+@pytest.mark.parametrize("state", STEPS)
+def test_a_bug_in_a_step_fails_the_execution_with_its_own_name_and_its_place(workflow: Workflow, state: str) -> None:
+    workflow.fail(state, KeyError("a value from a record"))
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "KeyError")
+    letter = workflow.rooms.letter()
+    assert "conftest.py" in letter["cause"], "the letter says where it was raised"
+    assert "a value from a record" not in letter["cause"], "the message may quote a record, and a letter stays for good"
+
+
+@pytest.mark.parametrize("state", STEPS)
+def test_an_error_of_ours_is_not_retried_and_fails_the_execution_by_its_name(workflow: Workflow, state: str) -> None:
+    workflow.fail(state, AccessRefused("PutObject was answered AccessDenied"))
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert workflow.calls[state] == 1
+    assert (run.status, run.error) == ("FAILED", "AccessRefused")
+    assert "PutObject was answered AccessDenied" in (run.cause or "")
+    assert workflow.rooms.letter()["cause"] == "PutObject was answered AccessDenied"
+
+
+def test_the_letter_of_a_failed_write_keeps_what_was_rejected_before(workflow: Workflow) -> None:
+    workflow.fail("Write", AccessRefused("no"))
+    workflow.run("mission/mixed.json", body(GOOD, BAD))
+
+    letter = workflow.rooms.letter()
+    assert letter["received"] == 2
+    assert [record["position"] for record in letter["rejected"]] == [1]
+
+
+def test_a_retry_waits_at_random_and_never_longer_than_its_cap(workflow: Workflow) -> None:
+    workflow.fail("Validate", *[ServiceUnavailable("busy")] * 6)
+    run = workflow.run("mission/good.json", body(GOOD))
+
+    assert run.status == "SUCCEEDED"
+    assert len(workflow.waits) == 6
+    assert max(workflow.waits) <= 30
+
+
+def test_large_contents_travel_by_claim_check_and_arrive_the_same(workflow: Workflow) -> None:
+    records = [GOOD | {"n": number} for number in range(2000)]
+    run = workflow.run("mission/large.json", body(*records))
+
+    assert run.status == "SUCCEEDED", run.cause
+    assert len(workflow.rooms.the_only("processed").splitlines()) == 2000
+    staged = workflow.rooms.keys("staging")
+    assert {key.rsplit(".", 3)[1] for key in staged} == {"Validate", "Transform"}, staged
+
+
+def test_large_contents_that_are_all_rejected_are_booked_in_full(workflow: Workflow) -> None:
+    run = workflow.run("mission/large.json", body(*[BAD] * 2000))
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    assert "2000 of 2000 records rejected" in (run.cause or "")
+    assert len(workflow.rooms.letter()["rejected"]) == 2000
+    assert len(workflow.rooms.ledger()) == 2001
+    assert gzip.decompress(workflow.rooms.the_only("staging"))
+
+
+def test_the_error_that_rejected_records_raise_is_not_retried(workflow: Workflow) -> None:
+    workflow.run("mission/bad.json", body(BAD))
+
+    assert workflow.calls == {"Validate": 1, "DeadLetter": 1}
+    assert RecordsRejected.__name__ not in {error for _, error, _ in RETRIED}
