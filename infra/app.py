@@ -1,0 +1,37 @@
+"""From context to Settings to the stack; synth asks neither AWS nor Git nor the clock.
+
+`cdk synth -c env=prod` runs this; infra/settings.py lists what else `-c` may set.
+"""
+
+import sys
+from pathlib import Path
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.layer import LayerBuildFailed
+from infra.settings import SettingRefused, parse
+from infra.stack import Custody
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def build(app: App, root: Path = ROOT) -> Custody:
+    """Put the stack that the app's context asks for into the app, and have it checked when it is synthesised."""
+    stack = Custody(app, settings=parse(app.node.get_all_context()), root=root)
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    return stack
+
+
+def main() -> None:
+    """Synthesise for the CDK command line."""
+    app = App()
+    try:
+        build(app)
+    except (SettingRefused, LayerBuildFailed) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The Lambda layer: third-party libraries, built at synth for the platform that will run them."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import AssetHashType
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.settings import Settings
+
+
+class LayerBuildFailed(RuntimeError):
+    """uv could not install the libraries of the layer; the message holds what uv said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a layer is built for: a name, and how uv is told."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+def foreign(system: str, python: str) -> Target:
+    """Describe another platform, by uv's name for it, and another version of Python."""
+    return Target(name=_name(system, python), options=("--python-platform", system, "--python-version", python))
+
+
+def host() -> Target:
+    """Describe this interpreter, with which embedded AWS runs the functions."""
+    system = f"{platform.machine()}-{platform.system()}".lower()
+    return Target(name=_name(system, sysconfig.get_python_version()), options=("--python", sys.executable))
+
+
+def _name(system: str, python: str) -> str:
+    # without a dot, for CDK takes what follows one for the extension of a file
+    return f"{system}-cp{python.replace('.', '')}"
+
+
+# The glibc of the Lambda runtime (Amazon Linux 2023) is 2.34, so wheels for manylinux_2_28 run there
+# (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
+LAMBDA = foreign("aarch64-manylinux_2_28", "3.14")
+
+
+class Libraries(Construct):
+    """The layer version that every function shares."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, root: Path) -> None:
+        super().__init__(scope, construct_id)
+        target = host() if settings.local else LAMBDA
+        built = build(root / "requirements" / "functions.txt", target, root / "build" / "layer")
+        self.version = lambda_.LayerVersion(
+            self,
+            "Version",
+            layer_version_name=settings.name("libraries"),
+            description="The libraries in requirements/functions.txt.",
+            code=lambda_.Code.from_asset(str(built), asset_hash=built.name, asset_hash_type=AssetHashType.CUSTOM),
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_14],
+            compatible_architectures=[lambda_.Architecture.ARM_64],
+        )
+
+
+def build(requirements: Path, target: Target, cache: Path) -> Path:
+    """Install the libraries, once for each target and content of `requirements`; the folder is named by their hash.
+
+    Raises LayerBuildFailed. The folder appears whole or not at all, for it is built beside and then renamed.
+    """
+    digest = hashlib.sha256(f"{target.name}\0{requirements.read_text()}".encode()).hexdigest()
+    built = cache / f"{target.name}-{digest[:24]}"
+    if built.is_dir():
+        return built
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".building-") as unfinished:
+        folder = Path(unfinished) / "layer"
+        _install(requirements, target, folder / "python")
+        try:
+            folder.rename(built)
+        except OSError:  # another synth was faster
+            if not built.is_dir():
+                raise
+    return built
+
+
+def _install(requirements: Path, target: Target, into: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    command = [str(uv), "pip", "install", "--require-hashes", "-r", str(requirements), "--target", str(into)]
+    command += [*target.options, "--only-binary", ":all:", "--link-mode", "copy", "--no-compile-bytecode"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})  # noqa: S603
+    except FileNotFoundError as error:
+        raise LayerBuildFailed(f"uv is not installed beside {sys.executable}: install requirements/dev.txt.") from error
+    except subprocess.CalledProcessError as error:
+        raise LayerBuildFailed(f"uv could not build the layer for {target.name}:\n{error.stderr.strip()}") from error
+    (into / ".lock").unlink(missing_ok=True)
+    shutil.rmtree(into / "bin", ignore_errors=True)  # command line programs; a function calls none

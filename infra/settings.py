@@ -1,0 +1,208 @@
+"""The only tunables of a deployment: set one with `cdk deploy -c name=value`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal, cast
+
+FUNCTIONS = ("start", "validate", "transform", "write", "dead_letter")
+"""Every function, by the name of its folder."""
+
+REDRIVE_DAYS = 14
+"""How long Step Functions can redrive an execution
+(https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html)."""
+
+LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+"""What CloudWatch Logs can keep
+(https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html)."""
+
+CDK_KEYS = ("acknowledged-issue-numbers", "cli-telemetry", "cdk-migrate")
+"""What `cdk acknowledge`, `cdk cli-telemetry` and `cdk migrate` put among the context."""
+
+
+class SettingRefused(ValueError):
+    """A setting is not known, or its value is not allowed."""
+
+
+def _text(default: str | None, pattern: str, allowed: str) -> Any:
+    return field(default=default, metadata={"kind": str, "pattern": re.compile(pattern), "allowed": allowed})
+
+
+def _choice(default: Any, *values: Any) -> Any:
+    return field(default=default, metadata={"kind": type(values[0]), "values": values})
+
+
+def _flag(*, default: bool) -> Any:
+    return field(default=default, metadata={"kind": bool, "values": (True, False)})
+
+
+def _number(default: int | None, low: int, high: int) -> Any:
+    return field(default=default, metadata={"kind": int, "low": low, "high": high})
+
+
+def _memory(default: int) -> Any:
+    return _number(default, 128, 10_240)  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a function is given: memory in MB, a timeout in seconds, and concurrency set aside for it, if any."""
+
+    memory_mb: int
+    timeout_seconds: int
+    concurrency: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What may differ from one deployment to the next."""
+
+    env: str = _text("dev", r"[a-z][a-z0-9]{0,11}", "1 to 12 lower-case letters and digits, a letter first")
+    """Environment; it is part of every name, and `prod` alone keeps its data when the stack is deleted."""
+    local: bool = _flag(default=False)
+    """Deploy to embedded AWS: the layer is built for this machine, and nothing is kept or locked."""
+
+    default_dataset: str = _text("mission", r"[0-9A-Za-z_-]{1,64}", "1 to 64 of 0-9, A-Z, a-z, _ and -")
+    """Dataset of an object whose key has no folder."""
+    # Beside the records, a state of at most 256 KiB holds the rest of the message
+    # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
+    inline_limit_bytes: int = _number(65_536, 0, 196_608)
+    """Records up to this size travel in the state itself, where the console shows them; 0 keeps them all out of it."""
+    object_limit_bytes: int = _number(16 * 2**20, 1, 2**30)
+    """The largest object, decompressed, that one batch may hold."""
+    tolerated_rejects_percent: float = field(default=0.0, metadata={"kind": float, "low": 0, "high": 100})
+    """Share of rejected records up to which an execution still succeeds."""
+
+    audit_lock: Literal["auto", "off", "governance", "compliance"] = _choice(
+        "auto", "auto", "off", "governance", "compliance"
+    )
+    """Object Lock of the audit bucket; `auto` is governance in prod on AWS, and off elsewhere."""
+    audit_lock_days: int = _number(365, 1, 36_500)
+    """How long the lock holds each ledger file and letter."""
+    staging_days: int = _number(21, REDRIVE_DAYS + 1, 3_650)
+    """How long staged batches are kept: longer than a failed execution can be redriven."""
+    access_log_days: int = _number(90, 1, 3_650)
+    """How long the buckets' access logs are kept."""
+    log_days: int = _choice(90, *LOG_DAYS)
+    """How long the logs of the functions and of the state machine are kept."""
+    alarm_email: str | None = _text(None, r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")
+    """Who is written to when an alarm changes state; nobody if unset."""
+
+    start_memory_mb: int = _memory(256)
+    """Memory of the start function."""
+    validate_memory_mb: int = _memory(1_024)
+    """Memory of the validate function, which holds a whole batch."""
+    transform_memory_mb: int = _memory(1_024)
+    """Memory of the transform function, which holds a whole batch."""
+    write_memory_mb: int = _memory(1_024)
+    """Memory of the write function, which holds a whole batch."""
+    dead_letter_memory_mb: int = _memory(512)
+    """Memory of the dead_letter function."""
+
+    # The highest values stay below TimeoutSeconds of the function's state in statemachine/pipeline.asl.json, so that a
+    # slow function ends by its own timeout, which its log shows.
+    start_timeout_seconds: int = _number(30, 1, 900)
+    """Timeout of the start function."""
+    validate_timeout_seconds: int = _number(300, 1, 320)
+    """Timeout of the validate function."""
+    transform_timeout_seconds: int = _number(300, 1, 320)
+    """Timeout of the transform function."""
+    write_timeout_seconds: int = _number(300, 1, 320)
+    """Timeout of the write function."""
+    dead_letter_timeout_seconds: int = _number(60, 1, 80)
+    """Timeout of the dead_letter function."""
+
+    start_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the start function; none if unset, for a new account has little to reserve."""
+    validate_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the validate function."""
+    transform_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the transform function."""
+    write_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the write function."""
+    dead_letter_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the dead_letter function."""
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether data outlives the stack."""
+        return self.env == "prod" and not self.local
+
+    @property
+    def lock_mode(self) -> str | None:
+        """`governance`, `compliance`, or None for no Object Lock."""
+        if self.audit_lock == "auto":
+            return "governance" if self.keeps_data else None
+        return None if self.audit_lock == "off" else self.audit_lock
+
+    @property
+    def prefix(self) -> str:
+        """What every name begins with: the name of the stack, and of the key."""
+        return f"custody-{self.env}"
+
+    def name(self, suffix: str) -> str:
+        """Name a resource: no two environments of an account share a name."""
+        return f"{self.prefix}-{suffix}"
+
+    def size(self, function: str) -> Size:
+        """Gather what the settings give a function."""
+        return Size(
+            memory_mb=getattr(self, f"{function}_memory_mb"),
+            timeout_seconds=getattr(self, f"{function}_timeout_seconds"),
+            concurrency=getattr(self, f"{function}_concurrency"),
+        )
+
+
+def parse(context: Mapping[str, Any]) -> Settings:
+    """Read the settings from CDK context, where the command line puts strings; raises SettingRefused."""
+    known = {found.name: found for found in fields(Settings)}
+    own = {name: value for name, value in context.items() if not _is_of_cdk(name)}
+    for name in own.keys() - known.keys():
+        raise SettingRefused(f"Setting {name!r} is not known. Known are: {', '.join(known)}.")
+    return Settings(**{name: _value(known[name], value) for name, value in own.items()})
+
+
+def _is_of_cdk(name: str) -> bool:
+    """Tell the keys of CDK itself: feature flags (`@aws-cdk/…`), `aws:cdk:…`, look-ups (`…:account=…`) and three."""
+    return name.startswith("@") or ":" in name or name in CDK_KEYS
+
+
+def _value(setting: Field[Any], given: Any) -> Any:
+    limits = setting.metadata
+    refused = SettingRefused(f"Setting {setting.name} cannot be {given!r}. It must be {_allowed(limits)}.")
+    try:
+        value = _converted(limits["kind"], given)
+    except ValueError:
+        raise refused from None
+    if "values" in limits:
+        fits = value in limits["values"]
+    elif "pattern" in limits:
+        fits = limits["pattern"].fullmatch(value) is not None
+    else:
+        fits = limits["low"] <= value <= limits["high"]
+    if not fits:
+        raise refused
+    return value
+
+
+def _converted(kind: type, given: Any) -> Any:
+    if type(given) is kind:
+        return given
+    if kind is bool and given in ("true", "false"):
+        return given == "true"
+    if kind is int and isinstance(given, str) and re.fullmatch(r"[0-9]+", given):
+        return int(given)
+    if kind is float and re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(given)):
+        return float(given)
+    raise ValueError(given)
+
+
+def _allowed(limits: Mapping[str, Any]) -> str:
+    if limits["kind"] is bool:
+        return "true or false"
+    if "values" in limits:
+        return "one of " + ", ".join(str(value) for value in limits["values"])
+    if "pattern" in limits:
+        return cast("str", limits["allowed"])
+    number = "number" if limits["kind"] is float else "whole number"
+    return f"a {number} from {limits['low']} to {limits['high']}"

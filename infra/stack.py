@@ -1,0 +1,60 @@
+"""The stack: which constructs there are, and what each knows of the others."""
+
+from pathlib import Path
+
+from aws_cdk import CfnOutput, RemovalPolicy, Stack, Tags
+from constructs import Construct
+
+from infra.alarms import Alarms
+from infra.encryption import Encryption
+from infra.functions import Platform
+from infra.ingestion import Ingestion
+from infra.layer import Libraries
+from infra.settings import Settings
+from infra.stages import Stages
+from infra.storage import Storage
+from infra.workflow import Workflow, pipeline_arn
+
+
+class Custody(Stack):
+    """One environment of Custody, in whichever account and region it is deployed to."""
+
+    def __init__(self, scope: Construct, *, settings: Settings, root: Path) -> None:
+        super().__init__(
+            scope,
+            settings.prefix,
+            description=f"Custody ({settings.env}): JSON records from a raw to a processed bucket, each accounted for.",
+            termination_protection=settings.keeps_data,
+        )
+        Tags.of(self).add("project", "custody")
+        Tags.of(self).add("env", settings.env)
+        # Except on create: a first deployment that fails must not leave behind names that the second one needs.
+        removal = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if settings.keeps_data else RemovalPolicy.DESTROY
+
+        key = Encryption(self, "Encryption", settings=settings, removal=removal).key
+        storage = Storage(self, "Storage", settings=settings, key=key, removal=removal)
+        libraries = Libraries(self, "Libraries", settings=settings, root=root)
+        platform = Platform(settings=settings, root=root, key=key, libraries=libraries.version, removal=removal)
+        ingestion = Ingestion(
+            self,
+            "Ingestion",
+            platform=platform,
+            raw=storage.raw,
+            pipeline_arn=pipeline_arn(self, settings),
+        )
+        self.stages = Stages(self, "Stages", platform=platform, storage=storage)
+        workflow = Workflow(self, "Workflow", platform=platform, stages=self.stages)
+        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflow=workflow)
+
+        for output, value in {
+            "RawBucket": storage.raw.bucket_name,
+            "StagingBucket": storage.staging.bucket_name,
+            "ProcessedBucket": storage.processed.bucket_name,
+            "AuditBucket": storage.audit.bucket_name,
+            "PipelineArn": workflow.machine.state_machine_arn,
+            "UndeliveredQueueUrl": ingestion.undelivered.queue_url,
+            "AlarmTopicArn": alarms.topic.topic_arn,
+            "KeyArn": key.key_arn,
+            "StartFunctionName": ingestion.start.function.function_name,
+        }.items():
+            CfnOutput(self, output, value=value)

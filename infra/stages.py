@@ -1,0 +1,69 @@
+"""The functions of the state machine: what each is told, and what each may touch."""
+
+from constructs import Construct
+
+from infra.functions import Platform, Stage
+from infra.permissions import on_key, on_objects
+from infra.storage import Storage
+
+BATCHES = "batches/"
+LEDGER = "ledger/"
+LETTERS = "letters/"
+
+
+class Stages(Construct):
+    """Validate, Transform, Write and DeadLetter."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, platform: Platform, storage: Storage) -> None:
+        super().__init__(scope, construct_id)
+        settings = platform.settings
+        staging = {"STAGING_BUCKET": storage.staging.bucket_name}
+        audit = {"AUDIT_BUCKET": storage.audit.bucket_name}
+        inline = {"INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes)}
+        dataset = {"DEFAULT_DATASET": settings.default_dataset}
+        read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
+        put_batches = on_objects(storage.staging, "PutObject", prefix=BATCHES)
+        put_letters = on_objects(storage.audit, "PutObject", prefix=LETTERS)
+        put_ledger = on_objects(storage.audit, "PutObject", prefix=LEDGER)
+        read_and_write = on_key(platform.key, "Decrypt", "GenerateDataKey", via="s3")
+
+        self.validate = Stage(
+            self,
+            "validate",
+            platform=platform,
+            environment={
+                **staging,
+                **dataset,
+                **inline,
+                "OBJECT_LIMIT_BYTES": str(settings.object_limit_bytes),
+            },
+            may=[on_objects(storage.raw, "GetObjectVersion"), put_batches, read_and_write],
+        )
+        self.transform = Stage(
+            self,
+            "transform",
+            platform=platform,
+            environment={**staging, **inline},
+            may=[read_batches, put_batches, read_and_write],
+        )
+        self.write = Stage(
+            self,
+            "write",
+            platform=platform,
+            environment={
+                "PROCESSED_BUCKET": storage.processed.bucket_name,
+                **audit,
+                "TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}",
+            },
+            may=[read_batches, on_objects(storage.processed, "PutObject"), put_ledger, put_letters, read_and_write],
+        )
+        self.dead_letter = Stage(
+            self,
+            "dead_letter",
+            platform=platform,
+            environment={**staging, **audit, **dataset},
+            may=[read_batches, put_ledger, put_letters, read_and_write],
+        )
+        self.all = (self.validate, self.transform, self.write, self.dead_letter)
+        for stage in self.all:
+            stage.function.add_environment("CODE_VERSION", stage.code_version)

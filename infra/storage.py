@@ -1,0 +1,143 @@
+"""The buckets: one for each room that data passes through, and one for the log of who touched them."""
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.settings import Settings
+
+TLS = 1.2
+ABANDONED_UPLOAD = Duration.days(7)
+
+
+class Storage(Construct):
+    """Raw, staging, processed and audit under the customer key; access logs under S3's own, as log delivery demands."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey, removal: RemovalPolicy
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._key = key
+        self._removal = removal
+        self.access_logs = self._access_logs()
+        self.raw = self._room("Raw")
+        self.staging = self._room("Staging", expire_days=settings.staging_days)
+        self.processed = self._room("Processed")
+        self.audit = self._room("Audit", lock=_lock(settings))
+
+    def _room(
+        self, room: str, *, expire_days: int | None = None, lock: s3.ObjectLockRetention | None = None
+    ) -> s3.Bucket:
+        # CloudFormation cannot delete a bucket that holds locked objects.
+        removal = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if lock else self._removal
+        bucket = s3.Bucket(
+            self,
+            room,
+            bucket_name=bucket_name(self._settings, room.lower()),
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self._key,
+            bucket_key_enabled=True,
+            enforce_ssl=True,
+            minimum_tls_version=TLS,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
+            object_lock_enabled=True if lock else None,
+            object_lock_default_retention=lock,
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix=f"{room.lower()}/",
+            lifecycle_rules=_lifecycle(expire_days),
+            removal_policy=removal,
+            auto_delete_objects=self._empties(removal),
+        )
+        for statement in _refuse_other_encryption(bucket, self._key):
+            bucket.add_to_resource_policy(statement)
+        return bucket
+
+    def _access_logs(self) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            "AccessLogs",
+            bucket_name=bucket_name(self._settings, "access-logs"),
+            # Log delivery writes to neither SSE-KMS with a customer key nor Object Lock
+            # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=TLS,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            # Not versioned: S3 writes each log under a name of its own, and nobody else may write here.
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="expire",
+                    expiration=Duration.days(self._settings.access_log_days),
+                    abort_incomplete_multipart_upload_after=ABANDONED_UPLOAD,
+                )
+            ],
+            removal_policy=self._removal,
+            auto_delete_objects=self._empties(self._removal),
+        )
+
+    def _empties(self, removal: RemovalPolicy) -> bool | None:
+        # Embedded AWS is thrown away as a whole, and spared the function that empties buckets.
+        return True if removal is RemovalPolicy.DESTROY and not self._settings.local else None
+
+
+def bucket_name(settings: Settings, room: str) -> str:
+    """Name a bucket. It is known before the bucket is, so a function may be told of it without a cycle."""
+    return f"{settings.name(room)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+
+
+def _lock(settings: Settings) -> s3.ObjectLockRetention | None:
+    duration = Duration.days(settings.audit_lock_days)
+    if settings.lock_mode == "governance":
+        return s3.ObjectLockRetention.governance(duration)
+    if settings.lock_mode == "compliance":
+        return s3.ObjectLockRetention.compliance(duration)
+    return None
+
+
+def _lifecycle(expire_days: int | None) -> list[s3.LifecycleRule]:
+    rules = [s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=ABANDONED_UPLOAD)]
+    if expire_days is None:
+        return rules
+    kept = Duration.days(expire_days)
+    return [
+        *rules,
+        # Steps pass exact versions on, and a redrive may ask for one that a retry has replaced: each has its full time.
+        s3.LifecycleRule(id="expire", expiration=kept, noncurrent_version_expiration=kept),
+        s3.LifecycleRule(id="delete-markers", expired_object_delete_marker=True),
+    ]
+
+
+def _refuse_other_encryption(bucket: s3.Bucket, key: kms.IKey) -> list[iam.PolicyStatement]:
+    """Refuse a PutObject that asks for another encryption than the bucket's own; one that asks for none gets that.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+    """
+    algorithm = "s3:x-amz-server-side-encryption"
+    key_id = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+    refused = {
+        "RefuseOtherAlgorithms": {"Null": {algorithm: "false"}, "StringNotEquals": {algorithm: "aws:kms"}},
+        # A negated condition also holds for a request that names no key: S3 would then take a key of its own
+        # (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html).
+        "RefuseOtherKeys": {
+            "StringEquals": {algorithm: "aws:kms"},
+            "StringNotEquals": {key_id: key.key_arn},
+        },
+        "RefuseCustomerKeys": {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
+    }
+    return [
+        iam.PolicyStatement(
+            sid=sid,
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects("*")],
+            conditions=conditions,
+        )
+        for sid, conditions in refused.items()
+    ]

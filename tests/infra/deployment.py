@@ -1,0 +1,165 @@
+"""What a synthesised stack says, in the words of an account that it could be deployed to."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+
+from infra.app import ROOT, build
+
+ACCOUNT = "111122223333"
+REGION = "eu-west-1"
+_PSEUDO = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::URLSuffix": "amazonaws.com"}
+
+_NAME = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::KMS::Alias": "AliasName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Lambda::LayerVersion": "LayerName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+_ARN = {
+    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
+    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",
+    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*",
+    "AWS::S3::Bucket": "arn:aws:s3:::{}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{}}",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{}}",
+}
+_REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One synthesised stack: its template, and the folder with its assets."""
+
+    env: str
+    template: dict[str, Any]
+    folder: Path
+    termination_protection: bool
+
+    @classmethod
+    def synthesise(cls, context: Mapping[str, Any], folder: Path) -> "Deployment":
+        """Synthesise as `cdk synth -c name=value` would."""
+        app = empty_app(context, folder)
+        stack = build(app)
+        artifact = app.synth().get_stack_by_name(stack.stack_name)
+        return cls(
+            env=str(context.get("env", "dev")),
+            template=json.loads(Path(artifact.template_full_path).read_text()),
+            folder=folder,
+            termination_protection=bool(artifact.termination_protection),
+        )
+
+    @cached_property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """Each resource by its logical id, with every reference replaced by what it will be."""
+        return {logical_id: self._resolved(resource) for logical_id, resource in self.template["Resources"].items()}
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of each resource of a type, by its own name if it has one, else by its logical id."""
+        return {
+            str(found["Properties"].get(_NAME.get(kind, ""), logical_id)): found["Properties"]
+            for logical_id, found in self.resources.items()
+            if found["Type"] == kind
+        }
+
+    def names(self) -> set[str]:
+        """Every name that the stack takes in its account; what has none gets one from CloudFormation."""
+        return {name for kind, named in _NAME.items() for name, found in self.of_type(kind).items() if named in found}
+
+    def bucket(self, room: str) -> str:
+        """The name of the bucket of a room."""
+        return f"custody-{self.env}-{room}-{ACCOUNT}-{REGION}"
+
+    def function(self, name: str) -> dict[str, Any]:
+        """The properties of a function, by the name of its folder."""
+        return self.of_type("AWS::Lambda::Function")[f"custody-{self.env}-{name.replace('_', '-')}"]
+
+    @property
+    def key(self) -> str:
+        """The ARN of the one key."""
+        (logical_id,) = self.of_type("AWS::KMS::Key")
+        return _ARN["AWS::KMS::Key"].format(logical_id)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """The properties of the state machine."""
+        return self.of_type("AWS::StepFunctions::StateMachine")[f"custody-{self.env}-pipeline"]
+
+    def definition(self) -> str:
+        """The state machine as AWS will read it: with every placeholder filled in."""
+        text: str = self.machine["DefinitionString"]
+        for name, value in self.machine["DefinitionSubstitutions"].items():
+            text = text.replace(f"${{{name}}}", value)
+        return text
+
+    def policy(self, kind: str, **target: str) -> list[dict[str, Any]]:
+        """The statements of the resource policy of a type that is attached to a target."""
+        return [
+            statement
+            for found in self.of_type(kind).values()
+            if all(found[name] in (value, [value]) for name, value in target.items())
+            for statement in found["PolicyDocument"]["Statement"]
+        ]
+
+    def _resolved(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._resolved(element) for element in value]
+        if not isinstance(value, dict):
+            return value
+        intrinsic: dict[str, Callable[[Any], str]] = {
+            "Ref": self._reference,
+            "Fn::GetAtt": self._attribute,
+            "Fn::Join": self._joined,
+            "Fn::Sub": self._substituted,
+        }
+        for name, argument in value.items():
+            if name in intrinsic:
+                return intrinsic[name](argument)
+        return {name: self._resolved(element) for name, element in value.items()}
+
+    def _name(self, logical_id: str) -> tuple[str, str]:
+        resource = self.template["Resources"][logical_id]
+        name = resource.get("Properties", {}).get(_NAME.get(resource["Type"], ""), logical_id)
+        return resource["Type"], self._resolved(name)
+
+    def _reference(self, name: str) -> str:
+        if name in _PSEUDO:
+            return _PSEUDO[name]
+        kind, own = self._name(name)
+        return _ARN[kind].format(own) if kind in _REF_IS_ARN else own
+
+    def _attribute(self, argument: list[str]) -> str:
+        kind, own = self._name(argument[0])
+        return _ARN[kind].format(own) if argument[1] == "Arn" and kind in _ARN else own
+
+    def _joined(self, argument: list[Any]) -> str:
+        separator, parts = argument
+        return str(separator).join(self._resolved(part) for part in parts)
+
+    def _substituted(self, text: str) -> str:
+        for name, found in _PSEUDO.items():
+            text = text.replace(f"${{{name}}}", found)
+        return text
+
+
+def empty_app(context: Mapping[str, Any], folder: Path) -> App:
+    """Give an app with nothing in it but context: that of `-c name=value`, and the feature flags of cdk.json."""
+    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return App(context={**flags, **context}, outdir=str(folder))
+
+
+def listed(value: Any) -> list[Any]:
+    """What a policy writes as one value or as a list, as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,62 @@
+"""What others know of good stacks: cdk-nag at synth, cfn-lint on the template; and that both can fail."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import aws_s3 as s3
+from cfnlint.api import lint  # type: ignore[import-untyped]  # it ships no types
+from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+
+from infra.app import build
+from tests.infra.deployment import Deployment, empty_app
+
+# W3005: CDK writes that a function depends on its role beside the reference to it.
+ARGUMENTS = ManualArgs(regions=["us-east-1", "eu-west-1"], ignore_checks=["W3005"])
+
+
+def complaints(template: dict[str, Any]) -> list[str]:
+    return [f"{match.rule.id} {match.message}" for match in lint(json.dumps(template), config=ARGUMENTS)]
+
+
+def spelled_out(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give a copy of the template whose state machine has no placeholder left, and that machine's properties."""
+    template = json.loads(json.dumps(deployment.template))
+    (machine,) = (found for found in template["Resources"].values() if found["Type"].endswith("::StateMachine"))
+    machine["Properties"]["DefinitionString"] = deployment.definition()
+    del machine["Properties"]["DefinitionSubstitutions"]
+    del machine["Metadata"]
+    return template, machine["Properties"]
+
+
+def test_cfn_lint_has_no_complaint(deployment: Deployment) -> None:
+    template, _ = spelled_out(deployment)
+
+    assert complaints(template) == []
+
+
+def test_cfn_lint_has_no_complaint_of_the_template_as_it_is(prod: Deployment) -> None:
+    assert complaints(prod.template) == []
+
+
+def test_cfn_lint_reads_the_definition(prod: Deployment) -> None:
+    template, machine = spelled_out(prod)
+    machine["DefinitionString"] = machine["DefinitionString"].replace('"StartAt": "Validate"', '"StartAt": "Nowhere"')
+
+    assert any(complaint.startswith("E3601") and "Nowhere" in complaint for complaint in complaints(template))
+
+
+def test_cdk_nag_has_no_complaint(deployment: Deployment) -> None:
+    report = json.loads((deployment.folder / "validation-report.json").read_text())
+
+    assert report["pluginReports"] == []
+
+
+def test_cdk_nag_fails_the_synth_of_what_it_would_not_have(tmp_path: Path) -> None:
+    app = empty_app({}, tmp_path)
+    s3.Bucket(build(app), "Careless")
+
+    with pytest.raises(RuntimeError, match="ValidationFailed"):
+        app.synth()
+    assert "AwsSolutions-S10" in (tmp_path / "validation-report.json").read_text()

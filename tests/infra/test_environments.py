@@ -1,0 +1,79 @@
+"""Environments: side by side in one account, prod for good, dev without a trace."""
+
+import json
+
+from infra.app import ROOT
+from tests.infra.deployment import ACCOUNT, REGION, Deployment
+
+STATEFUL = ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue")
+
+
+def stateful(deployment: Deployment) -> list[tuple[str, str]]:
+    return [
+        (found["DeletionPolicy"], found["UpdateReplacePolicy"])
+        for found in deployment.resources.values()
+        if found["Type"] in STATEFUL
+    ]
+
+
+def test_no_two_environments_share_a_name(prod: Deployment, dev: Deployment) -> None:
+    assert prod.names().isdisjoint(dev.names())
+    assert len(prod.names()) == len(dev.names())
+    assert all("custody-prod" in name for name in prod.names())
+
+
+def test_every_name_fits_in_the_longest_region(prod: Deployment) -> None:
+    for name in prod.of_type("AWS::S3::Bucket"):
+        longest = name.replace(REGION, "ap-southeast-1").replace("prod", "a" * 12)
+        assert len(longest) <= 63
+
+
+def test_prod_keeps_its_data_when_the_stack_goes_but_not_when_it_never_came(prod: Deployment) -> None:
+    assert set(stateful(prod)) == {("RetainExceptOnCreate", "Retain")}
+    assert prod.termination_protection
+
+
+def test_dev_leaves_nothing(dev: Deployment, local: Deployment) -> None:
+    for deployment in (dev, local):
+        assert set(stateful(deployment)) == {("Delete", "Delete")}
+        assert not deployment.termination_protection
+
+
+def test_only_dev_on_aws_has_a_helper_that_empties_its_buckets(
+    prod: Deployment, dev: Deployment, local: Deployment
+) -> None:
+    emptied = {found["BucketName"] for found in dev.of_type("Custom::S3AutoDeleteObjects").values()}
+
+    assert emptied == set(dev.of_type("AWS::S3::Bucket"))
+    for deployment in (prod, local):
+        assert not [found for found in deployment.resources.values() if found["Type"].startswith("Custom::")]
+
+
+def test_everything_that_can_be_tagged_is(prod: Deployment) -> None:
+    tags = [found["Properties"]["Tags"] for found in prod.resources.values() if "Tags" in found["Properties"]]
+
+    assert len(tags) > 30
+    assert {json.dumps(found) for found in tags} == {
+        json.dumps([{"Key": "env", "Value": "prod"}, {"Key": "project", "Value": "custody"}])
+    }
+
+
+def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -> None:
+    found = {name: output["Value"] for name, output in deployment.template["Outputs"].items()}
+
+    assert set(found) == {
+        "RawBucket",
+        "StagingBucket",
+        "ProcessedBucket",
+        "AuditBucket",
+        "PipelineArn",
+        "UndeliveredQueueUrl",
+        "AlarmTopicArn",
+        "KeyArn",
+        "StartFunctionName",
+    }
+
+
+def test_synth_knows_no_account(deployment: Deployment) -> None:
+    assert ACCOUNT not in json.dumps(deployment.template)
+    assert str(ROOT) not in json.dumps(deployment.template)

@@ -1,0 +1,195 @@
+"""The functions: what they are given, what they carry, and that it is what their code reads."""
+
+import importlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from infra.app import ROOT, build
+from infra.settings import FUNCTIONS, Settings
+from tests.infra.deployment import ACCOUNT, REGION, Deployment, empty_app
+
+STAGES = ("validate", "transform", "write", "dead_letter")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_told_exactly_what_its_code_reads(deployment: Deployment, name: str) -> None:
+    told = deployment.function(name)["Environment"]["Variables"]
+    read = importlib.import_module(f"functions.{name}.handler").Environment
+
+    assert {variable for variable in told if not variable.startswith("POWERTOOLS_")} == {
+        field.name.upper() for field in fields(read)
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_handler_that_is_named_is_there(deployment: Deployment, name: str) -> None:
+    module, _, handler = deployment.function(name)["Handler"].rpartition(".")
+
+    assert callable(getattr(importlib.import_module(module), handler))
+
+
+def test_the_settings_reach_the_functions(tmp_path: Path) -> None:
+    given = {
+        "default_dataset": "other",
+        "inline_limit_bytes": "0",
+        "object_limit_bytes": "1000",
+        "tolerated_rejects_percent": "2.5",
+        "write_memory_mb": "2048",
+        "write_timeout_seconds": "120",
+        "write_concurrency": "7",
+        "log_days": "30",
+        "alarm_email": "ops@example.com",
+    }
+    deployment = Deployment.synthesise(given, tmp_path)
+    told = {name: deployment.function(name)["Environment"]["Variables"] for name in STAGES}
+    write = deployment.function("write")
+
+    assert told["validate"]["DEFAULT_DATASET"] == "other"
+    assert told["validate"]["INLINE_LIMIT_BYTES"] == told["transform"]["INLINE_LIMIT_BYTES"] == "0"
+    assert told["validate"]["OBJECT_LIMIT_BYTES"] == "1000"
+    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
+    assert (write["MemorySize"], write["Timeout"], write["ReservedConcurrentExecutions"]) == (2048, 120, 7)
+    assert {group["RetentionInDays"] for group in deployment.of_type("AWS::Logs::LogGroup").values()} == {30}
+    assert [found["Endpoint"] for found in deployment.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_on_what_the_layer_was_built_for(deployment: Deployment, name: str) -> None:
+    function = deployment.function(name)
+
+    assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
+    assert len(function["Layers"]) == 1
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_observed_and_its_environment_encrypted(deployment: Deployment, name: str) -> None:
+    function = deployment.function(name)
+    log = f"/aws/lambda/{function['FunctionName']}"
+
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": log}
+    assert function["KmsKeyArn"] == deployment.key
+    assert deployment.of_type("AWS::Logs::LogGroup")[log]["KmsKeyId"] == deployment.key
+    assert deployment.of_type("AWS::Logs::LogGroup")[log]["RetentionInDays"] == 90
+    assert function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_concurrency_is_reserved_by_default(deployment: Deployment, name: str) -> None:
+    assert "ReservedConcurrentExecutions" not in deployment.function(name)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_code_version_is_that_of_the_code_that_is_deployed(deployment: Deployment, name: str) -> None:
+    function = deployment.function(name)
+
+    assert function["Code"]["S3Key"].startswith(function["Environment"]["Variables"]["CODE_VERSION"])
+    assert len(function["Environment"]["Variables"]["CODE_VERSION"]) == 12
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_carries_its_own_folder_and_the_shared_one_alone(deployment: Deployment, name: str) -> None:
+    asset = deployment.folder / f"asset.{Path(deployment.function(name)['Code']['S3Key']).stem}"
+    carried = {path.relative_to(asset).as_posix() for path in asset.rglob("*") if path.is_file()}
+    sources = [
+        ROOT / "functions" / "__init__.py",
+        *_files(ROOT / "functions" / name),
+        *_files(ROOT / "functions/shared"),
+    ]
+
+    assert carried == {source.relative_to(ROOT).as_posix() for source in sources}
+    assert f"functions/{name}/handler.py" in carried
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+# Each version is taken of a copy of its own, for CDK remembers the hash of a folder. So it is shown, too, that it does
+# not matter where the project lies.
+def test_editing_one_function_changes_the_version_of_that_one_alone(tmp_path: Path) -> None:
+    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
+    (edited / "functions" / "transform" / "core.py").write_text("changed = True\n")
+
+    assert _differing(before, edited) == {"transform"}
+
+
+def test_editing_what_is_shared_changes_the_version_of_all(tmp_path: Path) -> None:
+    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
+    (edited / "functions" / "shared" / "errors.py").write_text("changed = True\n")
+
+    assert _differing(before, edited) == {"validate", "transform", "write", "deadletter"}
+
+
+def test_what_is_no_code_of_a_function_changes_no_version(tmp_path: Path) -> None:
+    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
+    (edited / "functions" / "write" / "__pycache__").mkdir(exist_ok=True)
+    (edited / "functions" / "write" / "__pycache__" / "plan.cpython-314.pyc").write_bytes(b"bytecode")
+    (edited / "README.md").write_text("changed\n")
+
+    assert _differing(before, edited) == set()
+
+
+def _copy_of_the_project(root: Path) -> Path:
+    for folder in ("functions", "requirements", "statemachine"):
+        shutil.copytree(ROOT / folder, root / folder)
+    (root / "build").symlink_to(ROOT / "build")
+    return root
+
+
+def _differing(before: Path, edited: Path) -> set[str]:
+    versions = _versions(before)
+    return {name for name, version in _versions(edited).items() if version != versions[name]}
+
+
+def _versions(root: Path) -> dict[str, str]:
+    """Give the code version of each function, by its construct."""
+    stack = build(empty_app({}, root / "out"), root=root)
+    return {stage.node.id.lower(): stage.code_version for stage in stack.stages.all}
+
+
+def test_an_event_that_cannot_be_started_is_tried_thrice_and_then_kept_for_a_fortnight(deployment: Deployment) -> None:
+    (delivery,) = deployment.of_type("AWS::Lambda::EventInvokeConfig").values()
+    queue = deployment.of_type("AWS::SQS::Queue")[f"custody-{deployment.env}-undelivered"]
+
+    assert delivery["FunctionName"] == f"custody-{deployment.env}-start"
+    assert (delivery["MaximumRetryAttempts"], delivery["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
+    assert delivery["DestinationConfig"] == {
+        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-undelivered"}
+    }
+    assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, deployment.key)
+
+
+def test_every_new_object_version_calls_the_start_function_without_a_helper_in_between(prod: Deployment) -> None:
+    raw = prod.of_type("AWS::S3::Bucket")[prod.bucket("raw")]
+
+    assert raw["NotificationConfiguration"] == {
+        "LambdaConfigurations": [
+            {
+                "Event": "s3:ObjectCreated:*",
+                "Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-prod-start",
+            }
+        ]
+    }
+    assert len(prod.of_type("AWS::Lambda::Function")) == len(FUNCTIONS)
+
+
+def test_the_bucket_comes_after_the_permission_that_s3_tries_out(deployment: Deployment) -> None:
+    (permission,) = (name for name, found in deployment.resources.items() if found["Type"] == "AWS::Lambda::Permission")
+    (raw,) = (found for found in deployment.resources.values() if "NotificationConfiguration" in found["Properties"])
+
+    assert permission in raw["DependsOn"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_function_ends_before_its_state_does_even_at_the_longest_that_settings_allow(name: str) -> None:
+    definition = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())
+    state = definition["States"]["".join(word.title() for word in name.split("_"))]
+    (setting,) = (found for found in fields(Settings) if found.name == f"{name}_timeout_seconds")
+
+    assert setting.default <= setting.metadata["high"] < state["TimeoutSeconds"]

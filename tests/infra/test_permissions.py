@@ -1,0 +1,197 @@
+"""Who may do what: the roles as a table, and no `*` beyond the named exceptions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
+
+FUNCTIONS = ("start", "validate", "transform", "write", "dead_letter")
+TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
+LOG_DELIVERY = {
+    (f"logs:{action}", "*")
+    for action in (
+        "CreateLogDelivery",
+        "GetLogDelivery",
+        "UpdateLogDelivery",
+        "DeleteLogDelivery",
+        "ListLogDeliveries",
+        "PutResourcePolicy",
+        "DescribeResourcePolicies",
+        "DescribeLogGroups",
+    )
+}
+
+
+def statements(deployment: Deployment, role_arn: str) -> list[dict[str, Any]]:
+    """All that a role may do, wherever it is written."""
+    role = role_arn.rpartition("/")[2]
+    assert "Policies" not in deployment.of_type("AWS::IAM::Role")[role]
+    assert "ManagedPolicyArns" not in deployment.of_type("AWS::IAM::Role")[role]
+    return [
+        statement
+        for policy in deployment.of_type("AWS::IAM::Policy").values()
+        if role in policy["Roles"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def table(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    assert {statement["Effect"] for statement in found} == {"Allow"}
+    return {
+        (action, resource)
+        for statement in found
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+
+
+def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
+    def objects(room: str, prefix: str) -> str:
+        return f"arn:aws:s3:::{deployment.bucket(room)}/{prefix}"
+
+    start = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-undelivered"
+    read_batches = {
+        ("s3:GetObject", objects("staging", "batches/*")),
+        ("s3:GetObjectVersion", objects("staging", "batches/*")),
+    }
+    put_batches = {("s3:PutObject", objects("staging", "batches/*"))}
+    book = {("s3:PutObject", objects("audit", "ledger/*")), ("s3:PutObject", objects("audit", "letters/*"))}
+    return {
+        "start": {("states:StartExecution", start), ("sqs:SendMessage", queue)},
+        "validate": {("s3:GetObjectVersion", objects("raw", "*"))} | put_batches,
+        "transform": read_batches | put_batches,
+        "write": read_batches | {("s3:PutObject", objects("processed", "*"))} | book,
+        "dead_letter": read_batches | book,
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment, name: str) -> None:
+    function = deployment.function(name)
+    log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{function['FunctionName']}:*"
+    key = {("kms:Decrypt", deployment.key), ("kms:GenerateDataKey", deployment.key)}
+
+    assert table(statements(deployment, function["Role"])) == (
+        expected(deployment)[name] | key | TRACING | {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
+    )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment: Deployment, name: str) -> None:
+    service = "sqs" if name == "start" else "s3"
+    of_key = [
+        statement
+        for statement in statements(deployment, deployment.function(name)["Role"])
+        if listed(statement["Action"])[0].startswith("kms:")
+    ]
+
+    assert [statement["Condition"] for statement in of_key] == [
+        {"StringEquals": {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}}
+    ]
+
+
+def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
+    assert len({deployment.function(name)["Role"] for name in FUNCTIONS}) == len(FUNCTIONS)
+
+
+def test_the_state_machine_may_call_its_four_functions_and_be_observed(deployment: Deployment) -> None:
+    sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
+    calls = {
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{name}")
+        for name in ("validate", "transform", "write", "dead-letter")
+    }
+
+    assert table(statements(deployment, deployment.machine["RoleArn"])) == calls | TRACING | sampling | LOG_DELIVERY
+
+
+def test_only_this_state_machine_can_have_its_role_taken(deployment: Deployment) -> None:
+    role = deployment.machine["RoleArn"].rpartition("/")[2]
+    (trust,) = deployment.of_type("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
+
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": ACCOUNT},
+        "ArnLike": {
+            "aws:SourceArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"
+        },
+    }
+
+
+def test_no_role_has_a_wildcard_beyond_tracing_log_delivery_and_key_prefixes(deployment: Deployment) -> None:
+    without_resources = TRACING | LOG_DELIVERY | {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
+    checked = 0
+    for policy in deployment.of_type("AWS::IAM::Policy").values():
+        for action, resource in table(policy["PolicyDocument"]["Statement"]):
+            checked += 1
+            assert "*" not in action
+            if (action, resource) in without_resources:
+                continue
+            service = resource.split(":")[2]
+            assert service in {"s3", "logs"} or "*" not in resource
+            assert "*" not in resource.removesuffix("/*" if service == "s3" else ":*")
+    assert checked > 50
+
+
+def test_nobody_is_let_in_by_a_resource_policy_but_named_services_of_this_account(deployment: Deployment) -> None:
+    for statement in _allowed_by_resources(deployment):
+        principal = statement["Principal"]
+        if principal in _OWN:
+            continue
+        assert set(principal) == {"Service"}
+        condition = statement["Condition"]
+        assert ACCOUNT in str(condition), statement
+
+
+_OWN = (
+    {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    # In dev, CDK's own function that empties buckets before they are deleted.
+    {"AWS": f"arn:aws:iam::{ACCOUNT}:role/CustomS3AutoDeleteObjectsCustomResourceProviderRole3B1BD092"},
+)
+
+
+def _allowed_by_resources(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy")
+    documents = [found["PolicyDocument"] for kind in kinds for found in deployment.of_type(kind).values()]
+    documents += [found["KeyPolicy"] for found in deployment.of_type("AWS::KMS::Key").values()]
+    for document in documents:
+        yield from (statement for statement in document["Statement"] if statement["Effect"] == "Allow")
+
+
+def test_logs_may_use_the_key_for_our_log_groups_alone(deployment: Deployment) -> None:
+    (key,) = deployment.of_type("AWS::KMS::Key").values()
+    (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "CloudWatchLogs")
+    groups = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+
+    assert statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
+    for name in deployment.of_type("AWS::Logs::LogGroup"):
+        arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"
+        assert any(arn.startswith(group.removesuffix("*")) for group in groups)
+
+
+def test_the_key_rotates(deployment: Deployment) -> None:
+    (key,) = deployment.of_type("AWS::KMS::Key").values()
+
+    assert key["EnableKeyRotation"] is True
+    assert f"alias/custody-{deployment.env}" in deployment.of_type("AWS::KMS::Alias")
+
+
+def test_the_raw_bucket_alone_may_call_the_start_function(deployment: Deployment) -> None:
+    (permission,) = deployment.of_type("AWS::Lambda::Permission").values()
+
+    assert permission == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-start",
+        "Principal": "s3.amazonaws.com",
+        "SourceAccount": ACCOUNT,
+        "SourceArn": f"arn:aws:s3:::{deployment.bucket('raw')}",
+    }
+
+
+def test_queue_and_topic_refuse_all_but_tls(deployment: Deployment) -> None:
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
+        conditions = [
+            statement.get("Condition") for statement in deployment.policy(kind) if statement["Effect"] == "Deny"
+        ]
+        assert conditions == [{"Bool": {"aws:SecureTransport": "false"}}]

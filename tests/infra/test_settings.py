@@ -1,0 +1,93 @@
+"""Settings: what `-c name=value` may say."""
+
+from dataclasses import fields
+
+import pytest
+
+from infra.settings import REDRIVE_DAYS, SettingRefused, Settings, parse
+
+
+def test_without_context_the_defaults_hold() -> None:
+    assert parse({}) == Settings()
+
+
+def test_strings_of_the_command_line_become_values() -> None:
+    given = parse({"env": "prod", "local": "true", "staging_days": "30", "tolerated_rejects_percent": "2.5"})
+
+    assert given == Settings(env="prod", local=True, staging_days=30, tolerated_rejects_percent=2.5)
+
+
+def test_values_of_cdk_json_are_taken_as_they_are() -> None:
+    assert parse({"local": True, "inline_limit_bytes": 0}) == Settings(local=True, inline_limit_bytes=0)
+
+
+def test_the_keys_of_cdk_itself_are_none_of_our_business() -> None:
+    context = {
+        "@aws-cdk/core:checkSecretUsage": True,
+        "aws:cdk:enable-path-metadata": True,
+        "aws-cdk:enableDiffNoFail": "true",
+        "acknowledged-issue-numbers": [32775],
+        "availability-zones:account=111122223333:region=eu-west-1": ["eu-west-1a"],
+    }
+
+    assert parse(context) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("env", "Prod", "1 to 12 lower-case letters and digits, a letter first"),
+        ("env", "much-too-long-a-name", "1 to 12 lower-case letters and digits, a letter first"),
+        ("local", "yes", "true or false"),
+        ("staging_days", "14", "a whole number from 15 to 3650"),
+        ("staging_days", "21.5", "a whole number from 15 to 3650"),
+        ("staging_days", True, "a whole number from 15 to 3650"),
+        ("inline_limit_bytes", "-1", "a whole number from 0 to 196608"),
+        ("tolerated_rejects_percent", "101", "a number from 0 to 100"),
+        ("tolerated_rejects_percent", "nan", "a number from 0 to 100"),
+        ("audit_lock", "legal", "one of auto, off, governance, compliance"),
+        ("log_days", "91", "one of 1, 3, 5, 7, 14, 30, 60, 90, 120"),
+        ("alarm_email", "somebody", "an e-mail address"),
+        ("validate_timeout_seconds", "", "a whole number from 1 to 320"),
+        ("start_concurrency", None, "a whole number from 0 to 1000000"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(SettingRefused) as refused:
+        parse({name: value})
+
+    assert f"Setting {name} cannot be {value!r}. It must be {allowed}" in str(refused.value)
+
+
+def test_a_setting_that_is_not_known_is_named_with_those_that_are() -> None:
+    with pytest.raises(SettingRefused) as refused:
+        parse({"tolerated_reject_percent": "5"})
+
+    assert "'tolerated_reject_percent' is not known" in str(refused.value)
+    assert "tolerated_rejects_percent" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
+def test_every_default_is_itself_allowed(name: str) -> None:
+    default = getattr(Settings(), name)
+
+    assert default is None or parse({name: default}) == Settings()
+
+
+def test_staged_batches_outlive_the_time_in_which_an_execution_can_be_redriven() -> None:
+    assert Settings().staging_days > REDRIVE_DAYS
+
+
+@pytest.mark.parametrize(
+    ("context", "mode"),
+    [
+        ({"env": "prod"}, "governance"),
+        ({"env": "dev"}, None),
+        ({"env": "prod", "local": "true"}, None),
+        ({"env": "prod", "audit_lock": "compliance"}, "compliance"),
+        ({"env": "prod", "audit_lock": "off"}, None),
+        ({"env": "dev", "audit_lock": "governance"}, "governance"),
+    ],
+)
+def test_the_audit_bucket_is_locked_in_prod_unless_told_otherwise(context: dict[str, str], mode: str | None) -> None:
+    assert parse(context).lock_mode == mode

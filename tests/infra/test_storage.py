@@ -1,0 +1,180 @@
+"""The buckets: encrypted, closed, versioned, and kept as long as they should be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.deployment import ACCOUNT, Deployment, listed
+
+ROOMS = ("raw", "staging", "processed", "audit")
+ALL = (*ROOMS, "access-logs")
+
+
+def properties(deployment: Deployment, room: str) -> dict[str, Any]:
+    return deployment.of_type("AWS::S3::Bucket")[deployment.bucket(room)]
+
+
+def policy(deployment: Deployment, room: str) -> list[dict[str, Any]]:
+    return deployment.policy("AWS::S3::BucketPolicy", Bucket=deployment.bucket(room))
+
+
+def test_there_is_one_bucket_a_room(deployment: Deployment) -> None:
+    assert set(deployment.of_type("AWS::S3::Bucket")) == {deployment.bucket(room) for room in ALL}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_encrypted_with_the_key(deployment: Deployment, room: str) -> None:
+    assert properties(deployment, room)["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
+        {
+            "BucketKeyEnabled": True,
+            "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": deployment.key},
+        }
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_keeps_every_version(deployment: Deployment, room: str) -> None:
+    assert properties(deployment, room)["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+@pytest.mark.parametrize("room", ALL)
+def test_a_bucket_is_closed_to_the_public_and_knows_no_acls(deployment: Deployment, room: str) -> None:
+    found = properties(deployment, room)
+
+    assert set(found["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(found["PublicAccessBlockConfiguration"]) == 4
+    assert found["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+@pytest.mark.parametrize("room", ALL)
+def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, room: str) -> None:
+    arn = f"arn:aws:s3:::{deployment.bucket(room)}"
+    refusals = [
+        statement["Condition"]
+        for statement in policy(deployment, room)
+        if statement["Effect"] == "Deny"
+        and statement["Action"] == "s3:*"
+        and statement["Principal"] == {"AWS": "*"}
+        and statement["Resource"] == [arn, f"{arn}/*"]
+    ]
+
+    assert {"Bool": {"aws:SecureTransport": "false"}} in refusals
+    assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in refusals
+
+
+OTHER_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/other"
+ALGORITHM = "s3:x-amz-server-side-encryption"
+KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(
+    ("asks_for", "refused"),
+    [
+        pytest.param({}, False, id="nothing"),
+        pytest.param({ALGORITHM: "aws:kms", KEY: "ours"}, False, id="our key"),
+        pytest.param({ALGORITHM: "aws:kms", KEY: OTHER_KEY}, True, id="another key"),
+        pytest.param({ALGORITHM: "aws:kms"}, True, id="the key of S3"),
+        pytest.param({ALGORITHM: "AES256"}, True, id="SSE-S3"),
+        pytest.param({ALGORITHM: "aws:kms:dsse", KEY: "ours"}, True, id="DSSE"),
+        pytest.param({CUSTOMER: "AES256"}, True, id="SSE-C"),
+    ],
+)
+def test_a_put_that_asks_for_another_encryption_is_refused(
+    prod: Deployment, room: str, asks_for: dict[str, str], *, refused: bool
+) -> None:
+    request = {name: prod.key if value == "ours" else value for name, value in asks_for.items()}
+
+    assert any(_denies_put(statement, request) for statement in policy(prod, room)) is refused
+
+
+def _denies_put(statement: dict[str, Any], request: dict[str, str]) -> bool:
+    """Decide as IAM does: all conditions must hold, and a negated one holds for an absent key."""
+    if statement["Effect"] != "Deny" or statement["Action"] != "s3:PutObject":
+        return False
+    operators = {
+        "Null": lambda given, wanted: str(given is None).lower() == wanted,
+        "StringEquals": lambda given, wanted: given == wanted,
+        "StringNotEquals": lambda given, wanted: given != wanted,
+    }
+    return all(
+        operators[operator](request.get(key), wanted)
+        for operator, keys in statement["Condition"].items()
+        for key, wanted in keys.items()
+    )
+
+
+def test_object_lock_is_on_from_the_start_in_prod(prod: Deployment) -> None:
+    audit = properties(prod, "audit")
+
+    assert audit["ObjectLockEnabled"] is True
+    assert audit["ObjectLockConfiguration"]["Rule"] == {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 365}}
+
+
+def test_nothing_is_locked_elsewhere(dev: Deployment, local: Deployment) -> None:
+    for deployment in (dev, local):
+        for room in ALL:
+            assert "ObjectLockEnabled" not in properties(deployment, room)
+
+
+def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tmp_path: Path) -> None:
+    locked = Deployment.synthesise({"audit_lock": "compliance", "audit_lock_days": "30"}, tmp_path)
+
+    (bucket,) = (found for found in locked.resources.values() if "ObjectLockEnabled" in found.get("Properties", {}))
+    assert bucket["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    emptied = [found["BucketName"] for found in locked.of_type("Custom::S3AutoDeleteObjects").values()]
+    assert locked.bucket("audit") not in emptied
+
+
+@pytest.mark.parametrize("room", ["raw", "processed", "audit"])
+def test_what_must_be_accounted_for_never_expires(deployment: Deployment, room: str) -> None:
+    rules = properties(deployment, room)["LifecycleConfiguration"]["Rules"]
+
+    assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
+
+
+def test_staged_batches_expire_each_version_after_its_own_full_time(deployment: Deployment) -> None:
+    rules = properties(deployment, "staging")["LifecycleConfiguration"]["Rules"]
+
+    assert {"Id": "expire", "Status": "Enabled", "ExpirationInDays": 21} | {
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 21}
+    } in rules
+    assert {"Id": "delete-markers", "Status": "Enabled", "ExpiredObjectDeleteMarker": True} in rules
+
+
+@pytest.mark.parametrize("room", ALL)
+def test_abandoned_uploads_are_cleared_away(deployment: Deployment, room: str) -> None:
+    rules = properties(deployment, room)["LifecycleConfiguration"]["Rules"]
+
+    assert any(rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 7} for rule in rules)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_who_touched_a_room_is_logged(deployment: Deployment, room: str) -> None:
+    logs = deployment.bucket("access-logs")
+    delivery = [
+        statement
+        for statement in policy(deployment, "access-logs")
+        if statement["Resource"] == f"arn:aws:s3:::{logs}/{room}/*"
+    ]
+
+    assert properties(deployment, room)["LoggingConfiguration"] == {
+        "DestinationBucketName": logs,
+        "LogFilePrefix": f"{room}/",
+    }
+    assert [(s["Effect"], s["Principal"], listed(s["Action"])) for s in delivery] == [
+        ("Allow", {"Service": "logging.s3.amazonaws.com"}, ["s3:PutObject"])
+    ]
+    assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+def test_the_access_logs_expire_and_are_encrypted_as_log_delivery_can(deployment: Deployment) -> None:
+    logs = properties(deployment, "access-logs")
+
+    assert logs["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 90
+    assert logs["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
+        {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    ]
