@@ -1,0 +1,42 @@
+"""What MiniStack does differently from AWS and a pipeline would notice; one file a gap."""
+
+from local.gaps import (
+    async_failures,
+    bucket_properties,
+    custom_resources,
+    error_names,
+    execution_end,
+    handler_environment,
+    machine_role,
+    map_children,
+    object_encryption,
+    other_properties,
+    payload_limit,
+    ranged_reads,
+    retries,
+    secure_transport,
+    start_execution,
+    worker_queue,
+)
+from local.gaps.patch import GapError, check_pin, module
+
+__all__ = ["GapError", "fill", "module"]
+
+# Functions
+_FUNCTIONS = (error_names, handler_environment, async_failures)
+# State machines; the later of two that wrap the same function is asked first
+_MACHINES = (start_execution, retries, map_children, payload_limit, machine_role, execution_end)
+# Everything else
+_OTHERS = (ranged_reads, object_encryption, bucket_properties, other_properties, secure_transport, custom_resources)
+
+
+def fill(workers: int) -> None:
+    """Fill every gap, before the server starts; `workers` bounds the processes of one function.
+
+    Raises:
+        GapError: a gap does not fit the MiniStack that is installed.
+    """
+    check_pin()
+    for gap in (*_FUNCTIONS, *_MACHINES, *_OTHERS):
+        gap.fill()
+    worker_queue.fill(workers)

@@ -1,0 +1,43 @@
+"""The server process: fill the gaps, then run MiniStack on the socket it was handed.
+
+Started by `local.server` as `python -m local.serve TOKEN SOCKET WORKERS`; not meant to be started by hand.
+"""
+
+import asyncio
+import os
+import resource
+import sys
+
+from local import gaps
+
+
+def main(socket_number: int, workers: int) -> None:
+    """Serve until SIGTERM, then save the state and end with all workers."""
+    os.environ.pop("PYTHONPATH", None)
+    os.chdir(os.environ["TMPDIR"])
+    _allow_many_open_files()
+    gaps.fill(workers)
+    from hypercorn.asyncio import serve  # noqa: PLC0415 - MiniStack must set Hypercorn's defaults first
+    from hypercorn.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.bind = [f"fd://{socket_number}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    try:
+        asyncio.run(serve(gaps.module("app").app, config))
+    finally:
+        gaps.module("core.lambda_runtime").reset()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # threads of handlers that still run must not hold the process
+
+
+def _allow_many_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[2]), int(sys.argv[3]))

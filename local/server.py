@@ -1,0 +1,198 @@
+"""Start and stop embedded AWS as a detached background process."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import processes
+from local.instance import HOST, PROFILE, RECORD, SECRET_KEY, Instance, access_key
+
+USUAL_PORT = 4566
+LOG = "local.log"
+_TEMPORARY = "tmp"
+_STATE = "state"
+_OBJECTS = "objects"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+_POLL_SECONDS = 0.02
+_LOG_LINES = 20
+
+
+class LocalAwsError(RuntimeError):
+    """Embedded AWS could not do what was asked."""
+
+
+class PortTakenError(LocalAwsError):
+    """The port that was asked for belongs to another process."""
+
+
+class StartError(LocalAwsError):
+    """The server ended, or did not answer, before it was ready; the message carries the end of its log."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from one embedded AWS to another.
+
+    `workers` bounds the processes of one function: further calls wait. `wait_scale` multiplies the waits of Step
+    Functions (Wait, Retry). `async_retry_seconds` is the pause before the first retry of an asynchronous invocation
+    (a minute on AWS), doubled before the second. `enforce_iam` lets roles' policies decide, as on AWS.
+    """
+
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    workers: int = max(4, min(16, os.cpu_count() or 1))
+    wait_scale: float = 1.0
+    async_retry_seconds: float = 1.0
+    enforce_iam: bool = True
+
+
+_USUAL = Settings()
+
+
+def start(folder: Path, *, port: int | None = None, persist: bool = False, settings: Settings = _USUAL) -> Instance:
+    """Start embedded AWS for `folder`, or return the one that is up already; it is ready when this returns.
+
+    With `persist`, what was made on it is saved in `folder` on `stop` and comes back on the next start with `persist`.
+
+    Raises:
+        PortTakenError: another process has `port`. Without `port` the usual one is tried, then any.
+        StartError: the server did not get ready.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder):
+        running = Instance.read(folder)
+        if running is not None:
+            if running.is_up():
+                return running
+            _clear(running)
+        with _listen(port) as listener:
+            instance = _launch(folder, listener, settings, persist=persist)
+        instance.write()
+        _wait_until_ready(instance)
+        return instance
+
+
+def stop(folder: Path) -> bool:
+    """Stop the embedded AWS of `folder` with all of its workers; False when none was up.
+
+    What it leaves is its log and, with `persist`, its state.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        return False
+    with _only_one(folder):
+        instance = Instance.read(folder)
+        if instance is None:
+            return False
+        was_up = processes.runs_with(instance.pid, instance.token)
+        _clear(instance)
+        return was_up
+
+
+def _clear(instance: Instance) -> None:
+    if processes.runs_with(instance.pid, instance.token):
+        processes.ask_to_end(instance.pid, instance.token, _STOP_SECONDS)
+    if not processes.is_another(instance.pid, instance.token):
+        processes.end_session(instance.pid)
+    shutil.rmtree(instance.folder / _TEMPORARY, ignore_errors=True)
+    for name in (PROFILE, RECORD):
+        (instance.folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Let one start or stop at a time touch `folder`, across processes."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _listen(port: int | None) -> socket.socket:
+    """Open the listening socket here and hand it to the server, so that no other process can take the port between."""
+    for candidate in (USUAL_PORT, 0) if port is None else (port,):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, candidate))
+            listener.listen()
+        except OSError:
+            listener.close()
+            continue
+        listener.set_inheritable(True)
+        return listener
+    raise PortTakenError(f"Port {port} on {HOST} is taken by another process. Name another port, or none.")
+
+
+def _launch(folder: Path, listener: socket.socket, settings: Settings, *, persist: bool) -> Instance:
+    port = listener.getsockname()[1]
+    token = secrets.token_hex(8)
+    shutil.rmtree(folder / _TEMPORARY, ignore_errors=True)
+    (folder / _TEMPORARY).mkdir()
+    log = folder / LOG
+    pid = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "local.serve", token, str(listener.fileno()), str(settings.workers)],
+        _server_environment(folder, port, settings, persist=persist),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    return Instance(f"http://{HOST}:{port}", port, pid, settings.region, settings.account, token, folder)
+
+
+def _server_environment(folder: Path, port: int, settings: Settings, *, persist: bool) -> dict[str, str]:
+    """Name all that the server sees: nothing of the caller's environment but PATH and the language."""
+    kept = folder if persist else folder / _TEMPORARY
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "HOME": str(folder / _TEMPORARY),
+        "TMPDIR": str(folder / _TEMPORARY),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": HOST,
+        "MINISTACK_REGION": settings.region,
+        "MINISTACK_ACCOUNT_ID": settings.account,
+        "AWS_ACCESS_KEY_ID": access_key(settings.account),
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AUTH": str(settings.enforce_iam).lower(),
+        "PERSIST_STATE": str(int(persist)),
+        "S3_PERSIST": str(int(persist)),
+        "STATE_DIR": str(kept / _STATE),
+        "S3_DATA_DIR": str(kept / _OBJECTS),
+        "SFN_WAIT_SCALE": str(settings.wait_scale),
+        "LAMBDA_ACCOUNT_CONCURRENCY": "0",
+        "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(settings.async_retry_seconds),
+        "LAMBDA_ASYNC_RETRY_MAX_SECONDS": str(2 * settings.async_retry_seconds),
+        "LAMBDA_WARM_TTL_SECONDS": "60",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+    }
+
+
+def _wait_until_ready(instance: Instance) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not instance.answers():
+        alive = processes.runs_with(instance.pid, instance.token)
+        if not alive or time.monotonic() >= deadline:
+            what = f"did not answer within {_START_SECONDS:.0f} s" if alive else "ended before it was ready"
+            log = (instance.folder / LOG).read_text(errors="replace").splitlines()
+            _clear(instance)
+            raise StartError("\n".join([f"Embedded AWS {what}. The end of its log:", *log[-_LOG_LINES:]]))
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,148 @@
+"""What the tests of embedded AWS do on it again and again; everything through boto3, with the credentials given."""
+
+import functools
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+from local import Instance
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 30.0
+_CONNECTIONS = Config(max_pool_connections=256, retries={"total_max_attempts": 1})
+
+
+def until(look: Callable[[], T | None], what: str) -> T:
+    """Look again until there is something; fail the test when there is nothing in time."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: nothing within {DEADLINE_SECONDS:.0f} s"
+        time.sleep(0.05)
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    """Zip files as Lambda wants them."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, dedent(text))
+    return content.getvalue()
+
+
+def allow(action: str, resource: str = "*") -> dict[str, Any]:
+    """Write a policy that allows one thing."""
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
+
+
+class Cloud:
+    """An embedded AWS with its clients."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        given = instance.environment()
+        self._session = boto3.Session(
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            region_name=given["AWS_REGION"],
+        )
+        url = given["AWS_ENDPOINT_URL"]
+        self.s3: S3Client = self._session.client("s3", endpoint_url=url, config=_CONNECTIONS)
+        self.functions: LambdaClient = self._session.client("lambda", endpoint_url=url, config=_CONNECTIONS)
+        self.machines: SFNClient = self._session.client("stepfunctions", endpoint_url=url, config=_CONNECTIONS)
+        self.stacks: CloudFormationClient = self._session.client("cloudformation", endpoint_url=url)
+        self.alarms: CloudWatchClient = self._session.client("cloudwatch", endpoint_url=url)
+        self.keys: KMSClient = self._session.client("kms", endpoint_url=url)
+        self.logs: CloudWatchLogsClient = self._session.client("logs", endpoint_url=url)
+        self.queues: SQSClient = self._session.client("sqs", endpoint_url=url)
+        self.roles: IAMClient = self._session.client("iam", endpoint_url=url)
+        self.topics: SNSClient = self._session.client("sns", endpoint_url=url)
+
+    def close(self) -> None:
+        """Close what the clients hold open."""
+        for client in vars(self).values():
+            if hasattr(client, "close"):
+                client.close()
+
+    def role(self, name: str, policy: Mapping[str, Any] | None = None) -> str:
+        """Make a role that may do what `policy` says and nothing else; give its ARN."""
+        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        arn = self.roles.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        if policy is not None:
+            self.roles.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=json.dumps(policy))
+        return arn
+
+    def function(self, name: str, source: str, *, policy: Mapping[str, Any] | None = None, **options: Any) -> str:
+        """Make a function of one module with `handler` in it; give its ARN."""
+        answer = self.functions.create_function(
+            FunctionName=name,
+            Runtime="python3.14",
+            Handler="index.handler",
+            Role=self.role(f"{name}-role", policy),
+            Code={"ZipFile": zipped({"index.py": source})},
+            **options,
+        )
+        until(lambda: self.functions.get_function_configuration(FunctionName=name)["State"] == "Active", name)
+        return answer["FunctionArn"]
+
+    def call(self, name: str, event: Any = None) -> Any:
+        """Invoke a function and give what it answered; a failure's payload has `errorType`."""
+        return json.loads(self.functions.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
+
+    def machine(self, name: str, definition: Mapping[str, Any], policy: Mapping[str, Any] | None = None) -> str:
+        """Make a state machine that may invoke every function, or do what `policy` says; give its ARN."""
+        role = self.role(f"{name}-machine", policy or allow("lambda:InvokeFunction"))
+        return self.machines.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)[
+            "stateMachineArn"
+        ]
+
+    def run(self, machine: str, given: Any = None) -> dict[str, Any]:
+        """Run a state machine to its end; give its description, with `output` decoded."""
+        execution = self.machines.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))
+        return self.ended(execution["executionArn"])
+
+    def ended(self, execution: str) -> dict[str, Any]:
+        """Wait for the end of an execution; give its description, with `output` decoded."""
+
+        def look() -> dict[str, Any] | None:
+            found = dict(self.machines.describe_execution(executionArn=execution))
+            return None if found["status"] == "RUNNING" else found
+
+        found = until(look, f"the end of {execution}")
+        return found | {"output": json.loads(found.get("output") or "null")}
+
+    def stack(self, name: str, resources: Mapping[str, Any]) -> dict[str, str]:
+        """Deploy a stack of these resources; give their physical ids."""
+        template = json.dumps({"Resources": resources})
+        self.stacks.create_stack(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
+        status = until(functools.partial(self.stack_end, name), f"the end of stack {name}")
+        assert status == "CREATE_COMPLETE", f"stack {name} ended as {status}"
+        found = self.stacks.describe_stack_resources(StackName=name)["StackResources"]
+        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+
+    def stack_end(self, name: str) -> str | None:
+        """Give the status of a stack that nothing is going on with any more."""
+        status = self.stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        return None if status.endswith("IN_PROGRESS") else status

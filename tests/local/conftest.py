@@ -1,0 +1,19 @@
+"""An embedded AWS for each test module, in a folder of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import local
+from tests.local.cloud import Cloud
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Give an embedded AWS whose waits are short."""
+    folder = tmp_path_factory.mktemp("aws")
+    settings = local.Settings(workers=3, wait_scale=0.1, async_retry_seconds=0.05)
+    up = Cloud(local.start(folder, settings=settings))
+    yield up
+    up.close()
+    local.stop(folder)

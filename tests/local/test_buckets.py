@@ -1,0 +1,130 @@
+"""Buckets read, write, tell and refuse as on AWS."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.cloud import Cloud, allow, until
+
+TLS_ONLY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": ["arn:aws:s3:::raw", "arn:aws:s3:::raw/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def raw(cloud: Cloud) -> str:
+    cloud.s3.create_bucket(Bucket="raw")
+    cloud.s3.put_bucket_versioning(Bucket="raw", VersioningConfiguration={"Status": "Enabled"})
+    cloud.s3.put_bucket_policy(Bucket="raw", Policy=json.dumps(TLS_ONLY))
+    return "raw"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answered", "content_range"),
+    [
+        ("bytes=2-4", b"234", "bytes 2-4/10"),
+        ("bytes=7-", b"789", "bytes 7-9/10"),
+        ("bytes=-2", b"89", "bytes 8-9/10"),
+        ("bytes=8-99", b"89", "bytes 8-9/10"),
+    ],
+)
+def test_a_range_of_a_version_is_answered(
+    cloud: Cloud, raw: str, wanted: str, answered: bytes, content_range: str
+) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
+    version = cloud.s3.put_object(Bucket=raw, Key="digits", Body=b"0123456789")["VersionId"]
+    cloud.s3.put_object(Bucket=raw, Key="digits", Body=b"changed")
+    answer = cloud.s3.get_object(Bucket=raw, Key="digits", VersionId=version, Range=wanted)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert (answer["Body"].read(), answer["ContentRange"]) == (answered, content_range)
+    assert answer["ContentLength"] == len(answered)
+
+
+def test_a_range_beyond_the_end_of_a_version_is_refused(cloud: Cloud, raw: str) -> None:
+    version = cloud.s3.put_object(Bucket=raw, Key="short", Body=b"01")["VersionId"]
+    with pytest.raises(ClientError) as refused:
+        cloud.s3.get_object(Bucket=raw, Key="short", VersionId=version, Range="bytes=2-")
+    assert refused.value.response["Error"]["Code"] == "InvalidRange"
+
+
+def test_if_none_match_refuses_a_second_write(cloud: Cloud, raw: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
+    cloud.s3.put_object(Bucket=raw, Key="once", Body=b"1", IfNoneMatch="*")
+    with pytest.raises(ClientError) as refused:
+        cloud.s3.put_object(Bucket=raw, Key="once", Body=b"2", IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+
+
+def test_kms_without_a_key_takes_the_key_of_the_bucket_or_the_account(cloud: Cloud, raw: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html."""
+    answer = cloud.s3.put_object(Bucket=raw, Key="secret", Body=b"1", ServerSideEncryption="aws:kms")
+    assert answer["SSEKMSKeyId"].endswith("alias/aws/s3")
+
+
+def test_created_objects_are_told_to_a_function(cloud: Cloud, raw: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html."""
+    source = """
+        import json
+        def handler(event, context):
+            print(json.dumps(event["Records"][0]["s3"]))
+    """
+    arn = cloud.function("told", source)
+    cloud.functions.add_permission(
+        FunctionName="told",
+        StatementId="s3",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn="arn:aws:s3:::raw",
+    )
+    cloud.s3.put_bucket_notification_configuration(
+        Bucket=raw,
+        NotificationConfiguration={
+            "LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]
+        },
+    )
+    put = cloud.s3.put_object(Bucket=raw, Key="é+ü/a b.json", Body=b"12345")
+
+    def look() -> dict[str, Any] | None:
+        groups = cloud.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/told")["logGroups"]
+        events = cloud.logs.filter_log_events(logGroupName="/aws/lambda/told")["events"] if groups else []
+        found = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+        return found[0] if found else None
+
+    told = until(look, "the event")
+    assert told["bucket"]["name"] == raw
+    assert told["object"].pop("sequencer")
+    assert told["object"] == {
+        "key": "%C3%A9%2B%C3%BC/a+b.json",
+        "size": 5,
+        "eTag": put["ETag"].strip('"'),
+        "versionId": put["VersionId"],
+    }
+
+
+READING = """
+    import boto3
+    s3 = boto3.client("s3")
+    def handler(event, context):
+        return s3.get_object(Bucket="raw", Key="shared")["Body"].read().decode()
+"""
+
+
+def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: Cloud, raw: str) -> None:
+    cloud.s3.put_object(Bucket=raw, Key="shared", Body=b"text")
+    cloud.function("stranger", READING)
+    refused = cloud.call("stranger")
+    assert "AccessDenied" in refused["errorMessage"]
+    assert "s3:GetObject" in refused["errorMessage"]
+    cloud.function("reader", READING, policy=allow("s3:GetObject", "arn:aws:s3:::raw/*"))
+    assert cloud.call("reader") == "text"

@@ -1,0 +1,199 @@
+"""Functions fail, log, wait and see what they would on AWS."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.local.cloud import Cloud, allow, until, zipped
+
+REJECTING = """
+    class RecordsRejected(Exception):
+        pass
+
+    def handler(event, context):
+        if event == "return":
+            return object()
+        if event == "leave":
+            raise SystemExit(1)
+        raise RecordsRejected(f"rejected {event}")
+"""
+SLEEPING = "import os, time\ndef handler(event, context):\n    time.sleep(0.05)\n    return os.getpid()\n"
+FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
+
+
+@pytest.fixture(scope="module")
+def rejecting(cloud: Cloud) -> str:
+    cloud.function("rejecting", REJECTING)
+    return "rejecting"
+
+
+# https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+
+
+@pytest.mark.parametrize("environment", ["cold", "warm"])
+def test_a_raised_exception_is_reported_by_its_class_name(cloud: Cloud, rejecting: str, environment: str) -> None:
+    answer = cloud.call(rejecting, environment)
+    assert answer["errorType"] == "RecordsRejected"
+    assert answer["errorMessage"] == f"rejected {environment}"
+    assert len(answer["stackTrace"]) == 1
+    assert answer["stackTrace"][0].startswith('  File "/var/task/index.py", line ')
+
+
+def test_an_environment_outlives_an_exception(cloud: Cloud) -> None:
+    cloud.function("pids", "import os\ndef handler(event, context): raise ValueError(os.getpid())\n")
+    assert cloud.call("pids")["errorMessage"] == cloud.call("pids")["errorMessage"], "the worker was thrown away"
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "message"),
+    [
+        ("return", "Runtime.MarshalError", "Unable to marshal response: Object of type object is not JSON"),
+        ("leave", "Runtime.ExitError", "Runtime exited"),
+    ],
+)
+def test_failures_of_the_runtime_have_the_names_of_aws(
+    cloud: Cloud, rejecting: str, event: str, name: str, message: str
+) -> None:
+    answer = cloud.call(rejecting, event)
+    assert answer["errorType"] == name
+    assert message in answer["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "error", "message"),
+    [
+        (
+            "missing",
+            "import not_there",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'index': No module named",
+        ),
+        ("syntax", "def handler(:", "Runtime.UserCodeSyntaxError", "Syntax error in module 'index': invalid syntax"),
+        ("nameless", "def other(): pass", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'index'"),
+        ("raising", "raise KeyError('SETTING')", "KeyError", "'SETTING'"),
+        ("leaving", "raise SystemExit", "Runtime.ExitError", "Runtime exited"),
+    ],
+)
+def test_a_module_that_cannot_be_loaded_is_reported_as_aws_does(
+    cloud: Cloud, name: str, source: str, error: str, message: str
+) -> None:
+    cloud.function(name, source)
+    answer = cloud.call(name)
+    assert (answer["errorType"], message in answer["errorMessage"]) == (error, True), answer
+
+
+def test_a_timeout_is_sandbox_timedout(cloud: Cloud) -> None:
+    cloud.function("slow", "import time\ndef handler(event, context): time.sleep(9)\n", Timeout=1)
+    answer = cloud.call("slow")
+    assert answer["errorType"] == "Sandbox.Timedout"
+    assert "Task timed out after 1.00 seconds" in answer["errorMessage"]
+
+
+def test_a_handler_sees_aws_and_not_the_machine(cloud: Cloud) -> None:
+    source = """
+        import importlib.util, os
+        import boto3
+
+        def handler(event, context):
+            return {"variables": dict(os.environ), "found": [n for n in event if importlib.util.find_spec(n)]}
+    """
+    cloud.function("curious", source, Environment={"Variables": {"MODE": "test"}})
+    seen = cloud.call("curious", ["boto3", "ministack", "pytest", "moto", "local", "functions"])
+    assert seen["found"] == ["boto3"], "a package that AWS's runtime does not bring can be imported"
+    strange = {name for name in seen["variables"] if not name.startswith(("AWS_", "LAMBDA_", "_"))}
+    assert strange <= {"PATH", "LANG", "TZ", "HOME", "TMPDIR", "PYTHONUTF8", "LC_CTYPE", "MODE"}
+    assert seen["variables"]["MODE"] == "test"
+    assert seen["variables"]["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.14"
+
+
+def test_a_layer_is_on_the_path(cloud: Cloud) -> None:
+    content = zipped({"python/greeting.py": "TEXT = 'from the layer'\n"})
+    layer = cloud.functions.publish_layer_version(LayerName="greeting", Content={"ZipFile": content})
+    source = "import greeting\ndef handler(event, context): return greeting.TEXT\n"
+    cloud.function("layered", source, Layers=[layer["LayerVersionArn"]])
+    assert cloud.call("layered") == "from the layer"
+
+
+def test_json_logs_arrive_in_the_log_group_of_the_function(cloud: Cloud) -> None:
+    source = """
+        import json
+
+        def handler(event, context):
+            print(json.dumps({"level": "INFO", "request": context.aws_request_id}))
+            raise ValueError("bad")
+    """
+    cloud.function("logging", source, LoggingConfig={"LogFormat": "JSON", "LogGroup": "/own/group"})
+    answer = cloud.call("logging")
+    events = cloud.logs.filter_log_events(logGroupName="/own/group")["events"]
+    lines = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+    assert lines[0] == {"level": "INFO", "request": answer["requestId"]}
+    assert (lines[1]["level"], lines[1]["errorType"], lines[1]["requestId"]) == (
+        "ERROR",
+        "ValueError",
+        answer["requestId"],
+    )
+
+
+def test_two_hundred_calls_at_once_all_succeed_on_few_workers(cloud: Cloud) -> None:
+    cloud.function("popular", SLEEPING, Timeout=60)
+    with ThreadPoolExecutor(200) as pool:
+        pids = list(pool.map(lambda _: cloud.call("popular"), range(200)))
+    assert all(isinstance(pid, int) for pid in pids), [pid for pid in pids if not isinstance(pid, int)][:3]
+    assert len(set(pids)) <= 3
+
+
+def test_calls_beyond_the_reserved_concurrency_wait_and_zero_switches_off(cloud: Cloud) -> None:
+    cloud.function("reserved", SLEEPING)
+    cloud.functions.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=1)
+    with ThreadPoolExecutor(10) as pool:
+        assert len(set(pool.map(lambda _: cloud.call("reserved"), range(10)))) == 1
+    cloud.functions.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=0)
+    with pytest.raises(cloud.functions.exceptions.TooManyRequestsException):
+        cloud.call("reserved")
+
+
+def queue(cloud: Cloud, name: str) -> tuple[str, str]:
+    url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
+    attributes = cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    return url, attributes["QueueArn"]
+
+
+def test_an_event_that_keeps_failing_reaches_the_destination_as_the_record_of_aws(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
+    url, arn = queue(cloud, "lost")
+    function = cloud.function("failing", FAILING, policy=allow("sqs:SendMessage", arn))
+    cloud.functions.put_function_event_invoke_config(
+        FunctionName="failing", DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    cloud.functions.invoke(FunctionName="failing", InvocationType="Event", Payload=b'{"key": "a"}')
+    messages = until(lambda: cloud.queues.receive_message(QueueUrl=url).get("Messages"), "the record")
+    record = json.loads(messages[0]["Body"])
+    assert record["version"] == "1.0"
+    assert record["timestamp"].endswith("Z")
+    request = record["requestContext"].pop("requestId")
+    assert record["requestContext"] == {
+        "functionArn": f"{function}:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 3,
+    }
+    assert record["requestPayload"] == {"key": "a"}
+    assert record["responseContext"] == {
+        "statusCode": 200,
+        "executedVersion": "$LATEST",
+        "functionError": "Unhandled",
+    }
+    assert record["responsePayload"]["errorType"] == "ValueError"
+    assert record["responsePayload"]["requestId"] == request, "a retry has the request id of the first attempt"
+
+
+def test_a_dead_letter_queue_gets_the_event_itself(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq."""
+    url, arn = queue(cloud, "dead")
+    cloud.function("dying", FAILING, policy=allow("sqs:SendMessage", arn), DeadLetterConfig={"TargetArn": arn})
+    cloud.functions.invoke(FunctionName="dying", InvocationType="Event", Payload=b'{"key": "a"}')
+    messages = until(
+        lambda: cloud.queues.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages"), "the event"
+    )
+    assert json.loads(messages[0]["Body"]) == {"key": "a"}
+    assert messages[0]["MessageAttributes"]["ErrorMessage"]["StringValue"] == "told to fail"

@@ -1,0 +1,156 @@
+"""State machines catch, retry, end and start as on AWS."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.local.cloud import Cloud, allow
+
+REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
+OPTIMIZED = "arn:aws:states:::lambda:invoke"
+
+
+def task(function: str, **more: Any) -> dict[str, Any]:
+    parameters = {"FunctionName": function, "Payload.$": "$"}
+    end = {} if "Next" in more else {"End": True}
+    return {"Type": "Task", "Resource": OPTIMIZED, "Parameters": parameters, "OutputPath": "$.Payload", **end, **more}
+
+
+def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"StartAt": "Do", "States": {"Do": state}, **more}
+
+
+@pytest.fixture(scope="module")
+def echo(cloud: Cloud) -> str:
+    return cloud.function("echo", "def handler(event, context): return event\n")
+
+
+@pytest.fixture(scope="module")
+def rejecting(cloud: Cloud) -> str:
+    return cloud.function("rejecting", REJECTING)
+
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+
+
+def test_a_failed_execution_carries_class_name_and_report(cloud: Cloud, rejecting: str) -> None:
+    ended = cloud.run(cloud.machine("failing", one(task(rejecting))))
+    assert (ended["status"], ended["error"], ended["output"]) == ("FAILED", "RecordsRejected", None)
+    cause = json.loads(ended["cause"])
+    assert (cause["errorType"], cause["errorMessage"]) == ("RecordsRejected", "bad")
+    assert "index.py" in cause["stackTrace"][0]
+    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == ["RecordsRejected"]
+
+
+def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Cloud, rejecting: str, echo: str) -> None:
+    catch = [
+        {"ErrorEquals": ["Exception"], "ResultPath": "$.wrong", "Next": "Letter"},
+        {"ErrorEquals": ["RecordsRejected"], "ResultPath": "$.failure.Do", "Next": "Letter"},
+    ]
+    letter = task(echo) | {
+        "Parameters": {
+            "FunctionName": echo,
+            "Payload": {"failure.$": "$.failure", "execution.$": "$$.Execution", "state.$": "$$.State", "in.$": "$.in"},
+        }
+    }
+    definition = one(task(rejecting, Catch=catch, Next="Letter"))
+    definition["States"]["Letter"] = letter
+    ended = cloud.run(cloud.machine("catching", definition), {"in": 1})
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    given = ended["output"]
+    assert given["in"] == 1
+    assert given["failure"]["Do"]["Error"] == "RecordsRejected"
+    assert given["execution"]["Id"] == ended["executionArn"]
+    assert {"Name", "StartTime", "Input"} <= set(given["execution"])
+    assert given["state"]["Name"] == "Letter"
+    assert given["state"]["EnteredTime"].endswith("Z")
+
+
+def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: Cloud, rejecting: str) -> None:
+    retry = {
+        "ErrorEquals": ["RecordsRejected"],
+        "IntervalSeconds": 1,
+        "BackoffRate": 60,
+        "MaxAttempts": 3,
+        "MaxDelaySeconds": 2,
+        "JitterStrategy": "FULL",
+    }
+    before = time.monotonic()
+    ended = cloud.run(cloud.machine("retrying", one(task(rejecting, Retry=[retry]))))
+    assert time.monotonic() - before < 4, "waits are scaled to a tenth: at most 0.5 s of them were asked for"
+    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    assert len([event for event in history if event["type"] == "TaskFailed"]) == 4
+
+
+def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
+    function = cloud.function("large", "def handler(event, context): return 'x' * event['size']\n")
+    catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
+    definition = one(task(function, Catch=catch))
+    definition["States"]["Caught"] = {"Type": "Succeed"}
+    machine = cloud.machine("large", definition)
+    assert cloud.run(machine, {"size": 256 * 1024 - 2})["status"] == "SUCCEEDED"
+    ended = cloud.run(machine, {"size": 256 * 1024 - 1})
+    assert (ended["status"], ended.get("error")) == ("FAILED", "States.DataLimitExceeded")
+
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
+
+
+def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: Cloud) -> None:
+    function = cloud.function(
+        "late", "import time\ndef handler(event, context): time.sleep(1.5); raise ValueError\n", Timeout=9
+    )
+    machine = cloud.machine("late", one(task(function), TimeoutSeconds=1))
+    ended = cloud.run(machine)
+    assert (ended["status"], ended.get("error")) == ("TIMED_OUT", "States.Timeout")
+    time.sleep(1)  # until the function has failed
+    assert cloud.ended(ended["executionArn"])["status"] == "TIMED_OUT"
+    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    assert history[-1]["type"] == "ExecutionTimedOut"
+
+
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+
+
+def test_a_repeated_start_gives_the_running_execution(cloud: Cloud) -> None:
+    machine = cloud.machine("waiting", one({"Type": "Wait", "Seconds": 20, "End": True}))
+    first = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
+    again = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
+    assert (again["executionArn"], again["startDate"]) == (first["executionArn"], first["startDate"])
+    with pytest.raises(cloud.machines.exceptions.ExecutionAlreadyExists):
+        cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 2}')
+    cloud.ended(first["executionArn"])
+    with pytest.raises(cloud.machines.exceptions.ExecutionAlreadyExists):
+        cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "a" * 81])
+def test_a_name_that_aws_refuses_is_refused(cloud: Cloud, name: str) -> None:
+    machine = cloud.machine(
+        f"named-{len(name)}-{name[1]}".replace("/", "s").replace(" ", "b"), one({"Type": "Succeed"})
+    )
+    with pytest.raises(cloud.machines.exceptions.InvalidName):
+        cloud.machines.start_execution(stateMachineArn=machine, name=name)
+
+
+def test_a_machine_invokes_only_what_its_role_allows(cloud: Cloud, echo: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/lambda-iam.html."""
+    ended = cloud.run(cloud.machine("powerless", one(task(echo)), allow("lambda:InvokeFunction", f"{echo}-other")))
+    assert (ended["status"], ended.get("error")) == ("FAILED", "Lambda.AWSLambdaException")
+    assert f"not authorized to perform: lambda:InvokeFunction on resource: {echo}" in ended["cause"]
+
+
+def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Cloud, echo: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
+    inner = task(echo) | {"Parameters": {"FunctionName": echo, "Payload": {"execution.$": "$$.Execution"}}}
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **one(inner)}
+    each = {"Type": "Map", "ItemProcessor": processor, "ItemsPath": "$.items", "Label": "Chunks", "End": True}
+    ended = cloud.run(cloud.machine("mapping", one(each)), {"items": [0, 7]})
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    children = [child["execution"] for child in ended["output"]]
+    assert [child["Input"] for child in children] == [0, 7]
+    assert all(":execution:mapping/Chunks:" in child["Id"] for child in children)
