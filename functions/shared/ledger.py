@@ -4,6 +4,7 @@ Both are append-only, and name a batch and an attempt, so that writing one twice
 """
 
 import gzip
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -135,3 +136,9 @@ def console_link(execution: Execution) -> str:
 def _written_line(record: Written) -> dict[str, Any]:
     output = {"offset": record.offset, "length": record.length, "sha256": record.sha256}
     return record.span.encode() | {"outcome": "written", "output": output}
+
+
+def parse_ledger_file(body: bytes) -> tuple[Json, list[Json]]:
+    """Read a ledger file back: its header, and a line a record."""
+    header, *lines = (json.loads(line) for line in gzip.decompress(body).splitlines())
+    return header, lines

@@ -1,0 +1,42 @@
+# `make run` and `make test` set up what they need; nothing but Python 3.11 or later, make and git must be there before.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: run test setup stop lock clean
+
+run: setup ## Deploy to embedded AWS, send the samples, show what became of each record
+	$(BIN)/custody up
+	$(BIN)/python -m samples.send
+
+test: setup ## All that CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+stop: ## Stop embedded AWS
+	@if [ -x $(BIN)/custody ]; then $(BIN)/custody down; fi
+
+setup: .venv/.ready node_modules/.ready
+
+.venv/.ready: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Custody needs Python 3.11 or later, and this is " + sys.version) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bootstrap.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+node_modules/.ready: .venv/.ready package.json package-lock.json
+	npm ci --no-progress --silent
+	touch $@
+
+lock: .venv/.ready ## Pin the dependencies anew, with their hashes
+	for name in bootstrap functions dev; do \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+clean: stop ## Remove all that was built or downloaded
+	rm -rf .venv node_modules build cdk.out .custody .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,55 @@
+"""Bring up embedded AWS with Custody deployed on it, by the same `cdk deploy` that goes to AWS."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import local
+from custody.failure import CommandFailed
+
+_SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements/functions.txt")
+_DEPLOYED = "deployed"
+_LOG_LINES = 30
+
+
+def bring_up(root: Path, folder: Path, env: str, *, persist: bool) -> Iterator[str]:
+    """Start embedded AWS and deploy onto it; say each step before it is done, and skip what is done already.
+
+    Raises CommandFailed with the end of what the CDK said, and LocalAwsError.
+    """
+    yield "starting embedded AWS"
+    instance = local.start(folder, persist=persist)
+    deployed = folder / _DEPLOYED
+    wanted = f"{instance.token} {env} {_fingerprint(root)}"
+    if deployed.is_file() and deployed.read_text(encoding="utf-8") == wanted:
+        return
+    yield "cdk bootstrap"
+    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", "-c", f"env={env}")
+    yield "cdk deploy"
+    _cdk(root, folder, instance, "deploy", "-c", f"env={env}", "--require-approval", "never")
+    deployed.write_text(wanted, encoding="utf-8")
+
+
+def _fingerprint(root: Path) -> str:
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        found = root / source
+        for path in [found] if found.is_file() else sorted(found.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) -> None:
+    command = [str(root / "node_modules/.bin/cdk"), *arguments, "-c", "local=true", "--output", str(folder / "cdk.out")]
+    path = f"{root / '.venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = os.environ | instance.environment() | {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1"}
+    done = subprocess.run(  # noqa: S603 - our own CDK, with arguments of our own
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    (folder / f"cdk-{arguments[0]}.log").write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        end = "\n".join(done.stdout.splitlines()[-_LOG_LINES:])
+        raise CommandFailed(f"`cdk {arguments[0]}` failed with exit code {done.returncode}:\n{end}")

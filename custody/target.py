@@ -1,0 +1,103 @@
+"""Which AWS a command talks to, and the deployment that it finds there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+import local
+from custody.failure import USAGE, CommandFailed
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(os.environ.get("CUSTODY_FOLDER", ROOT / ".custody"))
+"""Where embedded AWS keeps what it needs while it is up."""
+
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An AWS to talk to: `name` is for people, `is_local` for embedded AWS."""
+
+    name: str
+    session: boto3.Session
+    endpoint: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is embedded AWS."""
+        return self.endpoint is not None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a stack says about itself in its outputs."""
+
+    raw: str
+    staging: str
+    processed: str
+    audit: str
+    pipeline_arn: str
+    undelivered_url: str
+    start_function: str
+
+
+def choose(*, aws: bool, profile: str | None, changes: bool) -> Target:
+    """Take AWS if it is named, else embedded AWS if it is up.
+
+    Raises CommandFailed when a command that changes something would reach AWS without being told to.
+    """
+    if aws or profile:
+        try:
+            session = boto3.Session(profile_name=profile)
+        except BotoCoreError as error:
+            raise CommandFailed(f"{error}. Name a profile of your AWS configuration.", USAGE) from error
+        return Target(f"AWS, profile {profile or 'default'}, region {session.region_name}", session, None)
+    if instance := local.find(FOLDER):
+        return on(instance)
+    if changes:
+        raise CommandFailed(
+            "Embedded AWS is not up. Run `custody up`, or say --aws or --profile NAME to use an AWS account.", USAGE
+        )
+    session = boto3.Session()
+    return Target(f"AWS, default credentials, region {session.region_name}", session, None)
+
+
+def on(instance: local.Instance) -> Target:
+    """Talk to an embedded AWS that is up."""
+    environment = instance.environment()
+    session = boto3.Session(
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=instance.region,
+    )
+    return Target(f"embedded AWS at {instance.endpoint}", session, instance.endpoint)
+
+
+def find(target: Target, env: str) -> Deployment:
+    """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
+    cloudformation = target.session.client("cloudformation", endpoint_url=target.endpoint, config=_CONFIG)
+    name = f"custody-{env}"
+    try:
+        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        advice = "custody up" if target.is_local else f"cdk deploy -c env={env}"
+        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.") from error
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    try:
+        return Deployment(
+            raw=outputs["RawBucket"],
+            staging=outputs["StagingBucket"],
+            processed=outputs["ProcessedBucket"],
+            audit=outputs["AuditBucket"],
+            pipeline_arn=outputs["PipelineArn"],
+            undelivered_url=outputs["UndeliveredQueueUrl"],
+            start_function=outputs["StartFunctionName"],
+        )
+    except KeyError as error:
+        raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error

@@ -1,0 +1,1 @@
+"""Objects to try Custody with, and the script that sends them."""

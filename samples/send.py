@@ -1,0 +1,55 @@
+"""Send the samples to embedded AWS, one event twice, and show what became of each record."""
+
+import json
+import sys
+from pathlib import Path
+
+import local
+from custody import show
+from custody.failure import SOME_WITHOUT_OUTCOME
+from custody.following import Follower, Sent
+from custody.target import FOLDER, Deployment, Target, find, on
+
+OBJECTS = Path(__file__).parent / "objects"
+TWICE = "twice.json"
+WAIT_SECONDS = 120
+NEXT = """What to try next:
+  .venv/bin/custody put samples/objects/two-violations.json     see both violations; exit code 3
+  .venv/bin/custody put FILE.json --key mission/2026/FILE.json  send a record of your own
+  .venv/bin/custody status                                      the rooms, and what is running
+  make stop                                                     stop embedded AWS"""
+
+
+def main() -> int:
+    """Send, follow and show; the exit code is 0 if every record has an outcome."""
+    instance = local.find(FOLDER)
+    if instance is None:
+        sys.exit("Embedded AWS is not up. Run `make run`.")
+    target = on(instance)
+    deployment = find(target, "dev")
+    follower = Follower(target, deployment)
+    sent = [follower.send(file, f"mission/{file.name}") for file in sorted(OBJECTS.iterdir())]
+    for one in sent:
+        if one.raw.key.endswith(TWICE):
+            _deliver_again(target, deployment, one)
+    for one in sent:
+        for _ in follower.watch(one, WAIT_SECONDS):
+            pass
+    fates = [follower.fate(one) for one in sent]
+    show.fates(fates)
+    show.console.print(NEXT, markup=False)
+    return max((fate.code for fate in fates if fate.code == SOME_WITHOUT_OUTCOME), default=0)
+
+
+def _deliver_again(target: Target, deployment: Deployment, sent: Sent) -> None:
+    """Invoke `start` with an event that S3 delivers too: the second one must change nothing."""
+    raw = sent.raw
+    s3_object = {"key": raw.key, "size": raw.size, "eTag": raw.etag, "versionId": raw.version_id}
+    event = {"Records": [{"s3": {"bucket": {"name": raw.bucket}, "object": s3_object}}]}
+    target.session.client("lambda", endpoint_url=target.endpoint).invoke(
+        FunctionName=deployment.start_function, InvocationType="Event", Payload=json.dumps(event)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
