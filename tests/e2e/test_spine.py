@@ -1,0 +1,184 @@
+"""One record, from upload to ledger, on a stack that `cdk deploy` really deployed."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.target import ROOT
+from tests.e2e.conftest import Cloud, custody
+
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
+DEADLINE_SECONDS = 60
+
+
+def file(folder: Path, name: str, *records: Any) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(records[0] if len(records) == 1 else records), encoding="utf-8")
+    return path
+
+
+def test_a_good_record_becomes_one_processed_object_and_one_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", file(tmp_path, "good.json", GOOD), "--json")
+
+    assert ran.code == 0, ran.err
+    (fate,) = ran.json["objects"]
+    object_id = fate["object"]["object_id"]
+    assert "embedded AWS" in ran.err
+    assert fate["records"][0]["record"] == f"{object_id}.0"
+    body = cloud.client("s3").get_object(Bucket=cloud.deployment.processed, Key=fate["output"]["key"])["Body"].read()
+    assert json.loads(body) == GOOD | {"confidence_band": "high"}
+    assert cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/") == [
+        f"ledger/{object_id}/000000000000000.0.jsonl.gz"
+    ]
+
+
+def test_two_violations_are_in_the_output_the_cause_and_the_letter(cloud: Cloud, tmp_path: Path) -> None:
+    path = file(tmp_path, "bad.json", BAD)
+    shown = cloud.custody("put", path)
+    assert shown.code == 3, shown.err
+    assert "/confidence: maximum 1" in shown.out
+    assert "/source: enum" in shown.out
+
+    (fate,) = cloud.custody("put", path, "--json").json["objects"]
+    assert "/confidence: maximum 1" in fate["cause"]
+    assert "/source: enum" in fate["cause"]
+    bucket, _, key = fate["letter"].removeprefix("s3://").partition("/")
+    letter = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert [violation["rule"] for violation in letter["rejected"][0]["violations"]] == ["maximum", "enum"]
+    assert letter["code"]["validate"], "the letter says which code rejected"
+
+
+def test_a_batch_with_good_and_bad_records_delivers_the_good_ones(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", file(tmp_path, "mixed.json", GOOD, BAD), "--json")
+
+    assert ran.code == 3, ran.err
+    (fate,) = ran.json["objects"]
+    assert (fate["status"], fate["error"]) == ("FAILED", "RecordsRejected")
+    assert [record["outcome"] for record in fate["records"]] == ["written", "rejected"]
+
+
+def test_the_same_event_twice_is_one_execution_and_one_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
+    (fate,) = cloud.custody("put", file(tmp_path, "twice.json", GOOD), "--json").json["objects"]
+    raw = fate["object"]
+    s3_object = {"key": raw["key"], "size": raw["size"], "eTag": raw["etag"], "versionId": raw["version_id"]}
+    event = {"Records": [{"s3": {"bucket": {"name": raw["bucket"]}, "object": s3_object}}]}
+    answers = [
+        json.loads(
+            cloud.client("lambda")
+            .invoke(FunctionName=cloud.deployment.start_function, Payload=json.dumps(event))["Payload"]
+            .read()
+        )
+        for _ in range(2)
+    ]
+
+    assert [answer["counts"]["started"] for answer in answers] == [0, 0], answers
+    executions = cloud.client("stepfunctions").list_executions(stateMachineArn=cloud.deployment.pipeline_arn)
+    assert [one["name"] for one in executions["executions"]].count(raw["object_id"]) == 1
+    assert len(cloud.keys(cloud.deployment.audit, f"ledger/{raw['object_id']}/")) == 1
+
+
+def test_a_key_with_spaces_plus_and_letters_comes_through(cloud: Cloud, tmp_path: Path) -> None:
+    key = "mission/Größe + naïve résumé (1).json"
+    ran = cloud.custody("put", file(tmp_path, "odd.json", GOOD), "--key", key, "--json")
+
+    assert ran.code == 0, ran.err
+    (fate,) = ran.json["objects"]
+    ledger_key = f"ledger/{fate['object']['object_id']}/000000000000000.0.jsonl.gz"
+    booked = cloud.client("s3").get_object(Bucket=cloud.deployment.audit, Key=ledger_key)["Body"].read()
+    assert json.loads(gzip.decompress(booked).splitlines()[0])["object"]["key"] == key
+
+
+def test_an_object_of_no_known_dataset_has_no_outcome_but_a_letter(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", file(tmp_path, "a.json", GOOD), "--key", "weather/a.json")
+
+    assert ran.code == 1
+    assert "UnknownDataset" in ran.out
+    assert "letters/dt=" in ran.out
+
+
+def test_a_folder_marker_starts_nothing(cloud: Cloud) -> None:
+    cloud.client("s3").put_object(Bucket=cloud.deployment.raw, Key="mission/2026/", Body=b"")
+    ran = cloud.custody("status", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["undelivered"] == 0
+
+
+def test_what_start_cannot_start_lies_in_the_undelivered_queue(cloud: Cloud) -> None:
+    s3_object = {"key": "mission/a.json", "size": 1, "eTag": "e", "versionId": "null"}
+    event = {"Records": [{"s3": {"bucket": {"name": cloud.deployment.raw}, "object": s3_object}}]}
+    cloud.client("lambda").invoke(
+        FunctionName=cloud.deployment.start_function, InvocationType="Event", Payload=json.dumps(event)
+    )
+
+    sqs = cloud.client("sqs")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    messages: list[Any] = []
+    while not messages and time.monotonic() < deadline:
+        messages = sqs.receive_message(QueueUrl=cloud.deployment.undelivered_url, WaitTimeSeconds=1).get("Messages", [])
+    assert messages, "the event came to the queue when the retries of Lambda were used up"
+    body = json.loads(messages[0]["Body"])
+    assert body["requestPayload"] == event
+    assert body["responsePayload"]["errorType"] == "MessageRefused"
+    sqs.delete_message(QueueUrl=cloud.deployment.undelivered_url, ReceiptHandle=messages[0]["ReceiptHandle"])
+
+
+def test_a_permission_that_is_missing_is_named_and_nothing_is_claimed(cloud: Cloud, tmp_path: Path) -> None:
+    iam = cloud.client("iam")
+    role = (
+        cloud.client("lambda").get_function_configuration(FunctionName="custody-dev-write")["Role"].rpartition("/")[2]
+    )
+    policies = {
+        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    }
+    for name in policies:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+    try:
+        ran = cloud.custody("put", file(tmp_path, "refused.json", GOOD), "--json")
+    finally:
+        for name, document in policies.items():
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+    assert ran.code == 1, ran.out
+    (fate,) = ran.json["objects"]
+    assert (fate["status"], fate["error"]) == ("FAILED", "AccessRefused"), fate
+    assert ".Write.json" in fate["letter"]
+    assert cloud.keys(cloud.deployment.audit, f"ledger/{fate['object']['object_id']}/") == []
+
+
+def test_no_follow_ends_at_once_with_the_object_id(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", file(tmp_path, "later.json", GOOD), "--no-follow", "--json")
+    assert ran.code == 0
+    assert ran.json["object_id"].startswith("later-json-")
+
+
+def test_a_second_up_is_quick_for_it_deploys_nothing(cloud: Cloud) -> None:
+    ran = cloud.custody("up")
+    assert ran.code == 0
+    assert "cdk deploy" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["put", "no-such-file.json"], "Not a file: no-such-file.json"),
+        (["put", "README.md", "LICENSE", "--key", "a"], "--key names one object"),
+        (["put"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_a_line_and_exit_code_2(cloud: Cloud, arguments: list[str], said: str) -> None:
+    ran = cloud.custody(*(str(ROOT / each) if each in {"README.md", "LICENSE"} else each for each in arguments))
+    assert ran.code == 2
+    assert said in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_without_embedded_aws_nothing_is_sent_to_aws_unless_told(tmp_path: Path) -> None:
+    ran = custody(tmp_path, "put", file(tmp_path, "good.json", GOOD))
+    assert ran.code == 2
+    assert "--aws" in ran.err
