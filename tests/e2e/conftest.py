@@ -55,11 +55,16 @@ class Cloud:
 
 def custody(folder: Path, *arguments: str | Path) -> Ran:
     """Run the command line on a folder of its own, without the variables that tests set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = clean_environment() | {"CUSTODY_FOLDER": str(folder)}
     done = subprocess.run(  # noqa: S603 - our own command
-        [CUSTODY, *arguments], env=kept | {"CUSTODY_FOLDER": str(folder)}, capture_output=True, text=True, check=False
+        [CUSTODY, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def clean_environment() -> dict[str, str]:
+    """Give the environment without the variables that tests set."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 @pytest.fixture(scope="session")

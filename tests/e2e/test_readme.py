@@ -1,0 +1,42 @@
+"""What the README shows is what happens."""
+
+import re
+import subprocess
+import sys
+
+from custody.target import ROOT
+from tests.e2e.conftest import Cloud, clean_environment
+
+SHORTENED = (
+    (r"[0-9a-f]{24}", "…"),
+    (r"(custody-dev-processed)-\d{12}-[a-z0-9-]+", r"\1-…"),
+    (r"dt=\d{4}-\d\d-\d\d", "dt=…"),
+)
+
+
+def words(text: str) -> list[str]:
+    for pattern, short in SHORTENED:
+        text = re.sub(pattern, short, text)
+    return text.replace("─", "").split()
+
+
+def test_make_run_prints_what_the_readme_shows(cloud: Cloud) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- output of make run -->\n```\n(.*?)```", readme, re.DOTALL)
+    assert shown, "the README has the output of make run behind its mark"
+    environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "samples.send"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert words(ran.stdout.partition("What to try next")[0]) == words(shown.group(1))
+
+
+def test_each_command_that_the_readme_names_works(cloud: Cloud) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.venv/bin/custody (.*?)(?:\s+#.*)?$", readme, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        ran = cloud.custody(*[str(ROOT / word) if word.startswith("samples/") else word for word in command.split()])
+        assert ran.code == (3 if "two-violations" in command else 0), (command, ran.err)
