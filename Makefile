@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export NODE_DISABLE_COMPILE_CACHE := 1
 
 .PHONY: run test setup stop lock clean
 
@@ -30,7 +31,7 @@ setup: .venv/.ready node_modules/.ready
 	touch $@
 
 node_modules/.ready: .venv/.ready package.json package-lock.json
-	npm ci --no-progress --silent
+	npm ci --no-progress --loglevel=error
 	touch $@
 
 lock: .venv/.ready ## Pin the dependencies anew, with their hashes

@@ -45,7 +45,8 @@ def _fingerprint(root: Path) -> str:
 def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) -> None:
     command = [str(root / "node_modules/.bin/cdk"), *arguments, "-c", "local=true", "--output", str(folder / "cdk.out")]
     path = f"{root / '.venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment = os.environ | instance.environment() | {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1"}
+    ours = {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
+    environment = os.environ | instance.environment() | ours
     done = subprocess.run(  # noqa: S603 - our own CDK, with arguments of our own
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
