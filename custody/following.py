@@ -8,7 +8,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
-_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
 _STATES = ("TaskStateEntered", "ChoiceStateEntered")
 
 
@@ -70,9 +68,8 @@ class Follower:
     """Sends and follows, on one deployment."""
 
     def __init__(self, target: Target, deployment: Deployment) -> None:
-        session, endpoint = target.session, target.endpoint
-        self._s3: S3Client = session.client("s3", endpoint_url=endpoint, config=_CONFIG)
-        self._stepfunctions: SFNClient = session.client("stepfunctions", endpoint_url=endpoint, config=_CONFIG)
+        self._s3: S3Client = target.client("s3")
+        self._stepfunctions: SFNClient = target.client("stepfunctions")
         self._deployment = deployment
         self._pause = 0.05 if target.is_local else 1.0
 

@@ -53,14 +53,14 @@ def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json:
     """Show where Custody is deployed, its rooms, and what is running or failed or undelivered."""
     target = _target(aws, profile, changes=False)
     deployment = find(target, env)
-    client = target.session.client("stepfunctions", endpoint_url=target.endpoint)
+    client = target.client("stepfunctions")
     counts = {
         state.lower(): len(
             client.list_executions(stateMachineArn=deployment.pipeline_arn, statusFilter=state)["executions"]
         )
         for state in ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
     }
-    queue = target.session.client("sqs", endpoint_url=target.endpoint).get_queue_attributes(
+    queue = target.client("sqs").get_queue_attributes(
         QueueUrl=deployment.undelivered_url, AttributeNames=["ApproximateNumberOfMessages"]
     )
     facts = {

@@ -30,7 +30,7 @@ def fates(found: Iterable[Fate]) -> None:
         table.add_column(heading, overflow="fold")
     for fate in found:
         for row in _rows(fate):
-            colour = _COLOURS[row[1].split(",", 1)[0]]
+            colour = _COLOURS[row[1]]
             table.add_row(escape(fate.sent.raw.key), row[0], f"[{colour}]{row[1]}[/]", escape(row[2]))
     console.print(table)
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -31,13 +32,16 @@ class Target:
         """Whether this is embedded AWS."""
         return self.endpoint is not None
 
+    def client(self, service: Any) -> Any:
+        """Make a client of a service there."""
+        return self.session.client(service, endpoint_url=self.endpoint, config=_CONFIG)
+
 
 @dataclass(frozen=True)
 class Deployment:
     """What a stack says about itself in its outputs."""
 
     raw: str
-    staging: str
     processed: str
     audit: str
     pipeline_arn: str
@@ -79,7 +83,7 @@ def on(instance: local.Instance) -> Target:
 
 def find(target: Target, env: str) -> Deployment:
     """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
-    cloudformation = target.session.client("cloudformation", endpoint_url=target.endpoint, config=_CONFIG)
+    cloudformation = target.client("cloudformation")
     name = f"custody-{env}"
     try:
         (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
@@ -92,7 +96,6 @@ def find(target: Target, env: str) -> Deployment:
     try:
         return Deployment(
             raw=outputs["RawBucket"],
-            staging=outputs["StagingBucket"],
             processed=outputs["ProcessedBucket"],
             audit=outputs["AuditBucket"],
             pipeline_arn=outputs["PipelineArn"],

@@ -46,7 +46,7 @@ def _deliver_again(target: Target, deployment: Deployment, sent: Sent) -> None:
     raw = sent.raw
     s3_object = {"key": raw.key, "size": raw.size, "eTag": raw.etag, "versionId": raw.version_id}
     event = {"Records": [{"s3": {"bucket": {"name": raw.bucket}, "object": s3_object}}]}
-    target.session.client("lambda", endpoint_url=target.endpoint).invoke(
+    target.client("lambda").invoke(
         FunctionName=deployment.start_function, InvocationType="Event", Payload=json.dumps(event)
     )
 

@@ -24,15 +24,16 @@ def hand_on(step: Step, contents: Contents, *, bucket: str, inline_limit: int) -
     Raises RecordsRejected, with the contents left in the staging bucket for DeadLetter, if no record is left, and
     whatever a write raises.
     """
-    body = encode(contents.encode())
+    facts = contents.encode()
+    body = encode(facts)
     if contents.rejected and not contents.records:
         _stage(bucket, step, body)
         raise outcomes.rejection(step.batch, contents)
     if len(body) <= inline_limit:
-        return step.batch.encode() | contents.encode()
-    facts = contents.encode() | {"counts": counts(len(contents.records), len(contents.rejected))}
+        return step.batch.encode() | facts
     del facts["records"], facts["rejected"]
-    return step.batch.encode() | facts | {"claim": _stage(bucket, step, body)}
+    counted = {"counts": counts(len(contents.records), len(contents.rejected))}
+    return step.batch.encode() | facts | counted | {"claim": _stage(bucket, step, body)}
 
 
 def has_contents(message: Json) -> bool:

@@ -41,7 +41,7 @@ class Cloud:
 
     def client(self, service: Any) -> Any:
         """Give a client of a service there."""
-        return self.target.session.client(service, endpoint_url=self.target.endpoint)
+        return self.target.client(service)
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """List the keys of a bucket."""

@@ -101,11 +101,13 @@ def test_an_object_of_no_known_dataset_has_no_outcome_but_a_letter(cloud: Cloud,
     assert "letters/dt=" in ran.out
 
 
-def test_a_folder_marker_starts_nothing(cloud: Cloud) -> None:
-    cloud.client("s3").put_object(Bucket=cloud.deployment.raw, Key="mission/2026/", Body=b"")
+def test_status_shows_the_rooms_and_what_ran(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.custody("put", file(tmp_path, "good.json", GOOD))
     ran = cloud.custody("status", "--json")
+
     assert ran.code == 0, ran.err
-    assert ran.json["undelivered"] == 0
+    assert ran.json["raw"] == cloud.deployment.raw
+    assert ran.json["executions"]["succeeded"] >= 1
 
 
 def test_what_start_cannot_start_lies_in_the_undelivered_queue(cloud: Cloud) -> None:
