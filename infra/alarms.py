@@ -8,6 +8,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.ends import Ends
 from infra.functions import Platform
 from infra.ingestion import Ingestion
 from infra.workflow import Workflow
@@ -18,8 +19,15 @@ PERIOD = Duration.minutes(1)
 class Alarms(Construct):
     """What wakes somebody up. Retries do not: only what failed for good."""
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, platform: Platform, ingestion: Ingestion, workflow: Workflow
+    def __init__(  # noqa: PLR0913 - what it watches
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        ingestion: Ingestion,
+        workflow: Workflow,
+        ends: Ends,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = platform.settings
@@ -49,6 +57,11 @@ class Alarms(Construct):
             "events-lost",
             ingestion.start.function.metric("DestinationDeliveryFailures", period=PERIOD, statistic="Sum"),
             "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
+        )
+        self._alarm(
+            "unwritten",
+            ends.unwritten.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
+            "Executions ended for which no letter could be written: their events wait in the unwritten queue.",
         )
 
     def _topic(self, platform: Platform) -> sns.Topic:

@@ -27,6 +27,7 @@ class Encryption(Construct):
         )
         self.key.add_to_resource_policy(_for_logs(settings))
         self.key.add_to_resource_policy(_for_alarms())
+        self.key.add_to_resource_policy(_for_events())
 
 
 def _for_logs(settings: Settings) -> iam.PolicyStatement:
@@ -60,6 +61,20 @@ def _for_alarms() -> iam.PolicyStatement:
         sid="CloudWatchAlarms",
         principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
         actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=["*"],
+        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+    )
+
+
+def _for_events() -> iam.PolicyStatement:
+    """Let EventBridge put what it cannot deliver into an encrypted queue.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    """
+    return iam.PolicyStatement(
+        sid="EventBridge",
+        principals=[iam.ServicePrincipal("events.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
         resources=["*"],
         conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
     )

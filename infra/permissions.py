@@ -4,6 +4,7 @@ CDK's own grants are wider: `grant_put` on a locked bucket also permits changing
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from aws_cdk import Acknowledgment, Aws, Stack, Validations
 from aws_cdk import aws_iam as iam
@@ -15,6 +16,15 @@ def on_objects(bucket: s3.IBucket, *actions: str, prefix: str = "") -> iam.Polic
     """Permit actions on the objects of a bucket whose keys begin with `prefix`."""
     return iam.PolicyStatement(
         actions=[f"s3:{action}" for action in actions], resources=[bucket.arn_for_objects(f"{prefix}*")]
+    )
+
+
+def on_listing(bucket: s3.IBucket, prefix: str) -> iam.PolicyStatement:
+    """Permit listing the keys of a bucket that begin with `prefix`."""
+    return iam.PolicyStatement(
+        actions=["s3:ListBucket"],
+        resources=[bucket.bucket_arn],
+        conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
     )
 
 
@@ -31,18 +41,24 @@ def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
 
 
 def explain_prefixes(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
-    """Tell cdk-nag, which reports every `*`, of those that end a key prefix; any other `*` still fails the synth."""
+    """Tell cdk-nag, which reports every `*`, of those that end a prefix; any other `*` still fails the synth."""
     stack = Stack.of(role)
     prefixes = {resource for statement in statements for resource in statement.resources if resource.endswith("*")}
     for prefix in sorted(prefixes):
-        bucket, key_prefix = stack.resolve(prefix)["Fn::Join"][1]
-        logical_id, attribute = bucket["Fn::GetAtt"]
+        written = "".join(_as_reported(part) for part in stack.resolve(prefix)["Fn::Join"][1])
         Validations.of(role).acknowledge(
             Acknowledgment(
-                id=f"AwsSolutions-IAM5[Resource::<{logical_id}.{attribute}>{key_prefix}]",
-                reason="Object keys are not known beforehand; the prefix is as narrow as the function's task.",
+                id=f"AwsSolutions-IAM5[Resource::{written}]",
+                reason="Objects and executions have no names beforehand; the prefix is as narrow as the task.",
             )
         )
+
+
+def _as_reported(part: str | dict[str, Any]) -> str:
+    if isinstance(part, str):
+        return part
+    reference = part.get("Ref") or ".".join(part["Fn::GetAtt"])
+    return f"<{reference}>"
 
 
 def explain_star(role: iam.Role, reason: str) -> None:

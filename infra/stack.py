@@ -7,13 +7,14 @@ from constructs import Construct
 
 from infra.alarms import Alarms
 from infra.encryption import Encryption
+from infra.ends import Ends
 from infra.functions import Platform
 from infra.ingestion import Ingestion
 from infra.layer import Libraries
 from infra.settings import Settings
 from infra.stages import Stages
 from infra.storage import Storage
-from infra.workflow import Workflow, pipeline_arn
+from infra.workflow import Workflow, executions_arn, pipeline_arn
 
 
 class Custody(Stack):
@@ -42,9 +43,18 @@ class Custody(Stack):
             raw=storage.raw,
             pipeline_arn=pipeline_arn(self, settings),
         )
-        self.stages = Stages(self, "Stages", platform=platform, storage=storage)
+        self.stages = Stages(
+            self, "Stages", platform=platform, storage=storage, executions_arn=executions_arn(self, settings)
+        )
         workflow = Workflow(self, "Workflow", platform=platform, stages=self.stages)
-        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflow=workflow)
+        ends = Ends(
+            self,
+            "Ends",
+            platform=platform,
+            pipeline_arn=pipeline_arn(self, settings),
+            dead_letter=self.stages.dead_letter,
+        )
+        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflow=workflow, ends=ends)
 
         for output, value in {
             "RawBucket": storage.raw.bucket_name,
@@ -56,5 +66,7 @@ class Custody(Stack):
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,
             "StartFunctionName": ingestion.start.function.function_name,
+            "UnwrittenQueueUrl": ends.unwritten.queue_url,
+            "DeadLetterFunctionName": self.stages.dead_letter.function.function_name,
         }.items():
             CfnOutput(self, output, value=value)

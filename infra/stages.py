@@ -1,9 +1,12 @@
 """The functions of the state machine: what each is told, and what each may touch."""
 
+import json
+
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.functions import Platform, Stage
-from infra.permissions import on_key, on_objects
+from infra.permissions import on_key, on_listing, on_objects
 from infra.storage import Storage
 
 BATCHES = "batches/"
@@ -14,7 +17,9 @@ LETTERS = "letters/"
 class Stages(Construct):
     """Validate, Transform, Write and DeadLetter."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, platform: Platform, storage: Storage) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, platform: Platform, storage: Storage, executions_arn: str
+    ) -> None:
         super().__init__(scope, construct_id)
         settings = platform.settings
         staging = {"STAGING_BUCKET": storage.staging.bucket_name}
@@ -24,7 +29,8 @@ class Stages(Construct):
         read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
         put_batches = on_objects(storage.staging, "PutObject", prefix=BATCHES)
         put_letters = on_objects(storage.audit, "PutObject", prefix=LETTERS)
-        put_ledger = on_objects(storage.audit, "PutObject", prefix=LEDGER)
+        # Reading shows who has booked an attempt, when that was done before.
+        put_ledger = on_objects(storage.audit, "PutObject", "GetObject", prefix=LEDGER)
         read_and_write = on_key(platform.key, "Decrypt", "GenerateDataKey", via="s3")
 
         self.validate = Stage(
@@ -62,8 +68,20 @@ class Stages(Construct):
             "dead_letter",
             platform=platform,
             environment={**staging, **audit, **dataset},
-            may=[read_batches, put_ledger, put_letters, read_and_write],
+            may=[
+                read_batches,
+                put_ledger,
+                put_letters,
+                on_listing(storage.audit, LETTERS),
+                iam.PolicyStatement(
+                    actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=[executions_arn]
+                ),
+                read_and_write,
+            ],
         )
         self.all = (self.validate, self.transform, self.write, self.dead_letter)
         for stage in self.all:
             stage.function.add_environment("CODE_VERSION", stage.code_version)
+        # A step that failed may have told nobody which code it ran.
+        versions = {stage.node.id.lower(): stage.code_version for stage in (self.validate, self.transform, self.write)}
+        self.dead_letter.function.add_environment("CODE_VERSIONS", json.dumps(versions))

@@ -26,6 +26,16 @@ def pipeline_arn(stack: Stack, settings: Settings) -> str:
     )
 
 
+def executions_arn(stack: Stack, settings: Settings) -> str:
+    """Say what the ARN of each of the machine's executions will match."""
+    return stack.format_arn(
+        service="states",
+        resource="execution",
+        resource_name=f"{settings.name(PIPELINE)}:*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+
+
 class Workflow(Construct):
     """The pipeline, its log, and a role that can call its functions and nothing else."""
 

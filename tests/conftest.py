@@ -13,6 +13,7 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     AUDIT_BUCKET="audit",
     CODE_VERSION="0123456789ab",
+    CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code"}',
     DEFAULT_DATASET="mission",
     INLINE_LIMIT_BYTES="65536",
     OBJECT_LIMIT_BYTES="16777216",

@@ -68,10 +68,11 @@ class Rooms:
         return json.loads(self.the_only("audit", "letters/"))
 
 
-def called_with(message: dict[str, Any], state: str) -> dict[str, Any]:
+def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:
     """Make the payload with which the state machine calls a step."""
+    execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
     return {
         "batch": message,
-        "execution": {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {}},
+        "execution": execution | {"RedriveCount": redrives},
         "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
     }

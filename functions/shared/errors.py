@@ -12,7 +12,11 @@
     │   ├── ConfigurationMissing  an environment variable is missing or malformed
     │   ├── MessageRefused        an event or message is not of a form that this code knows
     │   ├── TransformFailed       a transform has a bug: it raised what it should not, or returned what is no JSON
-    │   └── StepFailed            a step ended with an error of the engine; the cause holds the original
+    │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
+    │   └── AttemptTaken          another execution has booked this attempt of the batch
+    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a letter
+    │   ├── ExecutionAborted      somebody stopped the execution
+    │   └── ExecutionTimedOut     the execution took longer than the state machine allows
     └── ServiceUnavailable        AWS could not answer just now: the state machine retries it
 
 The class names are a contract: Step Functions matches Retry and Catch by the exact class name of an exception
@@ -94,6 +98,28 @@ class StepFailed(DeploymentError):
     """A step ended with an error of the engine, such as a timeout; the cause begins with its name."""
 
     advice = "Look up the error at the start of the cause, mend what it names, and redrive."
+
+
+class AttemptTaken(DeploymentError):
+    """Another execution has booked this attempt of the batch, so that this one could not book what it did."""
+
+    advice = "Redrive once more: the next attempt has books of its own. Do not redrive two executions of one object."
+
+
+class ExecutionEnded(CustodyError):
+    """The execution ended, and no step of it could say so."""
+
+
+class ExecutionAborted(ExecutionEnded):
+    """Somebody stopped the execution."""
+
+    advice = "Find out who stopped it, and why; if its records shall be delivered after all, redrive."
+
+
+class ExecutionTimedOut(ExecutionEnded):
+    """The execution took longer than the state machine allows."""
+
+    advice = "See in its history where the time went: throttling, or too little concurrency. Mend that, and redrive."
 
 
 class ServiceUnavailable(CustodyError):

@@ -4,18 +4,23 @@ Both are append-only, and name a batch and an attempt, so that writing one twice
 """
 
 import gzip
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from functions.shared.documents import encode
-from functions.shared.errors import BY_NAME, CustodyError
+from functions.shared.errors import BY_NAME, CustodyError, DataError
 from functions.shared.identity import record_id
 from functions.shared.messages import FORMAT, Batch, Contents, Execution, Json, Span, Step
 
 START_DIGITS = 15
 """Wide enough for any byte offset in the largest object that S3 holds, so that names sort as their starts do."""
+
+REJECTED = "Rejected"
+"""The name of the letter that stands beside a delivery: of the records that Write did not deliver."""
 
 CAUSE_LIMIT = 8192
 """Characters of a cause that a letter keeps; the execution's history holds up to 32,768."""
@@ -59,12 +64,17 @@ def ledger_key(batch: Batch) -> str:
     return f"ledger/{batch.object.id}/{batch_name(batch)}.jsonl.gz"
 
 
-def letter_key(batch: Batch, step: str, execution: Execution) -> str:
-    """Say where the letter of a batch, attempt and step lies: under the day on which its execution started.
+def letters_prefix(batch: Batch, execution: Execution) -> str:
+    """Say where the letters of a batch lie, of every attempt: under the day on which its execution started.
 
     The start of the execution is the one date that a retry and a redrive do not change.
     """
-    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{batch_name(batch)}.{step}.json"
+    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{batch.start:0{START_DIGITS}d}."
+
+
+def letter_key(batch: Batch, name: str, execution: Execution) -> str:
+    """Say where a letter lies. Its name is that of the step that failed, REJECTED, or how the execution ended."""
+    return f"{letters_prefix(batch, execution)}{batch.attempt}.{name}.json"
 
 
 def ledger_file(step: Step, contents: Contents, written: Iterable[Written] = (), output: Output | None = None) -> bytes:
@@ -82,6 +92,7 @@ def ledger_file(step: Step, contents: Contents, written: Iterable[Written] = (),
         "contract": contents.contract,
         "code": dict(contents.code),
         "execution": step.execution.arn,
+        "redrive_of": batch.redrive_of,
         "attempt": batch.attempt,
         "recorded_at": step.entered_at,
         "counts": counts(len(lines), len(contents.rejected)),
@@ -97,10 +108,21 @@ def counts(written: int, rejected: int) -> Json:
     return {"received": written + rejected, "written": written, "rejected": rejected}
 
 
-def letter(step: Step, failure: Failure, dataset: str, contents: Contents | None) -> bytes:
-    """Write the letter of a batch, attempt and step; `contents` is None when the batch failed before it was read."""
+def letter(
+    step: Step,
+    failure: Failure,
+    dataset: str,
+    contents: Contents | None,
+    code: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """Write the letter of a batch, attempt and step.
+
+    `contents` is None when the batch failed before it was read, or what was read of it is not known. `code` holds the
+    code versions of the stages that failed to give any.
+    """
     batch, execution = step.batch, step.execution
     rejected = contents.rejected if contents else ()
+    error = BY_NAME.get(failure.error, CustodyError)
     return encode(
         {
             "format": FORMAT,
@@ -108,20 +130,35 @@ def letter(step: Step, failure: Failure, dataset: str, contents: Contents | None
             "chunk": batch.chunk,
             "dataset": dataset,
             "contract": contents.contract if contents else None,
-            "code": dict(contents.code) if contents else {},
+            "code": {**code, **(contents.code if contents else {})},
             "attempt": batch.attempt,
+            "redrive_of": batch.redrive_of,
             "step": failure.step,
             "error": failure.error,
             "cause": failure.cause[:CAUSE_LIMIT],
-            "advice": BY_NAME.get(failure.error, CustodyError).advice,
+            "advice": error.advice,
+            "resumes_at": resumes_at(failure),
             "received": contents.received if contents else None,
             "rejected": [
                 {"record": record_id(batch.object.id, record.span.position)} | record.encode() for record in rejected
             ],
-            "execution": {"arn": execution.arn, "started_at": execution.started_at, "console": console_link(execution)},
+            "execution": {
+                "arn": execution.arn,
+                "started_at": execution.started_at,
+                "redrives": execution.redrives,
+                "console": console_link(execution),
+            },
             "recorded_at": step.entered_at,
         }
     )
+
+
+def resumes_at(failure: Failure) -> str:
+    """Name the step at which a redrive goes on: the one that failed, but Validate if the data was at fault.
+
+    By then a new contract, or new code of a step, may find the same data good.
+    """
+    return "Validate" if issubclass(BY_NAME.get(failure.error, CustodyError), DataError) else failure.step
 
 
 def console_link(execution: Execution) -> str:
@@ -142,3 +179,10 @@ def parse_ledger_file(body: bytes) -> tuple[Json, list[Json]]:
     """Read a ledger file back: its header, and a line a record."""
     header, *lines = (json.loads(line) for line in gzip.decompress(body).splitlines())
     return header, lines
+
+
+def parse_header(body: bytes) -> Json:
+    """Read only the header of a ledger file."""
+    with gzip.open(io.BytesIO(body)) as lines:
+        header: Json = json.loads(lines.readline())
+    return header

@@ -18,11 +18,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The records that one execution carries: a whole object, or the chunk of it that begins at byte `chunk`."""
+    """The records that one execution carries: a whole object, or the chunk of it that begins at byte `chunk`.
+
+    `redrive_of` is the ARN of the execution whose failed work this one does again; None for a first execution.
+    """
 
     object: RawObject
     chunk: int | None = None
     attempt: int = 0
+    redrive_of: str | None = None
 
     @property
     def start(self) -> int:
@@ -31,7 +35,8 @@ class Batch:
 
     def encode(self) -> Json:
         """Give the JSON shape: the input of an execution, and the head of every later message."""
-        return {"format": FORMAT, "object": asdict(self.object), "chunk": self.chunk, "attempt": self.attempt}
+        head = {"format": FORMAT, "object": asdict(self.object), "chunk": self.chunk}
+        return head | {"attempt": self.attempt, "redrive_of": self.redrive_of}
 
     @classmethod
     def decode(cls, message: Json) -> Self:
@@ -40,7 +45,7 @@ class Batch:
             raise MessageRefused(f"a message of format {message.get('format')!r} came; this code knows format {FORMAT}")
         try:
             raw = RawObject(**message["object"])
-            return cls(raw, message["chunk"], message["attempt"])
+            return cls(raw, message["chunk"], message["attempt"], message.get("redrive_of"))
         except (KeyError, TypeError) as error:
             raise MessageRefused(f"a message came without a part that it must have: {error}") from error
 
@@ -161,20 +166,23 @@ def _span(record: Json) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """The execution that a step runs in; times are as Step Functions gives them (ISO 8601, UTC).
+    """The execution that a step runs in, and how often it was redriven; times are ISO 8601, UTC.
 
     From the context object: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
     """
 
     arn: str
     started_at: str
+    redrives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a step is called with: the name of its state, a message, the execution, and when the state was entered.
 
-    The last is the time that books record: a retry does not change it.
+    The last is the time that books record: a retry does not change it. The attempt of `batch` is the one that is under
+    way, counted by the execution itself: a redrive of an execution that was stopped or ran out of time calls the same
+    step with the same message, so `message` may still tell an earlier one.
     """
 
     name: str
@@ -187,8 +195,10 @@ class Step:
     def decode(cls, event: Json) -> Self:
         """Read the payload that the state machine gives each step; raise MessageRefused when a part is missing."""
         try:
-            execution = Execution(event["execution"]["Id"], event["execution"]["StartTime"])
-            state = event["state"]
-            return cls(state["Name"], event["batch"], Batch.decode(event["batch"]), execution, state["EnteredTime"])
+            context, state = event["execution"], event["state"]
+            execution = Execution(context["Id"], context["StartTime"], context.get("RedriveCount", 0))
+            batch = Batch.decode(event["batch"])
+            attempt = max(batch.attempt, context["Input"]["attempt"] + execution.redrives)
+            return cls(state["Name"], event["batch"], replace(batch, attempt=attempt), execution, state["EnteredTime"])
         except (KeyError, TypeError) as error:
             raise MessageRefused(f"a step was called without a part that it must have: {error}") from error

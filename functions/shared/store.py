@@ -1,11 +1,11 @@
 """The one door to AWS: a few calls on values, each of which fails with an error of ours or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -40,6 +40,10 @@ _COME_AGAIN = frozenset(
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """S3 answers 405 when the version named is a delete marker."""
+
+
+_HISTORY_EVENTS = 200
+"""More than one state can leave behind with all its retries, each of which is a handful of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,41 @@ def write_once(bucket: str, key: str, body: bytes, content_type: str) -> bool:
                 return False
             raise
         return True
+
+
+def keys(bucket: str, prefix: str) -> list[str]:
+    """List the first thousand keys that begin with a prefix.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
+        return [found["Key"] for found in _s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+
+
+def redrives_of(execution: str) -> int:
+    """Ask how often an execution was redriven.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("DescribeExecution", execution):
+        return _stepfunctions().describe_execution(executionArn=execution).get("redriveCount", 0)
+
+
+def last_state_of(execution: str) -> str | None:
+    """Ask which state an execution entered last; None if it entered none.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("GetExecutionHistory", execution):
+        history = _stepfunctions().get_execution_history(
+            executionArn=execution, reverseOrder=True, maxResults=_HISTORY_EVENTS, includeExecutionData=False
+        )
+    entered = (event["stateEnteredEventDetails"]["name"] for event in history["events"] if _is_entry(event))
+    return next(entered, None)
+
+
+def _is_entry(event: Mapping[str, Any]) -> bool:
+    return "stateEnteredEventDetails" in event
 
 
 def start_execution(state_machine_arn: str, name: str, message: str) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import claims, outcomes, runtime, store
+from functions.shared import booking, claims, ledger, outcomes, runtime, store
 from functions.shared.ledger import Output
 from functions.shared.messages import Step
 from functions.write import plan
@@ -26,15 +26,16 @@ ENVIRONMENT = runtime.environment(Environment)
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     """Put the processed object, then the letter, then the ledger file, so that the ledger only claims what is true.
 
-    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated, ObjectMissing,
-    AccessRefused, CallRefused, ServiceUnavailable or MessageRefused.
+    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated, AttemptTaken,
+    ObjectMissing, AccessRefused, CallRefused, ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
     contents = claims.unpack(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
     delivery = plan.deliver(step, contents)
     output = _put(delivery.put) if delivery.put else None
-    for put in plan.books(step, contents, delivery, output):
-        store.write_once(ENVIRONMENT.audit_bucket, put.key, put.body, put.content_type)
+    if letter := plan.letter(step, contents):
+        store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
+    booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents, delivery.written, output))
     if not outcomes.is_tolerable(contents, ENVIRONMENT.tolerated_rejects_percent):
         raise outcomes.rejection(step.batch, contents)
     return plan.report(step, contents, output, ENVIRONMENT.audit_bucket)

@@ -49,20 +49,18 @@ def processed_key(step: Step, contents: Contents) -> str:
     return f"{contents.dataset}/dt={contents.last_modified[:10]}/{step.batch.object.id}{chunk}.jsonl"
 
 
-def books(step: Step, contents: Contents, delivery: Delivery, output: Output | None) -> tuple[Put, ...]:
-    """Say what to book once the delivery is made: the letter if records were rejected, and then the ledger file."""
-    entry = ledger.ledger_file(step, contents, delivery.written, output)
-    booked = Put(ledger.ledger_key(step.batch), entry, "application/gzip")
+def letter(step: Step, contents: Contents) -> Put | None:
+    """Say which letter stands beside the delivery; None if no record was rejected."""
     if not contents.rejected:
-        return (booked,)
+        return None
     failure = Failure(step.name, RecordsRejected.__name__, str(outcomes.rejection(step.batch, contents)))
     body = ledger.letter(step, failure, contents.dataset, contents)
-    return (Put(ledger.letter_key(step.batch, step.name, step.execution), body, "application/json"), booked)
+    return Put(ledger.letter_key(step.batch, ledger.REJECTED, step.execution), body, "application/json")
 
 
 def report(step: Step, contents: Contents, output: Output | None, audit_bucket: str) -> Json:
     """Say what became of the batch: the output of the execution, which its status-change event carries too."""
-    letter = ledger.letter_key(step.batch, step.name, step.execution) if contents.rejected else None
+    letter = ledger.letter_key(step.batch, ledger.REJECTED, step.execution) if contents.rejected else None
     return step.batch.encode() | {
         "dataset": contents.dataset,
         "counts": ledger.counts(len(contents.records), len(contents.rejected)),

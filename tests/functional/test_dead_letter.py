@@ -1,19 +1,74 @@
-"""DeadLetter: a letter for everything that fails, and the true error again."""
+"""DeadLetter: a letter for everything that fails, the true error again, and a way on for what was redriven."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.dead_letter.handler import handle
-from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected, StepFailed
+from functions.shared import ledger, store
+from functions.shared.errors import AccessRefused, AttemptTaken, MessageRefused, RecordsRejected, StepFailed
+from functions.shared.messages import Execution
+from functions.validate.handler import handle as validate
+from functions.write.handler import handle as write
 from tests.functional.stages import BAD, GOOD, transformed, validated
-from tests.rooms import STARTED_AT, Rooms, called_with
+from tests.rooms import EXECUTION_ARN, STARTED_AT, Rooms, called_with
 
 
-def failed(message: dict[str, Any], step: str, error: str, said: str = "said", **more: Any) -> dict[str, Any]:
+@dataclass
+class StepFunctions:
+    """What the function may ask about its execution."""
+
+    redrives: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    refusal: str | None = None
+
+    def describe_execution(self, **_: Any) -> dict[str, Any]:
+        return self._answer({"redriveCount": self.redrives})
+
+    def get_execution_history(self, **asked: Any) -> dict[str, Any]:
+        assert asked["reverseOrder"], "the last state is the one in which it ended"
+        assert not asked["includeExecutionData"], "no payload is fetched"
+        return self._answer({"events": self.history})
+
+    def _answer(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if self.refusal:
+            refused = {"HTTPStatusCode": 400}
+            raise ClientError({"Error": {"Code": self.refusal}, "ResponseMetadata": refused}, "any")  # type: ignore[typeddict-item]  # the rest of the metadata is not read
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def machine(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the store is taken apart after this
+    machine = StepFunctions()
+    monkeypatch.setattr(store, "_stepfunctions", lambda: machine)
+    return machine
+
+
+def failed(
+    message: dict[str, Any], step: str, error: str, said: str = "said", *, redrives: int = 0, **more: Any
+) -> dict[str, Any]:
     cause = json.dumps({"errorMessage": said, "errorType": error, **more})
-    return called_with(message | {"failure": {step: {"Error": error, "Cause": cause}}}, "DeadLetter")
+    return called_with(message | {"failure": {step: {"Error": error, "Cause": cause}}}, "DeadLetter", redrives=redrives)
+
+
+def ended(message: dict[str, Any], status: str, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
+    detail = {
+        "executionArn": EXECUTION_ARN,
+        "status": status,
+        "startDate": 1795424400000,
+        "stopDate": 1795424401250,
+        "input": json.dumps(message),
+        "redriveCount": redrives,
+    }
+    return {"source": "aws.states", "detail-type": "Step Functions Execution Status Change", "detail": detail | more}
+
+
+def entered(state: str) -> dict[str, Any]:
+    return {"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": state}}
 
 
 def test_a_batch_that_failed_before_it_was_read_has_a_letter_with_all_that_is_known(rooms: Rooms) -> None:
@@ -24,6 +79,7 @@ def test_a_batch_that_failed_before_it_was_read_has_a_letter_with_all_that_is_kn
     letter = rooms.letter()
     assert letter["object"]["version_id"] == batch.object.version_id
     assert (letter["dataset"], letter["received"], letter["rejected"]) == ("mission", None, [])
+    assert letter["code"] == {"validate": "v-code"}, "it is known which code was deployed, though none has read it"
     assert "role of the function" in letter["advice"]
     day = STARTED_AT[:10]
     assert rooms.keys("audit") == [f"letters/dt={day}/{batch.object.id}/000000000000000.0.Validate.json"]
@@ -40,7 +96,7 @@ def test_a_second_call_writes_no_second_letter_and_raises_the_same(rooms: Rooms)
 def test_a_crash_between_letter_and_ledger_is_made_good_by_the_next_call(rooms: Rooms) -> None:
     batch = rooms.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
-        validated_again(rooms, batch.encode())
+        validate(called_with(batch.encode(), "Validate"), None)
     event = failed(batch.encode(), "Validate", "RecordsRejected")
     with pytest.raises(RecordsRejected):
         handle(event, None)
@@ -88,8 +144,226 @@ def test_a_very_long_cause_is_cut(rooms: Rooms) -> None:
     assert len(rooms.letter()["cause"]) == 8192
 
 
-def validated_again(rooms: Rooms, message: dict[str, Any]) -> Any:
-    from functions.validate.handler import handle as validate  # noqa: PLC0415 - only this test calls it directly
+# A redrive calls DeadLetter again, with the same input and a higher count of redrives.
 
+
+def test_a_redrive_goes_on_at_the_step_that_failed_with_what_the_steps_before_had_made(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    with pytest.raises(AccessRefused):
+        handle(failed(message, "Write", "AccessRefused"), None)
+
+    answer = handle(failed(message, "Write", "AccessRefused", redrives=1), None)
+    assert answer == message | {"attempt": 1, "resume": "Write"}
+    assert write(called_with(answer, "Write", redrives=1), None)["counts"]["written"] == 1
+    assert rooms.ledger()[0]["attempt"] == 1
+
+
+@pytest.mark.parametrize("error", ["RecordsRejected", "UnknownDataset", "ObjectTooLarge", "ObjectMissing"])
+def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_batch(rooms: Rooms, error: str) -> None:
+    message = validated(rooms, "mission/a.json", GOOD)
+    with pytest.raises(Exception, match="said"):
+        handle(failed(message, "Transform", error), None)
+
+    answer = handle(failed(message, "Transform", error, redrives=1), None)
+    assert answer == {name: message[name] for name in ("format", "object", "chunk", "redrive_of")} | {
+        "attempt": 1,
+        "resume": "Validate",
+    }
+
+
+def test_a_redrive_of_what_write_rejected_begins_at_validate_though_write_had_written_the_letter(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+    with pytest.raises(RecordsRejected):
+        write(called_with(message, "Write"), None)
+    with pytest.raises(RecordsRejected):
+        handle(failed(message, "Write", "RecordsRejected"), None)
+
+    assert rooms.letter()["error"] == "RecordsRejected", "one letter, and that is Write's"
+    assert handle(failed(message, "Write", "RecordsRejected", redrives=1), None)["resume"] == "Validate"
+
+
+def test_a_write_that_fails_after_its_letter_of_rejected_records_has_a_letter_of_that_too(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+    with pytest.raises(RecordsRejected):
+        write(called_with(message, "Write"), None)
+    with pytest.raises(AccessRefused):
+        handle(failed(message, "Write", "AccessRefused"), None)
+
+    names = sorted(key.rpartition(".0.")[2] for key in rooms.keys("audit") if key.startswith("letters/"))
+    assert names == ["Rejected.json", "Write.json"]
+
+
+def test_a_second_failure_has_a_second_letter_and_fails_again_however_often(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    for redrives in range(4):
+        event = failed(message, "Write", "AccessRefused", redrives=redrives)
+        for _ in range(2):
+            with pytest.raises(AccessRefused):
+                handle(event, None)
+        message = handle(failed(message, "Write", "AccessRefused", redrives=redrives + 1), None)
+
+    attempts = [key.split("/")[-1].split(".")[1] for key in rooms.keys("audit")]
+    assert attempts == ["0", "1", "2", "3"]
+    assert message["attempt"] == 4
+
+
+def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
+    rooms: Rooms, machine: StepFunctions
+) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed")
+    with pytest.raises(Exception, match="said"):
+        handle(event, None)
+    machine.redrives = 1
+    answer = handle(event, None)
+    assert (answer["resume"], answer["attempt"]) == ("Transform", 1)
+
+
+@pytest.mark.parametrize("refusal", ["ThrottlingException", "AccessDeniedException", "ExecutionDoesNotExist"])
+def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriven(
+    rooms: Rooms, machine: StepFunctions, refusal: str
+) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed")
+    machine.refusal = refusal
+    for _ in range(2):
+        with pytest.raises(Exception, match="said"):
+            handle(event, None)
+
+
+def test_a_redrive_after_a_letter_that_could_not_be_written_writes_it_and_fails_once_more(rooms: Rooms) -> None:
+    message = validated(rooms, "mission/a.json", GOOD)
+    with pytest.raises(Exception, match="said"):
+        handle(failed(message, "Transform", "TransformFailed", redrives=1), None)
+    assert rooms.letter()["attempt"] == 1
+    assert handle(failed(message, "Transform", "TransformFailed", redrives=2), None)["attempt"] == 2
+
+
+def test_an_attempt_that_another_execution_has_booked_is_not_taken_for_ones_own(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/bad.json", BAD)
+    with pytest.raises(RecordsRejected):
+        validate(called_with(batch.encode(), "Validate"), None)
+    event = failed(batch.encode(), "Validate", "RecordsRejected")
+    with pytest.raises(RecordsRejected):
+        handle(event, None)
+    event["execution"]["Id"] = EXECUTION_ARN + "-r1"
+    with pytest.raises(AttemptTaken, match=f"was booked by {EXECUTION_ARN}"):
+        handle(event, None)
+
+
+# What EventBridge tells of: ends that no Catch saw.
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "error"),
+    [("ABORTED", "Aborted", "ExecutionAborted"), ("TIMED_OUT", "TimedOut", "ExecutionTimedOut")],
+)
+def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_letter(
+    rooms: Rooms, machine: StepFunctions, status: str, name: str, error: str
+) -> None:
+    batch = rooms.upload("mission/a.json", GOOD)
+    machine.history = [
+        {"type": "ExecutionAborted"},
+        {"type": "TaskScheduled"},
+        entered("Transform"),
+        entered("Validate"),
+    ]
+    for _ in range(2):
+        handle(ended(batch.encode(), status, cause="by hand"), None)
+
+    letter = rooms.letter()
+    assert rooms.keys("audit") == [f"letters/dt={STARTED_AT[:10]}/{batch.object.id}/000000000000000.0.{name}.json"]
+    assert (letter["error"], letter["step"], letter["cause"]) == (error, "Transform", "by hand")
+    assert letter["execution"]["arn"] == EXECUTION_ARN
+    assert letter["recorded_at"] == "2026-11-23T09:00:01.250Z"
+    assert "redrive" in letter["advice"]
+
+
+def test_an_end_after_a_redrive_is_one_of_its_own(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/a.json", GOOD)
+    for redrives in range(2):
+        handle(ended(batch.encode(), "ABORTED", redrives=redrives), None)
+    assert [key[-14:] for key in rooms.keys("audit")] == ["0.Aborted.json", "1.Aborted.json"]
+
+
+def test_an_end_of_which_the_branch_has_told_has_no_second_letter(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/a.json", GOOD)
+    with pytest.raises(AccessRefused):
+        handle(failed(batch.encode(), "Validate", "AccessRefused"), None)
+    answer = handle(ended(batch.encode(), "FAILED", error="AccessRefused", cause="said"), None)
+
+    assert answer == {"counts": {"letters": 0}}
+    assert rooms.letter()["step"] == "Validate"
+
+
+@pytest.mark.parametrize(("error", "letters"), [("RecordsRejected", 0), ("AccessRefused", 1)])
+def test_the_letter_of_rejected_records_tells_of_that_end_alone(rooms: Rooms, error: str, letters: int) -> None:
+    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+    with pytest.raises(RecordsRejected):
+        write(called_with(message, "Write"), None)
+    begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
+    assert handle(ended(begun, "FAILED", error=error, cause="said"), None) == {"counts": {"letters": letters}}
+
+
+def test_the_cause_of_an_end_that_the_engine_explains_is_not_kept_for_it_may_quote_a_record(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/a.json", GOOD)
+    cause = 'the path could not be found in the input {"source": "MASINT"}'
+    handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause=cause), None)
+
+    letter = rooms.letter()
+    assert letter["error"] == "States.Runtime"
+    assert "MASINT" not in json.dumps(letter)
+
+
+def test_a_letter_of_an_end_is_written_even_if_the_history_cannot_be_read(rooms: Rooms, machine: StepFunctions) -> None:
+    machine.refusal = "AccessDeniedException"
+    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
+    assert rooms.letter()["cause"] == "no cause was given"
+
+
+def test_a_redrive_after_an_end_counts_as_the_next_attempt_of_the_same_step(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
+    handle(ended(begun, "ABORTED"), None)
+    write(called_with(message, "Write", redrives=1), None)
+    assert rooms.ledger()[0]["attempt"] == 1
+
+
+def test_a_failure_after_the_redrive_of_an_end_is_a_new_one(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
+    handle(ended(begun, "ABORTED"), None)
+    with pytest.raises(AccessRefused):
+        handle(failed(message, "Write", "AccessRefused", redrives=1), None)
+    assert handle(failed(message, "Write", "AccessRefused", redrives=2), None)["attempt"] == 2
+
+
+def without(*path: str) -> Callable[[dict[str, Any]], None]:
+    def cut(event: dict[str, Any]) -> None:
+        for name in path[:-1]:
+            event = event[name]
+        del event[path[-1]]
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without("detail", "input"),
+        without("detail", "stopDate"),
+        without("detail", "executionArn"),
+        lambda event: event["detail"].update(status="RUNNING"),
+        lambda event: event["detail"].update(input="no JSON"),
+    ],
+)
+def test_an_event_that_is_none_of_a_bad_end_is_refused(rooms: Rooms, spoil: Callable[[dict[str, Any]], None]) -> None:
+    event = ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED")
+    spoil(event)
+    with pytest.raises(MessageRefused):
+        handle(event, None)
     assert rooms.keys("audit") == []
-    return validate(called_with(message, "Validate"), None)
+
+
+def test_the_letters_of_a_batch_lie_under_one_prefix(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/a.json", GOOD)
+    execution = Execution(EXECUTION_ARN, STARTED_AT)
+    assert ledger.letter_key(batch, "Write", execution).startswith(ledger.letters_prefix(batch, execution))

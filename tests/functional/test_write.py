@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from functions.shared import store
-from functions.shared.errors import AccessRefused, CallRefused, MessageRefused, ObjectMissing, RecordsRejected
+from functions.shared.errors import (
+    AccessRefused,
+    AttemptTaken,
+    CallRefused,
+    MessageRefused,
+    ObjectMissing,
+    RecordsRejected,
+)
+from functions.shared.messages import Batch
 from functions.write import handler
 from tests.functional.stages import BAD, GOOD, transformed, written
 from tests.rooms import ENTERED_AT, EXECUTION_ARN, Rooms, called_with
@@ -53,6 +61,26 @@ def test_a_second_call_writes_the_same_bytes_and_books_nothing_twice(rooms: Room
     assert rooms.the_only("processed") == delivered
     assert rooms.the_only("audit", "ledger/") == booked
     assert len(rooms.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
+
+
+def test_an_attempt_that_another_execution_has_booked_fails_by_name_and_a_redrive_takes_the_next(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    handler.handle(called_with(message, "Write"), None)
+    event = called_with(message, "Write")
+    event["execution"]["Id"] = EXECUTION_ARN + "-r1"
+    with pytest.raises(AttemptTaken, match=rf"attempt 0 of {message_id(message)} was booked by {EXECUTION_ARN}"):
+        handler.handle(event, None)
+
+    event["execution"]["RedriveCount"] = 1
+    handler.handle(event, None)
+    assert [key.split(".")[1] for key in rooms.keys("audit")] == ["0", "1"]
+
+
+def test_the_ledger_tells_of_what_an_execution_is_a_redrive(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
+    handler.handle(called_with(message, "Write"), None)
+    header = rooms.ledger()[0]
+    assert (header["attempt"], header["redrive_of"]) == (3, EXECUTION_ARN)
 
 
 def test_a_letter_lists_every_rejected_record_and_none_of_its_values(rooms: Rooms) -> None:
@@ -136,6 +164,10 @@ def test_a_ledger_file_is_the_same_bytes_at_every_time(rooms: Rooms) -> None:
     written(rooms, "mission/a.json", GOOD)
     packed = rooms.the_only("audit", "ledger/")
     assert packed == gzip.compress(gzip.decompress(packed), mtime=0)
+
+
+def message_id(message: dict[str, Any]) -> str:
+    return Batch.decode(message).object.id
 
 
 def _located(output: dict[str, str]) -> Any:

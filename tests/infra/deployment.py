@@ -17,6 +17,7 @@ _PSEUDO = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT, "AWS::Region": RE
 
 _NAME = {
     "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::Events::Rule": "Name",
     "AWS::KMS::Alias": "AliasName",
     "AWS::Lambda::Function": "FunctionName",
     "AWS::Lambda::LayerVersion": "LayerName",
@@ -27,6 +28,7 @@ _NAME = {
     "AWS::StepFunctions::StateMachine": "StateMachineName",
 }
 _ARN = {
+    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
     "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",
     "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",

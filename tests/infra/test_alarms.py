@@ -13,6 +13,7 @@ EXPECTED = {
     "executions-aborted": ("AWS/States", "ExecutionsAborted", "Sum"),
     "undelivered": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
     "events-lost": ("AWS/Lambda", "DestinationDeliveryFailures", "Sum"),
+    "unwritten": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
 }
 
 
@@ -44,6 +45,7 @@ def test_it_watches_something_of_this_stack(deployment: Deployment, name: str) -
     assert (dimension["Name"], dimension["Value"]) in {
         ("StateMachineArn", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"),
         ("QueueName", f"custody-{deployment.env}-undelivered"),
+        ("QueueName", f"custody-{deployment.env}-unwritten"),
         ("FunctionName", f"custody-{deployment.env}-start"),
     }
 

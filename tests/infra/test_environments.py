@@ -71,6 +71,8 @@ def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -
         "AlarmTopicArn",
         "KeyArn",
         "StartFunctionName",
+        "UnwrittenQueueUrl",
+        "DeadLetterFunctionName",
     }
 
 

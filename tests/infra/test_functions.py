@@ -153,14 +153,18 @@ def _versions(root: Path) -> dict[str, str]:
     return {stage.node.id.lower(): stage.code_version for stage in stack.stages.all}
 
 
-def test_an_event_that_cannot_be_started_is_tried_thrice_and_then_kept_for_a_fortnight(deployment: Deployment) -> None:
-    (delivery,) = deployment.of_type("AWS::Lambda::EventInvokeConfig").values()
-    queue = deployment.of_type("AWS::SQS::Queue")[f"custody-{deployment.env}-undelivered"]
+@pytest.mark.parametrize(("function", "name"), [("start", "undelivered"), ("dead-letter", "unwritten")])
+def test_an_event_that_cannot_be_handled_is_tried_thrice_and_then_kept_for_a_fortnight(
+    deployment: Deployment, function: str, name: str
+) -> None:
+    configurations = deployment.of_type("AWS::Lambda::EventInvokeConfig").values()
+    called = f"custody-{deployment.env}-{function}"
+    (delivery,) = (found for found in configurations if found["FunctionName"] == called)
+    queue = deployment.of_type("AWS::SQS::Queue")[f"custody-{deployment.env}-{name}"]
 
-    assert delivery["FunctionName"] == f"custody-{deployment.env}-start"
     assert (delivery["MaximumRetryAttempts"], delivery["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
     assert delivery["DestinationConfig"] == {
-        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-undelivered"}
+        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-{name}"}
     }
     assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, deployment.key)
 
@@ -180,7 +184,11 @@ def test_every_new_object_version_calls_the_start_function_without_a_helper_in_b
 
 
 def test_the_bucket_comes_after_the_permission_that_s3_tries_out(deployment: Deployment) -> None:
-    (permission,) = (name for name, found in deployment.resources.items() if found["Type"] == "AWS::Lambda::Permission")
+    (permission,) = (
+        name
+        for name, found in deployment.resources.items()
+        if found["Type"] == "AWS::Lambda::Permission" and found["Properties"]["Principal"] == "s3.amazonaws.com"
+    )
     (raw,) = (found for found in deployment.resources.values() if "NotificationConfiguration" in found["Properties"])
 
     assert permission in raw["DependsOn"]

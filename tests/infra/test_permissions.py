@@ -52,19 +52,29 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
         return f"arn:aws:s3:::{deployment.bucket(room)}/{prefix}"
 
     start = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"
-    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-undelivered"
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}"
+    executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}-pipeline:*"
     read_batches = {
         ("s3:GetObject", objects("staging", "batches/*")),
         ("s3:GetObjectVersion", objects("staging", "batches/*")),
     }
     put_batches = {("s3:PutObject", objects("staging", "batches/*"))}
-    book = {("s3:PutObject", objects("audit", "ledger/*")), ("s3:PutObject", objects("audit", "letters/*"))}
+    book = {
+        ("s3:PutObject", objects("audit", "ledger/*")),
+        ("s3:GetObject", objects("audit", "ledger/*")),
+        ("s3:PutObject", objects("audit", "letters/*")),
+    }
+    learn = {
+        ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('audit')}"),
+        ("states:DescribeExecution", executions),
+        ("states:GetExecutionHistory", executions),
+    }
     return {
-        "start": {("states:StartExecution", start), ("sqs:SendMessage", queue)},
+        "start": {("states:StartExecution", start), ("sqs:SendMessage", f"{queue}-undelivered")},
         "validate": {("s3:GetObjectVersion", objects("raw", "*"))} | put_batches,
         "transform": read_batches | put_batches,
         "write": read_batches | {("s3:PutObject", objects("processed", "*"))} | book,
-        "dead_letter": read_batches | book,
+        "dead_letter": read_batches | book | learn | {("sqs:SendMessage", f"{queue}-unwritten")},
     }
 
 
@@ -81,7 +91,7 @@ def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment: Deployment, name: str) -> None:
-    service = "sqs" if name == "start" else "s3"
+    services = {"start": ["sqs"], "dead_letter": ["s3", "sqs"]}.get(name, ["s3"])
     of_key = [
         statement
         for statement in statements(deployment, deployment.function(name)["Role"])
@@ -89,8 +99,18 @@ def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment
     ]
 
     assert [statement["Condition"] for statement in of_key] == [
-        {"StringEquals": {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}}
+        {"StringEquals": {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}} for service in services
     ]
+
+
+def test_the_dead_letter_function_lists_the_letters_alone(deployment: Deployment) -> None:
+    (listing,) = (
+        statement
+        for statement in statements(deployment, deployment.function("dead_letter")["Role"])
+        if statement["Action"] == "s3:ListBucket"
+    )
+
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": "letters/*"}}
 
 
 def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
@@ -129,7 +149,7 @@ def test_no_role_has_a_wildcard_beyond_tracing_log_delivery_and_key_prefixes(dep
             if (action, resource) in without_resources:
                 continue
             service = resource.split(":")[2]
-            assert service in {"s3", "logs"} or "*" not in resource
+            assert service in {"s3", "logs", "states"} or "*" not in resource
             assert "*" not in resource.removesuffix("/*" if service == "s3" else ":*")
     assert checked > 50
 
@@ -177,10 +197,34 @@ def test_the_key_rotates(deployment: Deployment) -> None:
     assert f"alias/custody-{deployment.env}" in deployment.of_type("AWS::KMS::Alias")
 
 
-def test_the_raw_bucket_alone_may_call_the_start_function(deployment: Deployment) -> None:
-    (permission,) = deployment.of_type("AWS::Lambda::Permission").values()
+def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{function}"
+    permissions = deployment.of_type("AWS::Lambda::Permission").values()
+    (permission,) = (found for found in permissions if found["FunctionName"] == arn)
+    return permission
 
-    assert permission == {
+
+def test_nothing_else_is_called_from_outside(deployment: Deployment) -> None:
+    assert len(deployment.of_type("AWS::Lambda::Permission")) == 2
+
+
+def test_the_rule_alone_may_call_the_dead_letter_function(deployment: Deployment) -> None:
+    permission = permission_to_call(deployment, "dead-letter")
+
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-{deployment.env}-ends"
+
+
+def test_events_may_use_the_key_for_the_queue_of_what_cannot_be_delivered(deployment: Deployment) -> None:
+    (key,) = deployment.of_type("AWS::KMS::Key").values()
+    (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "EventBridge")
+
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_the_raw_bucket_alone_may_call_the_start_function(deployment: Deployment) -> None:
+    assert permission_to_call(deployment, "start") == {
         "Action": "lambda:InvokeFunction",
         "FunctionName": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-start",
         "Principal": "s3.amazonaws.com",
@@ -194,4 +238,4 @@ def test_queue_and_topic_refuse_all_but_tls(deployment: Deployment) -> None:
         conditions = [
             statement.get("Condition") for statement in deployment.policy(kind) if statement["Effect"] == "Deny"
         ]
-        assert conditions == [{"Bool": {"aws:SecureTransport": "false"}}]
+        assert conditions == [{"Bool": {"aws:SecureTransport": "false"}}] * len(deployment.of_type(kind))

@@ -118,6 +118,22 @@ def test_the_dead_letter_fails_by_itself_for_a_fail_state_cannot_be_redriven() -
     assert "Fail" not in {state["Type"] for state in STATES.values()}
 
 
+def test_a_redrive_can_go_on_at_every_step_and_begins_at_the_beginning_if_it_is_not_told_where() -> None:
+    resume = STATES["Resume"]
+    told = {choice["StringEquals"]: choice["Next"] for choice in resume["Choices"]}
+
+    assert STATES["DeadLetter"]["Next"] == "Resume"
+    assert {choice["Variable"] for choice in resume["Choices"]} == {"$.resume"}
+    assert told | {resume["Default"]: resume["Default"]} == {step: step for step in STEPS}
+    assert resume["Default"] == DEFINITION["StartAt"]
+
+
+def test_a_message_keeps_its_input_and_the_execution_beside_it_for_attempts_are_counted_by_it() -> None:
+    for name in TASKS:
+        payload = STATES[name]["Parameters"]["Payload"]
+        assert payload == {"batch.$": "$", "execution.$": "$$.Execution", "state.$": "$$.State"}
+
+
 def test_every_error_that_is_named_is_one_that_the_functions_raise() -> None:
     named = {
         error

@@ -13,7 +13,8 @@ from functions.shared import errors, outcomes, runtime
 from functions.shared.errors import ConfigurationMissing, RecordsRejected
 from functions.shared.identity import RawObject
 from functions.shared.ledger import batch_name, console_link, ledger_key
-from functions.shared.messages import Batch, Contents, Execution, Record, Rejected, Span, Violation
+from functions.shared.messages import Batch, Contents, Execution, Record, Rejected, Span, Step, Violation
+from tests.rooms import called_with
 
 BATCH = Batch(RawObject("raw", "mission/a.json", "v1", 7, "etag"))
 A_TYPE = Violation("/a", "type", "number")
@@ -48,10 +49,34 @@ def test_contents_come_through_json_unchanged(contents: Contents) -> None:
     assert Contents.decode(json.loads(json.dumps(contents.encode()))) == contents
 
 
-@given(st.none() | st.integers(0, 2**50), st.integers(0, 1000))
-def test_a_batch_comes_through_json_unchanged(chunk: int | None, attempt: int) -> None:
-    batch = replace(BATCH, chunk=chunk, attempt=attempt)
+@given(st.none() | st.integers(0, 2**50), st.integers(0, 1000), st.none() | st.just("arn:…"))
+def test_a_batch_comes_through_json_unchanged(chunk: int | None, attempt: int, redrive_of: str | None) -> None:
+    batch = replace(BATCH, chunk=chunk, attempt=attempt, redrive_of=redrive_of)
     assert Batch.decode(json.loads(json.dumps(batch.encode()))) == batch
+
+
+@pytest.mark.parametrize(
+    ("begun", "told", "redrives", "attempt"),
+    [
+        pytest.param(0, 0, 0, 0, id="first"),
+        pytest.param(0, 0, 1, 1, id="stopped and redriven: the same message again"),
+        pytest.param(0, 1, 1, 1, id="gone on after DeadLetter"),
+        pytest.param(2, 2, 0, 2, id="a new execution does the third attempt"),
+        pytest.param(2, 2, 1, 3, id="and is redriven itself"),
+        pytest.param(0, 1, 0, 1, id="the context is behind, the message is not"),
+    ],
+)
+def test_the_attempt_is_counted_by_the_execution(begun: int, told: int, redrives: int, attempt: int) -> None:
+    event = called_with(replace(BATCH, attempt=told).encode(), "Write", redrives=redrives)
+    event["execution"]["Input"] = {"attempt": begun}
+    step = Step.decode(event)
+    assert (step.batch.attempt, step.execution.redrives) == (attempt, redrives)
+
+
+def test_the_count_of_redrives_may_be_missing_in_an_execution_that_was_never_redriven() -> None:
+    event = called_with(BATCH.encode(), "Write")
+    del event["execution"]["RedriveCount"]
+    assert Step.decode(event).batch.attempt == 0
 
 
 def test_ledger_files_sort_as_their_chunks_do() -> None:

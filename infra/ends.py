@@ -1,0 +1,47 @@
+"""Executions that end where no Catch sees it: their events go to the function that writes letters."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from constructs import Construct
+
+from infra.failures import FailureQueue
+from infra.functions import Platform, Stage
+
+STATUSES = ("FAILED", "TIMED_OUT", "ABORTED")
+RETRIES = 185
+LONGEST_WAIT = Duration.hours(6)
+
+
+class Ends(Construct):
+    """A rule on the status changes of the pipeline, and the queue for events that could not be handled.
+
+    Step Functions sends such events as best it can, and no better: `custody reconcile` is the guarantee.
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, platform: Platform, pipeline_arn: str, dead_letter: Stage
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.unwritten = FailureQueue(self, "Unwritten", name="unwritten", stage=dead_letter, platform=platform)
+        events.Rule(
+            self,
+            "Rule",
+            rule_name=platform.settings.name("ends"),
+            description="Executions that ended badly: DeadLetter writes a letter for each that has none.",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"status": list(STATUSES), "stateMachineArn": [pipeline_arn]},
+            ),
+            targets=[
+                # Two kinds of failure end in one queue: EventBridge's, which cannot call the function, and Lambda's.
+                targets.LambdaFunction(
+                    dead_letter.function,
+                    dead_letter_queue=self.unwritten,
+                    retry_attempts=RETRIES,
+                    max_event_age=LONGEST_WAIT,
+                )
+            ],
+        )

@@ -1,0 +1,37 @@
+"""Ends that no Catch sees: their events reach the function that writes letters, or a queue."""
+
+from tests.infra.deployment import ACCOUNT, REGION, Deployment
+
+
+def test_every_bad_end_of_this_machine_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
+    (rule,) = deployment.of_type("AWS::Events::Rule").values()
+
+    assert rule["EventPattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+            "stateMachineArn": [
+                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{deployment.machine['StateMachineName']}"
+            ],
+        },
+    }
+
+
+def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(deployment: Deployment) -> None:
+    (rule,) = deployment.of_type("AWS::Events::Rule").values()
+    (target,) = rule["Targets"]
+
+    assert target["Arn"].endswith(f":function:custody-{deployment.env}-dead-letter")
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
+    assert target["DeadLetterConfig"] == {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-unwritten"}
+
+
+def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
+    statements = [
+        statement
+        for statement in deployment.policy("AWS::SQS::QueuePolicy")
+        if statement.get("Principal") == {"Service": "events.amazonaws.com"}
+    ]
+
+    assert [(found["Effect"], found["Action"]) for found in statements] == [("Allow", "sqs:SendMessage")]
