@@ -45,9 +45,9 @@ class Rooms:
         answer = self.s3.put_object(Bucket="raw", Key=key, Body=body)
         return Batch(RawObject("raw", key, answer["VersionId"], len(body), answer["ETag"].strip('"')))
 
-    def keys(self, bucket: str) -> list[str]:
-        """List the keys of a bucket."""
-        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """List the keys of a bucket, or those that begin with a prefix."""
+        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
     def body(self, bucket: str, key: str) -> bytes:
         """Read an object."""

@@ -38,12 +38,17 @@ def handle(event: dict[str, Any], _: Any) -> Json:
 
 
 def _failure(step: Step) -> Json:
-    """Write the letter of a new failure and raise it; let one that was told of before go on, for it was redriven."""
+    """Write the letter of a new failure and raise it; let one that was redriven since go on."""
     failure = verdict.failure_of(step.message)
-    if step.execution.redrives and verdict.was_told_before(step, failure, _letters(step)):
+    name = verdict.letter_name(failure)
+    told = bool(step.execution.redrives) and verdict.was_told_before(step, name, _letters(step))
+    if told or step.is_redriven:
+        if not told:  # the attempt before died before its letter was written
+            before = verdict.attempt_before(step)
+            _write_letter(before, failure, name, _contents(before, failure))
         return verdict.resumption(step, failure, step.execution.redrives)
     contents = _contents(step, failure)
-    is_new = _write_letter(step, failure, verdict.letter_name(failure), contents)
+    is_new = _write_letter(step, failure, name, contents)
     if contents and verdict.left_its_contents(failure):
         booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents))
     if not is_new and (redrives := _redrives(step)) > step.execution.redrives:

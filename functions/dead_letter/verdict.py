@@ -61,14 +61,19 @@ def letter_name(failure: Failure) -> str:
     return ledger.REJECTED if wrote_it else failure.step
 
 
-def was_told_before(step: Step, failure: Failure, keys: list[str]) -> bool:
-    """Say whether one of the letters, given by key, tells of this failure at an earlier attempt.
+def was_told_before(step: Step, name: str, keys: list[str]) -> bool:
+    """Say whether one of the letters, given by key, is that of this failure at an earlier attempt.
 
     Then the execution was redriven since. The message of the step that failed tells the first attempt at which that can
     have been.
     """
     earlier = (replace(step.batch, attempt=attempt) for attempt in range(step.message["attempt"], step.batch.attempt))
-    return any(ledger.letter_key(batch, letter_name(failure), step.execution) in keys for batch in earlier)
+    return any(ledger.letter_key(batch, name, step.execution) in keys for batch in earlier)
+
+
+def attempt_before(step: Step) -> Step:
+    """Give the step as it was before its execution was redriven last."""
+    return replace(step, batch=replace(step.batch, attempt=step.batch.attempt - 1))
 
 
 def resumption(step: Step, failure: Failure, redrives: int) -> Json:

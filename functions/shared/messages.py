@@ -6,6 +6,7 @@ Every message carries `format`, the object, the chunk and the attempt, so that a
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self
 
 from functions.shared.errors import MessageRefused
@@ -166,7 +167,7 @@ def _span(record: Json) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """The execution that a step runs in, and how often it was redriven; times are ISO 8601, UTC.
+    """The execution that a step runs in, how often it was redriven and when last; times are ISO 8601, UTC.
 
     From the context object: https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
     """
@@ -174,6 +175,7 @@ class Execution:
     arn: str
     started_at: str
     redrives: int = 0
+    redriven_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,20 @@ class Step:
     execution: Execution
     entered_at: str
 
+    @property
+    def is_redriven(self) -> bool:
+        """Whether it is this state that a redrive called again: it was entered before the execution was redriven."""
+        redriven_at = self.execution.redriven_at
+        return redriven_at is not None and datetime.fromisoformat(self.entered_at) < datetime.fromisoformat(redriven_at)
+
     @classmethod
     def decode(cls, event: Json) -> Self:
         """Read the payload that the state machine gives each step; raise MessageRefused when a part is missing."""
         try:
             context, state = event["execution"], event["state"]
-            execution = Execution(context["Id"], context["StartTime"], context.get("RedriveCount", 0))
+            execution = Execution(
+                context["Id"], context["StartTime"], context.get("RedriveCount", 0), context.get("RedriveTime")
+            )
             batch = Batch.decode(event["batch"])
             attempt = max(batch.attempt, context["Input"]["attempt"] + execution.redrives)
             return cls(state["Name"], event["batch"], replace(batch, attempt=attempt), execution, state["EnteredTime"])

@@ -3,16 +3,24 @@
 from local.gaps import (
     async_failures,
     bucket_properties,
+    context_object,
     custom_resources,
+    definition_of_start,
     error_names,
+    event_targets,
     execution_end,
+    execution_events,
     handler_environment,
     machine_role,
     map_children,
+    missing_keys,
     object_encryption,
     other_properties,
     payload_limit,
     ranged_reads,
+    redrive,
+    redriven_branches,
+    redriven_states,
     retries,
     secure_transport,
     start_execution,
@@ -25,9 +33,31 @@ __all__ = ["GapError", "fill", "module"]
 # Functions
 _FUNCTIONS = (error_names, handler_environment, async_failures)
 # State machines; the later of two that wrap the same function is asked first
-_MACHINES = (start_execution, retries, map_children, payload_limit, machine_role, execution_end)
+_MACHINES = (
+    definition_of_start,
+    context_object,
+    redrive,
+    redriven_states,
+    redriven_branches,
+    start_execution,
+    retries,
+    map_children,
+    payload_limit,
+    machine_role,
+    execution_end,
+    execution_events,
+)
 # Everything else
-_OTHERS = (ranged_reads, object_encryption, bucket_properties, other_properties, secure_transport, custom_resources)
+_OTHERS = (
+    ranged_reads,
+    object_encryption,
+    bucket_properties,
+    other_properties,
+    secure_transport,
+    custom_resources,
+    event_targets,
+    missing_keys,
+)
 
 
 def fill(workers: int) -> None:

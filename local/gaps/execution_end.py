@@ -1,19 +1,25 @@
 """An execution that takes longer than its machine's TimeoutSeconds is TIMED_OUT, and what has ended stays ended.
 
-MiniStack ignores the machine's TimeoutSeconds, lets a Task that fails after a stop turn ABORTED into FAILED, and gives
-failed executions an output.
+MiniStack ignores the machine's TimeoutSeconds, lets a Task that fails after a stop turn ABORTED into FAILED, goes on
+retrying it, runs on in branches, and gives failed executions an output.
 https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
 """
 
 import json
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any
 
-from local.gaps.patch import member, module, wrap
+from local.gaps.definition_of_start import machine_of
+from local.gaps.patch import change, member, module, wrap
+
+# Held while an execution ends or is redriven, so that it does one of them at a time.
+ending = threading.RLock()
 
 _ERROR = "States.Timeout"
+_running: ContextVar[dict[str, Any] | None] = ContextVar("execution_that_runs", default=None)
 
 
 def fill() -> None:
@@ -21,17 +27,27 @@ def fill() -> None:
     machines = module("services.stepfunctions")
     for name in ("now_iso", "_emit_execution_status_event"):
         member(machines, name)
-    wrap(machines, "_run_execution", _running)
+    wrap(machines, "_run_execution", _watching)
     wrap(machines, "_fail_execution", _failing)
+    wrap(machines, "_stop_execution", _stopping)
     wrap(machines, "_add_event", _adding)
+    wrap(machines, "_find_matching_retrier", _retrying)
+    change(
+        machines,
+        "_run_sub_machine",
+        {"while current_name:": "while current_name:\n        _local_stay_ended()"},
+        {"_local_stay_ended": _stay_ended},
+    )
 
 
-def _running(run: Callable[..., Any]) -> Callable[..., Any]:
+def _watching(run: Callable[..., Any]) -> Callable[..., Any]:
     def watched(execution_arn: str) -> Any:
-        seconds = _timeout(execution_arn)
+        execution = module("services.stepfunctions")._executions.get(execution_arn) or {}  # noqa: SLF001
+        _running.set(execution)
+        seconds = _timeout(execution)
         if seconds is None:
             return run(execution_arn)
-        timer = threading.Timer(seconds, copy_context().run, (_time_out, execution_arn))
+        timer = threading.Timer(seconds, copy_context().run, (_time_out, execution))
         timer.daemon = True
         timer.start()
         try:
@@ -44,11 +60,20 @@ def _running(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def _failing(fail: Callable[..., Any]) -> Callable[..., Any]:
     def failed(execution: dict[str, Any], error: str, cause: str) -> None:
-        if execution["status"] == "RUNNING":
-            fail(execution, error, cause)
-            execution["output"] = None
+        with ending:
+            if execution["status"] == "RUNNING":
+                fail(execution, error, cause)
+                execution["output"] = None
 
     return failed
+
+
+def _stopping(stop: Callable[..., Any]) -> Callable[..., Any]:
+    def stopped(request: dict[str, Any]) -> Any:
+        with ending:
+            return stop(request)
+
+    return stopped
 
 
 def _adding(add: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,10 +84,27 @@ def _adding(add: Callable[..., Any]) -> Callable[..., Any]:
     return added
 
 
-def _timeout(execution_arn: str) -> float | None:
-    machines = module("services.stepfunctions")
-    execution = machines._executions.get(execution_arn) or {}  # noqa: SLF001
-    machine = machines._state_machines.get(execution.get("stateMachineArn")) or {}  # noqa: SLF001
+def _retrying(find: Callable[..., Any]) -> Callable[..., Any]:
+    def found(*error: Any) -> Any:
+        return (None, None) if _has_ended() else find(*error)
+
+    return found
+
+
+def _stay_ended() -> None:
+    """Run no further state of a branch, or of a Map's child, once the execution has ended."""
+    if _has_ended():
+        error = module("services.stepfunctions")._ExecutionError  # noqa: SLF001
+        raise error("States.Aborted", "The execution has ended")
+
+
+def _has_ended() -> bool:
+    execution = _running.get()
+    return execution is not None and execution.get("status") != "RUNNING"
+
+
+def _timeout(execution: dict[str, Any]) -> float | None:
+    machine = machine_of(execution) or {}
     try:
         seconds = json.loads(machine.get("definition", "{}")).get("TimeoutSeconds")
     except ValueError:
@@ -70,12 +112,12 @@ def _timeout(execution_arn: str) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def _time_out(execution_arn: str) -> None:
+def _time_out(execution: dict[str, Any]) -> None:
     machines = module("services.stepfunctions")
-    execution = machines._executions[execution_arn]  # noqa: SLF001
-    if execution["status"] != "RUNNING":
-        return
-    execution.update(status="TIMED_OUT", error=_ERROR, stopDate=machines.now_iso())
-    details = {"executionTimedOutEventDetails": {"error": _ERROR}}
-    machines._add_event(execution, "ExecutionTimedOut", details)  # noqa: SLF001
-    machines._emit_execution_status_event(execution)  # noqa: SLF001
+    with ending:
+        if execution["status"] != "RUNNING":
+            return
+        execution.update(status="TIMED_OUT", error=_ERROR, stopDate=machines.now_iso())
+        details = {"executionTimedOutEventDetails": {"error": _ERROR}}
+        machines._add_event(execution, "ExecutionTimedOut", details)  # noqa: SLF001
+        machines._emit_execution_status_event(execution)  # noqa: SLF001

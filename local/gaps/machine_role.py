@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from local.gaps import roles
+from local.gaps.definition_of_start import machine_of
 from local.gaps.patch import member, module, wrap
 
 _role: ContextVar[str | None] = ContextVar("role_of_the_running_state_machine", default=None)
@@ -22,8 +23,7 @@ def fill() -> None:
     def running(run: Callable[..., Any]) -> Callable[..., Any]:
         def run_as(execution_arn: str) -> Any:
             execution = machines._executions.get(execution_arn) or {}  # noqa: SLF001
-            machine = machines._state_machines.get(execution.get("stateMachineArn")) or {}  # noqa: SLF001
-            _role.set(machine.get("roleArn"))
+            _role.set((machine_of(execution) or {}).get("roleArn"))
             return run(execution_arn)
 
         return run_as

@@ -22,7 +22,7 @@ def fill() -> None:
             retrier, index = find(retriers, error, counts)
             if retrier is None:
                 return retrier, index
-            return {**retrier, "IntervalSeconds": _delay(retrier, counts.get(index, 0)), "BackoffRate": 1.0}, index
+            return {**retrier, "IntervalSeconds": delay(retrier, counts.get(index, 0)), "BackoffRate": 1.0}, index
 
         return found
 
@@ -36,7 +36,8 @@ def fill() -> None:
     wrap(machines, "_error_matches", matching)
 
 
-def _delay(retrier: dict[str, Any], earlier: int) -> float:
-    delay = float(retrier.get("IntervalSeconds", 1)) * float(retrier.get("BackoffRate", 2.0)) ** earlier
-    delay = min(delay, float(retrier.get("MaxDelaySeconds", delay)))
-    return random.uniform(0, delay) if retrier.get("JitterStrategy") == "FULL" else delay  # noqa: S311
+def delay(retrier: dict[str, Any], earlier: int) -> float:
+    """Give the seconds before the next attempt, `earlier` retries into it."""
+    longest = float(retrier.get("IntervalSeconds", 1)) * float(retrier.get("BackoffRate", 2.0)) ** earlier
+    longest = min(longest, float(retrier.get("MaxDelaySeconds", longest)))
+    return random.uniform(0, longest) if retrier.get("JitterStrategy") == "FULL" else longest  # noqa: S311

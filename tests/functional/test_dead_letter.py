@@ -237,6 +237,24 @@ def test_a_redrive_after_a_letter_that_could_not_be_written_writes_it_and_fails_
     assert handle(failed(message, "Transform", "TransformFailed", redrives=2), None)["attempt"] == 2
 
 
+def test_a_redrive_of_the_dead_letter_itself_writes_the_letter_it_could_not_write_and_goes_on(rooms: Rooms) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed", redrives=1)
+    event["execution"]["RedriveTime"] = "2026-11-23T10:00:00.000Z"
+    for _ in range(2):
+        answer = handle(event, None)
+        assert (answer["resume"], answer["attempt"]) == ("Transform", 1)
+    letter = rooms.letter()
+    assert (letter["attempt"], letter["error"]) == (0, "TransformFailed")
+
+
+def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(rooms: Rooms) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed", redrives=1)
+    event["execution"]["RedriveTime"] = STARTED_AT
+    with pytest.raises(Exception, match="said"):
+        handle(event, None)
+    assert rooms.letter()["attempt"] == 1
+
+
 def test_an_attempt_that_another_execution_has_booked_is_not_taken_for_ones_own(rooms: Rooms) -> None:
     batch = rooms.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local.gaps import retries
 from tests.local.cloud import Cloud, allow
 
 REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
@@ -83,6 +84,15 @@ def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: Cloud, rej
     assert time.monotonic() - before < 4, "waits are scaled to a tenth: at most 0.5 s of them were asked for"
     history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
     assert len([event for event in history if event["type"] == "TaskFailed"]) == 4
+
+
+@pytest.mark.parametrize(("earlier", "most"), [(0, 2.0), (1, 6.0), (2, 7.0), (9, 7.0)])
+@pytest.mark.parametrize("jitter", ["NONE", "FULL"])
+def test_a_delay_grows_up_to_the_longest_and_full_jitter_spreads_it(earlier: int, most: float, jitter: str) -> None:
+    retrier = {"IntervalSeconds": 2, "BackoffRate": 3, "MaxDelaySeconds": 7, "JitterStrategy": jitter}
+    delays = [retries.delay(retrier, earlier) for _ in range(200)]
+    assert (0 if jitter == "FULL" else most) <= min(delays) <= max(delays) <= most
+    assert (max(delays) - min(delays) > most / 2) == (jitter == "FULL")
 
 
 def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Cloud) -> None:

@@ -91,6 +91,9 @@ def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> N
     before.function("greet", "def handler(event, context): return 'hello'\n")
     machine = before.machine("pass", {"StartAt": "End", "States": {"End": {"Type": "Pass", "End": True}}})
     ended = before.run(machine)
+    redriven = {"Variable": "$$.Execution.RedriveCount", "NumericEquals": 1, "Next": "Done"}
+    states = {"Which": {"Type": "Choice", "Choices": [redriven]}, "Done": {"Type": "Succeed"}}
+    failed = before.run(before.machine("choice", {"StartAt": "Which", "States": states}))
     ids = before.stack("stack", {"Topic": {"Type": "AWS::SNS::Topic"}})
     before.close()
     local.stop(tmp_path)
@@ -99,6 +102,8 @@ def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> N
     assert after.s3.get_object(Bucket="kept", Key="a", VersionId=version)["Body"].read() == b"first"
     assert after.call("greet") == "hello"
     assert after.ended(ended["executionArn"])["status"] == "SUCCEEDED"
+    after.machines.redrive_execution(executionArn=failed["executionArn"])
+    assert after.ended(failed["executionArn"])["status"] == "SUCCEEDED"
     assert after.stack_end("stack") == "CREATE_COMPLETE"
     assert after.topics.get_topic_attributes(TopicArn=ids["Topic"])
     after.close()

@@ -1,0 +1,279 @@
+"""The real state machine, executed here, so that an execution can be broken off at any point, stopped and redriven.
+
+It knows as much of the Amazon States Language as statemachine/pipeline.asl.json uses, and refuses anything else. Waits
+are skipped. https://states-language.net/spec.html
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.faults.injection import Killed
+
+Invoke = Callable[[str, dict[str, Any]], Any]
+PIPELINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+STATES_LIMIT = 200
+"""States that an execution may enter before it counts as a loop."""
+
+
+class Stopped(Exception):
+    """Raised in place of a step: somebody stops the execution there."""
+
+
+class LambdaError(Exception):
+    """An error that Lambda reports of itself, such as a lost answer; its text is its name."""
+
+
+@dataclass
+class Execution:
+    """An execution, and where it is: `state` and `data` are those of the state that runs, or ran when it ended."""
+
+    name: str
+    input: dict[str, Any]
+    started_at: str
+    state: str
+    data: dict[str, Any]
+    entered_at: str
+    status: str = "RUNNING"
+    redrives: int = 0
+    redriven_at: str | None = None
+    stopped_at: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    output: Any = None
+    entered: list[str] = field(default_factory=list)
+
+    @property
+    def arn(self) -> str:
+        return f"{PIPELINE.replace(':stateMachine:', ':execution:')}:{self.name}"
+
+
+class Engine:
+    """Runs executions to their end, one after the other, and answers what a Step Functions client would.
+
+    `invoke` calls the function of a state with its payload, as Lambda would.
+    """
+
+    def __init__(self, definition: dict[str, Any], invoke: Invoke) -> None:
+        self._definition = definition
+        self._states: dict[str, dict[str, Any]] = definition["States"]
+        self._invoke = invoke
+        self._seconds = count()
+        self.executions: dict[str, Execution] = {}
+        self.ends: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """Run all that is waiting to run."""
+        for execution in [found for found in self.executions.values() if found.status == "RUNNING"]:
+            self._run(execution)
+
+    def redrive(self, name: str) -> None:
+        """Redrive an execution as https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html has it.
+
+        It goes on at the state that did not succeed, which is not entered anew, with that state's own input.
+        """
+        execution = self.executions[name]
+        assert execution.status in {"FAILED", "ABORTED", "TIMED_OUT"}, f"{name} is {execution.status}"
+        execution.redrives += 1
+        execution.redriven_at = self._now()
+        execution.status = "RUNNING"
+        execution.stopped_at = execution.error = execution.cause = None
+        self.run()
+
+    # What the client of the API answers
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803 - as the API names them
+        assert stateMachineArn == PIPELINE
+        if known := self.executions.get(name):
+            if known.status == "RUNNING" and known.input == json.loads(input):
+                return {"executionArn": known.arn}
+            raise _refusal("ExecutionAlreadyExists")
+        started = self._now()
+        given, state = json.loads(input), self._definition["StartAt"]
+        self.executions[name] = Execution(name, given, started, state, given, started, entered=[state])
+        return {"executionArn": self.executions[name].arn}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        found = self._found(executionArn)
+        described = {
+            "executionArn": found.arn,
+            "name": found.name,
+            "status": found.status,
+            "startDate": datetime.fromisoformat(found.started_at),
+            "input": json.dumps(found.input),
+            "redriveCount": found.redrives,
+            "redriveStatus": "REDRIVABLE" if found.status in {"FAILED", "ABORTED", "TIMED_OUT"} else "NOT_REDRIVABLE",
+            "error": found.error,
+            "cause": found.cause,
+        }
+        return {name: value for name, value in described.items() if value is not None}
+
+    def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        entered = reversed(self._found(executionArn).entered)
+        return {
+            "events": [{"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": state}} for state in entered]
+        }
+
+    def _found(self, arn: str) -> Execution:
+        if found := self.executions.get(arn.rpartition(":")[2]):
+            return found
+        raise _refusal("ExecutionDoesNotExist")
+
+    # The states
+
+    def _run(self, execution: Execution) -> None:
+        for _ in range(STATES_LIMIT):
+            state = self._states[execution.state]
+            try:
+                following = (
+                    self._choose(state, execution) if state["Type"] == "Choice" else self._task(state, execution)
+                )
+            except Stopped:
+                return self._end(execution, "ABORTED", None, "somebody stopped it")
+            except _Failed as failed:
+                return self._end(execution, "FAILED", failed.error, failed.cause)
+            if following is None:
+                execution.output = execution.data
+                execution.status = "SUCCEEDED"
+                return None
+            execution.state, execution.entered_at = following, self._now()
+            execution.entered.append(following)
+        raise AssertionError(f"{execution.name} goes round in circles: {execution.entered[-12:]}")
+
+    def _choose(self, state: dict[str, Any], execution: Execution) -> str:
+        for choice in state["Choices"]:
+            if _at(execution.data, choice["Variable"]) == choice["StringEquals"]:
+                return str(choice["Next"])
+        return str(state["Default"])
+
+    def _task(self, state: dict[str, Any], execution: Execution) -> str | None:
+        """Call a function with all the retries it has; leave its answer, or what was caught, in the data."""
+        assert state["Type"] == "Task", state["Type"]
+        retried: dict[int, int] = {}
+        while True:
+            try:
+                answer = self._call(state, execution, sum(retried.values()))
+            except Stopped:
+                raise
+            except (Exception, Killed) as raised:
+                error, cause = _told(raised)
+                retrier = _matching(state.get("Retry", []), error)
+                if retrier is not None and retried.get(retrier, 0) < state["Retry"][retrier]["MaxAttempts"]:
+                    retried[retrier] = retried.get(retrier, 0) + 1
+                    continue
+                catcher = _matching(state.get("Catch", []), error)
+                if catcher is None:
+                    raise _Failed(error, cause) from raised
+                chosen = state["Catch"][catcher]
+                _put(execution, chosen["ResultPath"], {"Error": error, "Cause": cause})
+                return str(chosen["Next"])
+            execution.data = _at({"Payload": answer}, state["OutputPath"])
+            return None if state.get("End") else str(state["Next"])
+
+    def _call(self, state: dict[str, Any], execution: Execution, retries: int) -> Any:
+        context: dict[str, Any] = {
+            "Execution": {
+                "Id": execution.arn,
+                "Name": execution.name,
+                "Input": execution.input,
+                "StartTime": execution.started_at,
+                "RedriveCount": execution.redrives,
+            },
+            "State": {"Name": execution.state, "EnteredTime": execution.entered_at, "RetryCount": retries},
+        }
+        if execution.redriven_at:
+            context["Execution"]["RedriveTime"] = execution.redriven_at
+        payload = {
+            name.removesuffix(".$"): _at(context, path[1:]) if path.startswith("$$") else _at(execution.data, path)
+            for name, path in state["Parameters"]["Payload"].items()
+        }
+        answer = self._invoke(execution.state, json.loads(json.dumps(payload)))
+        return json.loads(json.dumps(answer))
+
+    def _end(self, execution: Execution, status: str, error: str | None, cause: str | None) -> None:
+        execution.status, execution.error, execution.cause = status, error, cause
+        execution.stopped_at = self._now()
+        self.ends.append(self._event(execution))
+
+    def _event(self, execution: Execution) -> dict[str, Any]:
+        """Give the event that EventBridge would deliver."""
+        detail = {
+            "executionArn": execution.arn,
+            "status": execution.status,
+            "startDate": _milliseconds(execution.started_at),
+            "stopDate": _milliseconds(execution.stopped_at or ""),
+            "input": json.dumps(execution.input),
+            "redriveCount": execution.redrives,
+            "error": execution.error,
+            "cause": execution.cause,
+        }
+        return {"source": "aws.states", "detail": detail}
+
+    def _now(self) -> str:
+        return (
+            f"{datetime(2026, 11, 23, 9, tzinfo=UTC) + timedelta(seconds=next(self._seconds)):%Y-%m-%dT%H:%M:%S.000Z}"
+        )
+
+
+class _Failed(Exception):
+    """A state failed, and no Catch was there for it."""
+
+    def __init__(self, error: str, cause: str) -> None:
+        super().__init__(error)
+        self.error = error
+        self.cause = cause
+
+
+def _told(raised: BaseException) -> tuple[str, str]:
+    """Name an error as Step Functions sees it, with the cause that Lambda makes of it."""
+    if isinstance(raised, LambdaError):
+        return str(raised), ""
+    if isinstance(raised, Killed):
+        return "Runtime.ExitError", json.dumps({"errorType": "Runtime.ExitError", "errorMessage": "signal: killed"})
+    trace = traceback.format_list(traceback.extract_tb(raised.__traceback__))
+    return type(raised).__name__, json.dumps(
+        {"errorType": type(raised).__name__, "errorMessage": str(raised), "stackTrace": trace}
+    )
+
+
+def _matching(handlers: list[dict[str, Any]], error: str) -> int | None:
+    for at, handler in enumerate(handlers):
+        named = handler["ErrorEquals"]
+        if error in named or (named == ["States.ALL"] and error not in {"States.DataLimitExceeded", "States.Runtime"}):
+            return at
+    return None
+
+
+def _steps(path: str) -> Iterator[str]:
+    assert path.startswith("$"), path
+    yield from (part for part in path[1:].split(".") if part)
+
+
+def _at(document: Any, path: str) -> Any:
+    for part in _steps(path):
+        document = document[part]
+    return document
+
+
+def _put(execution: Execution, path: str, value: Any) -> None:
+    *parents, last = _steps(path)
+    execution.data = json.loads(json.dumps(execution.data))
+    document = execution.data
+    for parent in parents:
+        document = document.setdefault(parent, {})
+    document[last] = value
+
+
+def _milliseconds(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
+
+
+def _refusal(code: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(answer, "any")

@@ -1,0 +1,171 @@
+"""Faults at the calls that handlers make to AWS: each call is a point, and each point fails in every mode."""
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+STORE = FUNCTIONS / "shared" / "store.py"
+_CLIENTS = {"_s3", "_stepfunctions"}
+
+
+class Killed(BaseException):
+    """The process of a handler dies: nothing in it gets to answer."""
+
+
+class Mode(StrEnum):
+    """How a call fails: before or after it took effect, and so that it passes by itself or does not."""
+
+    BUSY = "answered 503, without effect"
+    LOST = "took effect, but its answer is lost"
+    REFUSED = "refused, without effect"
+    KILLED_BEFORE = "the process is killed before the call"
+    KILLED_AFTER = "the process is killed after the call"
+
+
+_OF_A_READ = (Mode.BUSY, Mode.REFUSED, Mode.KILLED_BEFORE)
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """A call: the function that makes it, the operation, and which of that function's calls in the run it is."""
+
+    function: str
+    operation: str
+    nth: int
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The ways in which it can fail; what only reads has no effect that could be lost."""
+        return _OF_A_READ if self.operation.startswith(("get_", "list_", "describe_")) else tuple(Mode)
+
+    def __str__(self) -> str:
+        return f"{self.function}, call {self.nth}: {self.operation}"
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What a caller sees of a fault."""
+
+    busy: Exception
+    lost: Exception
+    refused: Exception
+
+
+@dataclass
+class Injector:
+    """Stands between callers and AWS; `fault` is where and how one call fails, once.
+
+    `sites` are the lines of code that called the store, `operations` what the store called on its clients.
+    """
+
+    fault: tuple[Point, Mode] | None = None
+    function: str = ""
+    calls: list[Point] = field(default_factory=list)
+    sites: set[tuple[str, int]] = field(default_factory=set)
+    operations: set[str] = field(default_factory=set)
+    hit: bool = False
+
+    def client(self, real: Any) -> Any:
+        """Wrap a client."""
+        return _Client(self, real)
+
+    def call(self, operation: str, made: Callable[[], Any], errors: "Errors") -> Any:
+        """Make a call, or fail it as the fault says, with the error that its caller would see."""
+        nth = sum(point.function == self.function for point in self.calls)
+        point = Point(self.function, operation, nth)
+        self.calls.append(point)
+        if self.fault is None or self.fault[0] != point:
+            return made()
+        self.hit = True
+        match self.fault[1]:
+            case Mode.BUSY:
+                raise errors.busy
+            case Mode.REFUSED:
+                raise errors.refused
+            case Mode.KILLED_BEFORE:
+                raise Killed
+            case Mode.LOST:
+                made()
+                raise errors.lost
+            case Mode.KILLED_AFTER:
+                made()
+                raise Killed
+
+
+class _Client:
+    def __init__(self, injector: Injector, real: Any) -> None:
+        self._injector = injector
+        self._real = real
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        method = getattr(self._real, operation)
+
+        def call(**asked: Any) -> Any:
+            self._injector.operations.add(operation)
+            self._injector.sites.add(_site())
+            return self._injector.call(operation, lambda: method(**asked), OF_AWS)
+
+        return call
+
+
+def _answer(status: int, code: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "injected"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "any")
+
+
+def _site() -> tuple[str, int]:
+    """Find the line of a handler, or of what it shares with others, that called the store."""
+    frame = sys._getframe()  # noqa: SLF001 - the caller's line is what is asked for
+    seen_store = False
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path == str(STORE):
+            seen_store = True
+        elif seen_store and path.startswith(str(FUNCTIONS)):
+            return Path(path).relative_to(FUNCTIONS).as_posix(), frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]  # the loop ends where there is none
+    raise AssertionError("a client was used past the store")
+
+
+def sites_in_the_code() -> set[tuple[str, int, int]]:
+    """List each place in the code that calls the store: file, and the lines of the call."""
+    return {
+        (path.relative_to(FUNCTIONS).as_posix(), node.lineno, node.end_lineno or node.lineno)
+        for path in FUNCTIONS.rglob("*.py")
+        if path != STORE
+        for node in _calls(path)
+        if isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "store"
+    }
+
+
+def operations_in_the_store() -> set[str]:
+    """List each operation that the store calls on a client."""
+    return {
+        node.func.attr
+        for node in _calls(STORE)
+        if isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Call)
+        and isinstance(node.func.value.func, ast.Name)
+        and node.func.value.func.id in _CLIENTS
+    }
+
+
+def _calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+
+
+OF_AWS = Errors(
+    busy=_answer(503, "SlowDown"),
+    lost=ReadTimeoutError(endpoint_url="https://aws"),
+    refused=_answer(403, "AccessDenied"),
+)
+"""What boto3 raises."""

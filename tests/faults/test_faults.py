@@ -1,0 +1,132 @@
+"""Every call that the handlers make to AWS fails once, in every way; nothing is lost, doubled or claimed wrongly."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from custody.books import Books
+from functions.shared.messages import Batch
+from tests.faults.engine import Execution
+from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
+from tests.faults.world import Scenario, World
+from tests.rooms import Rooms
+
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
+MIXED = json.dumps([GOOD, BAD, GOOD]).encode()
+BOTH = ("written", "rejected", "written")
+MOST_POINTS = 2_000
+"""More than this would make the suite slow: share calls between scenarios, or drop a scenario."""
+
+SCENARIOS = (
+    Scenario("a good record", json.dumps(GOOD).encode(), ("written",)),
+    Scenario("no records", b"[]", ()),
+    Scenario("a bad record, rejected at Validate", json.dumps(BAD).encode(), ("rejected",)),
+    Scenario("good and bad records, by claim check", MIXED, BOTH, inline_limit=0),
+    Scenario("good and bad records, tolerated", MIXED, BOTH, tolerated_percent=50.0),
+    Scenario("Validate fails until it is mended", json.dumps(GOOD).encode(), ("written",), fails_at="Validate"),
+    Scenario("Write fails until it is mended", MIXED, BOTH, fails_at="Write", inline_limit=0),
+    Scenario("somebody stops it at Transform", json.dumps(GOOD).encode(), ("written",), stops_at="Transform"),
+    Scenario("somebody stops it at Write", MIXED, BOTH, stops_at="Write", inline_limit=0),
+)
+
+
+@dataclass
+class Tally:
+    """What all scenarios together have tried."""
+
+    points: Counter[Mode] = field(default_factory=Counter)
+    sites: set[tuple[str, int]] = field(default_factory=set)
+    operations: set[str] = field(default_factory=set)
+    scenarios: int = 0
+
+
+@pytest.fixture(scope="module")
+def tally() -> Tally:
+    return Tally()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost_wherever_a_call_fails(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, tally: Tally, scenario: Scenario
+) -> None:
+    world = World.create(rooms, scenario, monkeypatch)
+    assert_accounted_for(world, None)
+    faults = [(point, mode) for point in list(world.injector.calls) for mode in point.modes]
+    assert faults, "the scenario makes calls"
+    for fault in faults:
+        assert_accounted_for(world, fault)
+        tally.points[fault[1]] += 1
+    tally.sites |= world.injector.sites
+    tally.operations |= world.injector.operations
+    tally.scenarios += 1
+
+
+def test_every_call_that_the_handlers_can_make_was_tried(tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
+    if tally.scenarios < len(SCENARIOS):
+        pytest.fail("this test judges all scenarios together: run the whole file")
+    untried = {
+        f"functions/{file}, line {first}"
+        for file, first, last in sites_in_the_code()
+        if not any(file == tried and first <= line <= last for tried, line in tally.sites)
+    }
+    assert not untried, f"no scenario makes these calls: {sorted(untried)}; add one that does"
+    assert tally.operations == operations_in_the_store()
+    total = tally.points.total()
+    assert total <= MOST_POINTS
+    with capsys.disabled():
+        print(f"\nfault injection: {total} points in {tally.scenarios} scenarios tried, {total} survived")  # noqa: T201 - for who runs the tests
+        for mode, count in tally.points.items():
+            print(f"  {count:>5}  {mode}")  # noqa: T201
+
+
+def assert_accounted_for(world: World, fault: tuple[Point, Mode] | None) -> None:
+    """Let an object live through a fault, and look at all that is left of it."""
+    __tracebackhide__ = True
+    try:
+        batch = world.live(fault, lambda execution: assert_findable(world, execution))
+        assert_exactly_one_outcome(world, batch.object.id)
+        assert_one_processed_copy(world, batch)
+    except AssertionError as failed:
+        where = f"{fault[0]}: {fault[1]}" if fault else "without a fault"
+        raise AssertionError(f"{world.scenario.name}; {where}: {failed}") from failed
+
+
+def assert_findable(world: World, execution: Execution) -> None:
+    """An execution that failed has a letter at once; it is open, unless all the records are delivered and booked."""
+    books = Books(world.rooms.s3, "audit")
+    letters = books.letters_of(execution.name)
+    assert letters, f"{execution.error} has no letter"
+    done = any(books.header(entry)["counts"]["rejected"] == 0 for entry in books.entries(execution.name))
+    assert bool(books.open_among(letters)) != done, f"open: {books.open_among(letters)}, though all written: {done}"
+
+
+def assert_exactly_one_outcome(world: World, object_id: str) -> None:
+    """The latest attempt of the batch says of each record what became of it, once."""
+    books = Books(world.rooms.s3, "audit")
+    booked = [entry for entry in books.entries(object_id) if not entry.discards]
+    assert booked, "there is no ledger file"
+    header, lines = books.lines(max(booked, key=lambda entry: entry.attempt))
+    expected = world.scenario.outcomes
+    assert [(line["position"], line["outcome"]) for line in lines] == list(enumerate(expected))
+    assert header["counts"] == {
+        "received": len(expected),
+        "written": expected.count("written"),
+        "rejected": expected.count("rejected"),
+    }
+    is_open = bool(books.open_among(books.letters_of(object_id)))
+    assert is_open == ("rejected" in expected), "a letter is open if and only if records are rejected"
+
+
+def assert_one_processed_copy(world: World, batch: Batch) -> None:
+    """Consumers see each good record once."""
+    came = world.rooms.s3.head_object(Bucket="raw", Key=batch.object.key)["LastModified"]
+    keys = world.rooms.keys("processed", f"mission/dt={came:%Y-%m-%d}/{batch.object.id}")
+    delivered: list[Any] = [
+        json.loads(line) for key in keys for line in world.rooms.body("processed", key).splitlines()
+    ]
+    assert len(keys) == (1 if "written" in world.scenario.outcomes else 0)
+    assert delivered == [GOOD | {"confidence_band": "high"}] * world.scenario.outcomes.count("written")

@@ -1,0 +1,164 @@
+"""A deployment in memory in which one call fails: events are delivered twice and late, and what fails is redriven."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from functions.dead_letter.handler import handle as dead_letter
+from functions.shared import store
+from functions.shared.errors import AccessRefused
+from functions.shared.messages import Batch
+from functions.start import handler as start
+from functions.transform import handler as transform
+from functions.validate import handler as validate
+from functions.write import handler as write
+from tests.faults.engine import PIPELINE, Engine, Execution, LambdaError, Stopped
+from tests.faults.injection import Errors, Injector, Killed, Mode, Point
+from tests.rooms import Rooms
+from tests.workflow.conftest import ASL
+
+HANDLERS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
+    "Validate": validate.handle,
+    "Transform": transform.handle,
+    "Write": write.handle,
+    "DeadLetter": dead_letter,
+}
+ASYNCHRONOUS_CALLS = 3
+OF_LAMBDA = Errors(
+    busy=LambdaError("Lambda.TooManyRequestsException"),
+    lost=LambdaError("Lambda.SdkClientException"),
+    refused=LambdaError("Lambda.ResourceNotFoundException"),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens to an object, apart from the fault: `outcomes` is what becomes of its records in the end.
+
+    `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution; either is
+    followed by a redrive. `inline_limit` and `tolerated_percent` are settings.
+    """
+
+    name: str
+    body: bytes
+    outcomes: tuple[str, ...]
+    fails_at: str | None = None
+    stops_at: str | None = None
+    inline_limit: int = 65_536
+    tolerated_percent: float = 0.0
+
+    @property
+    def needs_redrive(self) -> bool:
+        """Whether it ends badly without any fault, until it is mended and redriven."""
+        return bool(self.fails_at or self.stops_at)
+
+    @property
+    def end(self) -> tuple[str, str | None]:
+        """The status and the error that its execution has in the end."""
+        rejected = 100.0 * self.outcomes.count("rejected") > self.tolerated_percent * len(self.outcomes)
+        wholly = self.outcomes and "written" not in self.outcomes
+        return ("FAILED", "RecordsRejected") if rejected or wholly else ("SUCCEEDED", None)
+
+
+@dataclass
+class World:
+    """The rooms, the state machine and the functions."""
+
+    rooms: Rooms
+    scenario: Scenario
+    injector: Injector = field(default_factory=Injector)
+    mended: bool = False
+    objects: int = 0
+    engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = ASL.read_text(encoding="utf-8")
+        self.engine = Engine(json.loads(text), self._invoke)
+
+    @classmethod
+    def create(cls, rooms: Rooms, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
+        """Put a scenario's settings and the injector in place."""
+        world = cls(rooms, scenario)
+        real = store._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
+        monkeypatch.setattr(store, "_s3", lambda: world.injector.client(real))
+        monkeypatch.setattr(store, "_stepfunctions", lambda: world.injector.client(world.engine))
+        monkeypatch.setattr(start, "ENVIRONMENT", replace(start.ENVIRONMENT, pipeline_arn=PIPELINE))
+        limit, percent = scenario.inline_limit, scenario.tolerated_percent
+        monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))
+        monkeypatch.setattr(transform, "ENVIRONMENT", replace(transform.ENVIRONMENT, inline_limit_bytes=limit))
+        monkeypatch.setattr(write, "ENVIRONMENT", replace(write.ENVIRONMENT, tolerated_rejects_percent=percent))
+        return world
+
+    def live(self, fault: tuple[Point, Mode] | None, check: Callable[[Execution], None]) -> Batch:
+        """Let an object come, fail and be redriven until it has ended as it should; `check` is called at each end.
+
+        A fault may cost one redrive more than the scenario needs, and no more.
+        """
+        self.injector.fault, self.injector.hit, self.mended = fault, False, False
+        self.injector.calls.clear()
+        self.engine.ends.clear()
+        self.objects += 1
+        batch = self.rooms.upload(f"mission/{self.objects}.json", self.scenario.body)
+        event = _created(batch)
+        for _ in range(2):
+            self._deliver("start", start.handle, event)
+        self.engine.run()
+        self._tell_of_ends()
+        execution = self.engine.executions[batch.object.id]
+        redrives, needed = 0, int(self.scenario.needs_redrive)
+        allowed = needed
+        while redrives < needed or not self._is_settled(execution):
+            check(execution)
+            allowed = max(allowed, redrives + 1) if self.injector.hit and allowed == needed else allowed
+            assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
+            self.mended = True
+            self.engine.redrive(execution.name)
+            self._tell_of_ends()
+            redrives += 1
+        self._deliver("start", start.handle, event)
+        self.engine.run()
+        for late in list(self.engine.ends):
+            self._deliver("DeadLetter by event", dead_letter, late)
+        assert self.injector.hit or fault is None, "the run did not come to the point"
+        return batch
+
+    def _is_settled(self, execution: Execution) -> bool:
+        """Whether an operator would leave it at that: it ended as it should, and its records have an outcome."""
+        found = self.rooms.s3.list_objects_v2(Bucket="audit", Prefix=f"ledger/{execution.name}/")
+        return (execution.status, execution.error) == self.scenario.end and found["KeyCount"] > 0
+
+    def _tell_of_ends(self) -> None:
+        for end in list(self.engine.ends):
+            self._deliver("DeadLetter by event", dead_letter, end)
+
+    def _deliver(self, function: str, handler: Callable[[dict[str, Any], Any], Any], event: dict[str, Any]) -> None:
+        """Call a function as Lambda does asynchronously: it is called again, twice, when it fails."""
+        raised: BaseException | None = None
+        for _ in range(ASYNCHRONOUS_CALLS):
+            try:
+                self._within(function, handler, json.loads(json.dumps(event)))
+            except (Exception, Killed) as failed:  # noqa: BLE001 - Lambda answers for whatever a function raises
+                raised = failed
+            else:
+                return
+        raise AssertionError(f"{function} failed {ASYNCHRONOUS_CALLS} times") from raised
+
+    def _invoke(self, state: str, payload: dict[str, Any]) -> Any:
+        if not self.mended and state == self.scenario.stops_at:
+            raise Stopped
+        if not self.mended and state == self.scenario.fails_at:
+            raise AccessRefused("PutObject was answered AccessDenied")
+        return self._within(state, HANDLERS[state], payload)
+
+    def _within(self, function: str, handler: Callable[[dict[str, Any], Any], Any], event: dict[str, Any]) -> Any:
+        self.injector.function = function
+        return self.injector.call("Invoke", lambda: handler(event, None), OF_LAMBDA)
+
+
+def _created(batch: Batch) -> dict[str, Any]:
+    raw = batch.object
+    s3_object = {"key": raw.key, "size": raw.size, "eTag": raw.etag, "versionId": raw.version_id}
+    return {"Records": [{"s3": {"bucket": {"name": raw.bucket}, "object": s3_object}}]}

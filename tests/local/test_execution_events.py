@@ -1,0 +1,239 @@
+"""A change of an execution's status is told to the targets of rules.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+"""
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.local.cloud import Cloud, allow, until
+
+FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
+TELLING = """
+    import json
+    def handler(event, context):
+        print(json.dumps({"told": event["detail"]["name"]}))
+        raise ValueError("told to fail")
+"""
+STATUS_CHANGE = "Step Functions Execution Status Change"
+
+
+def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"StartAt": "Do", "States": {"Do": state}, **more}
+
+
+def lets_in(queue: str) -> dict[str, Any]:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": {"Fn::GetAtt": [queue, "Arn"]},
+    }
+    return {
+        "Type": "AWS::SQS::QueuePolicy",
+        "Properties": {"Queues": [{"Ref": queue}], "PolicyDocument": {"Statement": [statement]}},
+    }
+
+
+def rule(name: str, machine: str, statuses: list[str], *targets: dict[str, Any]) -> dict[str, Any]:
+    pattern = {
+        "source": ["aws.states"],
+        "detail-type": [STATUS_CHANGE],
+        "detail": {"status": statuses, "stateMachineArn": [machine]},
+    }
+    return {"Type": "AWS::Events::Rule", "Properties": {"Name": name, "EventPattern": pattern, "Targets": targets}}
+
+
+def messages(cloud: Cloud, queue: str) -> list[Any]:
+    found = cloud.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+    for message in found.get("Messages", []):
+        cloud.queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return list(found.get("Messages", []))
+
+
+def events(cloud: Cloud, queue: str, count: int) -> list[Any]:
+    found: list[Any] = []
+
+    def look() -> bool:
+        found.extend(json.loads(message["Body"]) for message in messages(cloud, queue))
+        return len(found) >= count
+
+    until(look, f"{count} events")
+    return found
+
+
+@pytest.fixture(scope="module")
+def machine(cloud: Cloud) -> str:
+    states = {
+        "Which": {
+            "Type": "Choice",
+            "Choices": [
+                {"Variable": "$.do", "StringEquals": "fail", "Next": "Fail"},
+                {"Variable": "$.do", "StringEquals": "wait", "Next": "Wait"},
+            ],
+            "Default": "Succeed",
+        },
+        "Fail": {"Type": "Fail", "Error": "Own", "Cause": "asked for"},
+        "Wait": {"Type": "Wait", "Seconds": 30, "Next": "Succeed"},
+        "Succeed": {"Type": "Succeed"},
+    }
+    return cloud.machine("telling", {"StartAt": "Which", "States": states, "TimeoutSeconds": 1})
+
+
+@pytest.fixture(scope="module")
+def queue(cloud: Cloud, machine: str) -> str:
+    """Give a queue to which every change of the machine's executions is told."""
+    every = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+    target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    return cloud.stack(
+        "all-events",
+        {"Queue": {"Type": "AWS::SQS::Queue"}, "May": lets_in("Queue"), "Rule": rule("all", machine, every, target)},
+    )["Queue"]
+
+
+@pytest.mark.parametrize(
+    ("do", "ended"),
+    [
+        ("succeed", {"status": "SUCCEEDED", "output": '{"do": "succeed"}', "outputDetails": {"included": True}}),
+        ("fail", {"status": "FAILED", "error": "Own", "cause": "asked for"}),
+        ("wait", {"status": "TIMED_OUT", "error": "States.Timeout"}),
+        ("stop", {"status": "ABORTED", "error": "Stopped", "cause": "by hand"}),
+    ],
+)
+def test_the_detail_of_an_event_is_the_description_with_milliseconds(
+    cloud: Cloud, machine: str, queue: str, do: str, ended: dict[str, Any]
+) -> None:
+    given = json.dumps({"do": do.replace("stop", "wait")})
+    arn = cloud.machines.start_execution(stateMachineArn=machine, name=do, input=given)["executionArn"]
+    if do == "stop":
+        cloud.machines.stop_execution(executionArn=arn, error="Stopped", cause="by hand")
+    found = cloud.ended(arn)
+    first, last = events(cloud, queue, 2)
+    milliseconds = {name: int(found[name].timestamp() * 1000) for name in ("startDate", "stopDate")}
+    usual = {
+        "executionArn": arn,
+        "stateMachineArn": machine,
+        "name": do,
+        "status": "RUNNING",
+        "startDate": milliseconds["startDate"],
+        "stopDate": None,
+        "input": given,
+        "inputDetails": {"included": True},
+        "output": None,
+        "outputDetails": None,
+        "error": None,
+        "cause": None,
+        "redriveCount": 0,
+        "redriveDate": None,
+        "redriveStatus": "NOT_REDRIVABLE",
+        "redriveStatusReason": "Execution is RUNNING and cannot be redriven",
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+    }
+    assert first["detail"] == usual
+    redrive = {"redriveStatus": found["redriveStatus"], "redriveStatusReason": found.get("redriveStatusReason")}
+    assert found["redriveStatus"] == ("NOT_REDRIVABLE" if do == "succeed" else "REDRIVABLE")
+    assert last["detail"] == usual | milliseconds | ended | redrive
+    assert (last["source"], last["detail-type"], last["resources"]) == ("aws.states", STATUS_CHANGE, [arn])
+
+
+def test_a_redrive_is_told_as_running_again(cloud: Cloud, machine: str, queue: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
+    arn = cloud.run(machine, {"do": "fail"})["executionArn"]
+    events(cloud, queue, 2)
+    date = cloud.machines.redrive_execution(executionArn=arn)["redriveDate"]
+    running, failed = (event["detail"] for event in events(cloud, queue, 2))
+    milliseconds = int(date.timestamp() * 1000)
+    assert (running["status"], running["redriveCount"], running["redriveDate"]) == ("RUNNING", 1, milliseconds)
+    assert (running["stopDate"], running["error"]) == (None, None)
+    assert (failed["status"], failed["redriveCount"], failed["redriveStatus"]) == ("FAILED", 1, "REDRIVABLE")
+
+
+def test_an_express_workflow_tells_nothing_and_is_not_redriven(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html."""
+    definition = json.dumps(one({"Type": "Fail"}))
+    machine = cloud.machines.create_state_machine(
+        name="express", definition=definition, roleArn=cloud.role("express"), type="EXPRESS"
+    )["stateMachineArn"]
+    target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    every = rule("express", machine, ["RUNNING", "FAILED"], target)
+    ids = cloud.stack("express", {"Queue": {"Type": "AWS::SQS::Queue"}, "May": lets_in("Queue"), "Rule": every})
+    ended = cloud.run(machine)
+    assert (ended["status"], ended["redriveStatus"]) == ("FAILED", "NOT_REDRIVABLE")
+    with pytest.raises(cloud.machines.exceptions.ExecutionNotRedrivable):
+        cloud.machines.redrive_execution(executionArn=ended["executionArn"])
+    assert messages(cloud, ids["Queue"]) == []
+
+
+def target_of(cloud: Cloud, name: str, machine: str, function: str, *, permitted: bool = True) -> dict[str, str]:
+    target = {
+        "Id": "function",
+        "Arn": function,
+        "RetryPolicy": {"MaximumRetryAttempts": 4, "MaximumEventAgeInSeconds": 600},
+        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["Queue", "Arn"]}},
+    }
+    permission = {
+        "FunctionName": function,
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]},
+    }
+    resources = {
+        "Queue": {"Type": "AWS::SQS::Queue"},
+        "May": lets_in("Queue"),
+        "Rule": rule(name, machine, ["FAILED", "TIMED_OUT", "ABORTED"], target),
+        "Permission": {"Type": "AWS::Lambda::Permission", "Properties": permission},
+    }
+    if not permitted:
+        del resources["Permission"]
+    return cloud.stack(name, resources)
+
+
+def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destination(cloud: Cloud, machine: str) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html."""
+    lost = cloud.queues.create_queue(QueueName="lost")["QueueUrl"]
+    arn = cloud.queues.get_queue_attributes(QueueUrl=lost, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    function = cloud.function("told", TELLING, policy=allow("sqs:SendMessage", arn))
+    cloud.functions.put_function_event_invoke_config(
+        FunctionName="told", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    ids = target_of(cloud, "to-function", machine, function)
+    target = cloud.events.list_targets_by_rule(Rule="to-function")["Targets"][0]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 4, "MaximumEventAgeInSeconds": 600}
+    assert ":sqs:" in target["DeadLetterConfig"]["Arn"]
+
+    cloud.run(machine, {"do": "succeed"})
+    failed = cloud.run(machine, {"do": "fail"})
+    (message,) = until(partial(messages, cloud, lost), "the record")
+    record = json.loads(message["Body"])
+    assert record["requestPayload"]["detail"]["executionArn"] == failed["executionArn"]
+    assert record["requestContext"]["approximateInvokeCount"] == 2
+    lines = cloud.logs.filter_log_events(logGroupName="/aws/lambda/told")["events"]
+    assert len([line for line in lines if failed["name"] in line["message"]]) == 2, "one event, tried twice"
+    assert messages(cloud, ids["Queue"]) == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("no-permission", "NO_PERMISSIONS"), ("no-function", "NO_RESOURCE")])
+def test_an_event_that_cannot_be_delivered_goes_to_the_dead_letter_queue_of_the_target(
+    cloud: Cloud, machine: str, name: str, code: str
+) -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
+    function = cloud.function(name, FAILING)
+    queue = target_of(cloud, name, machine, function, permitted=name == "no-function")["Queue"]
+    if name == "no-function":
+        cloud.functions.delete_function(FunctionName=name)
+    failed = cloud.run(machine, {"do": "fail"})
+    (message,) = until(partial(messages, cloud, queue), "the event")
+    event = json.loads(message["Body"])
+    assert (event["source"], event["detail"]["executionArn"]) == ("aws.states", failed["executionArn"])
+    attributes = {key: value["StringValue"] for key, value in message["MessageAttributes"].items()}
+    assert function in attributes.pop("ERROR_MESSAGE")
+    assert attributes == {
+        "RULE_ARN": cloud.events.describe_rule(Name=name)["Arn"],
+        "TARGET_ARN": function,
+        "ERROR_CODE": code,
+        "RETRY_ATTEMPTS": "0",
+    }

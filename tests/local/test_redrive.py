@@ -1,0 +1,311 @@
+"""An execution that did not succeed is redriven.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html
+"""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from local.gaps import redrive
+from tests.local.cloud import Cloud, until
+
+OPTIMIZED = "arn:aws:states:::lambda:invoke"
+# Fails until a marker named by `need` is in the bucket; tells how it was called either way.
+FLAKY = """
+    import time
+    import boto3
+    s3 = boto3.client("s3")
+
+    class NotYet(Exception):
+        pass
+
+    def handler(event, context):
+        s3.put_object(Bucket="calls", Key=f"{event['need']}/{context.aws_request_id}", Body=b"")
+        if event.get("slow"):
+            time.sleep(1)
+        if not s3.list_objects_v2(Bucket="markers", Prefix=event["need"])["KeyCount"]:
+            raise NotYet(event["need"])
+        return event
+"""
+MAY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+}
+
+
+def flaky(function: str, **more: Any) -> dict[str, Any]:
+    payload = {"need.$": "$.need", "execution.$": "$$.Execution", "state.$": "$$.State"}
+    end = {} if "Next" in more else {"End": True}
+    task = {"Type": "Task", "Resource": OPTIMIZED, "Parameters": {"FunctionName": function, "Payload": payload}}
+    return {**task, "ResultSelector": {"told.$": "$.Payload"}, "ResultPath": "$.done", **end, **more}
+
+
+@pytest.fixture(scope="module")
+def function(cloud: Cloud) -> str:
+    cloud.s3.create_bucket(Bucket="markers")
+    cloud.s3.create_bucket(Bucket="calls")
+    return cloud.function("flaky", FLAKY, policy=MAY)
+
+
+def mend(cloud: Cloud, need: str) -> None:
+    cloud.s3.put_object(Bucket="markers", Key=need, Body=b"")
+
+
+def calls(cloud: Cloud, need: str) -> int:
+    return cloud.s3.list_objects_v2(Bucket="calls", Prefix=f"{need}/")["KeyCount"]
+
+
+def history(cloud: Cloud, execution: str) -> list[Any]:
+    return list(cloud.machines.get_execution_history(executionArn=execution, maxResults=1000)["events"])
+
+
+def kinds(events: list[Any]) -> list[str]:
+    return [event["type"] for event in events]
+
+
+def redriven(cloud: Cloud, execution: str) -> dict[str, Any]:
+    cloud.machines.redrive_execution(executionArn=execution)
+    return cloud.ended(execution)
+
+
+def test_a_task_is_run_again_with_its_own_input_and_a_new_context(cloud: Cloud, function: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-retry-behavior."""
+    retry = [{"ErrorEquals": ["NotYet"], "IntervalSeconds": 1, "BackoffRate": 1, "MaxAttempts": 1}]
+    states = {
+        "First": {"Type": "Pass", "Result": {"need": "task"}, "ResultPath": "$", "Next": "Do"},
+        "Do": flaky(function, Retry=retry, Next="Last"),
+        "Last": {"Type": "Pass", "End": True},
+    }
+    machine = cloud.machine("task", {"StartAt": "First", "States": states})
+    failed = cloud.run(machine, {"of": "the execution"})
+    arn = failed["executionArn"]
+    assert (failed["status"], failed["redriveCount"], failed["redriveStatus"]) == ("FAILED", 0, "REDRIVABLE")
+    assert not {"redriveDate", "redriveStatusReason"} & set(failed)
+    before = history(cloud, arn)
+    assert calls(cloud, "task") == 2
+
+    again = redriven(cloud, arn)
+    assert (again["status"], again["redriveCount"], again["error"]) == ("FAILED", 1, "NotYet")
+    assert calls(cloud, "task") == 4, "the retries begin anew"
+
+    mend(cloud, "task")
+    answer = cloud.machines.redrive_execution(executionArn=arn)
+    running = cloud.machines.describe_execution(executionArn=arn)
+    assert (running["status"], running["redriveDate"]) == ("RUNNING", answer["redriveDate"])
+    assert not {"stopDate", "error", "cause", "output"} & set(running)
+    ended = cloud.ended(arn)
+    assert (ended["status"], ended["redriveCount"], ended["redriveStatus"]) == ("SUCCEEDED", 2, "NOT_REDRIVABLE")
+    assert ended["redriveStatusReason"] == "Execution is SUCCEEDED and cannot be redriven"
+    told = ended["output"]["done"]["told"]
+    assert told["execution"]["Input"] == {"of": "the execution"}
+    assert told["execution"]["RedriveCount"] == 2
+    assert told["execution"]["RoleArn"].endswith(":role/task-machine")
+    assert told["execution"]["RedriveTime"].endswith("Z")
+    assert told["state"]["RetryCount"] == 0
+
+    events = history(cloud, arn)
+    assert events[: len(before)] == before
+    assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+    counts = [one["executionRedrivenEventDetails"] for one in events if one["type"] == "ExecutionRedriven"]
+    assert counts == [{"redriveCount": 1}, {"redriveCount": 2}]
+    assert kinds(events).count("PassStateEntered") == 2, "a state that succeeded is not run again"
+    assert kinds(events)[-1] == "ExecutionSucceeded"
+
+
+def test_the_context_before_a_redrive_has_a_count_and_no_time(cloud: Cloud, function: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
+    mend(cloud, "context")
+    ended = cloud.run(
+        cloud.machine("context", {"StartAt": "Do", "States": {"Do": flaky(function)}}), {"need": "context"}
+    )
+    told = ended["output"]["done"]["told"]["execution"]
+    assert set(told) == {"Id", "Input", "Name", "RoleArn", "StartTime", "RedriveCount"}
+    assert told["RedriveCount"] == 0
+
+
+def test_a_fail_state_is_entered_again_and_fails_again(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
+    arn = cloud.run(cloud.machine("fail", {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "Own"}}}))[
+        "executionArn"
+    ]
+    assert redriven(cloud, arn)["status"] == "FAILED"
+    assert kinds(history(cloud, arn)) == [
+        "ExecutionStarted",
+        "FailStateEntered",
+        "ExecutionFailed",
+        "ExecutionRedriven",
+        "FailStateEntered",
+        "ExecutionFailed",
+    ]
+
+
+def test_a_redrive_uses_the_definition_and_the_role_of_the_start(cloud: Cloud, function: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html."""
+    definition = {"StartAt": "Do", "States": {"Do": flaky(function)}}
+    machine = cloud.machine("updated", definition)
+    arn = cloud.run(machine, {"need": "updated"})["executionArn"]
+    other = json.dumps({"StartAt": "Other", "States": {"Other": {"Type": "Fail", "Error": "Other"}}})
+    cloud.machines.update_state_machine(stateMachineArn=machine, definition=other, roleArn=cloud.role("powerless"))
+    found = cloud.machines.describe_state_machine_for_execution(executionArn=arn)
+    assert json.loads(found["definition"]) == definition
+    assert found["roleArn"].endswith(":role/updated-machine")
+    mend(cloud, "updated")
+    assert redriven(cloud, arn)["status"] == "SUCCEEDED"
+    assert cloud.run(machine)["error"] == "Other"
+
+
+def test_what_still_runs_of_a_stopped_attempt_does_not_touch_the_next(cloud: Cloud, function: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html."""
+    retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 9}]
+    payload = {"need": "stopped", "slow": True}
+    task = flaky(function, Retry=retry) | {"Parameters": {"FunctionName": function, "Payload": payload}}
+    machine = cloud.machine("stopped", {"StartAt": "Do", "States": {"Do": task}})
+    arn = cloud.machines.start_execution(stateMachineArn=machine)["executionArn"]
+    until(lambda: calls(cloud, "stopped") == 1, "the first call")
+    cloud.machines.stop_execution(executionArn=arn, error="Stopped")
+    assert cloud.ended(arn)["redriveStatus"] == "REDRIVABLE"
+    cloud.machines.redrive_execution(executionArn=arn)
+    until(lambda: calls(cloud, "stopped") == 2, "the second call")
+    time.sleep(1)  # until the first call has failed, and would be retried
+    cloud.machines.stop_execution(executionArn=arn, error="Stopped again")
+    mend(cloud, "stopped")
+    ended = redriven(cloud, arn)
+    assert (ended["status"], ended["redriveCount"]) == ("SUCCEEDED", 2)
+    assert calls(cloud, "stopped") <= 4, "an attempt that was stopped went on"
+    assert [kind for kind in kinds(history(cloud, arn)) if kind.startswith("Execution")] == [
+        "ExecutionStarted",
+        "ExecutionAborted",
+        "ExecutionRedriven",
+        "ExecutionAborted",
+        "ExecutionRedriven",
+        "ExecutionSucceeded",
+    ]
+
+
+def test_the_timeout_of_the_machine_begins_anew(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
+    states = {
+        "First": {"Type": "Wait", "Seconds": 5, "Next": "Second"},
+        "Second": {"Type": "Wait", "Seconds": 6, "Next": "Third"},
+        "Third": {"Type": "Pass", "End": True},
+    }
+    ended = cloud.run(cloud.machine("timeout", {"StartAt": "First", "States": states, "TimeoutSeconds": 1}))
+    assert (ended["status"], ended["redriveStatus"]) == ("TIMED_OUT", "REDRIVABLE")
+    assert redriven(cloud, ended["executionArn"])["status"] == "SUCCEEDED"
+
+
+def test_a_choice_is_evaluated_again(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
+    rule = {"Variable": "$$.Execution.RedriveCount", "NumericEquals": 1, "Next": "Done"}
+    states = {"Which": {"Type": "Choice", "Choices": [rule]}, "Done": {"Type": "Succeed"}}
+    ended = cloud.run(cloud.machine("choice", {"StartAt": "Which", "States": states}))
+    assert ended["error"] == "States.NoChoiceMatched"
+    assert redriven(cloud, ended["executionArn"])["status"] == "SUCCEEDED"
+
+
+def test_only_the_branches_that_failed_are_run_again_where_they_failed(cloud: Cloud, function: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
+    mend(cloud, "branch-good")
+    mend(cloud, "branch-first")
+
+    def branch(need: str, **more: Any) -> dict[str, Any]:
+        return flaky(function, **more) | {"Parameters": {"FunctionName": function, "Payload": {"need": need}}}
+
+    good = {"StartAt": "Good", "States": {"Good": branch("branch-good")}}
+    bad = {"StartAt": "One", "States": {"One": branch("branch-first", Next="Two"), "Two": branch("branch-bad")}}
+    both = {"Type": "Parallel", "Branches": [good, bad], "End": True}
+    nested = {"StartAt": "Inner", "States": {"Inner": both}}
+    outer = {"Type": "Parallel", "Branches": [nested, good], "End": True}
+    failed = cloud.run(cloud.machine("branches", {"StartAt": "Outer", "States": {"Outer": outer}}))
+    assert failed["error"] == "NotYet"
+    mend(cloud, "branch-bad")
+    ended = redriven(cloud, failed["executionArn"])
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    (inner_good, inner_bad), outer_good = ended["output"]
+    needs = [one["done"]["told"]["need"] for one in (inner_good, inner_bad, outer_good)]
+    assert needs == ["branch-good", "branch-bad", "branch-good"]
+    assert [calls(cloud, f"branch-{which}") for which in ("good", "first", "bad")] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["INLINE", "DISTRIBUTED"])
+def test_only_the_iterations_and_children_that_failed_are_run_again(cloud: Cloud, function: str, mode: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html."""
+    good, bad = f"{mode}-good", f"{mode}-bad"
+    mend(cloud, good)
+    processor = {
+        "ProcessorConfig": {"Mode": mode, **({"ExecutionType": "STANDARD"} if mode == "DISTRIBUTED" else {})},
+        "StartAt": "Do",
+        "States": {"Do": flaky(function)},
+    }
+    each = {"Type": "Map", "ItemProcessor": processor, "ItemsPath": "$.items", "End": True}
+    machine = cloud.machine(f"each-{mode}", {"StartAt": "Each", "States": {"Each": each}})
+    failed = cloud.run(machine, {"items": [{"need": good}, {"need": bad}]})
+    assert failed["status"] == "FAILED"
+    mend(cloud, bad)
+    ended = redriven(cloud, failed["executionArn"])
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    assert [one["need"] for one in ended["output"]] == [good, bad]
+    assert (calls(cloud, good), calls(cloud, bad)) == (1, 2)
+    told = [one["done"]["told"]["execution"]["RedriveCount"] for one in ended["output"]]
+    assert told == [0, 1]
+    if mode == "DISTRIBUTED":
+        (run,) = cloud.machines.list_map_runs(executionArn=failed["executionArn"])["mapRuns"]
+        found = cloud.machines.describe_map_run(mapRunArn=run["mapRunArn"])
+        assert (found["status"], found["redriveCount"]) == ("SUCCEEDED", 1)
+        counts = found["executionCounts"]
+        assert (counts["succeeded"], counts["failed"], counts["pending"], counts["total"]) == (2, 0, 0, 2)
+        again = cloud.machines.list_executions(mapRunArn=run["mapRunArn"], redriveFilter="REDRIVEN")["executions"]
+        assert [child["redriveCount"] for child in again] == [1]
+
+
+def test_a_redrive_with_the_token_of_an_earlier_one_gives_its_answer(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html."""
+    machine = cloud.machine("token", {"StartAt": "No", "States": {"No": {"Type": "Fail"}}})
+    arn = cloud.run(machine)["executionArn"]
+    first = cloud.machines.redrive_execution(executionArn=arn, clientToken="one")
+    again = cloud.machines.redrive_execution(executionArn=arn, clientToken="one")
+    cloud.ended(arn)
+    later = cloud.machines.redrive_execution(executionArn=arn, clientToken="one")
+    assert first["redriveDate"] == again["redriveDate"] == later["redriveDate"]
+    assert cloud.ended(arn)["redriveCount"] == 1
+    (listed,) = cloud.machines.list_executions(stateMachineArn=machine)["executions"]
+    assert (listed["redriveCount"], listed["redriveDate"]) == (1, first["redriveDate"])
+
+
+def test_what_cannot_be_redriven_is_refused(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html#API_RedriveExecution_Errors."""
+    refused = cloud.machines.exceptions
+    waiting = cloud.machine("waiting", {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3, "End": True}}})
+    running = cloud.machines.start_execution(stateMachineArn=waiting)["executionArn"]
+    with pytest.raises(refused.ExecutionNotRedrivable, match="Execution is RUNNING and cannot be redriven"):
+        cloud.machines.redrive_execution(executionArn=running)
+    cloud.ended(running)
+    with pytest.raises(refused.ExecutionNotRedrivable, match="Execution is SUCCEEDED and cannot be redriven"):
+        cloud.machines.redrive_execution(executionArn=running)
+    with pytest.raises(refused.ExecutionDoesNotExist):
+        cloud.machines.redrive_execution(executionArn=f"{running}-not")
+    with pytest.raises(refused.InvalidArn):
+        cloud.machines.redrive_execution(executionArn="arn:aws:states:us-east-1:000000000000:stateMachine:waiting")
+
+
+@pytest.mark.parametrize(
+    ("differs", "reason"),
+    [
+        ({}, None),
+        ({"events": [{}] * 24_998}, None),
+        ({"events": [{}] * 24_999}, "Execution history event limit exceeded"),
+        ({"stopDate": (datetime.now(UTC) - timedelta(days=15)).isoformat()}, "Execution redrivable period exceeded"),
+        ({"sync": True}, "Redrive is not supported for EXPRESS executions"),
+    ],
+)
+def test_why_a_failed_execution_cannot_be_redriven(differs: dict[str, Any], reason: str | None) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-eligibility."""
+    execution = {"status": "FAILED", "events": [], "stopDate": datetime.now(UTC).isoformat()} | differs
+    told = redrive.described(execution)
+    assert told["redriveStatus"] == ("REDRIVABLE" if reason is None else "NOT_REDRIVABLE")
+    assert told.get("redriveStatusReason") == reason
