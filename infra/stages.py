@@ -61,7 +61,14 @@ class Stages(Construct):
                 **audit,
                 "TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}",
             },
-            may=[read_batches, on_objects(storage.processed, "PutObject"), put_ledger, put_letters, read_and_write],
+            may=[
+                read_batches,
+                on_objects(storage.processed, "PutObject"),
+                on_listing(storage.processed, ""),
+                put_ledger,
+                put_letters,
+                read_and_write,
+            ],
         )
         self.dead_letter = Stage(
             self,

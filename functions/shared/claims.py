@@ -22,11 +22,12 @@ def hand_on(step: Step, contents: Contents, *, bucket: str, inline_limit: int) -
     """Make the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
 
     Raises RecordsRejected, with the contents left in the staging bucket for DeadLetter, if no record is left, and
-    whatever a write raises.
+    whatever a write raises. At a later attempt the batch goes on without records, for an earlier one may have delivered
+    some, and Write must then take their place.
     """
     facts = contents.encode()
     body = encode(facts)
-    if contents.rejected and not contents.records:
+    if contents.rejected and not contents.records and step.batch.attempt == 0:
         _stage(bucket, step, body)
         raise outcomes.rejection(step.batch, contents)
     if len(body) <= inline_limit:

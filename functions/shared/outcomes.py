@@ -12,8 +12,12 @@ TOLD_CHARACTERS = 400
 
 
 def is_tolerable(contents: Contents, tolerated_percent: float) -> bool:
-    """Say whether so small a share of the batch was rejected that it still counts as a success."""
-    return len(contents.rejected) * 100 <= contents.received * tolerated_percent
+    """Say whether so small a share of the batch was rejected that it still counts as a success.
+
+    A batch of which no record is good never does.
+    """
+    wholly = contents.rejected and not contents.records
+    return not wholly and len(contents.rejected) * 100 <= contents.received * tolerated_percent
 
 
 def rejection(batch: Batch, contents: Contents) -> RecordsRejected:

@@ -32,13 +32,18 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     step = Step.decode(event)
     contents = claims.unpack(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
     delivery = plan.deliver(step, contents)
-    output = _put(delivery.put) if delivery.put else None
+    output = _put(delivery.put) if delivery.written or _was_delivered(step, delivery.put) else None
     if letter := plan.letter(step, contents):
         store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
     booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents, delivery.written, output))
     if not outcomes.is_tolerable(contents, ENVIRONMENT.tolerated_rejects_percent):
         raise outcomes.rejection(step.batch, contents)
     return plan.report(step, contents, output, ENVIRONMENT.audit_bucket)
+
+
+def _was_delivered(step: Step, put: plan.Put) -> bool:
+    """Say whether an earlier attempt put records where this one has none: an empty object must take their place."""
+    return step.batch.attempt > 0 and bool(store.keys(ENVIRONMENT.processed_bucket, put.key))
 
 
 def _put(put: plan.Put) -> Output:

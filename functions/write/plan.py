@@ -23,9 +23,9 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The processed object of a batch (None if it has no records), and where in it each record lies."""
+    """The processed object of a batch, and where in it each record lies."""
 
-    put: Put | None
+    put: Put
     written: tuple[Written, ...]
 
 
@@ -39,8 +39,7 @@ def deliver(step: Step, contents: Contents) -> Delivery:
         written.append(Written(record.span, offset, len(line), hashlib.sha256(line).hexdigest()))
         lines.append(line + b"\n")
         offset += len(line) + 1
-    put = Put(processed_key(step, contents), b"".join(lines), "application/jsonl") if lines else None
-    return Delivery(put, tuple(written))
+    return Delivery(Put(processed_key(step, contents), b"".join(lines), "application/jsonl"), tuple(written))
 
 
 def processed_key(step: Step, contents: Contents) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared import store
@@ -13,6 +14,7 @@ from functions.shared.errors import AccessRefused
 from functions.shared.messages import Batch
 from functions.start import handler as start
 from functions.transform import handler as transform
+from functions.validate import contracts
 from functions.validate import handler as validate
 from functions.write import handler as write
 from tests.faults.engine import PIPELINE, Engine, Execution, LambdaError, Stopped
@@ -20,6 +22,7 @@ from tests.faults.injection import Errors, Injector, Killed, Mode, Point
 from tests.rooms import Rooms
 from tests.workflow.conftest import ASL
 
+LOAD = contracts.load
 HANDLERS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
     "Validate": validate.handle,
     "Transform": transform.handle,
@@ -38,8 +41,9 @@ OF_LAMBDA = Errors(
 class Scenario:
     """What happens to an object, apart from the fault: `outcomes` is what becomes of its records in the end.
 
-    `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution; either is
-    followed by a redrive. `inline_limit` and `tolerated_percent` are settings.
+    `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution, `contract`
+    a change of the contract that is then deployed; each is followed by a redrive. `inline_limit` and
+    `tolerated_percent` are settings.
     """
 
     name: str
@@ -47,13 +51,14 @@ class Scenario:
     outcomes: tuple[str, ...]
     fails_at: str | None = None
     stops_at: str | None = None
+    contract: dict[str, Any] | None = None
     inline_limit: int = 65_536
     tolerated_percent: float = 0.0
 
     @property
     def needs_redrive(self) -> bool:
         """Whether it ends badly without any fault, until it is mended and redriven."""
-        return bool(self.fails_at or self.stops_at)
+        return bool(self.fails_at or self.stops_at or self.contract)
 
     @property
     def end(self) -> tuple[str, str | None]:
@@ -86,11 +91,18 @@ class World:
         monkeypatch.setattr(store, "_s3", lambda: world.injector.client(real))
         monkeypatch.setattr(store, "_stepfunctions", lambda: world.injector.client(world.engine))
         monkeypatch.setattr(start, "ENVIRONMENT", replace(start.ENVIRONMENT, pipeline_arn=PIPELINE))
+        monkeypatch.setattr(contracts, "load", world.contract)
         limit, percent = scenario.inline_limit, scenario.tolerated_percent
         monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(transform, "ENVIRONMENT", replace(transform.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(write, "ENVIRONMENT", replace(write.ENVIRONMENT, tolerated_rejects_percent=percent))
         return world
+
+    def contract(self, dataset: str) -> contracts.Contract:
+        """Give the contract that is deployed by now."""
+        if not (self.mended and self.scenario.contract):
+            return LOAD(dataset)
+        return contracts.Contract("urn:test:2", Draft202012Validator(self.scenario.contract))
 
     def live(self, fault: tuple[Point, Mode] | None, check: Callable[[Execution], None]) -> Batch:
         """Let an object come, fail and be redriven until it has ended as it should; `check` is called at each end.
@@ -108,13 +120,15 @@ class World:
         self.engine.run()
         self._tell_of_ends()
         execution = self.engine.executions[batch.object.id]
-        redrives, needed = 0, int(self.scenario.needs_redrive)
-        allowed = needed
-        while redrives < needed or not self._is_settled(execution):
+        redrives, allowed, was_hit = 0, int(self.scenario.needs_redrive), False
+        while (self.scenario.needs_redrive and not self.mended) or not self._is_settled(execution):
             check(execution)
-            allowed = max(allowed, redrives + 1) if self.injector.hit and allowed == needed else allowed
+            if self.injector.hit and not was_hit:
+                # What changes for the object changes once it has come to its own end, so that is a redrive of its own.
+                was_hit, its_own = True, int(self.scenario.contract is not None and not self.mended)
+                allowed = max(allowed, redrives + 1 + its_own)
             assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
-            self.mended = True
+            self.mended = self.mended or self.scenario.contract is None or execution.error == "RecordsRejected"
             self.engine.redrive(execution.name)
             self._tell_of_ends()
             redrives += 1

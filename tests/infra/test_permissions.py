@@ -73,7 +73,10 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
         "start": {("states:StartExecution", start), ("sqs:SendMessage", f"{queue}-undelivered")},
         "validate": {("s3:GetObjectVersion", objects("raw", "*"))} | put_batches,
         "transform": read_batches | put_batches,
-        "write": read_batches | {("s3:PutObject", objects("processed", "*"))} | book,
+        "write": read_batches
+        | {("s3:PutObject", objects("processed", "*"))}
+        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('processed')}")}
+        | book,
         "dead_letter": read_batches | book | learn | {("sqs:SendMessage", f"{queue}-unwritten")},
     }
 

@@ -88,7 +88,15 @@ def test_ledger_files_sort_as_their_chunks_do() -> None:
 
 @pytest.mark.parametrize(
     ("good", "bad", "percent", "tolerable"),
-    [(0, 0, 0, True), (1, 0, 0, True), (99, 1, 0, False), (99, 1, 1, True), (98, 2, 1, False), (0, 1, 100, True)],
+    [
+        (0, 0, 0, True),
+        (1, 0, 0, True),
+        (99, 1, 0, False),
+        (99, 1, 1, True),
+        (98, 2, 1, False),
+        (0, 1, 100, False),
+        (1, 1, 50, True),
+    ],
 )
 def test_a_batch_is_tolerable_up_to_its_percentage(good: int, bad: int, percent: float, tolerable: bool) -> None:
     assert outcomes.is_tolerable(rejecting(good, bad), percent) is tolerable
