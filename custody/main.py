@@ -12,20 +12,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 import local
 from custody import show
 from custody.bring_up import bring_up
+from custody.commands import letters, reconcile, redrive, verify
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.following import Follower
-from custody.target import FOLDER, ROOT, Target, choose, find
+from custody.options import AsJson, Aws, Env, Profile, target_of
+from custody.target import FOLDER, ROOT, find
 
 app = typer.Typer(
     help="Operate Custody: put objects in, and see what became of every record.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Env = Annotated[str, typer.Option(help="The environment: the stack is custody-ENV.")]
-Aws = Annotated[bool, typer.Option("--aws", help="Use AWS with the default credentials, not embedded AWS.")]
-Profile = Annotated[str | None, typer.Option(help="Use AWS with this profile.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command()
@@ -51,7 +48,7 @@ def down() -> None:
 @app.command()
 def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show where Custody is deployed, its rooms, and what is running or failed or undelivered."""
-    target = _target(aws, profile, changes=False)
+    target = target_of(aws, profile, changes=False)
     deployment = find(target, env)
     client = target.client("stepfunctions")
     counts = {
@@ -99,7 +96,7 @@ def put(  # noqa: PLR0913, PLR0917 - one parameter an option
         raise CommandFailed("--key names one object; put one FILE with it.", USAGE)
     if missing := [str(file) for file in files if not file.is_file()]:
         raise CommandFailed(f"Not a file: {', '.join(missing)}.", USAGE)
-    target = _target(aws, profile, changes=True)
+    target = target_of(aws, profile, changes=True)
     follower = Follower(target, find(target, env))
     sent = [follower.send(file, key or file.name) for file in files]
     if no_follow:
@@ -123,10 +120,10 @@ def put(  # noqa: PLR0913, PLR0917 - one parameter an option
     raise typer.Exit(worst)
 
 
-def _target(aws: bool, profile: str | None, *, changes: bool) -> Target:  # noqa: FBT001 - as the option came
-    target = choose(aws=aws, profile=profile, changes=changes)
-    show.stderr.print(f"target: {target.name}", soft_wrap=True, markup=False)
-    return target
+app.add_typer(letters.app, name="letters")
+app.command()(verify.verify)
+app.command()(redrive.redrive)
+app.command()(reconcile.reconcile)
 
 
 def run() -> None:

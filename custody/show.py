@@ -1,7 +1,8 @@
 """Tables for people; plain text when the output is no terminal."""
 
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -20,7 +21,26 @@ if not console.is_terminal:
     console = Console(highlight=False, width=WIDTH_OF_A_PIPE)
 stderr = Console(stderr=True, highlight=False)
 
+_SOON = 1.0
+"""Seconds after which a terminal is told how far something is."""
+
+Item = TypeVar("Item")
+
 _COLOURS = {"written": "green", "rejected": "red", "no outcome": "bold red", "no records": "green"}
+
+
+def watched(items: Iterable[Item], say: Callable[[int], str]) -> Iterator[Item]:
+    """Give items as they come and, if that takes long, tell a terminal how far it is; `say` is given their number."""
+    begun = time.monotonic()
+    spinner = stderr.status("")
+    try:
+        for number, item in enumerate(items, 1):
+            if stderr.is_terminal and time.monotonic() - begun > _SOON:
+                spinner.update(say(number))
+                spinner.start()
+            yield item
+    finally:
+        spinner.stop()
 
 
 def fates(found: Iterable[Fate]) -> None:

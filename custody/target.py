@@ -47,6 +47,8 @@ class Deployment:
     pipeline_arn: str
     undelivered_url: str
     start_function: str
+    unwritten_url: str
+    dead_letter_function: str
 
 
 def choose(*, aws: bool, profile: str | None, changes: bool) -> Target:
@@ -101,6 +103,8 @@ def find(target: Target, env: str) -> Deployment:
             pipeline_arn=outputs["PipelineArn"],
             undelivered_url=outputs["UndeliveredQueueUrl"],
             start_function=outputs["StartFunctionName"],
+            unwritten_url=outputs["UnwrittenQueueUrl"],
+            dead_letter_function=outputs["DeadLetterFunctionName"],
         )
     except KeyError as error:
         raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,6 +21,14 @@ Invoke = Callable[[str, dict[str, Any]], Any]
 PIPELINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 STATES_LIMIT = 200
 """States that an execution may enter before it counts as a loop."""
+
+
+class ExecutionDoesNotExist(ClientError):
+    """There is no execution of that name."""
+
+
+class ExecutionAlreadyExists(ClientError):
+    """There is one of that name already."""
 
 
 class Stopped(Exception):
@@ -60,6 +69,10 @@ class Engine:
     `invoke` calls the function of a state with its payload, as Lambda would.
     """
 
+    exceptions = SimpleNamespace(
+        ExecutionDoesNotExist=ExecutionDoesNotExist, ExecutionAlreadyExists=ExecutionAlreadyExists
+    )
+
     def __init__(self, definition: dict[str, Any], invoke: Invoke) -> None:
         self._definition = definition
         self._states: dict[str, dict[str, Any]] = definition["States"]
@@ -93,7 +106,7 @@ class Engine:
         if known := self.executions.get(name):
             if known.status == "RUNNING" and known.input == json.loads(input):
                 return {"executionArn": known.arn}
-            raise _refusal("ExecutionAlreadyExists")
+            raise _refusal(ExecutionAlreadyExists)
         started = self._now()
         given, state = json.loads(input), self._definition["StartAt"]
         self.executions[name] = Execution(name, given, started, state, given, started, entered=[state])
@@ -123,7 +136,7 @@ class Engine:
     def _found(self, arn: str) -> Execution:
         if found := self.executions.get(arn.rpartition(":")[2]):
             return found
-        raise _refusal("ExecutionDoesNotExist")
+        raise _refusal(ExecutionDoesNotExist)
 
     # The states
 
@@ -274,6 +287,6 @@ def _milliseconds(iso: str) -> int:
     return round(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
-def _refusal(code: str) -> ClientError:
-    answer: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    return ClientError(answer, "any")
+def _refusal(error: type[ClientError]) -> ClientError:
+    answer: Any = {"Error": {"Code": error.__name__, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return error(answer, "any")

@@ -17,6 +17,7 @@ from local import Instance
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
@@ -74,7 +75,7 @@ class Cloud:
         self.stacks: CloudFormationClient = self._session.client("cloudformation", endpoint_url=url)
         self.alarms: CloudWatchClient = self._session.client("cloudwatch", endpoint_url=url)
         self.keys: KMSClient = self._session.client("kms", endpoint_url=url)
-        self.events: Any = self._session.client("events", endpoint_url=url)
+        self.events: EventBridgeClient = self._session.client("events", endpoint_url=url)
         self.logs: CloudWatchLogsClient = self._session.client("logs", endpoint_url=url)
         self.queues: SQSClient = self._session.client("sqs", endpoint_url=url)
         self.roles: IAMClient = self._session.client("iam", endpoint_url=url)

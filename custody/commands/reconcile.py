@@ -1,0 +1,146 @@
+"""`custody reconcile`: what became of every object that arrived, and a start for those that were forgotten."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from custody import show
+from custody.books import Books
+from custody.executions import Pipeline
+from custody.failure import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
+from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.pointing import visible
+from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
+from custody.target import find
+
+SHOWN = 50
+"""Objects in the table, unless all are asked for."""
+
+_BLOCK = 500
+"""Rows of a table that are laid out together when all are shown, so that no more are held."""
+
+_COLOURS = {State.REJECTED: "red", State.FAILED: "red", State.IN_FLIGHT: "yellow", State.MISSING: "bold red"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(given: str) -> timedelta:
+    """Read what --grace takes, such as `90s` or `5m`; raise typer.BadParameter."""
+    try:
+        found = timedelta(**{_UNITS[given[-1:]]: float(given[:-1])})
+    except (KeyError, ValueError, OverflowError) as error:
+        raise typer.BadParameter("a time like 90s, 5m, 2h or 1d") from error
+    return found
+
+
+def reconcile(  # noqa: PLR0913 - one parameter an option
+    *,
+    prefix: Annotated[str, typer.Option(help="Only objects whose key begins so.")] = "",
+    since: Since = None,
+    until: Until = None,
+    start: Annotated[bool, typer.Option("--start", help="Start what is missing.")] = False,
+    grace: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="TIME", help="How long an event may be on its way.")
+    ] = "5m",  # type: ignore[assignment]  # read by the parser, as if it were given
+    show_all: Annotated[bool, typer.Option("--all", help=f"Show all that is not written, not only {SHOWN}.")] = False,
+    as_json: AsJson = False,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """Look at every object version in the raw bucket, and say what became of it: written, or what else.
+
+    `--since` and `--until` are of its arrival. Exit code 1: something is missing, and was not started. 0: all else.
+    """
+    target = target_of(aws, profile, changes=start)
+    deployment = find(target, env)
+    s3 = target.client("s3")
+    pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
+    reconciler = Reconciler(Books(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
+    counts: Counter[State] = Counter()
+    found = reconciler.run(arrivals(s3, deployment.raw, Which(prefix, since, until)))
+    is_in_the_way = show.console.is_terminal and (as_json or show_all)
+    live = show.stderr.is_terminal and not is_in_the_way
+    unwritten = _unwritten(reconciler, found, counts, start=start, live=live)
+    if as_json:
+        unstarted = _print_json(unwritten, counts)
+    else:
+        unstarted = _print_tables(unwritten, counts, None if show_all else SHOWN)
+    raise typer.Exit(SOME_WITHOUT_OUTCOME if unstarted else ALL_WRITTEN)
+
+
+def _unwritten(
+    reconciler: Reconciler, found: Iterable[Reconciled], counts: Counter[State], *, start: bool, live: bool
+) -> Iterator[Reconciled]:
+    """Give what is not written, started if it is missing and shall be; count everything and, if `live`, show that."""
+    # What is printed meanwhile shall go where it belongs, so the spinner must not take hold of stdout.
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
+        task = progress.add_task("looking at objects")
+        for one in found:
+            counts[one.state] += 1
+            progress.update(task, description=_summary(counts))
+            if one.state is not State.WRITTEN:
+                yield reconciler.start(one) if start and one.state is State.MISSING else one
+
+
+def _print_json(unwritten: Iterable[Reconciled], counts: Counter[State]) -> int:
+    """Print one JSON document while the objects come; return how many are missing and were not started."""
+    unstarted = 0
+    sys.stdout.write('{"objects": [')
+    for number, one in enumerate(unwritten):
+        unstarted += _is_unstarted(one)
+        sys.stdout.write(("," if number else "") + "\n" + json.dumps(one.encode()))
+    sys.stdout.write('\n], "counts": ' + json.dumps({state.value: counts[state] for state in State}) + "}\n")
+    return unstarted
+
+
+def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit: int | None) -> int:
+    """Print the objects in tables, then the counts; return how many are missing and were not started."""
+    unstarted = 0
+    rows: list[Reconciled] = []
+    for one in unwritten:
+        unstarted += _is_unstarted(one)
+        if limit is None and len(rows) == _BLOCK:
+            show.console.print(_table(rows))
+            rows = []
+        if limit is None or len(rows) < limit:
+            rows.append(one)
+    if rows:
+        show.console.print(_table(rows))
+    hidden = counts.total() - counts[State.WRITTEN] - len(rows)
+    if limit is not None and hidden:
+        show.console.print(f"and {hidden:,} more: add --all")
+    show.console.print(_summary(counts))
+    if unstarted:
+        show.stderr.print("Start what is missing: custody reconcile --start")
+    return unstarted
+
+
+def _table(rows: list[Reconciled]) -> Table:
+    headings = (Column(heading, overflow="fold") for heading in ("object", "arrived (UTC)", "state", "why", "id"))
+    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    for one in rows:
+        raw, at = one.arrival.raw, one.arrival.at.astimezone(UTC)
+        why = f"{one.why}; started as {one.started}" if one.started else one.why
+        state = Text(one.state, style=_COLOURS[one.state])
+        table.add_row(Text(visible(raw.key)), f"{at:%Y-%m-%d %H:%M}", state, Text(why), raw.id)
+    return table
+
+
+def _summary(counts: Counter[State]) -> str:
+    told = ", ".join(f"{counts[state]:,} {state}" for state in State)
+    total = counts.total()
+    return f"{total:,} object{'' if total == 1 else 's'}: {told}"
+
+
+def _is_unstarted(one: Reconciled) -> bool:
+    return one.state is State.MISSING and one.started is None

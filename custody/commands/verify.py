@@ -1,0 +1,121 @@
+"""`custody verify`: does what is stored still bear out what the ledger says?"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from custody import show
+from custody.failure import USAGE, CommandFailed
+from custody.options import AsJson, Aws, Env, Profile, Since, target_of
+from custody.pointing import visible
+from custody.target import find
+from custody.verifying import Holding, Result, Verdict, holdings, verdicts
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BROKEN = 1
+"""The exit code if anything is broken."""
+
+_SHOWN = 50
+"""Up to so many objects all are shown; of more, only those that do not hold."""
+
+_COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bold red"}
+
+
+def verify(  # noqa: PLR0913 - one parameter an option
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Object or record ids; every object, if none is given.")
+    ] = None,
+    *,
+    since: Since = None,
+    as_json: AsJson = False,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """Recompute the hashes of raw and processed objects, and compare them with the ledger.
+
+    An object holds, is broken, or is expired: what is to be compared is gone for good. Exit code 1: one is broken.
+    """
+    target = target_of(aws, profile, changes=False)
+    deployment = find(target, env)
+    s3 = target.client("s3")
+    found = _named(s3, deployment.audit, ids) if ids else holdings(s3, deployment.audit)
+    tally = Counter[Result]()
+    checked = _counted(verdicts(s3, deployment.audit, _since(found, since)), tally)
+    if as_json:
+        _print_json(checked, tally)
+    else:
+        _print_table(show.watched(checked, lambda _: f"checked {_summary(tally)}"), tally)
+    if tally[Result.BROKEN]:
+        raise typer.Exit(BROKEN)
+
+
+def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
+    """Find the objects of ids; raise CommandFailed, before anything is checked, for one that the ledger lacks."""
+    wanted = dict.fromkeys(each.partition(".")[0] for each in ids)
+    found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted if object_id}
+    if missing := [object_id for object_id in wanted if not found.get(object_id)]:
+        raise CommandFailed(
+            f"The ledger has nothing of {', '.join(missing)}. Give an object id or a record id, as `custody put` shows "
+            "them; what failed before it was booked is among `custody letters --all`.",
+            USAGE,
+        )
+    return chain.from_iterable(found.values())
+
+
+def _since(found: Iterable[Holding], since: datetime | None) -> Iterator[Holding]:
+    return (holding for holding in found if since is None or holding.modified >= since)
+
+
+def _counted(checked: Iterable[Verdict], tally: Counter[Result]) -> Iterator[Verdict]:
+    for verdict in checked:
+        tally[verdict.result] += 1
+        yield verdict
+
+
+_NAMES = {Result.HOLDS: "hold", Result.EXPIRED: "expired", Result.BROKEN: "broken"}
+
+
+def _summary(tally: Counter[Result]) -> str:
+    parts = ", ".join(f"{tally[result]:,} {name}" for result, name in _NAMES.items())
+    return f"{tally.total():,} object{'' if tally.total() == 1 else 's'}: {parts}"
+
+
+def _print_json(checked: Iterable[Verdict], tally: Counter[Result]) -> None:
+    """Print the verdicts as one JSON document, while they come."""
+    sys.stdout.write('{"objects": [')
+    for number, verdict in enumerate(checked):
+        sys.stdout.write(("," if number else "") + "\n" + json.dumps(verdict.encode()))
+    counts = {str(result): tally[result] for result in Result}
+    sys.stdout.write('\n], "counts": ' + json.dumps(counts) + "}\n")
+
+
+def _print_table(checked: Iterable[Verdict], tally: Counter[Result]) -> None:
+    """Print a table of all, or of what does not hold if there are many, and the counts."""
+    shown: list[Verdict] = []
+    for verdict in checked:
+        if tally.total() == _SHOWN + 1:
+            shown = [each for each in shown if each.result is not Result.HOLDS]
+        if tally.total() <= _SHOWN or verdict.result is not Result.HOLDS:
+            shown.append(verdict)
+    table = Table("object", "result", "records", "where", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for verdict in shown:
+        result = Text(str(verdict.result), style=_COLOURS[verdict.result])
+        where = Text("\n".join(map(visible, verdict.where)))
+        table.add_row(verdict.object_id, result, f"{verdict.records:,}", where)
+    if shown:
+        show.console.print(table)
+    show.console.print(_summary(tally))

@@ -1,0 +1,35 @@
+"""Ask many questions of AWS a few at a time, and take the answers in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+WORKERS = 8
+"""Fewer than the connections that a client keeps."""
+
+WAITING = 32
+"""How many questions are taken before the first answer is given."""
+
+
+def answers(
+    ask: Callable[[Question], Answer], questions: Iterable[Question], workers: int = WORKERS
+) -> Iterator[Answer]:
+    """Give the answer to each question, in their order; raise what one raises.
+
+    Only so many questions are taken ahead, so that there may be any number of them.
+    """
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting: deque[Future[Answer]] = deque()
+        for question in questions:
+            waiting.append(pool.submit(ask, question))
+            if len(waiting) >= WAITING:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,174 @@
+"""Events that a function could not handle, and that wait in a queue: look at them, or give them to it once more.
+
+A message is the record that Lambda makes of a failed asynchronous call, or an event that EventBridge could not deliver:
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote_plus
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+HIDDEN_SECONDS = 3600
+"""How long nobody else sees a message: longer than it takes to handle all that come in one answer."""
+
+_WAIT_SECONDS = 1
+"""A wait, however short, makes SQS ask all of its servers."""
+
+_WORDS = {"started": "started", "started_before": "was started before", "letters": "its letter is written"}
+"""What the functions count, for people."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message of a queue: `event` is what the function was called with; None if the message is nothing of ours."""
+
+    message_id: str
+    event: dict[str, Any] | None
+    about: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of a message: `counts` is what the function answered; None if it did not accept the event.
+
+    `error` says why it did not or, if it did, why the message is in the queue still.
+    """
+
+    waiting: Waiting
+    counts: dict[str, int] | None
+    error: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the event was accepted, and the message is gone."""
+        return self.counts is not None and self.error is None
+
+    @property
+    def became(self) -> str:
+        """What became of it, for people."""
+        if self.counts is None:
+            return f"still refused: {self.error}"
+        told = [
+            f"{number} {_WORDS.get(name, name)}" if number > 1 else _WORDS.get(name, name)
+            for name, number in self.counts.items()
+            if number
+        ]
+        return self.error or ", ".join(told) or "nothing was left to do"
+
+
+def replay(sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_name: str) -> Iterator[Replayed]:
+    """Give each event of a queue to its function again; a message is deleted only when the function has accepted it.
+
+    A message that is left can be seen by others again when this has ended.
+    """
+    with _Queue(sqs, queue_url) as queue:
+        for waiting in queue.messages():
+            replayed = _replay(lambda_, function_name, waiting)
+            if replayed.counts is not None:
+                try:
+                    queue.delete(waiting)
+                except (ClientError, BotoCoreError) as error:
+                    replayed = Replayed(waiting, replayed.counts, f"accepted, but still in the queue: {error}")
+            yield replayed
+
+
+def look(sqs: "SQSClient", queue_url: str) -> Iterator[Waiting]:
+    """Give each message of a queue, and leave it there."""
+    with _Queue(sqs, queue_url) as queue:
+        yield from queue.messages()
+
+
+class _Queue:
+    """A queue that is read once through; on exit, others can see at once what is left in it."""
+
+    def __init__(self, sqs: "SQSClient", url: str) -> None:
+        self._sqs = sqs
+        self._url = url
+        self._seen: set[str] = set()
+        self._hidden: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._hidden.values():
+            # What cannot be shown now comes back by itself when its time is up.
+            with suppress(ClientError, BotoCoreError):
+                self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
+
+    def messages(self) -> Iterator[Waiting]:
+        """Give each message once; end when the queue has no other."""
+        while fresh := [message for message in self._receive() if message["MessageId"] not in self._seen]:
+            self._seen.update(message["MessageId"] for message in fresh)
+            yield from map(_waiting, fresh)
+
+    def delete(self, waiting: Waiting) -> None:
+        """Delete a message; raise what SQS answers."""
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._hidden[waiting.message_id])
+        del self._hidden[waiting.message_id]
+
+    def _receive(self) -> "list[MessageTypeDef]":
+        found = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=_WAIT_SECONDS,
+            VisibilityTimeout=HIDDEN_SECONDS,
+        ).get("Messages", [])
+        self._hidden.update((message["MessageId"], message["ReceiptHandle"]) for message in found)
+        return found
+
+
+def _replay(lambda_: "LambdaClient", function_name: str, waiting: Waiting) -> Replayed:
+    if waiting.event is None:
+        return Replayed(waiting, None, waiting.error)
+    try:
+        answer = lambda_.invoke(FunctionName=function_name, Payload=json.dumps(waiting.event).encode())
+        said = json.loads(answer["Payload"].read() or b"null")
+    except (ClientError, BotoCoreError) as error:
+        return Replayed(waiting, None, str(error))
+    if answer.get("FunctionError"):
+        return Replayed(waiting, None, _told(said))
+    return Replayed(waiting, dict(said.get("counts", {})) if isinstance(said, dict) else {})
+
+
+def _waiting(message: "MessageTypeDef") -> Waiting:
+    message_id = message["MessageId"]
+    try:
+        body = json.loads(message["Body"])
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and isinstance(body.get("requestPayload"), dict):
+        event = body["requestPayload"]
+        return Waiting(message_id, event, _about(event), _told(body.get("responsePayload")))
+    if isinstance(body, dict) and "detail" in body:
+        return Waiting(message_id, body, _about(body), "EventBridge could not call the function")
+    return Waiting(message_id, None, (), "this is no event of Custody: see who sent it, and delete it")
+
+
+def _told(answer: Any) -> str:
+    """Say what a function failed of."""
+    if not isinstance(answer, dict):
+        return "the function did not say why"
+    return f"{answer.get('errorType', 'an error')}: {answer.get('errorMessage', '')}"
+
+
+def _about(event: dict[str, Any]) -> tuple[str, ...]:
+    """Name the objects that an event tells of; nothing is sure of its form, for it was refused before."""
+    try:
+        if "detail" in event:
+            return (str(json.loads(event["detail"]["input"])["object"]["key"]),)
+        return tuple(unquote_plus(record["s3"]["object"]["key"]) for record in event["Records"])
+    except (KeyError, TypeError, ValueError):
+        return ()

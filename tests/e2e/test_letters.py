@@ -1,0 +1,134 @@
+"""What failed, from its letter to its end; and whether what is stored still bears out the ledger."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.conftest import Cloud
+
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "naïve", "source": "MASINT", "confidence": 1.7}
+
+
+def sent(cloud: Cloud, folder: Path, records: Any, key: str) -> str:
+    """Put records through the command line, and give the id of their object."""
+    file = folder / "records.json"
+    file.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
+    (fate,) = cloud.custody("put", file, "--key", key, "--json").json["objects"]
+    return str(fate["object"]["object_id"])
+
+
+def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
+    """List letters: whether each is open, by id."""
+    ran = cloud.custody("letters", *options, "--json")
+    assert ran.code == 0, ran.err
+    return {letter["id"]: letter["open"] for letter in ran.json["letters"]}
+
+
+def test_a_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) -> None:
+    object_id = sent(cloud, tmp_path, [GOOD, BAD], "mission/discarded.json")
+
+    (letter_id,) = (letter_id for letter_id in listed(cloud) if object_id in letter_id)
+    table = cloud.custody("letters", "--dataset", "mission", "--step", "write", "--error", "RecordsRejected")
+    assert letter_id in table.out
+    assert "1 of 2" in table.out
+    assert f"custody letters show {letter_id}".rpartition(" ")[0] in table.err
+
+    shown = cloud.custody("letters", "show", letter_id)
+    assert shown.code == 0, shown.err
+    lines = shown.out.splitlines()
+    place = lines.index("    /confidence: maximum 1") + 1
+    assert lines[place].strip() == json.dumps(BAD, ensure_ascii=False)
+    assert lines[place + 1] == " " * lines[place].index("1.7") + "^^^"
+
+    assert cloud.custody("letters", "discard", letter_id, "--reason", " ").code == 2
+    discarded = cloud.custody("letters", "discard", letter_id, "--reason", "sent by mistake")
+    assert discarded.code == 0, discarded.err
+    assert f"{object_id}.1" in discarded.out
+    assert cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/") == [
+        f"ledger/{object_id}/000000000000000.0.discarded.jsonl.gz",
+        f"ledger/{object_id}/000000000000000.0.jsonl.gz",
+    ]
+    again = cloud.custody("letters", "discard", letter_id, "--reason", "once more")
+    assert again.code == 1
+    assert "is closed already: discarded on" in again.err
+
+    assert letter_id not in listed(cloud)
+    assert listed(cloud, "--all")[letter_id] is False
+    verified = cloud.custody("verify", object_id)
+    assert verified.code == 0, verified.out
+    assert "1 object: 1 hold" in verified.out
+
+
+def test_a_batch_that_was_never_read_is_shown_and_discarded_whole(cloud: Cloud, tmp_path: Path) -> None:
+    object_id = sent(cloud, tmp_path, GOOD, "weather/discarded.json")
+
+    shown = cloud.custody("letters", "show", object_id)
+    assert "UnknownDataset at Validate" in shown.out
+    assert "not read" in shown.out
+    assert cloud.custody("verify", object_id).code == 2, "nothing of it is booked yet"
+
+    discarded = cloud.custody("letters", "discard", object_id, "--reason", "we take no weather")
+    assert "the whole batch, which was never read" in discarded.out
+    assert not any(object_id in letter_id for letter_id in listed(cloud, "--dataset", "weather"))
+
+
+def test_a_processed_object_that_was_replaced_or_deleted_is_broken_until_it_is_restored(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    object_id = sent(cloud, tmp_path, [GOOD, GOOD], "mission/replaced.json")
+    s3, bucket = cloud.client("s3"), cloud.deployment.processed
+    (key,) = (key for key in cloud.keys(bucket, "mission/") if object_id in key)
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    assert cloud.custody("verify", f"{object_id}.0").code == 0
+
+    other = s3.put_object(Bucket=bucket, Key=key, Body=body.replace(b"space", b"spice", 1))["VersionId"]
+    try:
+        replaced = cloud.custody("verify", object_id)
+    finally:
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=other)
+    assert replaced.code == 1
+    assert f"record {object_id}.0: its line in the processed object is not the one that was written" in replaced.out
+    assert f"{object_id}.1" not in replaced.out
+
+    marker = s3.delete_object(Bucket=bucket, Key=key)["VersionId"]
+    try:
+        deleted = cloud.custody("verify", object_id, "--json")
+    finally:
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=marker)
+    assert deleted.code == 1
+    assert "a delete marker hides it" in deleted.json["objects"][0]["where"][0]
+
+    assert cloud.custody("verify", object_id).code == 0
+
+
+def test_a_ledger_file_that_was_touched_is_broken_until_it_is_restored(cloud: Cloud, tmp_path: Path) -> None:
+    object_id = sent(cloud, tmp_path, GOOD, "mission/touched.json")
+    s3, where = (
+        cloud.client("s3"),
+        {"Bucket": cloud.deployment.audit, "Key": f"ledger/{object_id}/{'0' * 15}.0.jsonl.gz"},
+    )
+
+    second = s3.put_object(**where, Body=b"not a ledger file")["VersionId"]
+    marker = s3.delete_object(**where)["VersionId"]
+    try:
+        touched = cloud.custody("verify", object_id, "--json")
+    finally:
+        for version in (marker, second):
+            s3.delete_object(**where, VersionId=version)
+
+    assert touched.code == 1
+    (verdict,) = touched.json["objects"]
+    assert verdict["result"] == "broken"
+    assert "was deleted" in verdict["where"][0]
+    assert "was replaced: it has 2 versions" in verdict["where"][1]
+    assert cloud.custody("verify", object_id).code == 0
+
+
+def test_without_an_id_all_that_the_stack_has_booked_is_checked(cloud: Cloud, tmp_path: Path) -> None:
+    ids = {sent(cloud, tmp_path, [GOOD, BAD, GOOD], f"mission/held-{number}.json") for number in range(2)}
+    ran = cloud.custody("verify", "--since", "10m", "--json")
+    verdicts = {each["object"]: each for each in ran.json["objects"]}
+    assert ids <= verdicts.keys()
+    assert [verdicts[object_id]["result"] for object_id in ids] == ["holds", "holds"]
+    assert sum(ran.json["counts"].values()) == len(verdicts)

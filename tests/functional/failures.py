@@ -1,0 +1,123 @@
+"""What failures leave behind: letters and ledger files as the handlers write them, and executions in memory."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from functions.shared import ledger
+from functions.shared.ledger import Failure, Written
+from functions.shared.messages import Batch, Contents, Execution, Rejected, Span, Step
+from tests.rooms import Rooms
+
+MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+EXECUTIONS = MACHINE_ARN.replace(":stateMachine:", ":execution:")
+STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def arn_of(name: str) -> str:
+    return f"{EXECUTIONS}:{name}"
+
+
+def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
+    execution = Execution(arn or arn_of(batch.object.id), "2026-11-23T09:00:00.000Z")
+    return Step(state, batch.encode(), batch, execution, "2026-11-23T09:00:01.000Z")
+
+
+def post(rooms: Rooms, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
+    """Write the letter of a batch and attempt; give its id."""
+    step = step_of(batch, arn=arn or None)
+    body = ledger.letter(step, Failure("Write", error, "told by a test"), "mission", None)
+    key = ledger.letter_key(batch, name, step.execution)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
+    return key.removeprefix("letters/").removesuffix(".json")
+
+
+def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
+    """Write the ledger file of a batch and attempt; give its key."""
+    spans = [Span(position, 0, 1, "0") for position in range(written + rejected)]
+    bad = tuple(Rejected(span, "validate", ()) for span in spans[written:])
+    contents = Contents("mission", "2026-11-23T09:00:00Z", "urn:contract", rejected=bad)
+    lines = [Written(span, 0, 1, "0") for span in spans[:written]]
+    key = ledger.ledger_key(batch)
+    body = ledger.ledger_file(step_of(batch, arn=arn or None), contents, lines)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
+    return key
+
+
+def discard(rooms: Rooms, batch: Batch) -> None:
+    """Discard the records of a batch and attempt, as an operator does."""
+    key = ledger.ledger_key(batch).replace(".jsonl.gz", ".discarded.jsonl.gz")
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"")
+
+
+class Machine:
+    """A client of Step Functions with one state machine; executions end as a test says. moto cannot redrive."""
+
+    def __init__(self) -> None:
+        self.exceptions = boto3.client("stepfunctions").exceptions
+        self.definition, self.revision = "now", "r2"
+        self.executions: dict[str, dict[str, Any]] = {}
+        self.definitions: dict[str, tuple[str, str]] = {}
+        self.refusals: dict[str, str] = {}
+        self.ends: dict[str, Any] = {"status": "SUCCEEDED"}
+        self.tokens: list[str] = []
+        self.asked = 0
+
+    def add(self, batch: Batch, status: str = "FAILED", *, name: str = "", redrives: int = 0, **more: Any) -> str:
+        """Add an execution of a batch; give its ARN."""
+        arn = arn_of(name or (f"{batch.object.id}-r{batch.attempt}" if batch.attempt else batch.object.id))
+        status_of = {
+            "redriveStatus": "REDRIVABLE" if status in {"FAILED", "TIMED_OUT", "ABORTED"} else "NOT_REDRIVABLE"
+        }
+        described = {"executionArn": arn, "status": status, "startDate": STARTED, "redriveCount": redrives}
+        self.executions[arn] = described | {"input": json.dumps(batch.encode())} | status_of | more
+        self.definitions.setdefault(arn, (self.definition, self.revision))
+        return arn
+
+    def describe_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        if executionArn not in self.executions:
+            raise self.error("ExecutionDoesNotExist")
+        return self.executions[executionArn]
+
+    def redrive_execution(self, *, executionArn: str, clientToken: str) -> Any:  # noqa: N803 - as boto3 has it
+        if executionArn in self.refusals:
+            raise self.error(self.refusals[executionArn])
+        self.tokens.append(clientToken)
+        execution = self.executions[executionArn]
+        execution.update({"redriveCount": execution["redriveCount"] + 1} | self.ends)
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> Any:  # noqa: A002, N803 - as boto3 has it
+        assert stateMachineArn == MACHINE_ARN
+        if arn_of(name) in self.executions:
+            raise self.error("ExecutionAlreadyExists")
+        batch = Batch.decode(json.loads(input))
+        arn = self.add(batch, name=name, **self.ends)
+        self.executions[arn]["input"] = input
+        return {"executionArn": arn}
+
+    def describe_state_machine(self, *, stateMachineArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        assert stateMachineArn == MACHINE_ARN
+        return {"definition": self.definition}
+
+    def describe_state_machine_for_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        self.asked += 1
+        definition, revision = self.definitions[executionArn]
+        return {"definition": definition, "revisionId": revision}
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_executions"
+        return self
+
+    def paginate(self, **_: Any) -> Any:
+        running = [one for one in self.executions.values() if one["status"] == "RUNNING"]
+        return [{"executions": running[:1]}, {"executions": running[1:]}]
+
+    def error(self, code: str) -> ClientError:
+        """Make the error that boto3 raises for an answer."""
+        answer: Any = {"Error": {"Code": code, "Message": "told by a test"}}
+        named = getattr(self.exceptions, code) if code.startswith("Execution") else ClientError
+        made: ClientError = named(answer, "Called")
+        return made

@@ -1,0 +1,382 @@
+"""Open letters are redriven, and undelivered events replayed; what goes wrong with one stops no other."""
+
+import io
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from custody import undelivered
+from custody.books import Books
+from custody.executions import Pipeline
+from custody.letters import Filter, select
+from custody.redriving import How, Outcome, Plan, Redrive, Redriver, Wanted, chosen
+from custody.undelivered import Replayed
+from functions.shared.documents import encode
+from functions.shared.messages import Batch
+from functions.start.handler import handle as start
+from tests.functional.failures import MACHINE_ARN, STARTED, Machine, arn_of, book, post
+from tests.rooms import Rooms
+
+EVENT = json.loads((Path(__file__).parents[1] / "events/object_created.json").read_text(encoding="utf-8"))
+FAST = 10_000.0
+
+
+@pytest.fixture
+def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+    return Machine()
+
+
+def redriver_on(rooms: Rooms, machine: Machine) -> Redriver:
+    client: Any = machine
+    return Redriver(Books(rooms.s3, "audit"), Pipeline(client, MACHINE_ARN), pause=0.001)
+
+
+def plans_for(redriver: Redriver, **wanted: Any) -> list[Plan]:
+    return redriver.plan(chosen(map(Wanted.of, select(redriver.books, Filter(**wanted)))))
+
+
+def redriven(redriver: Redriver, seconds: float = 10) -> list[Redrive]:
+    begun = list(redriver.begin(plans_for(redriver), FAST))
+    over = [one for one in begun if one.status is None]
+    return over + list(redriver.follow([one for one in begun if one.status], seconds))
+
+
+def fail(rooms: Rooms, machine: Machine, key: str, **more: Any) -> Batch:
+    """Leave an execution that failed, and its letter."""
+    batch = rooms.upload(key, b"{}")
+    arn = machine.add(batch, **more)
+    post(rooms, batch, arn=arn)
+    return batch
+
+
+def test_what_failed_is_redriven_and_followed_to_its_end(rooms: Rooms, machine: Machine) -> None:
+    for key in ("a.json", "b.json", "c.json"):
+        fail(rooms, machine, key)
+    done = redriven(redriver_on(rooms, machine))
+
+    assert [one.outcome for one in done] == [Outcome.SUCCEEDED] * 3
+    assert len(set(machine.tokens)) == 3, "each execution was redriven once"
+
+
+def test_what_fails_again_has_a_new_letter(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    machine.ends = {"status": "FAILED", "error": "AccessRefused"}
+    redriver = redriver_on(rooms, machine)
+    begun = list(redriver.begin(plans_for(redriver), FAST))
+    letter = post(rooms, Batch(batch.object, attempt=1))
+    (done,) = redriver.follow(begun, 10)
+
+    assert (done.outcome, done.error, done.letter) == (Outcome.FAILED, "AccessRefused", letter)
+
+
+def test_what_runs_still_when_the_time_is_up_is_said_to_run(rooms: Rooms, machine: Machine) -> None:
+    fail(rooms, machine, "a.json")
+    machine.ends = {"status": "RUNNING"}
+
+    assert [one.outcome for one in redriven(redriver_on(rooms, machine), seconds=0.05)] == [Outcome.RUNNING]
+
+
+def test_an_old_answer_is_not_taken_for_the_end(rooms: Rooms, machine: Machine) -> None:
+    """Step Functions may tell of the earlier failure for a while."""
+    batch = fail(rooms, machine, "a.json")
+    redriver = redriver_on(rooms, machine)
+    begun = list(redriver.begin(plans_for(redriver), FAST))
+    machine.add(batch, "FAILED", redrives=0)
+
+    assert [one.outcome for one in redriver.follow(begun, 0.05)] == [Outcome.RUNNING]
+
+
+def test_somebody_else_who_redrives_first_is_no_failure_of_the_others(rooms: Rooms, machine: Machine) -> None:
+    quicker, finished, other = (fail(rooms, machine, key) for key in ("a.json", "b.json", "c.json"))
+    redriver = redriver_on(rooms, machine)
+    plans = plans_for(redriver)
+    for batch, status in ((quicker, "RUNNING"), (finished, "SUCCEEDED")):
+        machine.refusals[machine.add(batch, status, redrives=1)] = "ExecutionNotRedrivable"
+    begun = {one.plan.wanted.raw.key: one for one in redriver.begin(plans, FAST)}
+
+    assert begun[quicker.object.key].outcome is Outcome.IN_FLIGHT
+    assert begun[finished.object.key].outcome is Outcome.CLOSED
+    assert begun[other.object.key].status == "RUNNING"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExecutionLimitExceeded", "ExecutionNotRedrivable"])
+def test_what_step_functions_refuses_is_told_and_the_others_go_on(rooms: Rooms, machine: Machine, code: str) -> None:
+    refused = fail(rooms, machine, "a.json")
+    fail(rooms, machine, "b.json")
+    machine.refusals[arn_of(refused.object.id)] = code
+    done = {one.plan.wanted.raw.key: one for one in redriven(redriver_on(rooms, machine))}
+
+    assert done["a.json"].outcome is Outcome.REFUSED
+    assert code in done["a.json"].plan.why
+    assert done["b.json"].outcome is Outcome.SUCCEEDED
+
+
+def test_a_changed_definition_is_given_a_new_execution_as_start_would(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    arn = arn_of(batch.object.id)
+    machine.definitions[arn] = ("before", "r1")
+    (done,) = redriven(redriver_on(rooms, machine))
+
+    assert (done.outcome, done.plan.how) == (Outcome.SUCCEEDED, How.NEW)
+    assert done.execution == arn_of(f"{batch.object.id}-r1")
+    wanted = encode(Batch(batch.object, attempt=1, redrive_of=arn).encode()).decode()
+    assert machine.executions[done.execution]["input"] == wanted
+
+
+def test_a_name_that_is_taken_is_passed_over_when_its_execution_has_ended(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
+    redriver = redriver_on(rooms, machine)
+    plans = plans_for(redriver)
+    taken = machine.add(Batch(batch.object, attempt=1), "FAILED", redrives=2)
+    (begun,) = redriver.begin(plans, FAST)
+
+    assert (begun.plan.attempt, begun.execution) == (4, arn_of(f"{batch.object.id}-r4"))
+    assert json.loads(machine.executions[begun.execution]["input"])["redrive_of"] == taken
+
+
+def test_a_name_that_is_taken_by_a_running_execution_is_in_flight(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
+    redriver = redriver_on(rooms, machine)
+    plans = plans_for(redriver)
+    machine.add(Batch(batch.object, attempt=1), "RUNNING")
+
+    assert [one.outcome for one in redriver.begin(plans, FAST)] == [Outcome.IN_FLIGHT]
+
+
+def test_what_step_functions_has_forgotten_is_given_a_new_execution(rooms: Rooms, machine: Machine) -> None:
+    post(rooms, rooms.upload("a.json", b"{}"))
+
+    assert [(plan.how, plan.attempt) for plan in plans_for(redriver_on(rooms, machine))] == [(How.NEW, 1)]
+
+
+def test_a_running_redrive_by_a_new_execution_is_found_by_its_name(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    machine.add(Batch(batch.object, attempt=1), "RUNNING")
+
+    assert [plan.how for plan in plans_for(redriver_on(rooms, machine))] == [How.IN_FLIGHT]
+
+
+def test_a_letter_that_is_closed_while_it_is_planned_is_left_alone(rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    redriver = redriver_on(rooms, machine)
+    wanted = chosen(map(Wanted.of, select(redriver.books, Filter())))
+    book(rooms, Batch(batch.object, attempt=1))
+    (plan,) = redriver.plan(wanted)
+
+    assert plan.how is How.CLOSED
+    assert "attempt 1 was booked" in plan.why
+
+
+def test_many_executions_take_few_questions_about_their_definition(rooms: Rooms, machine: Machine) -> None:
+    """Step Functions answers one such question a second."""
+    batch = rooms.upload("a.json", b"{}")
+    for number in range(1000):
+        arn = machine.add(batch, name=f"e{number:04}", startDate=_minute(number))
+        machine.definitions[arn] = ("before", "r1") if number < 700 else ("now", "r2")
+    client: Any = machine
+    pipeline = Pipeline(client, MACHINE_ARN)
+    executions = [found for arn in machine.executions if (found := pipeline.describe(arn))]
+
+    assert pipeline.unchanged(executions) == {arn_of(f"e{number:04}") for number in range(700, 1000)}
+    assert machine.asked <= 25
+
+
+def test_a_definition_that_came_back_is_told_from_the_one_between(rooms: Rooms, machine: Machine) -> None:
+    batch = rooms.upload("a.json", b"{}")
+    for number, definition in enumerate([("now", "r1"), ("bad", "r2"), ("now", "r3")]):
+        arn = machine.add(batch, name=f"e{number}", startDate=_minute(number))
+        machine.definitions[arn] = definition
+    client: Any = machine
+    pipeline = Pipeline(client, MACHINE_ARN)
+    executions = [found for arn in machine.executions if (found := pipeline.describe(arn))]
+
+    assert pipeline.unchanged(executions) == {arn_of("e0"), arn_of("e2")}
+    assert pipeline.unchanged([]) == frozenset()
+
+
+def _minute(number: int) -> datetime:
+    return STARTED + timedelta(minutes=number)
+
+
+class Function:
+    """A client of Lambda whose one function is a handler; `refusal` is an error of Lambda itself."""
+
+    def __init__(self, handler: Any = start) -> None:
+        self.handler, self.refusal = handler, ""
+        self.calls: list[Any] = []
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> Any:  # noqa: N803 - as boto3 has it
+        assert FunctionName == "start"
+        if self.refusal:
+            raise ClientError({"Error": {"Code": self.refusal, "Message": ""}}, "Invoke")
+        self.calls.append(json.loads(Payload))
+        try:
+            return {"Payload": io.BytesIO(json.dumps(self.handler(self.calls[-1], None)).encode())}
+        except Exception as error:  # noqa: BLE001 - as Lambda does
+            told = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(told).encode())}
+
+
+class Queue:
+    """A queue of moto: what is put in, what can be seen in it, and what came of a replay."""
+
+    def __init__(self) -> None:
+        self.sqs: Any = boto3.client("sqs")
+        self.url = self.sqs.create_queue(QueueName="undelivered")["QueueUrl"]
+
+    def put(self, body: Any) -> None:
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+    def record(self, event: Any) -> None:
+        """Put what Lambda makes of a failed call."""
+        told = {"errorType": "AccessRefused", "errorMessage": "StartExecution was refused"}
+        self.put({"version": "1.0", "requestPayload": event, "responsePayload": told})
+
+    def replay(self, function: Any) -> list[Replayed]:
+        return list(undelivered.replay(self.sqs, function, self.url, "start"))
+
+    @property
+    def visible(self) -> int:
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+@pytest.fixture
+def queue(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Queue:  # noqa: ARG001 - moto is up with the rooms
+    monkeypatch.setattr(undelivered, "_WAIT_SECONDS", 0)
+    return Queue()
+
+
+def answer(counts: dict[str, int]) -> Any:
+    return lambda _event, _context: {"counts": counts}
+
+
+def test_an_undelivered_event_is_given_to_its_function_then_deleted(queue: Queue) -> None:
+    queue.record(EVENT)
+    function = Function(answer({"started": 1, "started_before": 0}))
+    (done,) = queue.replay(function)
+
+    assert function.calls == [EVENT], "as S3 sent it"
+    assert (done.is_done, done.counts) == (True, {"started": 1, "started_before": 0})
+    assert done.waiting.about == ("mission/2026/a.json",), done.waiting
+    assert done.waiting.error == "AccessRefused: StartExecution was refused"
+    assert (queue.visible, queue.replay(function)) == (0, [])
+
+
+def test_more_events_than_one_answer_holds_are_all_replayed(queue: Queue) -> None:
+    for _ in range(25):
+        queue.record(EVENT)
+
+    assert [one.is_done for one in queue.replay(Function(answer({})))] == [True] * 25
+    assert queue.visible == 0
+
+
+def test_an_event_that_is_refused_again_stays_and_can_be_seen(queue: Queue) -> None:
+    queue.record({"Records": [{"s3": {"bucket": {"name": "raw"}, "object": {"key": "a", "size": 1, "eTag": "e"}}}]})
+    function = Function()
+    (left,) = queue.replay(function)
+
+    assert not left.is_done
+    assert left.error is not None
+    assert left.error.startswith("MessageRefused: s3://raw/a has no version id"), left.error
+    assert queue.visible == 1, "nothing stays hidden"
+
+
+def test_what_lambda_refuses_stays_in_the_queue(queue: Queue) -> None:
+    queue.record(EVENT)
+    function = Function()
+    function.refusal = "TooManyRequestsException"
+    (left,) = queue.replay(function)
+
+    assert "TooManyRequestsException" in str(left.error)
+    assert queue.visible == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "became"),
+    [
+        ({"started": 1, "started_before": 0}, "started"),
+        ({"started": 0, "started_before": 1}, "was started before"),
+        ({"started": 2, "started_before": 1}, "2 started, was started before"),
+        ({"letters": 0}, "nothing was left to do"),
+    ],
+)
+def test_what_became_of_an_event_is_said_in_words(queue: Queue, counts: dict[str, int], became: str) -> None:
+    queue.record(EVENT)
+    assert [one.became for one in queue.replay(Function(answer(counts)))] == [became]
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[]", {"Records": []}, {"requestPayload": "text"}])
+def test_a_message_that_is_no_event_of_ours_is_told_and_left(queue: Queue, body: Any) -> None:
+    queue.put(body)
+    queue.record(EVENT)
+    function = Function(answer({}))
+    done = queue.replay(function)
+
+    assert sorted(one.is_done for one in done) == [False, True], "the other is replayed"
+    assert "no event of Custody" in next(str(one.error) for one in done if not one.is_done)
+    assert len(function.calls) == queue.visible == 1
+
+
+def test_nothing_is_deleted_before_it_is_accepted_so_a_broken_replay_can_be_repeated(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.record(EVENT)
+    started: list[Any] = []
+
+    def accept(event: Any, _: Any) -> Any:
+        assert queue.sqs.receive_message(QueueUrl=queue.url, VisibilityTimeout=0).get("Messages", []) == []
+        attributes = ["ApproximateNumberOfMessagesNotVisible"]
+        held = queue.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=attributes)["Attributes"]
+        assert held == {"ApproximateNumberOfMessagesNotVisible": "1"}, "it is in the queue, but nobody else sees it"
+        started.append(event)
+        return {"counts": {"started": int(len(started) == 1), "started_before": int(len(started) > 1)}}
+
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "RequestThrottled", "Message": ""}}, "DeleteMessage")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(queue.sqs, "delete_message", refuse)
+        (left,) = queue.replay(Function(accept))
+    assert (left.is_done, left.counts) == (False, {"started": 1, "started_before": 0})
+    assert "still in the queue" in str(left.error)
+    (done,) = queue.replay(Function(accept))
+
+    assert (done.is_done, done.counts) == (True, {"started": 0, "started_before": 1})
+    assert queue.visible == 0
+
+
+def test_an_event_that_eventbridge_could_not_deliver_is_replayed_whole(queue: Queue) -> None:
+    told = {"input": json.dumps({"object": {"key": "mission/a.json"}}), "status": "TIMED_OUT"}
+    event = {"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": told}
+    queue.put(event)
+    function = Function(answer({"letters": 1}))
+    (done,) = queue.replay(function)
+
+    assert function.calls == [event]
+    assert (done.is_done, done.waiting.about) == (True, ("mission/a.json",))
+
+
+def test_looking_leaves_the_queue_as_it_was(queue: Queue) -> None:
+    for _ in range(12):
+        queue.record(EVENT)
+
+    assert len(list(undelivered.look(queue.sqs, queue.url))) == 12
+    assert queue.visible == 12
+
+
+def test_a_replay_that_is_broken_off_hides_nothing(queue: Queue) -> None:
+    for _ in range(3):
+        queue.record(EVENT)
+    replay = undelivered.replay(queue.sqs, Function(answer({})), queue.url, "start")  # type: ignore[arg-type]  # a stand-in
+    next(replay)
+    replay.close()  # type: ignore[attr-defined]  # it is a generator
+
+    assert queue.visible == 2

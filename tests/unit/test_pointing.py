@@ -1,0 +1,147 @@
+"""Where a violation points in the bytes of a record, and the line that shows it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custody.pointing import Excerpt, excerpt, locate, place
+from functions.shared.messages import Violation
+from functions.validate.rules import pointer
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+KEYS = st.text(alphabet=st.sampled_from('ab0~/"\\ é\n')) | st.text()
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+
+
+def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Any]]:
+    """List every value in a document, with the path to it."""
+    inner: Any = ()
+    if isinstance(document, dict):
+        inner = document.items()
+    elif isinstance(document, list):
+        inner = enumerate(document)
+    return [(path, document), *(found for key, value in inner for found in places(value, (*path, key)))]
+
+
+@given(st.data(), DOCUMENTS, st.booleans(), st.sampled_from([None, 0, 2, "\t"]))
+def test_what_a_pointer_locates_is_the_value_that_it_names(
+    data: st.DataObject, document: Any, ascii_only: bool, indent: Any
+) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
+    path, value = data.draw(st.sampled_from(places(document)))
+
+    start, end = locate(text, pointer(path))
+
+    assert json.loads(text[start:end]) == value
+
+
+@given(st.text() | DOCUMENTS.map(json.dumps), st.text(alphabet="/~01ab") | st.text())
+def test_any_text_and_any_pointer_give_a_place_in_the_text(text: str, anything: str) -> None:
+    start, end = locate(text, anything)
+    assert 0 <= start <= end <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "located"),
+    [
+        ('{"a": 1, "b": [10, 20]}', "/b/1", "20"),
+        ('{"a": 1}', "", '{"a": 1}'),
+        ('  {"a": 1}\n', "", '{"a": 1}'),
+        ('{"a/b": {"~": "x"}}', "/a~1b/~0", '"x"'),
+        ('{"": 7}', "/", "7"),
+        (r'{"\u0061": 7}', "/a", "7"),
+        ('{"a": 1, "a": 2}', "/a", "2"),
+        ('[[1, 2], {"0": 3}]', "/1/0", "3"),
+        (f'[{"9" * 5000}, NaN, "x"]', "/2", '"x"'),
+    ],
+)
+def test_a_pointer_names_a_value(text: str, pointer: str, located: str) -> None:
+    start, end = locate(text, pointer)
+    assert text[start:end] == located
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer"),
+    [
+        ('{"a": 1}', "/b"),
+        ("[1]", "/1"),
+        ("[]", "/0"),
+        ("[1]", "/01"),
+        ("[1]", "/-"),
+        ("[1]", "/²"),
+        ("{}", "/a"),
+        ('"text"', "/0"),
+        ('{"a": ', "/a"),
+        ("", "/a"),
+        ("[" * 100_000, "/0"),
+    ],
+)
+def test_what_cannot_be_found_is_the_whole_text(text: str, pointer: str) -> None:
+    assert locate(text, pointer) == (0, len(text))
+
+
+@pytest.mark.parametrize(
+    ("body", "rule", "limit", "marked"),
+    [
+        (b'{"a": x}', "json", "Expecting value at character 6", "x"),
+        ("{é: 1}".encode(), "json", "Expecting property name enclosed in double quotes at character 1", "é"),
+        ("\ufeff{} x".encode(), "json", "Extra data at character 4", "x"),
+        (b'{"a": 1', "json", "Expecting ',' delimiter at character 7", ""),
+        (b"", "json", "a document; the object is empty", ""),
+        (b'{"\xc3\xa9": "\xff"}', "utf-8", "invalid start byte at byte 8", "\\xff"),
+        (b'{"a": "b"}', "nesting", "at most 100 levels", '{"a": "b"}'),
+        (b'"due at byte 3"', "pattern", "at byte 3", '"due at byte 3"'),
+    ],
+)
+def test_a_record_that_is_no_document_is_pointed_at_where_it_breaks(
+    body: bytes, rule: str, limit: str, marked: str
+) -> None:
+    text, start, end = place(body, Violation("", rule, limit))
+    assert text[start:end] == marked
+
+
+def test_a_violation_of_a_value_points_at_the_value() -> None:
+    text, start, end = place('{"ü": "é", "confidence": 1.7}'.encode(), Violation("/confidence", "maximum", 1))
+    assert text[start:end] == "1.7"
+
+
+def test_a_short_record_is_shown_whole() -> None:
+    assert excerpt('{"a": 1, "b": 2}', 6, 7) == Excerpt('{"a": ', "1", ', "b": 2}')
+
+
+def test_a_long_record_is_cut_around_the_place() -> None:
+    text = "a" * 1000 + "HERE" + "b" * 1000
+    cut = excerpt(text, 1000, 1004, width=20)
+    assert cut == Excerpt("…" + "a" * 6, "HERE", "b" * 10 + "…")
+
+
+@pytest.mark.parametrize(("start", "shown"), [(0, "x" * 20 + "…"), (99, "…" + "x" * 20)])
+def test_near_an_end_the_other_side_has_the_room(start: int, shown: str) -> None:
+    cut = excerpt("x" * 100, start, start + 1, width=20)
+    assert cut.before + cut.marked + cut.after == shown
+
+
+def test_a_long_place_is_cut_at_its_end() -> None:
+    assert excerpt("(" + "x" * 100 + ")", 1, 101, width=20) == Excerpt("…", "x" * 20 + "…", "")
+
+
+@given(st.text(), st.data(), st.integers(1, 30))
+def test_an_excerpt_is_one_line_of_characters_that_are_seen(text: str, data: st.DataObject, width: int) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+
+    cut = excerpt(text, start, end, width)
+
+    assert (cut.before + cut.marked + cut.after).isprintable()
+    assert len(cut.marked.rstrip("…")) <= width
+    assert len(cut.before + cut.marked + cut.after) <= width + 3
+
+
+def test_line_ends_and_control_characters_are_made_visible() -> None:
+    cut = excerpt('{\n\t"a": "\x1b[31m\x7f\u202e"}', 3, 6)
+    assert cut == Excerpt("{␊␉", '"a"', ': "␛[31m␡\ufffd"}')
