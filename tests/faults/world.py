@@ -111,6 +111,7 @@ class World:
         """
         self.injector.fault, self.injector.hit, self.mended = fault, False, False
         self.injector.calls.clear()
+        self.rooms.empty()
         self.engine.ends.clear()
         self.objects += 1
         batch = self.rooms.upload(f"mission/{self.objects}.json", self.scenario.body)
