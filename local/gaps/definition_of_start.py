@@ -31,8 +31,14 @@ def fill() -> None:
         {f"sm = {_MACHINE}": "sm = _local_machine(execution)"},
         {"_local_machine": machine_of},
     )
+    role = '"roleArn": sm["roleArn"],'
     change(
-        machines, "_describe_state_machine_for_execution", {"_state_machines.get(sm_arn)": "_local_machine(execution)"}
+        machines,
+        "_describe_state_machine_for_execution",
+        {
+            "_state_machines.get(sm_arn)": "_local_machine(execution)",
+            role: f'{role}\n        "revisionId": sm.get("revisionId"),',
+        },
     )
 
 
@@ -43,4 +49,6 @@ def machine_of(execution: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _started_with(machine: dict[str, Any]) -> dict[str, Any]:
-    return {key: machine[key] for key in ("definition", "roleArn")}
+    # a published version has the revision under another name
+    revision = machine.get("stateMachineRevisionId") or machine.get("revisionId")
+    return {"definition": machine["definition"], "roleArn": machine["roleArn"], "revisionId": revision}

@@ -36,7 +36,7 @@ def test_make_run_prints_what_the_readme_shows(cloud: Cloud) -> None:
 def test_each_command_that_the_readme_names_works(cloud: Cloud) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\.venv/bin/custody (.*?)(?:\s+#.*)?$", readme, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 8
     for command in commands:
         ran = cloud.custody(*[str(ROOT / word) if word.startswith("samples/") else word for word in command.split()])
         assert ran.code == (3 if "two-violations" in command else 0), (command, ran.err)

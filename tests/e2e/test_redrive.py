@@ -163,7 +163,8 @@ def test_a_ledger_file_that_was_removed_is_missed_and_mended(cloud: Cloud, tmp_p
     (execution,) = send(cloud, tmp_path, "removed")
     until(cloud, "removed", {"written": 1})
     key = f"ledger/{execution.rpartition(':')[2]}/000000000000000.0.jsonl.gz"
-    cloud.client("s3").delete_object(Bucket=cloud.deployment.audit, Key=key)
+    where = {"Bucket": cloud.deployment.audit, "Key": key}
+    marker = cloud.client("s3").delete_object(**where)["VersionId"]
 
     missed = cloud.custody("reconcile", "--prefix", "removed-")
     assert missed.code == 1
@@ -174,6 +175,7 @@ def test_a_ledger_file_that_was_removed_is_missed_and_mended(cloud: Cloud, tmp_p
     assert started.code == 0, started.err
     assert started.json["objects"][0]["started"] == f"{execution.rpartition(':')[2]}-r1"
     until(cloud, "removed", {"written": 1})
+    cloud.client("s3").delete_object(**where, VersionId=marker)
 
 
 def test_an_event_that_start_could_not_handle_is_replayed_when_it_can(cloud: Cloud, tmp_path: Path) -> None:

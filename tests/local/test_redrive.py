@@ -150,10 +150,12 @@ def test_a_redrive_uses_the_definition_and_the_role_of_the_start(cloud: Cloud, f
     machine = cloud.machine("updated", definition)
     arn = cloud.run(machine, {"need": "updated"})["executionArn"]
     other = json.dumps({"StartAt": "Other", "States": {"Other": {"Type": "Fail", "Error": "Other"}}})
+    begun = cloud.machines.describe_state_machine(stateMachineArn=machine)["revisionId"]
     cloud.machines.update_state_machine(stateMachineArn=machine, definition=other, roleArn=cloud.role("powerless"))
     found = cloud.machines.describe_state_machine_for_execution(executionArn=arn)
     assert json.loads(found["definition"]) == definition
     assert found["roleArn"].endswith(":role/updated-machine")
+    assert found["revisionId"] == begun
     mend(cloud, "updated")
     assert redriven(cloud, arn)["status"] == "SUCCEEDED"
     assert cloud.run(machine)["error"] == "Other"
