@@ -34,24 +34,18 @@ def slow(cloud: Cloud, seconds: int, timeout: int) -> Iterator[None]:
 
 
 @contextmanager
-def without_policies(cloud: Cloud, function: str, keeping: str | None = None) -> Iterator[None]:
-    """Take away all that a function may do, but for one action; give it back afterwards."""
+def without(cloud: Cloud, function: str, action: str) -> Iterator[None]:
+    """Take a permission away from a function, and give it back."""
     iam = cloud.client("iam")
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=f"custody-dev-{function}")
     role = configuration["Role"].rpartition("/")[2]
-    policies = {
-        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    }
-    for name, document in policies.items():
-        kept = [statement for statement in document["Statement"] if keeping and keeping in str(statement["Action"])]
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-        if kept:
-            iam.put_role_policy(
-                RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document | {"Statement": kept})
-            )
+    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    kept = [statement for statement in policy["Statement"] if action not in json.dumps(statement["Action"])]
+    assert kept != policy["Statement"], f"{function} may {action} as it is deployed"
+    put = {"RoleName": role, "PolicyName": name}
+    iam.put_role_policy(**put, PolicyDocument=json.dumps(policy | {"Statement": kept}))
     try:
         yield
     finally:
-        for name, document in policies.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+        iam.put_role_policy(**put, PolicyDocument=json.dumps(policy))

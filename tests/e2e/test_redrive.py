@@ -3,8 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,30 +10,13 @@ from typing import Any
 from custody.books import Books
 from custody.executions import Pipeline
 from custody.reconciling import Reconciler, Which, arrivals
+from tests.e2e.breaking import without
 from tests.e2e.conftest import Cloud
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 DEADLINE_SECONDS = 60
 PAUSE_SECONDS = 0.2
 """Between two looks: embedded AWS has the same processors."""
-
-
-@contextmanager
-def without(cloud: Cloud, function: str, action: str) -> Iterator[None]:
-    """Take a permission away from a function, and give it back."""
-    iam = cloud.client("iam")
-    configuration = cloud.client("lambda").get_function_configuration(FunctionName=f"custody-dev-{function}")
-    role = configuration["Role"].rpartition("/")[2]
-    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    kept = [statement for statement in policy["Statement"] if action not in json.dumps(statement["Action"])]
-    assert kept != policy["Statement"], f"{function} may {action} as it is deployed"
-    put = {"RoleName": role, "PolicyName": name}
-    iam.put_role_policy(**put, PolicyDocument=json.dumps(policy | {"Statement": kept}))
-    try:
-        yield
-    finally:
-        iam.put_role_policy(**put, PolicyDocument=json.dumps(policy))
 
 
 def send(cloud: Cloud, folder: Path, name: str, number: int = 1) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from custody.target import ROOT
-from tests.e2e.breaking import slow, until, without_policies
+from tests.e2e.breaking import slow, until, without
 from tests.e2e.conftest import Cloud, clean_environment
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def without_events(cloud: Cloud) -> Iterator[None]:
 
 def test_executions_failed(cloud: Cloud, tmp_path: Path) -> None:
     with ExitStack() as broken:
-        broken.enter_context(without_policies(cloud, "write"))
+        broken.enter_context(without(cloud, "write", "s3:PutObject"))
         first, second = put(cloud, tmp_path, "first", GOOD), put(cloud, tmp_path, "second", GOOD)
         bad = put(cloud, tmp_path, "bad", BAD)
         shell = Shell(
@@ -149,7 +149,7 @@ def test_executions_aborted(cloud: Cloud, tmp_path: Path) -> None:
 def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
     url = cloud.deployment.undelivered_url
     with ExitStack() as broken:
-        broken.enter_context(without_policies(cloud, "start", keeping="sqs:SendMessage"))
+        broken.enter_context(without(cloud, "start", "states:StartExecution"))
         sent = put(cloud, tmp_path, "refused", GOOD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
         printed = follow(Shell(cloud, {}), "undelivered", broken.close)
@@ -161,7 +161,7 @@ def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
 def test_unwritten(cloud: Cloud, tmp_path: Path) -> None:
     url = cloud.deployment.unwritten_url
     with ExitStack() as broken:
-        broken.enter_context(without_policies(cloud, "dead-letter", keeping="sqs:SendMessage"))
+        broken.enter_context(without(cloud, "dead-letter", "s3:PutObject"))
         sent = put(cloud, tmp_path, "bad", BAD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
         printed = follow(Shell(cloud, {}), "unwritten", broken.close)

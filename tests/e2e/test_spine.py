@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from custody.target import ROOT
+from tests.e2e.breaking import without
 from tests.e2e.conftest import Cloud, custody
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
@@ -130,21 +131,8 @@ def test_what_start_cannot_start_lies_in_the_undelivered_queue(cloud: Cloud) -> 
 
 
 def test_a_permission_that_is_missing_is_named_and_nothing_is_claimed(cloud: Cloud, tmp_path: Path) -> None:
-    iam = cloud.client("iam")
-    role = (
-        cloud.client("lambda").get_function_configuration(FunctionName="custody-dev-write")["Role"].rpartition("/")[2]
-    )
-    policies = {
-        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    }
-    for name in policies:
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-    try:
+    with without(cloud, "write", "s3:PutObject"):
         ran = cloud.custody("put", file(tmp_path, "refused.json", GOOD), "--json")
-    finally:
-        for name, document in policies.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
     assert ran.code == 1, ran.out
     (fate,) = ran.json["objects"]
