@@ -1,16 +1,15 @@
 """Executions that end where no Catch sees it: their events go to the function that writes letters."""
 
-from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from infra.failures import FailureQueue
+from infra.failures import LONGEST_WAIT, FailureQueue
 from infra.functions import Platform, Stage
 
 STATUSES = ("FAILED", "TIMED_OUT", "ABORTED")
-RETRIES = 185
-LONGEST_WAIT = Duration.hours(6)
+DELIVERY_RETRIES = 185
+"""As often as EventBridge tries by default (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""
 
 
 class Ends(Construct):
@@ -40,7 +39,7 @@ class Ends(Construct):
                 targets.LambdaFunction(
                     dead_letter.function,
                     dead_letter_queue=self.unwritten,
-                    retry_attempts=RETRIES,
+                    retry_attempts=DELIVERY_RETRIES,
                     max_event_age=LONGEST_WAIT,
                 )
             ],

@@ -19,7 +19,7 @@ def on_objects(bucket: s3.IBucket, *actions: str, prefix: str = "") -> iam.Polic
     )
 
 
-def on_listing(bucket: s3.IBucket, prefix: str) -> iam.PolicyStatement:
+def on_listing(bucket: s3.IBucket, prefix: str = "") -> iam.PolicyStatement:
     """Permit listing the keys of a bucket that begin with `prefix`; all of them if it is empty."""
     conditions = {"StringLike": {"s3:prefix": f"{prefix}*"}} if prefix else None
     return iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn], conditions=conditions)

@@ -27,6 +27,9 @@ class Stages(Construct):
         inline = {"INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes)}
         dataset = {"DEFAULT_DATASET": settings.default_dataset}
         read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
+        # Who may not list a bucket is told 403 of an object that is gone, and not 404
+        # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
+        list_batches = on_listing(storage.staging)
         put_batches = on_objects(storage.staging, "PutObject", prefix=BATCHES)
         put_letters = on_objects(storage.audit, "PutObject", prefix=LETTERS)
         # Reading shows who has booked an attempt, when that was done before.
@@ -50,7 +53,7 @@ class Stages(Construct):
             "transform",
             platform=platform,
             environment={**staging, **inline},
-            may=[read_batches, put_batches, read_and_write],
+            may=[read_batches, list_batches, put_batches, read_and_write],
         )
         self.write = Stage(
             self,
@@ -63,8 +66,10 @@ class Stages(Construct):
             },
             may=[
                 read_batches,
+                list_batches,
                 on_objects(storage.processed, "PutObject"),
-                on_listing(storage.processed, ""),
+                on_listing(storage.processed),
+                on_listing(storage.audit, LEDGER),
                 put_ledger,
                 put_letters,
                 read_and_write,
@@ -77,6 +82,7 @@ class Stages(Construct):
             environment={**staging, **audit, **dataset},
             may=[
                 read_batches,
+                list_batches,
                 put_ledger,
                 put_letters,
                 on_listing(storage.audit, LETTERS),

@@ -80,6 +80,7 @@ def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> di
     execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
     return {
         "batch": message,
+        **({"resumable": True} if state == "DeadLetter" else {}),
         "execution": execution | {"RedriveCount": redrives},
         "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
     }

@@ -1,1 +1,1 @@
-"""DeadLetter: book what failed, then fail the execution with its true error."""
+"""DeadLetter: tell of what failed and fail with its true error; after a redrive, let the batch go on."""

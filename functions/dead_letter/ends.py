@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from functions.dead_letter.verdict import sentence
-from functions.shared.errors import BY_NAME, ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
+from functions.dead_letter.verdict import told_cause
+from functions.shared.errors import ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
 from functions.shared.ledger import REJECTED, Failure, letter_key, letters_prefix
-from functions.shared.messages import Batch, Execution, Step
+from functions.shared.messages import FORMAT, Batch, Execution, Step
 
 _NAMES = {"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
 _ERRORS = {"TIMED_OUT": ExecutionTimedOut.__name__, "ABORTED": ExecutionAborted.__name__}
+_NO_ERROR = "Unknown"
 _UNKNOWN_STEP = "Validate"
 """Where a batch begins: the safest answer if the history does not tell where it was."""
 
@@ -36,24 +37,31 @@ class End:
     cause: str
 
     @classmethod
-    def decode(cls, event: dict[str, Any]) -> Self:
-        """Read a status-change event of an execution that ended badly; raise MessageRefused for any other."""
+    def decode(cls, event: dict[str, Any]) -> Self | None:
+        """Read a status-change event of an execution that ended badly; None if that was begun with no batch.
+
+        Raises MessageRefused for any other event, and for a batch of a format that this code does not know.
+        """
         try:
             detail = event["detail"]
             status = detail["status"]
             redrives = detail.get("redriveCount") or 0
-            begun = Batch.decode(json.loads(detail["input"]))
+            begun = _batch(json.loads(detail["input"]))
+            if begun is None:
+                return None
             error = detail.get("error") or ""
             return cls(
                 name=_NAMES[status],
                 batch=replace(begun, attempt=begun.attempt + redrives),
                 execution=Execution(detail["executionArn"], _iso(detail["startDate"]), redrives),
                 ended_at=_iso(detail["stopDate"]),
-                error=_ERRORS.get(status, error),
+                error=_ERRORS.get(status, error or _NO_ERROR),
                 cause=_cause(status, error, detail.get("cause") or ""),
             )
         except (KeyError, TypeError, ValueError) as missing:
-            raise MessageRefused(f"an event came that tells of no execution that ended badly: {missing!r}") from missing
+            raise MessageRefused(
+                f"an event came that tells of no execution that ended badly: {missing!r}; see the rule that sent it"
+            ) from missing
 
     def is_told(self, keys: list[str]) -> bool:
         """Say whether one of the batch's letters, given by key, tells of this end.
@@ -79,7 +87,17 @@ def _cause(status: str, error: str, cause: str) -> str:
     """Say why; what the engine or a bug says may quote a record, and a letter is kept for good."""
     if status in _ERRORS:
         return ": ".join(filter(None, [error, cause])) or "no cause was given"
-    return sentence(cause) if error in BY_NAME else f"{error} (see the execution's history for its message)"
+    return told_cause(error, cause)
+
+
+def _batch(message: Any) -> Batch | None:
+    """Read the input of an execution; None if somebody began it with anything but a batch."""
+    try:
+        return Batch.decode(message)
+    except MessageRefused:
+        if isinstance(message, dict) and message.get("format", FORMAT) != FORMAT:
+            raise
+        return None
 
 
 def _iso(milliseconds: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from functions.dead_letter import verdict
 from functions.dead_letter.ends import End, is_end
+from functions.dead_letter.verdict import Standing
 from functions.shared import booking, claims, ledger, runtime, store
 from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
 from functions.shared.identity import dataset_of
@@ -34,33 +35,45 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     Raises what the step failed of; ObjectMissing, AccessRefused, CallRefused, ServiceUnavailable, AttemptTaken or
     MessageRefused if the letter cannot be written.
     """
-    return _end(End.decode(event)) if is_end(event) else _failure(Step.decode(event))
+    return _end(End.decode(event)) if is_end(event) else _failure(Step.decode(event), can_go_on="resumable" in event)
 
 
-def _failure(step: Step) -> Json:
-    """Write the letter of a new failure and raise it; let one that was redriven since go on."""
+def _failure(step: Step, *, can_go_on: bool) -> Json:
+    """Write the letter of a new failure and raise it; let one that was redriven since go on.
+
+    It cannot go on in an execution that began with a definition of the state machine that had no Resume yet.
+    """
     failure = verdict.failure_of(step.message)
-    name = verdict.letter_name(failure)
-    told = bool(step.execution.redrives) and verdict.was_told_before(step, name, _letters(step))
-    if told or step.is_redriven:
-        if not told:  # the attempt before died before its letter was written
-            before = verdict.attempt_before(step)
-            _write_letter(before, failure, name, _contents(before, failure))
+    letters = _letters(step) if step.execution.redrives and can_go_on else []
+    standing = verdict.standing(step, failure, letters) if can_go_on else Standing.NEW
+    if standing is Standing.REDRIVEN:
         return verdict.resumption(step, failure, step.execution.redrives)
-    contents = _contents(step, failure)
-    is_new = _write_letter(step, failure, name, contents)
-    if contents and verdict.left_its_contents(failure):
-        booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents))
-    if not is_new and (redrives := _redrives(step)) > step.execution.redrives:
+    if standing is Standing.UNTOLD:
+        _tell(verdict.as_it_failed(step), failure)
+        return verdict.resumption(step, failure, step.execution.redrives)
+    is_new = _tell(step, failure)
+    if can_go_on and not is_new and (redrives := _redrives(step)) > step.execution.redrives:
         return verdict.resumption(step, failure, redrives)
     raise verdict.error_of(failure)
 
 
-def _end(end: End) -> Json:
+def _tell(step: Step, failure: Failure) -> bool:
+    """Write the letter of a failure, and book its records if all were rejected; return whether the letter is new."""
+    contents = _contents(step, failure)
+    is_new = _write_letter(step, failure, verdict.letter_name(failure), contents)
+    if contents and verdict.left_its_contents(failure):
+        booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents))
+    return is_new
+
+
+def _end(end: End | None) -> Json:
     """Write the letter of an execution that ended, unless its own branch has told of that attempt."""
+    if end is None:
+        runtime.logger.warning("an execution ended that somebody began with no batch: there is nothing to account for")
+        return {"counts": {"letters": 0}}
     if end.is_told(_letters(end)):
         return {"counts": {"letters": 0}}
-    state = _state_of(end.execution.arn)
+    state = _state_of(end)
     is_new = _write_letter(end.step(state), end.failure(state), end.name, None)
     return {"counts": {"letters": int(is_new)}}
 
@@ -85,7 +98,8 @@ def _contents(step: Step, failure: Failure) -> Contents | None:
     """
     try:
         if verdict.left_its_contents(failure):
-            found = claims.left_by(failure.step, step.batch, bucket=ENVIRONMENT.staging_bucket)
+            batch = verdict.as_it_failed(step).batch
+            found = claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket)
         elif claims.has_contents(step.message):
             found = claims.unpack(step.message)
         else:
@@ -108,10 +122,10 @@ def _redrives(step: Step) -> int:
         return step.execution.redrives
 
 
-def _state_of(execution: str) -> str | None:
+def _state_of(end: End) -> str | None:
     """Ask in which state an execution ended; a letter that does not say so is better than no letter."""
     try:
-        return store.last_state_of(execution)
+        return store.last_state_of(end.execution.arn, end.ended_at)
     except (AccessRefused, CallRefused, ServiceUnavailable) as error:
         runtime.logger.warning("the history of the execution cannot be read for its letter", cause=str(error))
         return None

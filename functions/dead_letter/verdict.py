@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 from functions.shared import ledger
@@ -14,7 +16,7 @@ from functions.shared.errors import (
     StepFailed,
 )
 from functions.shared.ledger import Failure
-from functions.shared.messages import Json, Step
+from functions.shared.messages import Batch, Json, Step
 
 STAGE = "dead_letter"
 
@@ -29,19 +31,23 @@ def failure_of(message: dict[str, Any]) -> Failure:
     """Read the failure that the state machine caught beside the input of the step.
 
     Raises MessageRefused if there is none. The cause of a foreign error is given by its place in the code and not by
-    its message: that may quote a record, and a letter is kept for good.
+    its message, and that of the engine only where it cannot quote a record: a letter is kept for good.
     """
     try:
         step, caught = next(iter(message["failure"].items()))
         error, cause = caught["Error"], caught["Cause"]
     except (KeyError, AttributeError, StopIteration, TypeError) as missing:
         raise MessageRefused(f"DeadLetter was called without a failure: {missing!r}") from missing
-    if error in BY_NAME or _is_of_the_engine(error):
-        return Failure(step, error, sentence(cause))
-    trace = _parsed(cause).get("stackTrace") or ["at a place that it did not tell"]
-    return Failure(
-        step, error, f"{error}, raised {str(trace[-1]).strip()} (see the execution's history for its message)"
-    )
+    return Failure(step, error, told_cause(error, cause))
+
+
+def told_cause(error: str, cause: str) -> str:
+    """Say what a letter may say of a cause: never what may quote a record."""
+    if error in BY_NAME or (error.startswith("Lambda.") and error != "Lambda.Unknown"):
+        return _parsed(cause).get("errorMessage") or cause
+    trace = _parsed(cause).get("stackTrace")
+    where = f", raised {str(trace[-1]).strip()}" if trace else ""
+    return f"{error or 'no error was given'}{where} (see the execution's history for its message)"
 
 
 def error_of(failure: Failure) -> CustodyError:
@@ -61,19 +67,43 @@ def letter_name(failure: Failure) -> str:
     return ledger.REJECTED if wrote_it else failure.step
 
 
-def was_told_before(step: Step, name: str, keys: list[str]) -> bool:
-    """Say whether one of the letters, given by key, is that of this failure at an earlier attempt.
+class Standing(Enum):
+    """What is known of a failure when DeadLetter is called with it."""
 
-    Then the execution was redriven since. The message of the step that failed tells the first attempt at which that can
-    have been.
+    NEW = auto()
+    """Nobody has told of it before: write its letter, and raise it."""
+    REDRIVEN = auto()
+    """It was told of at an earlier attempt, and the execution was redriven since: let the batch go on."""
+    UNTOLD = auto()
+    """The execution was redriven, but the attempt before died before its letter was written: do so, and go on."""
+
+
+def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
+    """Judge a failure by the letters of its batch, given by key.
+
+    The message of the step that failed tells the first attempt at which the failure can have been. A letter of the
+    attempt that is under way tells of a failure that came after the redrive, so that one is not the redrive's.
     """
-    earlier = (replace(step.batch, attempt=attempt) for attempt in range(step.message["attempt"], step.batch.attempt))
-    return any(ledger.letter_key(batch, name, step.execution) in keys for batch in earlier)
+
+    def is_told_at(attempt: int) -> bool:
+        batch = replace(step.batch, attempt=attempt)
+        return ledger.letter_key(batch, letter_name(failure), step.execution) in keys
+
+    told = any(map(is_told_at, range(step.message["attempt"], step.batch.attempt)))
+    if told and (is_redriven(step) or not is_told_at(step.batch.attempt)):
+        return Standing.REDRIVEN
+    return Standing.UNTOLD if is_redriven(step) else Standing.NEW
 
 
-def attempt_before(step: Step) -> Step:
-    """Give the step as it was before its execution was redriven last."""
-    return replace(step, batch=replace(step.batch, attempt=step.batch.attempt - 1))
+def is_redriven(step: Step) -> bool:
+    """Say whether it is this state that a redrive called again: it was entered before the execution was redriven."""
+    redriven_at = step.execution.redriven_at
+    return redriven_at is not None and datetime.fromisoformat(step.entered_at) < datetime.fromisoformat(redriven_at)
+
+
+def as_it_failed(step: Step) -> Step:
+    """Give the step as it was when its batch failed, by the message that was caught."""
+    return replace(step, batch=Batch.decode(step.message))
 
 
 def resumption(step: Step, failure: Failure, redrives: int) -> Json:
@@ -87,11 +117,6 @@ def resumption(step: Step, failure: Failure, redrives: int) -> Json:
 def left_its_contents(failure: Failure) -> bool:
     """Say whether the step rejected every record and left them, unbooked, in the staging bucket."""
     return failure.error == RecordsRejected.__name__ and failure.step not in BOOKS_ITSELF
-
-
-def sentence(cause: str) -> str:
-    """Take the sentence out of the JSON that Lambda makes of an exception; anything else stays as it is."""
-    return _parsed(cause).get("errorMessage") or cause
 
 
 def _is_of_the_engine(error: str) -> bool:

@@ -2,17 +2,45 @@
 
 from functions.shared import ledger, store
 from functions.shared.errors import AttemptTaken
-from functions.shared.messages import Step
+from functions.shared.messages import Json, Step
+
+
+def headers(bucket: str, step: Step) -> list[Json]:
+    """Read the headers of the ledger files that the batch has up to this attempt; a first attempt has none.
+
+    Raises what a list or a read raises.
+    """
+    if step.batch.attempt == 0:
+        return []
+    known = set(store.keys(bucket, ledger.ledger_prefix(step.batch)))
+    keys = [*ledger.earlier_keys(step.batch), ledger.ledger_key(step.batch)]
+    return [ledger.parse_header(store.read(bucket, key).body) for key in keys if key in known]
+
+
+def require_free(step: Step, found: list[Json]) -> None:
+    """Raise AttemptTaken if one of the headers is of this attempt and another execution."""
+    for header in found:
+        if header["attempt"] == step.batch.attempt and header["execution"] != step.execution.arn:
+            raise _taken(step, f"by {header['execution']}")
 
 
 def book(bucket: str, step: Step, entry: bytes) -> None:
     """Put the ledger file of a batch and attempt into the audit bucket; one that this execution put before stays.
 
-    Raises AttemptTaken if the one that is there is of another execution, and what a write or a read raises.
+    Raises AttemptTaken if the one that is there is of another execution or tells otherwise of a record, and what a
+    write or a read raises.
     """
     key = ledger.ledger_key(step.batch)
     if store.write_once(bucket, key, entry, "application/gzip"):
         return
-    owner = ledger.parse_header(store.read(bucket, key).body)["execution"]
-    if owner != step.execution.arn:
-        raise AttemptTaken(f"attempt {step.batch.attempt} of {step.batch.object.id} was booked by {owner}")
+    booked = store.read(bucket, key).body
+    require_free(step, [ledger.parse_header(booked)])
+    if not ledger.same_claims(booked, entry):
+        raise _taken(step, "with other outcomes")
+
+
+def _taken(step: Step, how: str) -> AttemptTaken:
+    return AttemptTaken(
+        f"attempt {step.batch.attempt} of {step.batch.object.id} was booked {how}, so this one cannot be; redrive "
+        f"{step.execution.arn} once more"
+    )

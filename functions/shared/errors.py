@@ -10,7 +10,7 @@
     │   ├── AccessRefused         AWS refused a call for want of a permission
     │   ├── CallRefused           AWS refused a call for another reason
     │   ├── ConfigurationMissing  an environment variable is missing or malformed
-    │   ├── MessageRefused        an event or message is not of a form that this code knows
+    │   ├── MessageRefused        an event or message is not of a form that this code knows: resumes at Validate
     │   ├── TransformFailed       a transform has a bug: it raised what it should not, or returned what is no JSON
     │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
     │   └── AttemptTaken          another execution has booked this attempt of the batch
@@ -83,9 +83,7 @@ class ConfigurationMissing(DeploymentError):
 class MessageRefused(DeploymentError):
     """An event or a message is not of a form that this code knows."""
 
-    advice = (
-        "Compare the message with docs/architecture.md; an execution begun by another version must be started anew."
-    )
+    advice = "Compare the message with docs/architecture.md, and redrive: the steps then make their messages anew."
 
 
 class TransformFailed(DeploymentError):

@@ -7,12 +7,12 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from functions.shared.documents import encode
-from functions.shared.errors import BY_NAME, CustodyError, DataError
+from functions.shared.errors import BY_NAME, CustodyError, DataError, MessageRefused
 from functions.shared.identity import record_id
 from functions.shared.messages import FORMAT, Batch, Contents, Execution, Json, Span, Step
 
@@ -62,6 +62,16 @@ def batch_name(batch: Batch) -> str:
 def ledger_key(batch: Batch) -> str:
     """Say where the ledger file of a batch and attempt lies."""
     return f"ledger/{batch.object.id}/{batch_name(batch)}.jsonl.gz"
+
+
+def earlier_keys(batch: Batch) -> list[str]:
+    """Say where the ledger files of the attempts before this one lie, if there are any."""
+    return [ledger_key(replace(batch, attempt=attempt)) for attempt in range(batch.attempt)]
+
+
+def ledger_prefix(batch: Batch) -> str:
+    """Say what the keys of all ledger files of a batch begin with."""
+    return f"ledger/{batch.object.id}/{batch.start:0{START_DIGITS}d}."
 
 
 def letters_prefix(batch: Batch, execution: Execution) -> str:
@@ -154,11 +164,13 @@ def letter(
 
 
 def resumes_at(failure: Failure) -> str:
-    """Name the step at which a redrive goes on: the one that failed, but Validate if the data was at fault.
+    """Name the step at which a redrive goes on: the one that failed, but Validate if what it was given was at fault.
 
-    By then a new contract, or new code of a step, may find the same data good.
+    By then a new contract, or new code of a step, may find the same data good; and a message that a step did not
+    understand is made anew.
     """
-    return "Validate" if issubclass(BY_NAME.get(failure.error, CustodyError), DataError) else failure.step
+    begins_anew = issubclass(BY_NAME.get(failure.error, CustodyError), DataError | MessageRefused)
+    return "Validate" if begins_anew else failure.step
 
 
 def console_link(execution: Execution) -> str:
@@ -179,6 +191,11 @@ def parse_ledger_file(body: bytes) -> tuple[Json, list[Json]]:
     """Read a ledger file back: its header, and a line a record."""
     header, *lines = (json.loads(line) for line in gzip.decompress(body).splitlines())
     return header, lines
+
+
+def same_claims(one: bytes, other: bytes) -> bool:
+    """Say whether two ledger files tell the same of every record, whichever code and whichever output they name."""
+    return parse_ledger_file(one)[1] == parse_ledger_file(other)[1]
 
 
 def parse_header(body: bytes) -> Json:

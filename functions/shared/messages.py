@@ -6,7 +6,6 @@ Every message carries `format`, the object, the chunk and the attempt, so that a
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Any, Self
 
 from functions.shared.errors import MessageRefused
@@ -42,8 +41,12 @@ class Batch:
     @classmethod
     def decode(cls, message: Json) -> Self:
         """Read the head of a message; raise MessageRefused for another format or a missing part."""
-        if message.get("format") != FORMAT:
-            raise MessageRefused(f"a message of format {message.get('format')!r} came; this code knows format {FORMAT}")
+        try:
+            known = message["format"] == FORMAT
+        except (KeyError, TypeError) as error:
+            raise MessageRefused(f"a message came that has no format: {error}") from error
+        if not known:
+            raise MessageRefused(f"a message of format {message['format']!r} came; this code knows format {FORMAT}")
         try:
             raw = RawObject(**message["object"])
             return cls(raw, message["chunk"], message["attempt"], message.get("redrive_of"))
@@ -192,12 +195,6 @@ class Step:
     batch: Batch
     execution: Execution
     entered_at: str
-
-    @property
-    def is_redriven(self) -> bool:
-        """Whether it is this state that a redrive called again: it was entered before the execution was redriven."""
-        redriven_at = self.execution.redriven_at
-        return redriven_at is not None and datetime.fromisoformat(self.entered_at) < datetime.fromisoformat(redriven_at)
 
     @classmethod
     def decode(cls, event: Json) -> Self:

@@ -38,7 +38,8 @@ def observed(handler: Handler) -> Handler:
 
     @wraps(handler)
     def call(event: dict[str, Any], context: Any) -> Any:
-        names = {"execution": _at(event, "execution", "Name"), "attempt": _at(event, "batch", "attempt")}
+        execution = _at(event, "execution", "Name") or _at(event, "detail", "name")
+        names = {"execution": execution, "attempt": _at(event, "batch", "attempt")}
         try:
             answer = handler(event, context)
         except CustodyError as error:

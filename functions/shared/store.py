@@ -1,11 +1,12 @@
 """The one door to AWS: a few calls on values, each of which fails with an error of ours or not at all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -120,8 +121,8 @@ def redrives_of(execution: str) -> int:
         return _stepfunctions().describe_execution(executionArn=execution).get("redriveCount", 0)
 
 
-def last_state_of(execution: str) -> str | None:
-    """Ask which state an execution entered last; None if it entered none.
+def last_state_of(execution: str, until: str) -> str | None:
+    """Ask which state an execution had entered last at a time (ISO 8601); None if it had entered none.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
@@ -129,12 +130,13 @@ def last_state_of(execution: str) -> str | None:
         history = _stepfunctions().get_execution_history(
             executionArn=execution, reverseOrder=True, maxResults=_HISTORY_EVENTS, includeExecutionData=False
         )
-    entered = (event["stateEnteredEventDetails"]["name"] for event in history["events"] if _is_entry(event))
+    end = datetime.fromisoformat(until) + timedelta(milliseconds=1)
+    entered = (
+        event["stateEnteredEventDetails"]["name"]
+        for event in history["events"]
+        if "stateEnteredEventDetails" in event and event["timestamp"] < end
+    )
     return next(entered, None)
-
-
-def _is_entry(event: Mapping[str, Any]) -> bool:
-    return "stateEnteredEventDetails" in event
 
 
 def start_execution(state_machine_arn: str, name: str, message: str) -> bool:

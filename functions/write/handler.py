@@ -32,7 +32,11 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     step = Step.decode(event)
     contents = claims.unpack(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
     delivery = plan.deliver(step, contents)
+    booked = booking.headers(ENVIRONMENT.audit_bucket, step)
+    booking.require_free(step, booked)
     output = _put(delivery.put) if delivery.written or _was_delivered(step, delivery.put) else None
+    for emptied in plan.taken_back(delivery, booked):
+        _put(emptied)
     if letter := plan.letter(step, contents):
         store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
     booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents, delivery.written, output))

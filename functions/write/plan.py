@@ -1,6 +1,7 @@
 """What to put where for a batch: decided here as data, carried out by the handler."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from functions.shared import ledger, outcomes
@@ -46,6 +47,15 @@ def processed_key(step: Step, contents: Contents) -> str:
     """Say where the records of a batch are delivered: by dataset, and by the day on which the raw version came."""
     chunk = "" if step.batch.chunk is None else f".{step.batch.chunk:0{ledger.START_DIGITS}d}"
     return f"{contents.dataset}/dt={contents.last_modified[:10]}/{step.batch.object.id}{chunk}.jsonl"
+
+
+def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:
+    """Say what to put in the place of what earlier attempts delivered elsewhere, by the headers of their ledger files.
+
+    The default dataset is part of a key, and may have been changed since.
+    """
+    keys = {header["output"]["key"] for header in booked if header["output"]}
+    return [Put(key, b"", delivery.put.content_type) for key in sorted(keys - {delivery.put.key})]
 
 
 def letter(step: Step, contents: Contents) -> Put | None:

@@ -19,6 +19,7 @@ from tests.faults.injection import Killed
 
 Invoke = Callable[[str, dict[str, Any]], Any]
 PIPELINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+BEGINNING = datetime(2026, 11, 23, 9, tzinfo=UTC)
 STATES_LIMIT = 200
 """States that an execution may enter before it counts as a loop."""
 
@@ -130,7 +131,10 @@ class Engine:
     def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
         entered = reversed(self._found(executionArn).entered)
         return {
-            "events": [{"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": state}} for state in entered]
+            "events": [
+                {"type": "TaskStateEntered", "timestamp": BEGINNING, "stateEnteredEventDetails": {"name": state}}
+                for state in entered
+            ]
         }
 
     def _found(self, arn: str) -> Execution:
@@ -203,11 +207,17 @@ class Engine:
         if execution.redriven_at:
             context["Execution"]["RedriveTime"] = execution.redriven_at
         payload = {
-            name.removesuffix(".$"): _at(context, path[1:]) if path.startswith("$$") else _at(execution.data, path)
-            for name, path in state["Parameters"]["Payload"].items()
+            name.removesuffix(".$"): self._value(name, given, context, execution)
+            for name, given in state["Parameters"]["Payload"].items()
         }
         answer = self._invoke(execution.state, json.loads(json.dumps(payload)))
         return json.loads(json.dumps(answer))
+
+    @staticmethod
+    def _value(name: str, given: Any, context: dict[str, Any], execution: Execution) -> Any:
+        if not name.endswith(".$"):
+            return given
+        return _at(context, given[1:]) if given.startswith("$$") else _at(execution.data, given)
 
     def _end(self, execution: Execution, status: str, error: str | None, cause: str | None) -> None:
         execution.status, execution.error, execution.cause = status, error, cause
@@ -229,9 +239,7 @@ class Engine:
         return {"source": "aws.states", "detail": detail}
 
     def _now(self) -> str:
-        return (
-            f"{datetime(2026, 11, 23, 9, tzinfo=UTC) + timedelta(seconds=next(self._seconds)):%Y-%m-%dT%H:%M:%S.000Z}"
-        )
+        return f"{BEGINNING + timedelta(seconds=next(self._seconds)):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
 class _Failed(Exception):

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from functions.dead_letter.handler import handle
-from functions.shared import ledger, store
+from functions.shared import store
 from functions.shared.errors import AccessRefused, AttemptTaken, MessageRefused, RecordsRejected, StepFailed
-from functions.shared.messages import Execution
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 from tests.functional.stages import BAD, GOOD, transformed, validated
-from tests.rooms import EXECUTION_ARN, STARTED_AT, Rooms, called_with
+from tests.rooms import ENTERED_AT, EXECUTION_ARN, STARTED_AT, Rooms, called_with
 
 
 @dataclass
@@ -67,8 +67,12 @@ def ended(message: dict[str, Any], status: str, *, redrives: int = 0, **more: An
     return {"source": "aws.states", "detail-type": "Step Functions Execution Status Change", "detail": detail | more}
 
 
-def entered(state: str) -> dict[str, Any]:
-    return {"type": "TaskStateEntered", "stateEnteredEventDetails": {"name": state}}
+def entered(state: str, at: str = ENTERED_AT) -> dict[str, Any]:
+    return {
+        "type": "TaskStateEntered",
+        "timestamp": datetime.fromisoformat(at),
+        "stateEnteredEventDetails": {"name": state},
+    }
 
 
 def test_a_batch_that_failed_before_it_was_read_has_a_letter_with_all_that_is_known(rooms: Rooms) -> None:
@@ -381,7 +385,118 @@ def test_an_event_that_is_none_of_a_bad_end_is_refused(rooms: Rooms, spoil: Call
     assert rooms.keys("audit") == []
 
 
-def test_the_letters_of_a_batch_lie_under_one_prefix(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
-    execution = Execution(EXECUTION_ARN, STARTED_AT)
-    assert ledger.letter_key(batch, "Write", execution).startswith(ledger.letters_prefix(batch, execution))
+def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_an_older_letter_tells_of_such(
+    rooms: Rooms,
+) -> None:
+    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+    for redrives in range(2):  # stopped after it had booked, then redriven at Write with the same message
+        with pytest.raises(RecordsRejected):
+            write(called_with(message, "Write", redrives=redrives), None)
+    with pytest.raises(RecordsRejected):
+        handle(failed(message, "Write", "RecordsRejected", redrives=1), None)
+    answer = handle(failed(message, "Write", "RecordsRejected", redrives=2), None)
+    assert (answer["attempt"], answer["resume"]) == (2, "Validate")
+
+
+def test_nothing_goes_on_in_an_execution_that_began_before_there_was_a_resume(rooms: Rooms) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
+    del event["resumable"]
+    for redrives in range(2):
+        event["execution"]["RedriveCount"] = redrives
+        with pytest.raises(AccessRefused):
+            handle(event, None)
+    assert [key.split(".")[1] for key in rooms.keys("audit")] == ["0", "1"]
+
+
+def test_a_message_that_a_step_refused_is_made_anew_by_a_redrive(rooms: Rooms) -> None:
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "MessageRefused")
+    with pytest.raises(MessageRefused):
+        handle(event, None)
+    event["execution"]["RedriveCount"] = 1
+    assert handle(event, None)["resume"] == "Validate"
+
+
+def test_the_letter_that_a_redrive_makes_good_has_what_was_known_and_its_records_are_booked(rooms: Rooms) -> None:
+    batch = rooms.upload("mission/bad.json", BAD)
+    with pytest.raises(RecordsRejected):
+        validate(called_with(batch.encode(), "Validate"), None)
+    event = failed(batch.encode(), "Validate", "RecordsRejected", redrives=2)
+    event["execution"]["RedriveTime"] = "2026-11-23T10:00:00.000Z"
+
+    assert handle(event, None)["attempt"] == 2
+    letter = rooms.letter()
+    assert (letter["attempt"], letter["received"], len(letter["rejected"])) == (0, 1, 1)
+    assert rooms.ledger()[0]["attempt"] == 0
+
+
+def test_a_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
+
+    def refuse(*_: Any) -> Any:
+        raise AccessRefused("GetObject was answered AccessDenied")
+
+    monkeypatch.setattr(store, "read", refuse)
+    with pytest.raises(StepFailed):
+        handle(failed(message, "Write", "States.Timeout"), None)
+    assert rooms.letter()["received"] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "kept"),
+    [
+        ("States.ResultPathMatchFailure", 'cannot be applied to {"source": "MASINT"}', False),
+        ("Lambda.Unknown", 'Returned payload: {"source": "MASINT"}', False),
+        ("Lambda.ResourceNotFoundException", "Function not found: MASINT", True),
+    ],
+)
+def test_the_cause_of_the_engine_is_kept_only_where_it_cannot_quote_a_record(
+    rooms: Rooms, error: str, cause: str, *, kept: bool
+) -> None:
+    message = validated(rooms, "mission/a.json", GOOD)
+    with pytest.raises(StepFailed) as raised:
+        handle(called_with(message | {"failure": {"Transform": {"Error": error, "Cause": cause}}}, "DeadLetter"), None)
+    assert ("MASINT" in rooms.letter()["cause"]) is kept
+    assert ("MASINT" in str(raised.value)) is kept
+
+
+def test_the_state_of_an_end_is_the_one_at_its_time_however_late_its_event_comes(
+    rooms: Rooms, machine: StepFunctions
+) -> None:
+    machine.history = [entered("DeadLetter", "2026-11-23T11:00:00+00:00"), entered("Validate")]
+    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
+    assert rooms.letter()["step"] == "Validate"
+
+
+def test_the_end_of_an_execution_that_does_an_earlier_one_again_is_of_its_own_attempt(rooms: Rooms) -> None:
+    begun = rooms.upload("mission/a.json", GOOD).encode() | {"attempt": 3, "redrive_of": EXECUTION_ARN}
+    handle(ended(begun, "ABORTED", redrives=1), None)
+    letter = rooms.letter()
+    assert (letter["attempt"], letter["redrive_of"], letter["execution"]["redrives"]) == (4, EXECUTION_ARN, 1)
+
+
+def test_an_error_of_ours_is_told_by_its_sentence_in_the_letter_of_an_end(rooms: Rooms) -> None:
+    cause = json.dumps({"errorMessage": "PutObject was answered AccessDenied", "stackTrace": ["…"]})
+    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "FAILED", error="AccessRefused", cause=cause), None)
+    assert rooms.letter()["cause"] == "PutObject was answered AccessDenied"
+
+
+def test_an_end_without_an_error_says_so(rooms: Rooms) -> None:
+    event = ended(rooms.upload("mission/a.json", GOOD).encode(), "FAILED", error=None, cause=None)
+    del event["detail"]["redriveCount"]
+    handle(event, None)
+    letter = rooms.letter()
+    assert (letter["error"], letter["attempt"]) == ("Unknown", 0)
+    assert letter["cause"].startswith("no error was given")
+
+
+@pytest.mark.parametrize("begun", [{}, [], "x", None, {"format": 1, "object": None}])
+def test_an_execution_that_somebody_began_with_no_batch_has_nothing_to_account_for(rooms: Rooms, begun: Any) -> None:
+    assert handle(ended(begun, "FAILED", error="MessageRefused", cause="said"), None) == {"counts": {"letters": 0}}
+    assert rooms.keys("audit") == []
+
+
+def test_an_end_of_a_batch_in_another_format_is_kept_for_code_that_knows_it(rooms: Rooms) -> None:
+    with pytest.raises(MessageRefused, match="format 2"):
+        handle(ended(rooms.upload("mission/a.json", GOOD).encode() | {"format": 2}, "ABORTED"), None)

@@ -76,6 +76,34 @@ def test_an_attempt_that_another_execution_has_booked_fails_by_name_and_a_redriv
     assert [key.split(".")[1] for key in rooms.keys("audit")] == ["0", "1"]
 
 
+def test_an_attempt_of_another_execution_is_known_before_anything_is_delivered(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    event = called_with(message, "Write", redrives=1)
+    handler.handle(event, None)
+    delivered = rooms.s3.list_object_versions(Bucket="processed")["Versions"]
+    event["execution"]["Id"] = EXECUTION_ARN + "-r1"
+    with pytest.raises(AttemptTaken):
+        handler.handle(event, None)
+    assert rooms.s3.list_object_versions(Bucket="processed")["Versions"] == delivered
+
+
+def test_a_retry_that_finds_other_outcomes_booked_does_not_pretend_that_they_are_its_own(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", GOOD)
+    handler.handle(called_with(message, "Write"), None)
+    message["records"][0]["document"]["confidence_band"] = "as another code has it"
+    with pytest.raises(AttemptTaken, match="booked with other outcomes"):
+        handler.handle(called_with(message, "Write"), None)
+
+
+def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(rooms: Rooms) -> None:
+    message = transformed(rooms, "a.json", GOOD)
+    handler.handle(called_with(message, "Write"), None)
+    handler.handle(called_with(message | {"dataset": "other"}, "Write", redrives=1), None)
+    bodies = {key.partition("/")[0]: rooms.body("processed", key) for key in rooms.keys("processed")}
+    assert bodies["mission"] == b""
+    assert bodies["other"]
+
+
 def test_the_ledger_tells_of_what_an_execution_is_a_redrive(rooms: Rooms) -> None:
     message = transformed(rooms, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handler.handle(called_with(message, "Write"), None)

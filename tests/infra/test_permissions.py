@@ -55,6 +55,7 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
     queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}"
     executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}-pipeline:*"
     read_batches = {
+        ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('staging')}"),
         ("s3:GetObject", objects("staging", "batches/*")),
         ("s3:GetObjectVersion", objects("staging", "batches/*")),
     }
@@ -75,7 +76,7 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
         "transform": read_batches | put_batches,
         "write": read_batches
         | {("s3:PutObject", objects("processed", "*"))}
-        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('processed')}")}
+        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(room)}") for room in ("processed", "audit")}
         | book,
         "dead_letter": read_batches | book | learn | {("sqs:SendMessage", f"{queue}-unwritten")},
     }
@@ -106,14 +107,18 @@ def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment
     ]
 
 
-def test_the_dead_letter_function_lists_the_letters_alone(deployment: Deployment) -> None:
+@pytest.mark.parametrize(("name", "prefix"), [("dead_letter", "letters/*"), ("write", "ledger/*")])
+def test_a_function_lists_what_it_writes_in_the_audit_bucket_and_no_more(
+    deployment: Deployment, name: str, prefix: str
+) -> None:
+    audit = f"arn:aws:s3:::{deployment.bucket('audit')}"
     (listing,) = (
         statement
-        for statement in statements(deployment, deployment.function("dead_letter")["Role"])
-        if statement["Action"] == "s3:ListBucket"
+        for statement in statements(deployment, deployment.function(name)["Role"])
+        if statement["Action"] == "s3:ListBucket" and statement["Resource"] == audit
     )
 
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": "letters/*"}}
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": prefix}}
 
 
 def test_no_two_functions_share_a_role(deployment: Deployment) -> None:

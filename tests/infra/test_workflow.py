@@ -130,7 +130,8 @@ def test_a_redrive_can_go_on_at_every_step_and_begins_at_the_beginning_if_it_is_
 
 def test_a_message_keeps_its_input_and_the_execution_beside_it_for_attempts_are_counted_by_it() -> None:
     for name in TASKS:
-        payload = STATES[name]["Parameters"]["Payload"]
+        payload = dict(STATES[name]["Parameters"]["Payload"])
+        assert payload.pop("resumable", False) is (name == "DeadLetter"), "DeadLetter is told that there is a Resume"
         assert payload == {"batch.$": "$", "execution.$": "$$.Execution", "state.$": "$$.State"}
 
 
