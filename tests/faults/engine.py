@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.faults.injection import Killed
+from tests.faults.injection import Killed, Stopped
 
 Invoke = Callable[[str, dict[str, Any]], Any]
 PIPELINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
@@ -30,10 +30,6 @@ class ExecutionDoesNotExist(ClientError):
 
 class ExecutionAlreadyExists(ClientError):
     """There is one of that name already."""
-
-
-class Stopped(Exception):
-    """Raised in place of a step: somebody stops the execution there."""
 
 
 class LambdaError(Exception):

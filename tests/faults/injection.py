@@ -12,11 +12,16 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 STORE = FUNCTIONS / "shared" / "store.py"
+STEPS = ("Validate", "Transform", "Write", "DeadLetter")
 _CLIENTS = {"_s3", "_stepfunctions"}
 
 
 class Killed(BaseException):
     """The process of a handler dies: nothing in it gets to answer."""
+
+
+class Stopped(BaseException):
+    """Somebody stops the execution while a handler is at work."""
 
 
 class Mode(StrEnum):
@@ -25,11 +30,19 @@ class Mode(StrEnum):
     BUSY = "answered 503, without effect"
     LOST = "took effect, but its answer is lost"
     REFUSED = "refused, without effect"
-    KILLED_BEFORE = "the process is killed before the call"
-    KILLED_AFTER = "the process is killed after the call"
+    KILLED_BEFORE = "the process is killed before it"
+    KILLED_AFTER = "the process is killed after it"
+    STOPPED_BEFORE = "the execution is stopped before it"
+    STOPPED_AFTER = "the execution is stopped after it"
 
 
-_OF_A_READ = (Mode.BUSY, Mode.REFUSED, Mode.KILLED_BEFORE)
+INVOKE = "Invoke"
+"""The operation by which a function itself is called."""
+
+_OF_A_READ = (Mode.BUSY, Mode.REFUSED)
+_OF_A_WRITE = (*_OF_A_READ, Mode.LOST, Mode.KILLED_AFTER)
+_OF_AN_INVOCATION = (*_OF_A_WRITE, Mode.KILLED_BEFORE)
+_STOPS = {Mode.KILLED_AFTER: Mode.STOPPED_AFTER, Mode.KILLED_BEFORE: Mode.STOPPED_BEFORE}
 
 
 @dataclass(frozen=True, order=True)
@@ -42,8 +55,17 @@ class Point:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The ways in which it can fail; what only reads has no effect that could be lost."""
-        return _OF_A_READ if self.operation.startswith(("get_", "list_", "describe_")) else tuple(Mode)
+        """The ways in which it can fail, each of which leaves something else behind.
+
+        What only reads has no effect that could be lost. To be killed or stopped before a call is to be so after the
+        last one that had an effect, or before the function was called at all. Only a step can be stopped.
+        """
+        modes: tuple[Mode, ...] = _OF_A_WRITE
+        if self.operation == INVOKE:
+            modes = _OF_AN_INVOCATION
+        elif self.operation.startswith(("get_", "list_", "describe_")):
+            modes = _OF_A_READ
+        return (*modes, *(_STOPS[mode] for mode in modes if mode in _STOPS)) if self.function in STEPS else modes
 
     def __str__(self) -> str:
         return f"{self.function}, call {self.nth}: {self.operation}"
@@ -62,7 +84,7 @@ class Errors:
 class Injector:
     """Stands between callers and AWS; `fault` is where and how one call fails, once.
 
-    `sites` are the lines of code that called the store, `operations` what the store called on its clients.
+    `sites` are the lines of code whose call to the store was made to fail, `operations` what the store called there.
     """
 
     fault: tuple[Point, Mode] | None = None
@@ -84,6 +106,9 @@ class Injector:
         if self.fault is None or self.fault[0] != point:
             return made()
         self.hit = True
+        if operation != INVOKE:
+            self.operations.add(operation)
+            self.sites.add(_site())
         match self.fault[1]:
             case Mode.BUSY:
                 raise errors.busy
@@ -91,6 +116,11 @@ class Injector:
                 raise errors.refused
             case Mode.KILLED_BEFORE:
                 raise Killed
+            case Mode.STOPPED_BEFORE:
+                raise Stopped
+            case Mode.STOPPED_AFTER:
+                made()
+                raise Stopped
             case Mode.LOST:
                 made()
                 raise errors.lost
@@ -108,8 +138,6 @@ class _Client:
         method = getattr(self._real, operation)
 
         def call(**asked: Any) -> Any:
-            self._injector.operations.add(operation)
-            self._injector.sites.add(_site())
             return self._injector.call(operation, lambda: method(**asked), OF_AWS)
 
         return call

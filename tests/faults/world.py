@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,15 +11,15 @@ from jsonschema_rs import Draft202012Validator
 
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared import store
-from functions.shared.errors import AccessRefused
+from functions.shared.errors import AccessRefused, CustodyError
 from functions.shared.messages import Batch
 from functions.start import handler as start
 from functions.transform import handler as transform
 from functions.validate import contracts
 from functions.validate import handler as validate
 from functions.write import handler as write
-from tests.faults.engine import PIPELINE, Engine, Execution, LambdaError, Stopped
-from tests.faults.injection import Errors, Injector, Killed, Mode, Point
+from tests.faults.engine import PIPELINE, Engine, Execution, LambdaError
+from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
 from tests.rooms import Rooms
 from tests.workflow.conftest import ASL
 
@@ -42,8 +43,9 @@ class Scenario:
     """What happens to an object, apart from the fault: `outcomes` is what becomes of its records in the end.
 
     `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution, `contract`
-    a change of the contract that is then deployed; each is followed by a redrive. `inline_limit` and
-    `tolerated_percent` are settings.
+    a change of the contract that is then deployed; each is followed by a redrive. A change is deployed when the object
+    has come to its own end or, `at_once`, as soon as anything fails. `repeats` is a step that Lambda calls twice.
+    `inline_limit` and `tolerated_percent` are settings.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Scenario:
     fails_at: str | None = None
     stops_at: str | None = None
     contract: dict[str, Any] | None = None
+    at_once: bool = False
+    repeats: str | None = None
     inline_limit: int = 65_536
     tolerated_percent: float = 0.0
 
@@ -129,7 +133,8 @@ class World:
                 was_hit, its_own = True, int(self.scenario.contract is not None and not self.mended)
                 allowed = max(allowed, redrives + 1 + its_own)
             assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
-            self.mended = self.mended or self.scenario.contract is None or execution.error == "RecordsRejected"
+            waits = self.scenario.contract is not None and not self.scenario.at_once
+            self.mended = self.mended or not waits or execution.error == "RecordsRejected"
             self.engine.redrive(execution.name)
             self._tell_of_ends()
             redrives += 1
@@ -166,11 +171,14 @@ class World:
             raise Stopped
         if not self.mended and state == self.scenario.fails_at:
             raise AccessRefused("PutObject was answered AccessDenied")
+        if state == self.scenario.repeats:
+            with suppress(CustodyError):  # its answer is lost
+                self._within(state, HANDLERS[state], json.loads(json.dumps(payload)))
         return self._within(state, HANDLERS[state], payload)
 
     def _within(self, function: str, handler: Callable[[dict[str, Any], Any], Any], event: dict[str, Any]) -> Any:
         self.injector.function = function
-        return self.injector.call("Invoke", lambda: handler(event, None), OF_LAMBDA)
+        return self.injector.call(INVOKE, lambda: handler(event, None), OF_LAMBDA)
 
 
 def _created(batch: Batch) -> dict[str, Any]:
