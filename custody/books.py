@@ -1,7 +1,8 @@
 """The audit bucket as an operator reads it: ledger files and letters by object, and which letters are open.
 
 Nothing in it is ever changed or deleted, so whether a letter is open is derived: it is, until the ledger says for its
-attempt or a later one that the records were written or discarded, or a later letter stands in its place.
+attempt or a later one that the records were written or discarded, or a later letter stands in its place. Whatever is
+not of the form that Custody writes is Unreadable, and is told so here, once.
 """
 
 import json
@@ -9,28 +10,43 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from custody import forms
 from custody.failure import CommandFailed
+from functions.shared.errors import AttemptTaken
 from functions.shared.ledger import START_DIGITS, parse_header, parse_ledger_file
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+Parsed = TypeVar("Parsed")
+
 LETTERS = "letters/"
 LEDGER = "ledger/"
 _DAY = "dt="
 _LETTER = re.compile(
-    r"letters/dt=(?P<day>[\d-]{10})/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)\.(?P<name>\w+)\.json"
+    r"letters/dt=(?P<day>[\d-]{10})/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)\.(?P<name>\w+)\.json",
+    re.ASCII,
 )
 _ENTRY = re.compile(
-    r"ledger/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)(?P<discarded>\.discarded)?\.jsonl\.gz"
+    r"ledger/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)(?P<discarded>\.discarded)?\.jsonl\.gz",
+    re.ASCII,
 )
+
+
+OF_NO_FILE = (OSError, EOFError, zlib.error, ValueError, RecursionError)
+"""What reading raises for bytes that are no gzip, no JSON, nested too deep, or of another form."""
 
 
 class Unreadable(CommandFailed):
-    """A file of the audit bucket is not what Custody writes there: somebody has replaced it."""
+    """A file of the audit bucket is not what Custody writes there: somebody has replaced it. `key` is the file's."""
+
+    def __init__(self, said: str, key: str) -> None:
+        super().__init__(said)
+        self.key = key
 
 
 @dataclass(frozen=True, order=True)
@@ -47,9 +63,10 @@ class Letter:
     def of(cls, key: str) -> Self | None:
         """Read the key of a letter; None if it is that of something else."""
         found = _LETTER.fullmatch(key)
-        return found and cls(
-            found["object_id"], int(found["start"]), int(found["attempt"]), found["day"], found["name"]
-        )
+        if found is None:
+            return None
+        letter = cls(found["object_id"], int(found["start"]), int(found["attempt"]), found["day"], found["name"])
+        return letter if letter.key == key else None
 
     @property
     def key(self) -> str:
@@ -81,9 +98,10 @@ class Entry:
     def of(cls, key: str) -> Self | None:
         """Read the key of a ledger file; None if it is that of something else."""
         found = _ENTRY.fullmatch(key)
-        return found and cls(
-            found["object_id"], int(found["start"]), int(found["attempt"]), found["discarded"] is not None
-        )
+        if found is None:
+            return None
+        entry = cls(found["object_id"], int(found["start"]), int(found["attempt"]), found["discarded"] is not None)
+        return entry if entry.key == key else None
 
     @property
     def key(self) -> str:
@@ -125,16 +143,32 @@ class Books:
 
     def read(self, letter: Letter) -> Any:
         """Read a letter; raise Unreadable."""
-        return self._parsed(letter.key, json.loads)
+
+        def parsed(content: bytes) -> Any:
+            _require_day(letter.day)
+            body = json.loads(content)
+            forms.letter(body, letter.object_id, letter.attempt)
+            return body
+
+        return self._parsed(letter.key, parsed)
 
     def header(self, entry: Entry) -> Any:
         """Read the header of a ledger file; raise Unreadable."""
-        return self._parsed(entry.key, parse_header)
+
+        def parsed(content: bytes) -> Any:
+            return _header_of(entry, parse_header(content))
+
+        return self._parsed(entry.key, parsed)
 
     def lines(self, entry: Entry) -> tuple[Any, list[Any]]:
         """Read a ledger file: its header, and a line a record; raise Unreadable."""
-        header, lines = self._parsed(entry.key, parse_ledger_file)
-        return header, lines
+
+        def parsed(content: bytes) -> tuple[Any, list[Any]]:
+            header, lines = parse_ledger_file(content)
+            forms.lines(lines)
+            return _header_of(entry, header), lines
+
+        return self._parsed(entry.key, parsed)
 
     def open_among(self, letters: Iterable[Letter]) -> list[Letter]:
         """Give those of an object's letters that are open; `letters` are all that the object has."""
@@ -144,30 +178,57 @@ class Books:
             if others and others[0].attempt < letter.attempt:
                 others.clear()
             others.append(letter)
-        return [letter for others in latest.values() if not self._is_closed(others[0]) for letter in others]
+        return [letter for others in latest.values() for letter in others if self.closing(letter) is None]
 
-    def _is_closed(self, letter: Letter) -> bool:
-        """Say whether the ledger closes the latest letter of a batch; a file that cannot be read closes nothing."""
+    def closing(self, letter: Letter) -> Entry | None:
+        """Give the latest ledger file that closes a letter; None if none does.
+
+        A later attempt closes it, or a discard. The delivery of its own attempt does if it left out no record, and was
+        not that of another execution: then the letter's own has delivered nothing.
+        """
         entries = [entry for entry in self.entries(letter.object_id) if entry.start == letter.start]
-        if any(
-            entry.attempt > letter.attempt or (entry.discards and entry.attempt == letter.attempt) for entry in entries
-        ):
-            return True
+        after = [entry for entry in entries if (entry.attempt, entry.discards) > (letter.attempt, False)]
+        if after:
+            return max(after)
         booked = Entry(letter.object_id, letter.start, letter.attempt)
+        return booked if booked in entries and self._settles(booked, letter) else None
+
+    def _settles(self, booked: Entry, letter: Letter) -> bool:
+        """Say whether the delivery of a letter's own attempt closes it; what cannot be read closes nothing."""
         try:
-            return booked in entries and self.header(booked)["counts"]["rejected"] == 0
+            header = self.header(booked)
+            if header["counts"]["rejected"]:
+                return False
+            body = self.read(letter)
         except Unreadable:
             return False
+        return bool(body["execution"]["arn"] == header["execution"] and body["error"] != AttemptTaken.__name__)
 
     def _keys(self, prefix: str) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         yield from (found["Key"] for page in pages for found in page.get("Contents", []))
 
-    def _parsed(self, key: str, parse: Callable[[bytes], Any]) -> Any:
+    def _parsed(self, key: str, parse: Callable[[bytes], Parsed]) -> Parsed:
         body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         try:
             return parse(body)
-        except (OSError, EOFError, zlib.error, ValueError) as error:
+        except OF_NO_FILE as error:
             raise Unreadable(
-                f"s3://{self.bucket}/{key} is not what Custody wrote: {error}. See its versions, and `custody verify`."
+                f"s3://{self.bucket}/{key} is not what Custody wrote: {error}. See its versions, and `custody verify`.",
+                key,
             ) from error
+
+
+def _require_day(day: str) -> None:
+    """Raise AnotherForm for a day that no calendar has."""
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise forms.AnotherForm(f"there is no day {day}") from error
+
+
+def _header_of(entry: Entry, header: Any) -> Any:
+    """Give a header; raise AnotherForm if it is not one of the ledger file that it stands in."""
+    form = forms.discard_header if entry.discards else forms.header
+    form(header, entry.object_id, entry.attempt)
+    return header

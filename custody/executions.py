@@ -9,17 +9,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import repeat
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 SUCCEEDED = "SUCCEEDED"
+STATUSES = ("RUNNING", SUCCEEDED, "FAILED", "TIMED_OUT", "ABORTED")
+
+COUNTED = 10_000
+"""How many executions of a status are counted at most."""
+
+_PAGE = 1000
+"""Executions in an answer of Step Functions, which gives no more."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +103,43 @@ class Pipeline:
         except self.client.exceptions.ExecutionDoesNotExist:
             return None
 
-    def history(self, object_id: str, arn: str, attempt: int) -> tuple[Execution, ...]:
+    def history(self, object_id: str, arn: str, attempt: int | None) -> tuple[Execution, ...]:
         """Give an execution of an object, and those that were started since to do its work again, the latest last.
 
-        `attempt` is the highest that the books know: a later one of theirs has a name that follows from it.
+        `attempt` is the highest that the books know, None if they know nothing of the object: a later one of theirs has
+        a name that follows from it. Step Functions answers but some 15 such questions a second, so none is asked of
+        which the answer is known: nothing does the work again of what was never done, or of what runs.
         """
         first = self.describe(arn)
+        if first is None and attempt is None:
+            return ()
         found = [first] if first else []
-        attempt = max([attempt, *(execution.attempt for execution in found)])
-        while later := self.describe(self.arn_of(execution_name(object_id, attempt + 1))):
+        attempt = max([attempt or 0, *(execution.attempt for execution in found)])
+        while not (found and found[-1].is_running) and (
+            later := self.describe(self.arn_of(execution_name(object_id, attempt + 1)))
+        ):
             found.append(later)
             attempt = max(later.attempt, attempt + 1)
         return tuple(found)
+
+    def latest(self, object_id: str, attempt: int) -> str:
+        """Say which ARN the execution has that was started last of an object, of those that began by an attempt."""
+        names = (execution_name(object_id, each) for each in range(attempt, 0, -1))
+        return next((arn for arn in map(self.arn_of, names) if self.describe(arn)), self.arn_of(object_id))
+
+    def count(self, status: str) -> tuple[int, bool]:
+        """Count the executions of a status; say whether there are more, for it stops at `COUNTED`."""
+        pages = self.client.get_paginator("list_executions").paginate(
+            stateMachineArn=self.arn,
+            statusFilter=cast("ExecutionStatusType", status),
+            PaginationConfig={"PageSize": _PAGE},
+        )
+        number = 0
+        for page in pages:
+            number += len(page["executions"])
+            if number >= COUNTED:
+                return COUNTED, number > COUNTED or "nextToken" in page
+        return number, False
 
     def running(self) -> frozenset[str]:
         """List the executions that run now; Step Functions may be some seconds behind."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from custody.executions import RUNNING
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.target import Deployment, Target
 from functions.shared.identity import RawObject, record_id
@@ -18,6 +19,9 @@ from functions.shared.ledger import parse_ledger_file
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
+
+NOT_STARTED = "NOT STARTED"
+"""Stands for the status of an execution that is not there."""
 
 _STATES = ("TaskStateEntered", "ChoiceStateEntered")
 
@@ -42,6 +46,11 @@ class Fate:
     error: str | None = None
     cause: str | None = None
     letter: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.status not in {*RUNNING, NOT_STARTED}
 
     @property
     def code(self) -> int:
@@ -97,7 +106,7 @@ class Follower:
 
     def fate(self, sent: Sent) -> Fate:
         """Read what became of an object: from its execution, its ledger files and its letter."""
-        ended = self._describe(sent) or {"status": "NOT STARTED"}
+        ended = self._describe(sent) or {"status": NOT_STARTED}
         records: list[dict[str, Any]] = []
         output = None
         for header, lines in self._ledger(sent):

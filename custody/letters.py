@@ -1,18 +1,22 @@
 """Dead letters as an operator looks for them: selected by what they tell, or found by whatever names one."""
 
+import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.books import LETTERS, Books, Letter
+from custody.books import LETTERS, Books, Letter, Unreadable
 from custody.failure import USAGE, CommandFailed
 from custody.parallel import answers
 from functions.shared.identity import RawObject
+from functions.shared.ledger import START_DIGITS
+from functions.shared.reading import as_read, may_be_gzipped
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,8 +27,8 @@ _STEPS = frozenset({"validate", "transform", "write"})
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """What S3 answers for a version that is not there any more; the last if it is a delete marker."""
 
-_FIRST_ATTEMPT_ENDS = timedelta(days=1)
-"""How long after its start a first attempt may be recorded, and longer: the state machine ends it after 3 hours."""
+_DAYS_OF_A_FIRST_ATTEMPT = 2
+"""On how many days a first attempt may be recorded, and more: the state machine ends it 3 hours after its start."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,7 @@ class Filter:
             return False
         if self.since is None or letter.attempt > 0:
             return True
-        ended = datetime.fromisoformat(letter.day).replace(tzinfo=UTC) + timedelta(days=1) + _FIRST_ATTEMPT_ENDS
-        return ended >= self.since
+        return letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
 
     def takes(self, body: dict[str, Any]) -> bool:
         """Say whether a letter is one to take, by what it tells."""
@@ -63,6 +66,11 @@ class Filter:
         )
 
 
+def _days_before(moment: datetime, days: int) -> str:
+    """Name the UTC day so many days before; text, so that a letter under an impossible day can be compared too."""
+    return date.fromordinal(max(1, moment.astimezone(UTC).toordinal() - days)).isoformat()
+
+
 @dataclass(frozen=True)
 class Found:
     """A letter, what it tells, and whether it is open."""
@@ -72,10 +80,19 @@ class Found:
     is_open: bool
 
 
-def select(books: Books, wanted: Filter) -> Iterator[Found]:
-    """Give the letters that a filter takes, one by one: the newest day first, and within a day those of an object."""
-    for found in answers(lambda of_a_day: _selected(books, of_a_day, wanted), _candidates(books, wanted)):
-        yield from found
+def select(books: Books, wanted: Filter, odd: list[Unreadable] | None = None) -> Iterator[Found]:
+    """Give the letters that a filter takes, one by one: the newest day first, and within a day those of an object.
+
+    A letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
+    """
+    for of_an_object in answers(lambda of_a_day: _selected(books, of_a_day, wanted), _candidates(books, wanted)):
+        for found in of_an_object:
+            if isinstance(found, Found):
+                yield found
+            elif odd is None:
+                raise found
+            else:
+                odd.append(found)
 
 
 def _candidates(books: Books, wanted: Filter) -> Iterator[list[Letter]]:
@@ -87,18 +104,22 @@ def _candidates(books: Books, wanted: Filter) -> Iterator[list[Letter]]:
                 yield of_a_day
 
 
-def _selected(books: Books, of_a_day: list[Letter], wanted: Filter) -> list[Found]:
+def _selected(books: Books, of_a_day: list[Letter], wanted: Filter) -> list[Found | Unreadable]:
     """Take those of an object's letters of a day that a filter takes; ask whether they are open at most once."""
 
     @cache
     def open_ones() -> list[Letter]:
         return open_of_day(books, of_a_day[0].object_id, of_a_day[0].day, of_a_day)
 
-    found = []
+    found: list[Found | Unreadable] = []
     for letter in filter(wanted.may_take, of_a_day):
         if wanted.open_only and letter not in open_ones():
             continue
-        body = books.read(letter)
+        try:
+            body = books.read(letter)
+        except Unreadable as unreadable:
+            found.append(unreadable)
+            continue
         if wanted.takes(body):
             found.append(Found(letter, body, letter in open_ones()))
     return found
@@ -122,19 +143,20 @@ def closed_by(books: Books, letter: Letter) -> str | None:
     letters = books.letters_of(letter.object_id, since=letter.day)
     if letter in books.open_among(letters):
         return None
-    for entry in reversed(books.entries(letter.object_id)):
-        if entry.start != letter.start or entry.attempt < letter.attempt:
-            continue
+    entry = books.closing(letter)
+    if entry is None:
+        latest = max(each for each in letters if each.batch == letter.batch)
+        return f"a later letter stands in its place: {latest.id}"
+    what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was booked"
+    try:
         header = books.header(entry)
-        if entry.discards:
-            said = header["discarded"]
-            return f"discarded on {header['recorded_at']} by {said['by']}: {said['reason']}"
-        counts = header["counts"]
-        if entry.attempt > letter.attempt or counts["rejected"] == 0:
-            booked = f"{counts['written']} written, {counts['rejected']} rejected"
-            return f"attempt {entry.attempt} was booked on {header['recorded_at']}: {booked}"
-    latest = max(each for each in letters if each.batch == letter.batch)
-    return f"a later letter stands in its place: {latest.id}"
+    except Unreadable as odd:
+        return f"{what}, but {odd}"
+    if entry.discards:
+        said = header["discarded"]
+        return f"discarded on {header['recorded_at']} by {said['by']}: {said['reason']}"
+    counts = header["counts"]
+    return f"{what} on {header['recorded_at']}: {counts['written']} written, {counts['rejected']} rejected"
 
 
 def raw_of(body: dict[str, Any]) -> RawObject:
@@ -143,15 +165,32 @@ def raw_of(body: dict[str, Any]) -> RawObject:
 
 
 def record_bytes(s3: "S3Client", raw: RawObject, record: dict[str, Any]) -> bytes | None:
-    """Read the bytes of a record of an object; None if that version of the object is gone."""
+    """Read the bytes of a record of an object, or what is left of them; None if that version of the object is gone."""
     if record["length"] == 0:
         return b""
-    span = f"bytes={record['offset']}-{record['offset'] + record['length'] - 1}"
     try:
-        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"].read()
+        with closing(open_span(s3, raw, record["offset"], record["offset"] + record["length"])) as stream:
+            return bytes(stream.read())
     except ClientError as error:
         if error.response["Error"]["Code"] in GONE:
             return None
+        raise
+
+
+def open_span(s3: "S3Client", raw: RawObject, start: int, end: int) -> Any:
+    """Open a raw version from byte `start` up to `end`, as it was read; raise ClientError if it is gone."""
+    if may_be_gzipped(raw.key):
+        body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
+        return io.BytesIO(as_read(body, raw.key, end)[start:])
+    if start >= end:
+        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
+        return io.BytesIO()
+    span = f"bytes={start}-{end - 1}"
+    try:
+        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidRange":
+            return io.BytesIO()
         raise
 
 
@@ -171,6 +210,41 @@ def find_letter(books: Books, text: str) -> Letter:
         "an object id or a record id will do too. List them with `custody letters --all`.",
         USAGE,
     )
+
+
+def find_open(books: Books, text: str) -> Letter:
+    """Find a letter as `find_letter` does but, by an object or record id, the one that is open.
+
+    Raises CommandFailed if there is none, or if several are open.
+    """
+    if "/" in text or not text:
+        return find_letter(books, text)
+    candidates = books.open_among(books.letters_of(_object_id(text)))
+    if len(candidates) > 1:
+        listed = ", ".join(letter.id for letter in candidates)
+        raise CommandFailed(f"{len(candidates)} letters of {_object_id(text)} are open: {listed}. Name one.", USAGE)
+    return candidates[0] if candidates else find_letter(books, text)
+
+
+def beside(books: Books, letter: Letter) -> list[Letter]:
+    """Give the other letters of the same batch and attempt, on whatever day its executions started."""
+    others = books.letters_of(letter.object_id)
+    return [
+        each for each in others if each != letter and (*each.batch, each.attempt) == (*letter.batch, letter.attempt)
+    ]
+
+
+def require_record(text: str, letter: Letter, body: dict[str, Any]) -> None:
+    """Raise CommandFailed if a letter was asked for by the id of a record that its object does not have."""
+    object_id, dot, position = text.partition(".")
+    received = body["received"]
+    if "/" in text or not dot or (received is None and position.isdecimal()):
+        return
+    if not position.isdecimal() or len(position) > START_DIGITS or int(position) >= received:
+        has = "it was not read" if received is None else f"it has {received} record{'' if received == 1 else 's'}"
+        raise CommandFailed(
+            f"There is no record {text!r} in {object_id}: {has}, counted from 0. Its letter is {letter.id}.", USAGE
+        )
 
 
 def _key(books: Books, text: str) -> str:

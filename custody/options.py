@@ -1,5 +1,6 @@
 """The options that the commands share."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -7,6 +8,9 @@ import typer
 
 from custody import show
 from custody.target import Target, choose
+
+_AGE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>[smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Env = Annotated[str, typer.Option(envvar="CUSTODY_ENV", help="The environment: the stack is custody-ENV.")]
 Aws = Annotated[
@@ -17,26 +21,41 @@ Profile = Annotated[str | None, typer.Option(envvar="CUSTODY_PROFILE", help="Use
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def target_of(aws: bool, profile: str | None, *, changes: bool) -> Target:  # noqa: FBT001 - as the option came
+def target_of(aws: bool, profile: str | None) -> Target:  # noqa: FBT001 - as the option came
     """Find the AWS to talk to, and say which it is."""
-    target = choose(aws=aws, profile=profile, changes=changes)
+    target = choose(aws=aws, profile=profile)
     show.stderr.print(f"target: {target.name}", soft_wrap=True, markup=False)
     return target
+
+
+def age(given: str) -> timedelta:
+    """Read a time such as `20s`, `90m`, `1.5h` or `7d`; raise typer.BadParameter."""
+    read = _AGE.fullmatch(given)
+    if not read:
+        raise typer.BadParameter(f"{given!r} is not a time like 20s, 90m, 36h or 7d")
+    try:
+        found = timedelta(**{_UNITS[read["unit"]]: float(read["number"])})
+        # Whoever takes an age takes it from now.
+        datetime.now(UTC) - found
+    except OverflowError as error:
+        raise typer.BadParameter(f"{given!r} is longer than there are years") from error
+    return found
 
 
 def moment(given: str) -> datetime:
     """Read what --since and --until take: a day or a time (ISO 8601, UTC if no zone is given), or an age like `36h`.
 
-    Raises typer.BadParameter.
+    It is given in UTC. Raises typer.BadParameter.
     """
-    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if _AGE.fullmatch(given):
+        return datetime.now(UTC) - age(given)
     try:
-        if given[-1:] in units:
-            return datetime.now(UTC) - timedelta(**{units[given[-1]]: float(given[:-1])})
         found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise typer.BadParameter("a day (2026-03-01), a time (2026-03-01T09:00), or an age (90m, 36h, 7d)") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{given!r} is not a day (2026-03-01), a time (2026-03-01T09:00), or an age (20s, 90m, 36h, 7d)"
+        ) from error
 
 
 Since = Annotated[

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from custody.books import Books, Letter, Unreadable
+from custody.books import Books, Entry, Letter, Unreadable
 from custody.executions import SUCCEEDED, Execution, Pipeline
 from custody.parallel import answers
 from functions.shared.identity import RawObject
@@ -37,10 +37,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An object version that arrived in the raw bucket."""
+    """An object version that arrived in the raw bucket; `is_deleted` if a delete marker hides its key by now."""
 
     raw: RawObject
     at: datetime
+    is_deleted: bool = False
 
     @property
     def day(self) -> str:
@@ -52,10 +53,12 @@ class Arrival:
 class Known:
     """What tells of an object of which not every record was written.
 
-    `rejected` is from the latest attempt in the ledger, None if none is there; `executions` end with the latest.
+    `rejected` is from the latest attempt in the ledger, None if none is there, or if it `is_damaged` and cannot be
+    read; `executions` end with the latest.
     """
 
     rejected: int | None
+    is_damaged: bool
     is_discarded: bool
     letter: Letter | None
     is_open: bool
@@ -64,11 +67,15 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What became of an object, and why that is known; `letter` is its latest, `is_open` None if it has none."""
+    """What became of an object, and why that is known; `letter` is its latest, `is_open` None if it has none.
+
+    `is_startable` if to start it is what mends it.
+    """
 
     arrival: Arrival
     state: State
     why: str = ""
+    is_startable: bool = False
     letter: str | None = None
     is_open: bool | None = None
     started: str | None = None
@@ -108,27 +115,37 @@ def arrivals(s3: "S3Client", bucket: str, which: Which, page: int = PAGE) -> Ite
     pages = s3.get_paginator("list_object_versions").paginate(
         Bucket=bucket, Prefix=which.prefix, PaginationConfig={"PageSize": page}
     )
+    deleted: set[str] = set()
     for found in pages:
-        listed = (
+        # A key's versions come newest first: the marker that hides them is on their page, or on one before it.
+        deleted = {each["Key"] for each in found.get("DeleteMarkers", []) if each["IsLatest"]} | deleted
+        listed = [
             Arrival(
                 RawObject(bucket, each["Key"], each["VersionId"], each["Size"], each["ETag"].strip('"')),
                 each["LastModified"],
+                each["Key"] in deleted,
             )
             for each in found.get("Versions", [])
-        )
+        ]
         yield from filter(which.takes, listed)
+        deleted &= {found.get("NextKeyMarker", "")}
 
 
 def verdict(arrival: Arrival, known: Known, due: datetime) -> Reconciled:
     """Say what became of an object that is not written whole; what arrived after `due` may still have to be started."""
     state, why = _judged(arrival, known, due)
     letter = known.letter.id if known.letter else None
-    return Reconciled(arrival, state, why, letter, known.is_open if letter else None)
+    is_startable = state is State.MISSING and not known.is_damaged
+    if is_startable and arrival.is_deleted:
+        why = f"{why}; deleted since, but this version is still there"
+    return Reconciled(arrival, state, why, is_startable, letter, known.is_open if letter else None)
 
 
 def _judged(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
     if running := next((execution for execution in known.executions if execution.is_running), None):
         return State.IN_FLIGHT, f"attempt {running.attempt} is running"
+    if known.is_damaged:
+        return State.MISSING, f"its ledger file cannot be read: see `custody verify {arrival.raw.id}`"
     if known.rejected is not None:
         return State.REJECTED, f"{known.rejected} of its records rejected; {_letter(known)}"
     if known.is_discarded and not known.is_open:
@@ -160,6 +177,29 @@ def _letter(known: Known) -> str:
 
 
 @dataclass(frozen=True)
+class _Booked:
+    """What the books have of an object: `latest` is the ledger file of its latest attempt, `header` what that says."""
+
+    entries: list[Entry]
+    letters: list[Letter]
+    latest: Entry | None
+    header: Any
+    is_damaged: bool
+    is_written: bool
+
+    @property
+    def letter(self) -> Letter | None:
+        """The latest letter."""
+        return max(self.letters, key=lambda each: each.attempt, default=None)
+
+    @property
+    def attempt(self) -> int | None:
+        """The highest attempt; None if there is nothing at all."""
+        attempts = [*(entry.attempt for entry in self.entries), *(letter.attempt for letter in self.letters)]
+        return max(attempts, default=None)
+
+
+@dataclass(frozen=True)
 class Reconciler:
     """Looks objects up in the books, and in the history of the pipeline; `due` as in `verdict`."""
 
@@ -176,43 +216,53 @@ class Reconciler:
         if arrival.raw.version_id == NO_VERSION:
             why = "start refuses it, for it has no version id: it came before versioning; upload it again"
             return Reconciled(arrival, State.MISSING, why)
-        found = self._look_up(arrival)
-        if found.state is State.MISSING or (found.state is State.FAILED and found.letter is None):
-            # It may have been booked after the books were read, and before its execution was found to have ended.
-            return self._look_up(arrival)
-        return found
+        booked = self._booked(arrival)
+        while True:
+            found = self._look_up(arrival, booked)
+            if found.state is not State.MISSING and not (found.state is State.FAILED and found.letter is None):
+                return found
+            # It may have been booked after the books were read, and before its execution was found to have ended. If
+            # the books are what they were, so was all else: an execution books before it ends, and S3 tells at once.
+            before, booked = booked, self._booked(arrival)
+            if booked == before:
+                return found
 
     def start(self, missing: Reconciled) -> Reconciled:
         """Start what the start function should have started; at its next attempt, if it was started before."""
-        if missing.arrival.raw.version_id == NO_VERSION:
+        if not missing.is_startable:
             return missing
         started = self.pipeline.start(Batch(missing.arrival.raw))
         return replace(missing, started=started.execution.rpartition(":")[2])
 
-    def _look_up(self, arrival: Arrival) -> Reconciled:
-        object_id = arrival.raw.id
-        entries = self.books.entries(object_id)
+    def _booked(self, arrival: Arrival) -> _Booked:
+        entries = self.books.entries(arrival.raw.id)
         # An object is one batch for now: its latest attempt says what became of all of its records.
-        booked = max((entry for entry in entries if not entry.discards), key=lambda entry: entry.attempt, default=None)
+        latest = max((entry for entry in entries if not entry.discards), key=lambda entry: entry.attempt, default=None)
         try:
-            header = self.books.header(booked) if booked else None
-        except Unreadable as damaged:
-            return Reconciled(arrival, State.MISSING, str(damaged))
-        if header and header["counts"]["rejected"] == 0:
+            header, is_damaged = (self.books.header(latest) if latest else None), False
+        except Unreadable:
+            header, is_damaged = None, True
+        is_written = header is not None and header["counts"]["rejected"] == 0
+        letters = [] if is_written else self.books.letters_of(arrival.raw.id, since=arrival.day)
+        return _Booked(entries, letters, latest, header, is_damaged, is_written)
+
+    def _look_up(self, arrival: Arrival, booked: _Booked) -> Reconciled:
+        if booked.is_written:
             return Reconciled(arrival, State.WRITTEN)
-        letters = self.books.letters_of(object_id, since=arrival.day)
-        letter = max(letters, key=lambda each: each.attempt, default=None)
-        if letter and (booked is None or letter.attempt > booked.attempt):
+        object_id, letter, header = arrival.raw.id, booked.letter, booked.header
+        if letter and (booked.latest is None or letter.attempt > booked.latest.attempt):
             arn = self._execution_of(letter)
+        elif booked.latest and booked.is_damaged:
+            arn = self.pipeline.latest(object_id, booked.latest.attempt)
         else:
             arn = header["execution"] if header else self.pipeline.arn_of(object_id)
-        attempt = max([0, *(entry.attempt for entry in entries), *(each.attempt for each in letters)])
         known = Known(
             rejected=header["counts"]["rejected"] if header else None,
-            is_discarded=any(entry.discards for entry in entries),
+            is_damaged=booked.is_damaged,
+            is_discarded=any(entry.discards for entry in booked.entries),
             letter=letter,
-            is_open=bool(self.books.open_among(letters)),
-            executions=self.pipeline.history(object_id, arn, attempt),
+            is_open=bool(self.books.open_among(booked.letters)),
+            executions=self.pipeline.history(object_id, arn, booked.attempt),
         )
         return verdict(arrival, known, self.due)
 

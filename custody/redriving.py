@@ -1,188 +1,24 @@
-"""Do the work of open letters again: decide for each batch how, act on it, and follow what becomes of it.
+"""Do the work of open letters again: find out what is known, act on it, and follow it to its end.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
 
-import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.books import Books, Letter
-from custody.executions import RUNNING, SUCCEEDED, Execution, Pipeline
-from custody.letters import Found, closed_by, raw_of
+from custody.executions import RUNNING, SUCCEEDED, Pipeline
+from custody.letters import closed_by
 from custody.parallel import WORKERS, answers
-from functions.shared.errors import RecordsRejected
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from custody.planning import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
 
 Each = TypeVar("Each")
-
-
-class How(StrEnum):
-    """How the work of a letter is done again, or why it is not."""
-
-    NATIVE = "native"
-    NEW = "new"
-    IN_FLIGHT = "in flight"
-    CLOSED = "closed"
-    REFUSED = "refused"
-
-
-class Outcome(StrEnum):
-    """What became of a redrive: `rejected` if every record has an outcome, but not every one is written."""
-
-    SUCCEEDED = "succeeded"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    RUNNING = "running"
-    IN_FLIGHT = "in flight"
-    CLOSED = "closed"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A letter whose work is to be done again, and what that takes: no more, for there may be thousands."""
-
-    letter: Letter
-    is_open: bool
-    raw: RawObject
-    chunk: int | None
-    execution: str
-    error: str
-
-    @classmethod
-    def of(cls, found: Found) -> "Wanted":
-        """Take what it takes from a letter."""
-        body = found.body
-        return cls(
-            found.letter, found.is_open, raw_of(body), body["chunk"], body["execution"]["arn"], str(body["error"])
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a batch now: `booked` is its highest attempt in the ledger, `executions` end with the latest.
-
-    `closed` says what closed the letter; None while it is open.
-    """
-
-    wanted: Wanted
-    closed: str | None = None
-    booked: int = -1
-    executions: tuple[Execution, ...] = ()
-    is_unchanged: bool = False
-
-    @property
-    def highest(self) -> int:
-        """The highest attempt that anything tells of."""
-        return max([self.wanted.letter.attempt, self.booked, *(execution.attempt for execution in self.executions)])
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do about a letter: `execution` is the one to redrive, or whose work is to be done again.
-
-    `redrives` is how often that was redriven already; `attempt` is the one that begins.
-    """
-
-    wanted: Wanted
-    how: How
-    why: str
-    attempt: int
-    execution: str
-    redrives: int = 0
-
-    @property
-    def token(self) -> str:
-        """What makes a repeated call one redrive; at most 64 characters."""
-        return hashlib.sha256(f"{self.execution} {self.redrives}".encode()).hexdigest()
-
-    @property
-    def batch(self) -> Batch:
-        """The input of a new execution."""
-        return Batch(self.wanted.raw, self.wanted.chunk, self.attempt, redrive_of=self.execution)
-
-    @property
-    def starts(self) -> bool:
-        """Whether there is something to start."""
-        return self.how in {How.NATIVE, How.NEW}
-
-
-@dataclass(frozen=True, slots=True)
-class Redrive:
-    """What became of a plan: `status` is that of its `execution`; None if nothing was started.
-
-    `redrives` is how often the execution is redriven when it does this work; `letter` the id of a new one.
-    """
-
-    plan: Plan
-    execution: str
-    redrives: int = 0
-    status: str | None = None
-    error: str | None = None
-    letter: str | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        """How it went, in a word."""
-        if self.status is None:
-            return Outcome(self.plan.how)
-        if self.status == SUCCEEDED:
-            return Outcome.SUCCEEDED
-        if self.status in RUNNING:
-            return Outcome.RUNNING
-        return Outcome.REJECTED if self.error == RecordsRejected.__name__ else Outcome.FAILED
-
-
-def chosen(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Leave one letter of each batch, and of each execution: an open one before a closed one, then the latest."""
-    by_batch = _best(wanted, lambda one: one.letter.batch)
-    return _best(by_batch, lambda one: one.execution)
-
-
-def _best(wanted: Iterable[Wanted], key: Callable[[Wanted], Hashable]) -> list[Wanted]:
-    best: dict[Hashable, Wanted] = {}
-    for one in wanted:
-        other = best.get(key(one), one)
-        best[key(one)] = max(other, one, key=lambda each: (each.is_open, each.letter.attempt))
-    return list(best.values())
-
-
-def decide(facts: Facts) -> Plan:
-    """Decide how the work of a letter is done again: by its own execution where that is possible, else by a new one."""
-    wanted, highest = facts.wanted, facts.highest
-    last = facts.executions[-1] if facts.executions else None
-    arn = last.arn if last else wanted.execution
-    if running := next((execution for execution in facts.executions if execution.is_running), None):
-        return Plan(wanted, How.IN_FLIGHT, "it is under way already", running.attempt, running.arn)
-    if facts.closed:
-        return Plan(wanted, How.CLOSED, facts.closed, highest, arn)
-    if last is None:
-        return Plan(wanted, How.NEW, "its execution is no longer in the history", highest + 1, arn)
-    if why := _obstacle(last, facts):
-        return Plan(wanted, How.NEW, why, highest + 1, arn)
-    return Plan(wanted, How.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives)
-
-
-def _obstacle(last: Execution, facts: Facts) -> str | None:
-    """Say why an execution cannot be redriven, or should not be."""
-    if last.status == SUCCEEDED:
-        return "its execution succeeded, with rejected records"
-    if last.stuck is not None:
-        return last.stuck
-    if not facts.is_unchanged:
-        return "the state machine was changed since"
-    if last.attempt < facts.highest:
-        return f"another execution has done attempt {facts.highest}"
-    return None
 
 
 def paced(each: Iterable[Each], per_second: float) -> Iterator[Each]:
@@ -193,6 +29,32 @@ def paced(each: Iterable[Each], per_second: float) -> Iterator[Each]:
         time.sleep(max(0.0, due - now))
         due = max(due, now) + 1 / per_second
         yield one
+
+
+class Account:
+    """What became of each plan so far, also of those that are under way while their command is interrupted."""
+
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        self._redrives = {
+            plan.wanted.letter: not_started(plan, How.NOT_STARTED, "the command ended before")
+            if plan.starts
+            else Redrive(plan, plan.execution)
+            for plan in plans
+        }
+
+    def note(self, one: Redrive) -> None:
+        """Take down how far one is."""
+        self._redrives[one.plan.wanted.letter] = one
+
+    @property
+    def redrives(self) -> list[Redrive]:
+        """All, as they are now."""
+        return list(self._redrives.values())
+
+    @property
+    def running(self) -> list[Redrive]:
+        """Those that were started."""
+        return [one for one in self.redrives if one.status is not None]
 
 
 @dataclass(frozen=True)
@@ -213,34 +75,63 @@ class Redriver:
             for one in facts
         ]
 
-    def begin(self, plans: Sequence[Plan], per_second: float) -> Iterator[Redrive]:
-        """Start what is to be started, so many a second; give each plan with what came of it, in their order."""
+    def begin(
+        self, plans: Sequence[Plan], per_second: float, note: Callable[[Redrive], None] = lambda _: None
+    ) -> Iterator[Redrive]:
+        """Start what is to be started, so many a second; give each plan with what came of it, in their order.
+
+        `note` is told of each at once, in a thread of its own: before it is started, and after. Raises BotoCoreError,
+        and starts no more, when AWS cannot be reached.
+        """
+
+        def start(plan: Plan) -> Redrive:
+            note(not_started(plan, How.UNKNOWN, "it was asked for, and there was no answer"))
+            one = self._begin(plan)
+            note(one)
+            return one
+
         under_way: deque[Future[Redrive]] = deque()
-        with ThreadPoolExecutor(WORKERS) as pool:
+        pool = ThreadPoolExecutor(WORKERS)
+        try:
             for plan in paced([plan for plan in plans if plan.starts], per_second):
-                under_way.append(pool.submit(self._begin, plan))
+                under_way.append(pool.submit(start, plan))
                 while under_way and under_way[0].done():
                     yield under_way.popleft().result()
-            yield from (each.result() for each in under_way)
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
         yield from (Redrive(plan, plan.execution) for plan in plans if not plan.starts)
 
     def follow(self, begun: Iterable[Redrive], seconds: float) -> Iterator[Redrive]:
         """Give each that was started when it has ended, and those that have not when the time is up.
 
-        What runs is listed; only what does not run any more is asked for one by one.
+        What runs is listed; only what does not run any more is asked for one by one. What AWS does not answer is asked
+        again, until the time is up.
         """
         deadline = time.monotonic() + seconds
         pending = {one.execution: one for one in begun}
         while pending and time.monotonic() < deadline:
             looked = time.monotonic()
-            running = self.pipeline.running()
-            for one in answers(self._ended, [one for arn, one in pending.items() if arn not in running]):
-                if one:
+            for one in self._look(pending):
+                pending[one.execution] = one
+                if one.status not in RUNNING:
                     del pending[one.execution]
                     yield one
             if pending:
                 time.sleep(max(0.0, min(looked + self.pause, deadline) - time.monotonic()))
         yield from pending.values()
+
+    def _look(self, pending: dict[str, Redrive]) -> Iterator[Redrive]:
+        """Give each as it is now."""
+        before = list(pending.values())
+        try:
+            running = self.pipeline.running()
+        except (ClientError, BotoCoreError) as failure:
+            yield from (replace(one, error=str(failure)) for one in before)
+            return
+        yield from (replace(one, error=None) for one in before if one.execution in running)
+        yield from answers(self._ended, [one for one in before if one.execution not in running])
 
     def _facts(self, wanted: Wanted) -> Facts:
         letter = wanted.letter
@@ -253,14 +144,21 @@ class Redriver:
         is_open = letter in self.books.open_among([letter])
         return Facts(wanted, None if is_open else self._closed(letter), booked, executions)
 
-    def _closed(self, letter: Letter) -> str:
-        return closed_by(self.books, letter) or "it was closed meanwhile"
+    def _closed(self, letter: Letter) -> Closed:
+        others = self.books.open_among(self.books.letters_of(letter.object_id, since=letter.day))
+        if later := [other for other in others if other.batch == letter.batch]:
+            return Closed(How.SUPERSEDED, f"a later letter of the batch is open: {max(later).id}")
+        why = closed_by(self.books, letter) or "it was closed meanwhile"
+        entry = self.books.closing(letter)
+        if entry and entry.discards:
+            return Closed(How.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
+        return Closed(How.CLOSED, why)
 
     def _begin(self, plan: Plan) -> Redrive:
         try:
             return self._redrive(plan) if plan.how is How.NATIVE else self._start(plan)
         except ClientError as error:
-            return _not_started(plan, How.REFUSED, str(error))
+            return not_started(plan, How.REFUSED, str(error))
 
     def _redrive(self, plan: Plan) -> Redrive:
         try:
@@ -269,7 +167,7 @@ class Redriver:
             now = self.pipeline.describe(plan.execution)
             if now and (now.is_running or now.redrives > plan.redrives):
                 how = How.CLOSED if now.status == SUCCEEDED else How.IN_FLIGHT
-                return _not_started(plan, how, f"somebody else redrove it, and it is {now.status}")
+                return not_started(plan, how, f"somebody else redrove it, and it is {now.status}")
             raise
         return Redrive(plan, plan.execution, plan.redrives + 1, "RUNNING")
 
@@ -277,20 +175,19 @@ class Redriver:
         started = self.pipeline.start(plan.batch)
         now = replace(plan, attempt=started.batch.attempt)
         if not started.is_new:
-            return _not_started(now, How.IN_FLIGHT, f"somebody else started {started.execution}")
+            return not_started(now, How.IN_FLIGHT, f"somebody else started {started.execution}")
         return Redrive(now, started.execution, status="RUNNING")
 
-    def _ended(self, one: Redrive) -> Redrive | None:
-        """See how an execution ended; None if it has not, or is not known yet to run again."""
-        now = self.pipeline.describe(one.execution)
-        if now is None or now.is_running or now.redrives < one.redrives:
-            return None
-        if now.status == SUCCEEDED:
-            return replace(one, status=now.status)
-        letters = self.books.letters(now.day, one.plan.wanted.raw.id)
-        told = max((letter for letter in letters if letter.attempt == now.attempt), default=None)
+    def _ended(self, one: Redrive) -> Redrive:
+        """See how an execution ended; it runs still if it has not, or is not known yet to run again."""
+        try:
+            now = self.pipeline.describe(one.execution)
+            if now is None or now.is_running or now.redrives < one.redrives:
+                return replace(one, error=None)
+            if now.status == SUCCEEDED:
+                return replace(one, status=now.status, error=None)
+            letters = self.books.letters(now.day, one.plan.wanted.raw.id)
+            told = max((letter for letter in letters if letter.attempt == now.attempt), default=None)
+        except (ClientError, BotoCoreError) as failure:
+            return replace(one, error=str(failure))
         return replace(one, status=now.status, error=now.error, letter=told.id if told else None)
-
-
-def _not_started(plan: Plan, how: How, why: str) -> Redrive:
-    return Redrive(replace(plan, how=how, why=why), plan.execution)

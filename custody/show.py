@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from custody.following import Fate
+from custody.pointing import visible
 from functions.shared.messages import Violation
 
 WIDTH_OF_A_PIPE = 1000
@@ -51,7 +52,7 @@ def fates(found: Iterable[Fate]) -> None:
     for fate in found:
         for row in _rows(fate):
             colour = _COLOURS[row[1]]
-            table.add_row(escape(fate.sent.raw.key), row[0], f"[{colour}]{row[1]}[/]", escape(row[2]))
+            table.add_row(escape(visible(fate.sent.raw.key)), row[0], f"[{colour}]{row[1]}[/]", escape(row[2]))
     console.print(table)
 
 

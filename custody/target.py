@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import boto3
@@ -17,6 +18,11 @@ FOLDER = Path(os.environ.get("CUSTODY_FOLDER", ROOT / ".custody"))
 """Where embedded AWS keeps what it needs while it is up."""
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+_COUNTED = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=60)
+"""For a service that answers only so many calls a second: calls become fewer when it refuses one.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Target:
 
     def client(self, service: Any) -> Any:
         """Make a client of a service there."""
-        return self.session.client(service, endpoint_url=self.endpoint, config=_CONFIG)
+        config = _COUNTED if service == "stepfunctions" and not self.is_local else _CONFIG
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
 
 @dataclass(frozen=True)
@@ -51,25 +58,31 @@ class Deployment:
     dead_letter_function: str
 
 
-def choose(*, aws: bool, profile: str | None, changes: bool) -> Target:
+def choose(*, aws: bool, profile: str | None) -> Target:
     """Take AWS if it is named, else embedded AWS if it is up.
 
-    Raises CommandFailed when a command that changes something would reach AWS without being told to.
+    Raises CommandFailed rather than reach an AWS account without being told to.
     """
     if aws or profile:
-        try:
-            session = boto3.Session(profile_name=profile)
-        except BotoCoreError as error:
-            raise CommandFailed(f"{error}. Name a profile of your AWS configuration.", USAGE) from error
-        return Target(f"AWS, profile {profile or 'default'}, region {session.region_name}", session, None)
+        return _account(profile)
     if instance := local.find(FOLDER):
         return on(instance)
-    if changes:
+    raise CommandFailed(
+        "Embedded AWS is not up. Run `custody up`, or say --aws or --profile NAME to use an AWS account.", USAGE
+    )
+
+
+def _account(profile: str | None) -> Target:
+    try:
+        # As the AWS CLI does, and boto3 does not by itself.
+        session = boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
+    except BotoCoreError as error:
+        raise CommandFailed(f"{error}. Name a profile of your AWS configuration.", USAGE) from error
+    if session.region_name is None:
         raise CommandFailed(
-            "Embedded AWS is not up. Run `custody up`, or say --aws or --profile NAME to use an AWS account.", USAGE
+            "There is no region to look in. Set AWS_REGION, or name a profile that has one: --profile NAME.", USAGE
         )
-    session = boto3.Session()
-    return Target(f"AWS, default credentials, region {session.region_name}", session, None)
+    return Target(f"AWS, profile {profile or 'default'}, region {session.region_name}", session, None)
 
 
 def on(instance: local.Instance) -> Target:
@@ -92,7 +105,8 @@ def find(target: Target, env: str) -> Deployment:
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
-        advice = "custody up" if target.is_local else f"cdk deploy -c env={env}"
+        environment = "" if env == "dev" else f" --env {quote(env)}"
+        advice = f"custody up{environment}" if target.is_local else f"cdk deploy -c env={quote(env)}"
         raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:

@@ -6,21 +6,33 @@ https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from custody.interruption import held_back
+
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageTypeDef
+    from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef, MessageTypeDef
 
-HIDDEN_SECONDS = 3600
-"""How long nobody else sees a message: longer than it takes to handle all that come in one answer."""
+AT_WORK_SECONDS = 60
+"""How long nobody else sees a message that is given to its function; extended while others are at work."""
+
+LOOKED_AT_SECONDS = 10
+"""How long nobody else sees a message that is only looked at; extended while there are more."""
+
+_EXTENDED_AFTER = 0.2
+"""The share of that time after which it is extended."""
+
+_BATCH = 10
+"""Messages that SQS takes or gives in one call."""
 
 _WAIT_SECONDS = 1
 """A wait, however short, makes SQS ask all of its servers."""
@@ -37,6 +49,23 @@ class Waiting:
     event: dict[str, Any] | None
     about: tuple[str, ...]
     error: str
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many messages a queue has, about: those that can be received, and those that somebody has just received."""
+
+    visible: int
+    hidden: int
+
+    @property
+    def total(self) -> int:
+        """All that are in the queue."""
+        return self.visible + self.hidden
+
+    def hidden_beside(self, received: int) -> int:
+        """Say how many somebody else has, if so many were received since; SQS may be behind by as much as a minute."""
+        return max(0, min(self.hidden, self.total - received))
 
 
 @dataclass(frozen=True)
@@ -68,12 +97,14 @@ class Replayed:
         return self.error or ", ".join(told) or "nothing was left to do"
 
 
-def replay(sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_name: str) -> Iterator[Replayed]:
+def replay(
+    sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_name: str
+) -> Generator[Replayed, None, None]:
     """Give each event of a queue to its function again; a message is deleted only when the function has accepted it.
 
     A message that is left can be seen by others again when this has ended.
     """
-    with _Queue(sqs, queue_url) as queue:
+    with _Queue(sqs, queue_url, AT_WORK_SECONDS) as queue:
         for waiting in queue.messages():
             replayed = _replay(lambda_, function_name, waiting)
             if replayed.counts is not None:
@@ -84,35 +115,49 @@ def replay(sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_n
             yield replayed
 
 
-def look(sqs: "SQSClient", queue_url: str) -> Iterator[Waiting]:
+def look(sqs: "SQSClient", queue_url: str) -> Generator[Waiting, None, None]:
     """Give each message of a queue, and leave it there."""
-    with _Queue(sqs, queue_url) as queue:
+    with _Queue(sqs, queue_url, LOOKED_AT_SECONDS) as queue:
         yield from queue.messages()
 
 
-class _Queue:
-    """A queue that is read once through; on exit, others can see at once what is left in it."""
+def depth(sqs: "SQSClient", queue_url: str) -> Depth:
+    """Count the messages of a queue."""
+    found = sqs.get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    )["Attributes"]
+    return Depth(int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"]))
 
-    def __init__(self, sqs: "SQSClient", url: str) -> None:
+
+class _Queue:
+    """A queue that is read once through; on exit, others can see at once what is left in it.
+
+    What was received stays hidden until then, or it would be received again; but never for long, should nobody come to
+    the exit.
+    """
+
+    def __init__(self, sqs: "SQSClient", url: str, seconds: int) -> None:
         self._sqs = sqs
         self._url = url
+        self._seconds = seconds
         self._seen: set[str] = set()
         self._hidden: dict[str, str] = {}
+        self._extended = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._hidden.values():
-            # What cannot be shown now comes back by itself when its time is up.
-            with suppress(ClientError, BotoCoreError):
-                self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
+        with held_back():
+            self._hide(0)
 
     def messages(self) -> Iterator[Waiting]:
         """Give each message once; end when the queue has no other."""
         while fresh := [message for message in self._receive() if message["MessageId"] not in self._seen]:
             self._seen.update(message["MessageId"] for message in fresh)
-            yield from map(_waiting, fresh)
+            for message in fresh:
+                self._extend()
+                yield _waiting(message)
 
     def delete(self, waiting: Waiting) -> None:
         """Delete a message; raise what SQS answers."""
@@ -120,14 +165,39 @@ class _Queue:
         del self._hidden[waiting.message_id]
 
     def _receive(self) -> "list[MessageTypeDef]":
-        found = self._sqs.receive_message(
-            QueueUrl=self._url,
-            MaxNumberOfMessages=10,
-            WaitTimeSeconds=_WAIT_SECONDS,
-            VisibilityTimeout=HIDDEN_SECONDS,
-        ).get("Messages", [])
-        self._hidden.update((message["MessageId"], message["ReceiptHandle"]) for message in found)
+        self._extend()
+        # An answer that is lost on its way would hide its messages from everybody.
+        with held_back():
+            found = self._sqs.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=_BATCH,
+                WaitTimeSeconds=_WAIT_SECONDS,
+                VisibilityTimeout=self._seconds,
+            ).get("Messages", [])
+            self._hidden.update((message["MessageId"], message["ReceiptHandle"]) for message in found)
         return found
+
+    def _extend(self) -> None:
+        now = time.monotonic()
+        if now - self._extended >= self._seconds * _EXTENDED_AFTER:
+            self._hide(self._seconds)
+            self._extended = now
+
+    def _hide(self, seconds: int) -> None:
+        """Let nobody else see for so long what was received; what SQS does not take comes back by itself."""
+        handles = iter(list(self._hidden.values()))
+        while some := list(islice(handles, _BATCH)):
+            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
+                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+                for number, handle in enumerate(some)
+            ]
+            try:
+                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+            except ClientError:
+                continue
+            except BotoCoreError:
+                # SQS cannot be reached: each further call would take as long to find that out.
+                return
 
 
 def _replay(lambda_: "LambdaClient", function_name: str, waiting: Waiting) -> Replayed:
@@ -138,16 +208,19 @@ def _replay(lambda_: "LambdaClient", function_name: str, waiting: Waiting) -> Re
         said = json.loads(answer["Payload"].read() or b"null")
     except (ClientError, BotoCoreError) as error:
         return Replayed(waiting, None, str(error))
+    except ValueError:
+        return Replayed(waiting, None, "the function did not answer in JSON")
     if answer.get("FunctionError"):
         return Replayed(waiting, None, _told(said))
-    return Replayed(waiting, dict(said.get("counts", {})) if isinstance(said, dict) else {})
+    counts = said.get("counts") if isinstance(said, dict) else None
+    return Replayed(waiting, counts if isinstance(counts, dict) else {})
 
 
 def _waiting(message: "MessageTypeDef") -> Waiting:
     message_id = message["MessageId"]
     try:
         body = json.loads(message["Body"])
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict) and isinstance(body.get("requestPayload"), dict):
         event = body["requestPayload"]
@@ -169,6 +242,6 @@ def _about(event: dict[str, Any]) -> tuple[str, ...]:
     try:
         if "detail" in event:
             return (str(json.loads(event["detail"]["input"])["object"]["key"]),)
-        return tuple(unquote_plus(record["s3"]["object"]["key"]) for record in event["Records"])
-    except (KeyError, TypeError, ValueError):
+        return tuple(unquote_plus(str(record["s3"]["object"]["key"])) for record in event["Records"])
+    except (LookupError, TypeError, ValueError, RecursionError):
         return ()

@@ -3,25 +3,29 @@
 Only the ledger is taken at its word, and only while it has not been touched: each of its files is written once.
 """
 
-import io
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.books import LEDGER, Entry
-from custody.letters import GONE, raw_of
+from custody.books import LEDGER, OF_NO_FILE, Entry
+from custody.checking import (
+    differences_in_processed,
+    differences_in_raw,
+    miscounted,
+    read_booked,
+    read_header,
+    written_of,
+)
+from custody.letters import GONE, open_span, raw_of
 from custody.parallel import answers
-from functions.shared.identity import RawObject, record_id
-from functions.shared.ledger import counts, parse_ledger_file
+from functions.shared.identity import RawObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 _WORKERS = 4
 """Each holds the ledger file of one object, and streams the rest."""
 
-_PIECE_BYTES = 1 << 20
 _TOLD = 10
 """How many findings an object keeps; one is enough to be broken."""
 
@@ -103,16 +106,12 @@ class Holding:
         return max(kept.modified for kept in self.files)
 
     @property
-    def to_check(self) -> list[Kept]:
-        """The files that say what is to be found: of each batch the latest that a step booked."""
+    def to_check(self) -> list[Sequence[Kept]]:
+        """The files that a step booked and that are there still, by batch; the latest attempt last."""
         booked = sorted(
             (kept for kept in self.files if kept.versions and not kept.entry.discards), key=lambda kept: kept.entry
         )
-        return list({kept.entry.start: kept for kept in booked}.values())
-
-
-class _Readable(Protocol):
-    def read(self, amt: int, /) -> bytes: ...
+        return [list(of_batch) for _, of_batch in groupby(booked, lambda kept: kept.entry.start)]
 
 
 def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[Holding]:
@@ -142,18 +141,21 @@ def verify(s3: "S3Client", bucket: str, holding: Holding) -> Verdict:
     """Check one object: its ledger files, its raw version, and its processed objects as they are now."""
     findings = [finding for kept in holding.files for finding in _touched(kept)]
     records = 0
-    for kept in holding.to_check:
-        body = s3.get_object(Bucket=bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"].read()
+    for *earlier, latest in holding.to_check:
+        outputs = []
+        for kept in earlier:
+            try:
+                outputs.append(read_header(_first(s3, bucket, kept))["output"])
+            except OF_NO_FILE as error:
+                findings.append(_unreadable(kept, error))
         try:
-            header, lines = parse_ledger_file(body)
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            findings.append(_broken(f"the ledger file {kept.entry.key} cannot be read: {error}"))
+            header, lines = read_booked(_first(s3, bucket, latest))
+        except OF_NO_FILE as error:
+            findings.append(_unreadable(latest, error))
             continue
         records += len(lines)
-        try:
-            findings += _check(s3, kept.entry, header, lines)
-        except (KeyError, TypeError) as error:
-            findings.append(_broken(f"the ledger file {kept.entry.key} is not of the known form: {error!r}"))
+        findings += _check(s3, latest.entry, header, lines)
+        findings += _elsewhere(s3, header["output"], filter(None, outputs))
     findings.sort(key=lambda finding: finding.result, reverse=True)
     return Verdict(holding.object_id, records, tuple(findings[:_TOLD]), max(0, len(findings) - _TOLD))
 
@@ -184,6 +186,10 @@ def _broken(said: str) -> Finding:
     return Finding(Result.BROKEN, said)
 
 
+def _unreadable(kept: Kept, why: Exception) -> Finding:
+    return _broken(f"the ledger file {kept.entry.key} cannot be read: {why}")
+
+
 def _touched(kept: Kept) -> Iterator[Finding]:
     """Tell of a ledger file that was touched after it was written."""
     if kept.is_deleted:
@@ -196,70 +202,36 @@ def _touched(kept: Kept) -> Iterator[Finding]:
         )
 
 
+def _first(s3: "S3Client", bucket: str, kept: Kept) -> bytes:
+    """Read the first version of a ledger file."""
+    return s3.get_object(Bucket=bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"].read()
+
+
 def _check(s3: "S3Client", entry: Entry, header: Any, lines: list[Any]) -> Iterator[Finding]:
-    """Check a batch by its ledger file; raise what a line of another form makes."""
+    """Check a batch by its ledger file."""
     raw = raw_of(header)
     if raw.id != entry.object_id:
         yield _broken(f"the ledger file {entry.key} tells of another object: {raw.id}")
         return
-    yield from _miscounted(entry, header, lines)
+    yield from map(_broken, miscounted(entry.key, header, lines))
     yield from _raw(s3, raw, lines)
-    yield from _processed(s3, entry.object_id, header["output"], [line for line in lines if _is_written(line)])
-
-
-def _is_written(line: Any) -> bool:
-    return bool(line["outcome"] == "written")
-
-
-def _miscounted(entry: Entry, header: Any, lines: list[Any]) -> Iterator[Finding]:
-    written = sum(map(_is_written, lines))
-    counted = counts(written, sum(line["outcome"] == "rejected" for line in lines))
-    if header["counts"] != counted or counted["received"] != len(lines):
-        yield _broken(
-            f"the ledger file {entry.key} counts {header['counts']}, but its {len(lines)} lines make {counted}"
-        )
-    positions = [line["position"] for line in lines]
-    if positions != sorted(set(positions)):
-        yield _broken(f"the ledger file {entry.key} does not have each record once, in order of position")
+    yield from _processed(s3, entry.object_id, header["output"], written_of(lines))
 
 
 def _raw(s3: "S3Client", raw: RawObject, lines: list[Any]) -> Iterator[Finding]:
     """Check each record against its bytes in the raw version, read once from the first record to the last."""
     if not lines:
         return
-    at, end = lines[0]["offset"], max(line["offset"] + line["length"] for line in lines)
+    start, end = lines[0]["offset"], max(line["offset"] + line["length"] for line in lines)
     try:
-        stream = _open_raw(s3, raw, at, end)
+        stream = open_span(s3, raw, start, end)
     except ClientError as error:
         if _code(error) not in GONE:
             raise
         yield Finding(Result.EXPIRED, f"the raw version is gone: {raw.uri}")
         return
     with closing(stream):
-        for line in lines:
-            record = record_id(raw.id, line["position"])
-            if line["offset"] < at:
-                yield _broken(f"record {record}: by the ledger it begins before the one before it ends")
-                continue
-            _take(stream, line["offset"] - at)
-            found = _take(stream, line["length"])
-            at = line["offset"] + line["length"]
-            if found != line["sha256"]:
-                yield _broken(f"record {record}: its bytes in the raw object are not those of the ledger")
-
-
-def _open_raw(s3: "S3Client", raw: RawObject, start: int, end: int) -> Any:
-    """Open a raw version from byte `start` up to `end`; raise ClientError if it is gone."""
-    if start == end:
-        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
-        return io.BytesIO()
-    span = f"bytes={start}-{end - 1}"
-    try:
-        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
-    except ClientError as error:
-        if _code(error) == "InvalidRange":
-            return io.BytesIO()
-        raise
+        yield from map(_broken, differences_in_raw(stream, raw.id, lines))
 
 
 def _processed(s3: "S3Client", object_id: str, output: Any, written: list[Any]) -> Iterator[Finding]:
@@ -278,7 +250,7 @@ def _processed(s3: "S3Client", object_id: str, output: Any, written: list[Any]) 
         yield _missing(s3, output, uri)
         return
     with closing(answer["Body"]) as stream:
-        differences = [_broken(said) for said in _differences(stream, object_id, written)]
+        differences = [_broken(said) for said in differences_in_processed(stream, object_id, written)]
     version, booked = answer.get("VersionId"), output["version_id"]
     if version != booked:
         bytes_are = "other bytes than" if differences else "the same bytes as"
@@ -288,42 +260,31 @@ def _processed(s3: "S3Client", object_id: str, output: Any, written: list[Any]) 
 
 
 def _missing(s3: "S3Client", output: Any, uri: str) -> Finding:
-    """Tell whether a processed object that cannot be read is gone for good, or only hidden."""
+    """Tell whether a processed object that cannot be read is gone for good, or only hidden; nothing may expire it."""
     version = output["version_id"]
     try:
         s3.head_object(Bucket=output["bucket"], Key=output["key"], VersionId=version)
     except ClientError as error:
         if _code(error) not in GONE:
             raise
-        return Finding(Result.EXPIRED, f"{uri}: gone for good, with its version {version}")
+        return _broken(f"{uri}: gone for good, with its version {version}")
     return _broken(f"{uri}: deleted: a delete marker hides it; its version {version} is still there")
 
 
-def _differences(stream: _Readable, object_id: str, written: list[Any]) -> Iterator[str]:
-    """Compare a processed object with what the ledger says of it: these lines, and nothing else."""
-    at = 0
-    for line in written:
-        record, output = record_id(object_id, line["position"]), line["output"]
-        if output["offset"] != at:
-            yield f"record {record}: by the ledger it begins at byte {output['offset']}, not right after the one before"
-            return
-        found, end = _take(stream, output["length"]), stream.read(1)
-        if found != output["sha256"]:
-            yield f"record {record}: its line in the processed object is not the one that was written"
-        elif end != b"\n":
-            yield f"record {record}: its line in the processed object does not end where it did"
-        at = output["offset"] + output["length"] + 1
-    if stream.read(1):
-        yield "the processed object has more bytes after its last record"
-
-
-def _take(stream: _Readable, length: int) -> str:
-    """Read so many bytes, or what is left, and give their SHA-256."""
-    digest = sha256()
-    while length and (piece := stream.read(min(length, _PIECE_BYTES))):
-        digest.update(piece)
-        length -= len(piece)
-    return digest.hexdigest()
+def _elsewhere(s3: "S3Client", output: Any, earlier: Iterable[Any]) -> Iterator[Finding]:
+    """Check that what earlier attempts delivered elsewhere was taken back: the default dataset may have changed."""
+    places = dict.fromkeys((each["bucket"], each["key"]) for each in earlier)
+    if output:
+        places.pop((output["bucket"], output["key"]), None)
+    for bucket, key in places:
+        try:
+            found = s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if _code(error) not in GONE:
+                raise
+            continue
+        if found["ContentLength"]:
+            yield _broken(f"an earlier attempt's records are still delivered at s3://{bucket}/{key}")
 
 
 def _code(error: ClientError) -> str:

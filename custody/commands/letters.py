@@ -2,32 +2,24 @@
 
 import json
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
 
-from custody import discarding, show
-from custody.books import Books, Letter
+from custody import discarding, letter_pages, show
+from custody.books import Books, Unreadable
 from custody.discarding import Discard
-from custody.failure import USAGE, CommandFailed
-from custody.letters import Filter, Found, closed_by, find_letter, raw_of, record_bytes, select
+from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.letter_pages import Page
+from custody.letters import Filter, Found, beside, closed_by, find_letter, find_open, require_record, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
-from custody.pointing import excerpt, place, visible
+from custody.pointing import visible
 from custody.target import Deployment, Target, find
-from functions.shared.errors import RecordsRejected
-from functions.shared.messages import Violation
-
-_WIDEST_EXCERPT = 160
-_INDENT = " " * 6
-_HEADINGS = ("letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
+from functions.shared.identity import record_id
 
 app = typer.Typer(
     help="List the letters of what failed and is not settled yet; `show` one, or `discard` it.",
@@ -54,6 +46,20 @@ class Desk:
         deployment = find(target, env)
         return cls(target, deployment, Books(target.client("s3"), deployment.audit))
 
+    @contextmanager
+    def telling(self, *, as_json: bool) -> Iterator[None]:
+        """Let Unreadable through, with `as_json` after a document that tells so."""
+        try:
+            yield
+        except Unreadable as odd:
+            if as_json:
+                sys.stdout.write(json.dumps({"unreadable": [self.encode(odd)]}, indent=2) + "\n")
+            raise
+
+    def encode(self, odd: Unreadable) -> dict[str, str]:
+        """Give the JSON shape of a file that is not what Custody wrote."""
+        return {"key": odd.key, "uri": self.uri(odd.key), "why": str(odd)}
+
     def uri(self, key: str) -> str:
         """Address a file of the audit bucket."""
         return f"s3://{self.deployment.audit}/{key}"
@@ -78,19 +84,22 @@ def letters(  # noqa: PLR0913 - one parameter an option
     if context.invoked_subcommand:
         _refuse_options_before(context, context.invoked_subcommand)
         return
-    desk = Desk.of(target_of(aws, profile, changes=False), env)
-    found = select(desk.books, Filter(dataset, error, step, since, until, open_only))
-    number = _print_json(found) if as_json else _print_table(show.watched(found, _found_so_far))
-    what = "open letter" if open_only else "letter"
-    if not number:
-        show.stderr.print(f"no {what}s match")
-        return
-    show.stderr.print(
-        f"{number:,} {what}{'' if number == 1 else 's'}. See what one says: custody letters show ID. "
-        "Run it again: custody redrive ID. "
-        "Give it up: custody letters discard ID --reason TEXT",
-        soft_wrap=True,
-    )
+    desk = Desk.of(target_of(aws, profile), env)
+    wanted = Filter(dataset, error, step, since, until, open_only)
+    odd: list[Unreadable] = []
+    counted = _Counted(select(desk.books, wanted, odd))
+    if as_json:
+        _print_json(desk, counted, odd)
+    else:
+        letter_pages.table(show.watched(counted, lambda number: f"{number:,} letters found"))
+    for each in odd:
+        show.stderr.print(f"unreadable: {visible(str(each))}", soft_wrap=True, markup=False)
+    said = _summary(counted, open_only=open_only) if counted.letters else _nothing_matches(desk.books, wanted)
+    if odd:
+        said = f"{len(odd):,} unreadable; {said}"
+    show.stderr.print(said, soft_wrap=True, markup=False)
+    if odd:
+        raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
 @app.command(name="show")
@@ -106,21 +115,32 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
     profile: Profile = None,
 ) -> None:
     """Show one letter, and point at what is wrong in the bytes of each rejected record."""
-    desk = Desk.of(target_of(aws, profile, changes=False), env)
+    target = target_of(aws, profile)
+    desk = Desk.of(target, env)
     letter = find_letter(desk.books, letter_id)
-    body, closing = desk.books.read(letter), closed_by(desk.books, letter)
+    with desk.telling(as_json=as_json):
+        body = desk.books.read(letter)
+    require_record(letter_id, letter, body)
+    closing = closed_by(desk.books, letter)
+    others = beside(desk.books, letter)
     if as_json:
         facts = {"id": letter.id, "uri": desk.uri(letter.key), "open": closing is None, "closed_by": closing}
+        facts["beside"] = [other.id for other in others]
         sys.stdout.write(json.dumps(facts | {"letter": body}, indent=2) + "\n")
         return
-    _print_letter(desk, letter, body, closing)
+    running = None if closing else discarding.under_way(target.client("stepfunctions"), letter, body)
+    state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
+    letter_pages.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local))
     rejected = body["rejected"]
     shown = rejected if all_records else rejected[: show.SHOWN]
     for record in shown:
-        _print_record(desk, body, record)
+        letter_pages.record(desk.books.s3, body, record)
     if len(shown) < len(rejected):
         show.stderr.print(f"\n{len(rejected) - len(shown)} more rejected records: add --all-records")
-    if closing is None:
+    for other in others:
+        said = f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}"
+        show.stderr.print(said, soft_wrap=True)
+    if closing is None and not running:
         show.stderr.print(
             f"\nRun it again: custody redrive {letter.id}\n"
             f"Give it up:   custody letters discard {letter.id} --reason TEXT",
@@ -141,22 +161,25 @@ def discard(  # noqa: PLR0913 - one parameter an option
     """Give up the records of an open letter: the ledger keeps who decided so, and why. Nothing is deleted."""
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
-    target = target_of(aws, profile, changes=True)
+    target = target_of(aws, profile)
     desk = Desk.of(target, env)
-    letter = find_letter(desk.books, letter_id)
+    letter = find_open(desk.books, letter_id)
     discarding.require_open(desk.books, letter)
-    body = desk.books.read(letter)
+    with desk.telling(as_json=as_json):
+        body, booked = desk.books.read(letter), discarding.latest_booked(desk.books, letter)
+    require_record(letter_id, letter, body)
     discarding.require_at_rest(target.client("stepfunctions"), letter, body)
-    written = discarding.written_at(desk.books, letter)
     by = target.client("sts").get_caller_identity()["Arn"]
-    decision = Discard(letter, body, written, reason.strip(), by, datetime.now(UTC))
+    decision = Discard(letter, body, booked, reason.strip(), by, datetime.now(UTC))
+    discarding.require_claimed(desk.books.s3, desk.deployment.processed, decision)
     discarding.book(desk.books, decision)
+    booked_at = desk.uri(decision.entry.key)
     if as_json:
-        facts = {"letter": letter.id, "ledger": desk.uri(decision.entry.key), "counts": decision.counts}
-        records = [record["record"] for record in body["rejected"]]
+        facts = {"letter": letter.id, "ledger": booked_at, "counts": decision.counts}
+        records = [record_id(letter.object_id, record["position"]) for record in decision.rejected]
         sys.stdout.write(json.dumps(facts | {"records": records, "reason": decision.reason, "by": by}, indent=2) + "\n")
     else:
-        _print_discard(desk, decision)
+        letter_pages.discarded(decision, booked_at)
 
 
 def _refuse_options_before(context: typer.Context, command: str) -> None:
@@ -167,130 +190,48 @@ def _refuse_options_before(context: typer.Context, command: str) -> None:
             raise CommandFailed(f"Put the options after the command: `custody letters {command} …`.", USAGE)
 
 
-def _print_json(found: Iterable[Found]) -> int:
-    """Print the letters as one JSON document, while they come; return how many."""
-    number = 0
+class _Counted:
+    """Letters as they come, and how many of them came, and were open."""
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        self._found = found
+        self.letters = self.open = 0
+
+    def __iter__(self) -> Iterator[Found]:
+        for each in self._found:
+            self.letters += 1
+            self.open += each.is_open
+            yield each
+
+
+def _print_json(desk: Desk, found: Iterable[Found], odd: list[Unreadable]) -> None:
+    """Print the letters as one JSON document, while they come, and what was unreadable by the end."""
     sys.stdout.write('{"letters": [')
-    for each in found:
-        facts = {"id": each.letter.id, "open": each.is_open} | each.body | {"rejected": _rejected(each.body)}
+    for number, each in enumerate(found):
+        rejected = letter_pages.count_of_rejected(each.body)
+        facts = {"id": each.letter.id, "open": each.is_open} | each.body | {"rejected": rejected}
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(facts))
-        number += 1
-    sys.stdout.write("\n]}\n" if number else "]}\n")
-    return number
+    sys.stdout.write('\n], "unreadable": ' + json.dumps([desk.encode(each) for each in odd]) + "}\n")
 
 
-def _print_table(found: Iterable[Found]) -> int:
-    """Print a table, or two lines a letter where the terminal is too narrow for one; return how many letters."""
-    table = Table(*_HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
-    for each in found:
-        table.add_row(*_row(each))
-    wide = show.console.options.update(width=show.WIDTH_OF_A_PIPE)
-    if table.row_count and show.console.measure(table, options=wide).maximum <= show.console.width:
-        show.console.print(table)
-        return table.row_count
-    for row in zip(*([*column.cells] for column in table.columns), strict=True):
-        letter, *facts, state = row
-        named = [Text.assemble((f"{name} ", "dim"), fact) for name, fact in zip(_HEADINGS[1:], facts, strict=False)]
-        show.console.print(letter, soft_wrap=True)
-        show.console.print(Text("  ").append_text(Text(", ").join([state, *named])), soft_wrap=True)
-    return table.row_count
+def _summary(counted: _Counted, *, open_only: bool) -> str:
+    """Say how many letters there are and, of those that are open, what to do about them."""
+    number = counted.letters
+    letters = f"{number:,} {'open ' if open_only else ''}letter{'' if number == 1 else 's'}"
+    counts = letters if open_only else f"{letters}, {counted.open:,} open"
+    advice = [f"{counts}. See what one says: custody letters show ID."]
+    if counted.open:
+        one = "it" if open_only else "an open one"
+        advice += [f"Run {one} again: custody redrive ID.", f"Give {one} up: custody letters discard ID --reason TEXT"]
+    return " ".join(advice)
 
 
-def _row(found: Found) -> list[Text]:
-    body = found.body
-    rejected = _rejected(body)
-    return [
-        Text(found.letter.id, style="bold"),
-        Text(body["dataset"]),
-        Text(str(body["attempt"])),
-        Text(body["step"]),
-        Text(visible(body["error"]), style="red"),
-        Text("whole batch" if rejected is None else f"{rejected} of {body['received']}"),
-        Text(_minute(body["recorded_at"])),
-        _state(is_open=found.is_open),
-    ]
-
-
-def _state(*, is_open: bool) -> Text:
-    return Text("open", style="bold yellow") if is_open else Text("closed", style="green")
-
-
-def _found_so_far(number: int) -> str:
-    return f"{number:,} letters found"
-
-
-def _rejected(body: dict[str, Any]) -> int | None:
-    """Count the rejected records, if it is these that the letter is about; None if it is about the whole batch."""
-    return len(body["rejected"]) if body["error"] == RecordsRejected.__name__ else None
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")
-
-
-def _print_letter(desk: Desk, letter: Letter, body: dict[str, Any], closing: str | None) -> None:
-    raw = raw_of(body)
-    execution = body["execution"]
-    rejected = len(body["rejected"])
-    counts = "not read" if body["received"] is None else f"{body['received']} received, {rejected} rejected"
-    facts = {
-        "what": f"{body['error']} at {body['step']}, attempt {body['attempt']}, on {body['recorded_at']}",
-        "cause": body["cause"],
-        "advice": body["advice"],
-        "state": "open" if closing is None else f"closed: {closing}",
-        "object": f"{raw.uri} ({raw.size:,} bytes)",
-        "records": counts if body["chunk"] is None else f"{counts} (the batch that begins at byte {body['chunk']:,})",
-        "contract": body["contract"] or "not known: the batch was not read",
-        "code": ", ".join(f"{stage} {version}" for stage, version in body["code"].items()) or "not known",
-        "execution": execution["arn"],
-        "console": None if desk.target.is_local else execution["console"],
-        "redrive of": body.get("redrive_of"),
-        "resumes at": body.get("resumes_at"),
-        "letter": desk.uri(letter.key),
-    }
-    show.console.print(Text(letter.id, style="bold"), soft_wrap=True)
-    styles = {"what": "red", "state": "bold yellow" if closing is None else "green"}
-    for name, fact in facts.items():
-        if fact:
-            line = Text.assemble((f"  {name:<11}", "dim"), (visible(fact), styles.get(name, "")))
-            show.console.print(line, soft_wrap=True)
-
-
-def _print_record(desk: Desk, body: dict[str, Any], record: dict[str, Any]) -> None:
-    """Print what a record breaks, each violation with the place in the bytes that it is about."""
-    where = f"  at {record['stage']}; {record['length']:,} bytes at byte {record['offset']:,} of the object"
-    show.console.print(Text.assemble("\n", (record["record"], "bold"), (where, "dim")), soft_wrap=True)
-    content = record_bytes(desk.books.s3, raw_of(body), record)
-    if content is None:
-        show.console.print("    the raw version is gone, so its bytes cannot be shown", style="yellow")
-    elif sha256(content).hexdigest() != record["sha256"]:
-        show.console.print("    the bytes there now are not those that were rejected: their hash differs", style="red")
-    for given in record["violations"]:
-        violation = Violation(**given)
-        show.console.print(Text(f"    {visible(str(violation))}", style="red"), soft_wrap=True)
-        if content is not None:
-            _print_place(content, violation)
-
-
-def _print_place(content: bytes, violation: Violation) -> None:
-    """Print the line of a record that a violation is about: the place stands out, or has a marker beneath it."""
-    width = min(_WIDEST_EXCERPT, show.console.width - len(_INDENT) - 2)
-    found = excerpt(*place(content, violation), width)
-    marked = found.marked or " "
-    line = Text.assemble(_INDENT, (found.before, "dim"), (marked, "bold red underline"), (found.after, "dim"))
-    show.console.print(line, soft_wrap=True)
-    if not show.console.is_terminal:
-        show.console.print(_INDENT + " " * cell_len(found.before) + "^" * cell_len(marked), soft_wrap=True)
-
-
-def _print_discard(desk: Desk, decision: Discard) -> None:
-    show.console.print(Text(f"discarded: {decision}, of {raw_of(decision.body).uri}"), soft_wrap=True)
-    rejected = decision.body["rejected"]
-    for record in rejected[: show.SHOWN]:
-        why = "; ".join(str(Violation(**violation)) for violation in record["violations"])
-        show.console.print(Text(f"  {record['record']}  {visible(why)}"), soft_wrap=True)
-    if len(rejected) > show.SHOWN:
-        show.console.print(f"  and {len(rejected) - show.SHOWN} more")
-    show.console.print(Text(f"  reason    {visible(decision.reason)}"), soft_wrap=True)
-    show.console.print(Text(f"  by        {decision.by}"), soft_wrap=True)
-    show.console.print(Text(f"  booked    {desk.uri(decision.entry.key)}; nothing was deleted"), soft_wrap=True)
+def _nothing_matches(books: Books, wanted: Filter) -> str:
+    """Say that nothing was found and, for what may be misspelt, what there is."""
+    said = f"no {'open ' if wanted.open_only else ''}letter matches"
+    asked = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
+    if not asked:
+        return said
+    others = [found.body for found in select(books, replace(wanted, dataset=None, error=None, step=None), [])]
+    there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
+    return f"{said}; there are {' and '.join(there)}" if there else said

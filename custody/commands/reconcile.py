@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from custody import show
 from custody.books import Books
 from custody.executions import Pipeline
 from custody.failure import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
-from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
 from custody.pointing import visible
 from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
 from custody.target import find
@@ -29,16 +30,6 @@ _BLOCK = 500
 """Rows of a table that are laid out together when all are shown, so that no more are held."""
 
 _COLOURS = {State.REJECTED: "red", State.FAILED: "red", State.IN_FLIGHT: "yellow", State.MISSING: "bold red"}
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def duration(given: str) -> timedelta:
-    """Read what --grace takes, such as `90s` or `5m`; raise typer.BadParameter."""
-    try:
-        found = timedelta(**{_UNITS[given[-1:]]: float(given[:-1])})
-    except (KeyError, ValueError, OverflowError) as error:
-        raise typer.BadParameter("a time like 90s, 5m, 2h or 1d") from error
-    return found
 
 
 def reconcile(  # noqa: PLR0913 - one parameter an option
@@ -48,7 +39,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     until: Until = None,
     start: Annotated[bool, typer.Option("--start", help="Start what is missing.")] = False,
     grace: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="TIME", help="How long an event may be on its way.")
+        timedelta, typer.Option(parser=age, metavar="TIME", help="How long an event may be on its way.")
     ] = "5m",  # type: ignore[assignment]  # read by the parser, as if it were given
     show_all: Annotated[bool, typer.Option("--all", help=f"Show all that is not written, not only {SHOWN}.")] = False,
     as_json: AsJson = False,
@@ -60,7 +51,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
 
     `--since` and `--until` are of its arrival. Exit code 1: something is missing, and was not started. 0: all else.
     """
-    target = target_of(aws, profile, changes=start)
+    target = target_of(aws, profile)
     deployment = find(target, env)
     s3 = target.client("s3")
     pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
@@ -71,10 +62,10 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     live = show.stderr.is_terminal and not is_in_the_way
     unwritten = _unwritten(reconciler, found, counts, start=start, live=live)
     if as_json:
-        unstarted = _print_json(unwritten, counts)
+        missing = _print_json(unwritten, counts)
     else:
-        unstarted = _print_tables(unwritten, counts, None if show_all else SHOWN)
-    raise typer.Exit(SOME_WITHOUT_OUTCOME if unstarted else ALL_WRITTEN)
+        missing = _print_tables(unwritten, counts, None if show_all else SHOWN)
+    raise typer.Exit(ALL_WRITTEN if missing.left == 0 else SOME_WITHOUT_OUTCOME)
 
 
 def _unwritten(
@@ -92,23 +83,44 @@ def _unwritten(
                 yield reconciler.start(one) if start and one.state is State.MISSING else one
 
 
-def _print_json(unwritten: Iterable[Reconciled], counts: Counter[State]) -> int:
-    """Print one JSON document while the objects come; return how many are missing and were not started."""
-    unstarted = 0
+@dataclass
+class _Missing:
+    """How many objects are missing, how many of these were started, and how many could be."""
+
+    number: int = 0
+    started: int = 0
+    startable: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many are missing still."""
+        return self.number - self.started
+
+    def add(self, one: Reconciled) -> None:
+        """Count an object, if it is missing."""
+        if one.state is State.MISSING:
+            self.number += 1
+            self.started += one.started is not None
+            self.startable += one.started is None and one.is_startable
+
+
+def _print_json(unwritten: Iterable[Reconciled], counts: Counter[State]) -> _Missing:
+    """Print one JSON document while the objects come; count what is missing."""
+    missing = _Missing()
     sys.stdout.write('{"objects": [')
     for number, one in enumerate(unwritten):
-        unstarted += _is_unstarted(one)
+        missing.add(one)
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(one.encode()))
     sys.stdout.write('\n], "counts": ' + json.dumps({state.value: counts[state] for state in State}) + "}\n")
-    return unstarted
+    return missing
 
 
-def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit: int | None) -> int:
-    """Print the objects in tables, then the counts; return how many are missing and were not started."""
-    unstarted = 0
+def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit: int | None) -> _Missing:
+    """Print the objects in tables, then the counts; count what is missing."""
+    missing = _Missing()
     rows: list[Reconciled] = []
     for one in unwritten:
-        unstarted += _is_unstarted(one)
+        missing.add(one)
         if limit is None and len(rows) == _BLOCK:
             show.console.print(_table(rows))
             rows = []
@@ -119,10 +131,14 @@ def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit
     hidden = counts.total() - counts[State.WRITTEN] - len(rows)
     if limit is not None and hidden:
         show.console.print(f"and {hidden:,} more: add --all")
-    show.console.print(_summary(counts))
-    if unstarted:
+    show.console.print(_summary(counts) + (f", of which {missing.started:,} were started" if missing.started else ""))
+    if missing.startable:
         show.stderr.print("Start what is missing: custody reconcile --start")
-    return unstarted
+    if unmended := missing.left - missing.startable:
+        show.stderr.print(
+            f"{unmended:,} missing cannot be mended by a start: the table says what to do", soft_wrap=True
+        )
+    return missing
 
 
 def _table(rows: list[Reconciled]) -> Table:
@@ -140,7 +156,3 @@ def _summary(counts: Counter[State]) -> str:
     told = ", ".join(f"{counts[state]:,} {state}" for state in State)
     total = counts.total()
     return f"{total:,} object{'' if total == 1 else 's'}: {told}"
-
-
-def _is_unstarted(one: Reconciled) -> bool:
-    return one.state is State.MISSING and one.started is None

@@ -13,16 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show, undelivered
-from custody.books import Books
+from custody import show
+from custody.books import Books, Unreadable
+from custody.commands.events import Events, print_events
 from custody.executions import Pipeline, execution_name
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.letters import Filter, Found, find_letter, open_of_day, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.pointing import visible
-from custody.redriving import How, Outcome, Plan, Redrive, Redriver, Wanted, chosen
+from custody.redriving import Account, Redriver
 from custody.target import Deployment, Target, find
-from custody.undelivered import Waiting
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -32,6 +33,9 @@ _COLOURS = {
     Outcome.IN_FLIGHT: "yellow",
 }
 _GOOD = frozenset({Outcome.SUCCEEDED, Outcome.CLOSED})
+_SLOWEST = 0.01
+"""Starts a second, at the least: slower is a slip of the pen."""
+
 _PAUSE_SECONDS = {True: 0.1, False: 1.0}
 """Between two looks at what runs: on embedded AWS, and on AWS, where calls are counted."""
 
@@ -42,8 +46,8 @@ def rate(given: str) -> float:
         found = float(given.removesuffix("/s"))
     except ValueError:
         found = 0.0
-    if not 0 < found < float("inf"):
-        raise typer.BadParameter("a number above 0, such as 5 or 5/s")
+    if not _SLOWEST <= found < float("inf"):
+        raise typer.BadParameter(f"{given!r} is not a number of at least {_SLOWEST}, such as 5 or 5/s")
     return found
 
 
@@ -88,38 +92,78 @@ def redrive(  # noqa: PLR0913 - one parameter an option
         )
     if letters and by_filter:
         raise CommandFailed("Name LETTERs, or say --open or a filter; not both.", USAGE)
-    target = target_of(aws, profile, changes=not dry_run)
+    target = target_of(aws, profile)
     deployment = find(target, env)
-    codes, document = {ALL_WRITTEN}, {}
-    if waiting:
-        events = list(_look(target, deployment) if dry_run else _replay(target, deployment))
-        codes |= {SOME_WITHOUT_OUTCOME for event in events if event.is_done is False}
-        document["undelivered"] = [_encode_event(event) for event in events]
-        if not as_json:
-            _show_events(events)
-    if letters or by_filter:
-        books = Books(target.client("s3"), deployment.audit)
-        pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
-        redriver = Redriver(books, pipeline, _PAUSE_SECONDS[target.is_local])
-        plans = _plans(redriver, _named(books, letters) if letters else select(books, wanted))
-        if dry_run:
-            document["redrives"] = [_encode(plan, _execution_of(plan, pipeline)) for plan in plans]
-            if not as_json:
-                _show_plans(plans)
-        else:
-            redrives = _act(redriver, plans, per_second, None if no_follow else timeout)
-            codes |= {_code(one, no_follow=no_follow) for one in redrives}
-            document["redrives"] = [_encode_redrive(one) for one in redrives]
-            if not as_json:
-                _show_redrives(redrives)
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    ways = _Ways(dry_run, per_second, None if no_follow else timeout, as_json)
+    codes = {ALL_WRITTEN}
+    document: dict[str, Any] = {}
+    try:
+        if waiting:
+            codes.add(_handle_events(target, deployment, ways, document))
+        if letters or by_filter:
+            books = Books(target.client("s3"), deployment.audit)
+            pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
+            redriver = Redriver(books, pipeline, _PAUSE_SECONDS[target.is_local])
+            odd: list[Unreadable] = []
+            plans = _plans(redriver, _named(books, letters) if letters else select(books, wanted, odd))
+            codes |= _carry_out(redriver, plans, ways, document)
+            codes |= {_warn(each) for each in odd}
+    finally:
+        if as_json and document:
+            sys.stdout.write(json.dumps(document, indent=2) + "\n")
     raise typer.Exit(next(code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED, ALL_WRITTEN) if code in codes))
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How to go about it; `timeout` is None if nothing is followed."""
+
+    dry_run: bool
+    per_second: float
+    timeout: float | None
+    as_json: bool
+
+
+def _handle_events(target: Target, deployment: Deployment, ways: _Ways, document: dict[str, Any]) -> int:
+    """Look at the events that wait, or replay them; tell of those that were come to, whatever happens."""
+    seen = Events()
+    try:
+        seen.run(target, deployment, dry_run=ways.dry_run)
+    finally:
+        document |= {"undelivered": [event.encode() for event in seen.events], "hidden": seen.hidden}
+        if not ways.as_json:
+            print_events(seen)
+    return ALL_WRITTEN if ways.dry_run or seen.is_settled else SOME_WITHOUT_OUTCOME
+
+
+def _carry_out(redriver: Redriver, plans: list[Plan], ways: _Ways, document: dict[str, Any]) -> set[int]:
+    """Redrive, unless it is a dry run; tell of all that was started, whatever happens. Gives an exit code of each."""
+    if ways.dry_run:
+        document["redrives"] = [_encode(plan, _execution_of(plan, redriver.pipeline)) for plan in plans]
+        if not ways.as_json:
+            _show_plans(plans)
+        return set()
+    account = Account(plans)
+    try:
+        _act(redriver, account, plans, ways)
+    finally:
+        document["redrives"] = [_encode_redrive(one) for one in account.redrives]
+        if not ways.as_json:
+            _show_redrives(account.redrives)
+    return {_code(one, no_follow=ways.timeout is None) for one in account.redrives}
+
+
+def _warn(odd: Unreadable) -> int:
+    show.stderr.print(f"custody: {odd}", soft_wrap=True, markup=False)
+    return odd.code
 
 
 def _named(books: Books, texts: list[str]) -> Iterator[Found]:
     for text in texts:
         letter = find_letter(books, text)
+        if "/" not in text and "." in text:
+            said = f"{visible(text)} is a record: its whole batch is redriven, {letter.object_id}"
+            show.stderr.print(said, soft_wrap=True, markup=False)
         of_day = list(books.letters(letter.day, letter.object_id))
         is_open = letter in open_of_day(books, letter.object_id, letter.day, of_day)
         yield Found(letter, books.read(letter), is_open)
@@ -135,23 +179,20 @@ def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
         return redriver.plan(wanted)
 
 
-def _act(redriver: Redriver, plans: list[Plan], per_second: float, timeout: float | None) -> list[Redrive]:
-    """Start, and follow unless `timeout` is None; show how far it is."""
+def _act(redriver: Redriver, account: Account, plans: list[Plan], ways: _Ways) -> None:
+    """Start, and follow if that is wanted; keep account, and show how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=show.stderr, transient=True, disable=not show.stderr.is_terminal) as progress:
         task = progress.add_task("redriving", total=len(plans))
-        begun = []
-        for one in redriver.begin(plans, per_second):
-            begun.append(one)
+        for _ in redriver.begin(plans, ways.per_second, account.note):
             progress.advance(task)
-        if timeout is None:
-            return begun
-        done = [one for one in begun if one.status is None]
-        task = progress.add_task("following", total=len(begun), completed=len(done))
-        for one in redriver.follow([one for one in begun if one.status is not None], timeout):
-            done.append(one)
+        if ways.timeout is None:
+            return
+        running = account.running
+        task = progress.add_task("following", total=len(plans), completed=len(plans) - len(running))
+        for one in redriver.follow(running, ways.timeout):
+            account.note(one)
             progress.advance(task)
-    return done
 
 
 def _code(one: Redrive, *, no_follow: bool) -> int:
@@ -184,6 +225,8 @@ def _show_redrives(redrives: list[Redrive]) -> None:
 
 
 def _why(one: Redrive) -> str:
+    if one.outcome is Outcome.UNKNOWN and one.error:
+        return f"it was started, but AWS does not say what became of it: {one.error}"
     if one.outcome in {Outcome.SUCCEEDED, Outcome.RUNNING}:
         return one.plan.why if one.plan.how is How.NEW else ""
     if one.status is None:
@@ -218,65 +261,6 @@ def _execution_of(plan: Plan, pipeline: Pipeline) -> str:
 
 def _key(plan: Plan) -> Text:
     return Text(visible(plan.wanted.raw.key))
-
-
-@dataclass(frozen=True)
-class _Event:
-    """A message of a queue, the function that it is for, and what became of it; `is_done` is None if it was left."""
-
-    function: str
-    waiting: Waiting
-    became: str
-    is_done: bool | None = None
-
-
-def _look(target: Target, deployment: Deployment) -> Iterator[_Event]:
-    sqs = target.client("sqs")
-    for function, url in _queues(deployment):
-        for waiting in undelivered.look(sqs, url):
-            yield _Event(function, waiting, waiting.error)
-
-
-def _replay(target: Target, deployment: Deployment) -> Iterator[_Event]:
-    sqs, lambda_ = target.client("sqs"), target.client("lambda")
-    for function, url in _queues(deployment):
-        for replayed in undelivered.replay(sqs, lambda_, url, function):
-            yield _Event(function, replayed.waiting, replayed.became, replayed.is_done)
-
-
-def _queues(deployment: Deployment) -> tuple[tuple[str, str], ...]:
-    return (
-        (deployment.start_function, deployment.undelivered_url),
-        (deployment.dead_letter_function, deployment.unwritten_url),
-    )
-
-
-def _encode_event(event: _Event) -> dict[str, Any]:
-    return {
-        "message": event.waiting.message_id,
-        "function": event.function,
-        "objects": event.waiting.about,
-        "became": event.became,
-        "done": event.is_done,
-    }
-
-
-def _show_events(events: list[_Event]) -> None:
-    if events:
-        became = "why it waits" if events[0].is_done is None else "what became of it"
-        table = _table("event of", "for", became)
-        for event in events:
-            about = ", ".join(map(visible, event.waiting.about)) or f"message {event.waiting.message_id}"
-            style = "bold red" if event.is_done is False else ""
-            table.add_row(Text(about), event.function, Text(visible(event.became), style=style))
-        show.console.print(table)
-    done = sum(event.is_done is True for event in events)
-    if not events:
-        show.console.print("no event waits")
-    elif events[0].is_done is None:
-        show.console.print(f"{len(events)} waiting")
-    else:
-        show.console.print(f"{done} of {len(events)} events handled, {len(events) - done} left in the queue")
 
 
 def _table(*headings: str) -> Table:

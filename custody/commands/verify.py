@@ -45,9 +45,9 @@ def verify(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Recompute the hashes of raw and processed objects, and compare them with the ledger.
 
-    An object holds, is broken, or is expired: what is to be compared is gone for good. Exit code 1: one is broken.
+    An object holds, is broken, or is expired: its raw version is gone for good. Exit code 1: one is broken.
     """
-    target = target_of(aws, profile, changes=False)
+    target = target_of(aws, profile)
     deployment = find(target, env)
     s3 = target.client("s3")
     found = _named(s3, deployment.audit, ids) if ids else holdings(s3, deployment.audit)

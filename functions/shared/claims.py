@@ -4,10 +4,9 @@ The steps do not know the difference. https://www.enterpriseintegrationpatterns.
 """
 
 import gzip
-import json
 
 from functions.shared import outcomes, store
-from functions.shared.documents import encode
+from functions.shared.documents import decode, encode, is_exact_elsewhere
 from functions.shared.errors import MessageRefused
 from functions.shared.ledger import batch_name, counts
 from functions.shared.messages import Batch, Contents, Json, Step
@@ -21,6 +20,8 @@ def staged_key(batch: Batch, step: str) -> str:
 def hand_on(step: Step, contents: Contents, *, bucket: str, inline_limit: int) -> Json:
     """Make the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
 
+    What has a number that a double does not hold is staged too: the state machine would round it.
+
     Raises RecordsRejected, with the contents left in the staging bucket for DeadLetter, if no record is left, and
     whatever a write raises. At a later attempt the batch goes on without records, for an earlier one may have delivered
     some, and Write must then take their place.
@@ -30,7 +31,7 @@ def hand_on(step: Step, contents: Contents, *, bucket: str, inline_limit: int) -
     if contents.rejected and not contents.records and step.batch.attempt == 0:
         _stage(bucket, step, body)
         raise outcomes.rejection(step.batch, contents)
-    if len(body) <= inline_limit:
+    if len(body) <= inline_limit and is_exact_elsewhere(body):
         return step.batch.encode() | facts
     del facts["records"], facts["rejected"]
     counted = {"counts": counts(len(contents.records), len(contents.rejected))}
@@ -66,4 +67,4 @@ def _stage(bucket: str, step: Step, body: bytes) -> Json:
 
 
 def _read(bucket: str, key: str, version_id: str | None) -> Contents:
-    return Contents.decode(json.loads(gzip.decompress(store.read(bucket, key, version_id).body)))
+    return Contents.decode(decode(gzip.decompress(store.read(bucket, key, version_id).body)))

@@ -2,10 +2,22 @@
 
 import json
 import math
+import re
+import secrets
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from functions.shared.messages import Violation
+
+_ALWAYS_EXACT = 16
+"""Characters of a number that a double always holds: 15 digits, and a point."""
+
+_INTEGER_LIMIT = 2**53
+"""Up to here a double holds every integer (IEEE 754)."""
+
+_NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
+_MARK = secrets.token_hex(8)
 
 NESTING_LIMIT = 100
 """How deep a document may nest: what every JSON library on a record's way still bears."""
@@ -60,16 +72,56 @@ class Reader:
     def _constant(self, _: str) -> None:
         self._violations.append(Violation("", "number", "no NaN and no Infinity"))
 
-    def _float(self, digits: str) -> float:
+    def _float(self, digits: str) -> float | Decimal:
         number = float(digits)
-        if math.isinf(number):
+        if math.isinf(number) or (number == 0.0 and _NOT_ZERO.match(digits)):
             self._violations.append(Violation("", "number", "within the range of a double"))
+            return number
+        return exact(digits)
+
+
+def exact(digits: str) -> float | Decimal:
+    """Read a number with a point or an exponent: a float if that is the same number, and a Decimal if it is not."""
+    number = float(digits)
+    if len(digits) <= _ALWAYS_EXACT or Decimal(digits) == Decimal(repr(number)):
         return number
+    return Decimal(digits)
+
+
+def decode(body: bytes) -> Any:
+    """Read a document that `encode` has written."""
+    return json.loads(body, parse_float=exact)
+
+
+def is_exact_elsewhere(body: bytes) -> bool:
+    """Say whether a document comes through other hands unchanged, which read every number as a double."""
+    numbers: list[bool] = []
+    json.loads(
+        body,
+        parse_float=lambda digits: numbers.append(isinstance(exact(digits), float)),
+        parse_int=lambda digits: numbers.append(abs(int(digits)) <= _INTEGER_LIMIT),
+    )
+    return all(numbers)
 
 
 def encode(document: Any) -> bytes:
-    """Write a document as compact UTF-8; raise ValueError or TypeError for what is not JSON."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Write a document as compact UTF-8; raise ValueError or TypeError for what is not JSON.
+
+    A Decimal is written as the number that it is. The standard library can only put a text in its place; that is marked
+    so that no text of a record can be like it, and the marks are taken away.
+    """
+    decimals: list[str] = []
+
+    def mark(value: Any) -> str:
+        if not isinstance(value, Decimal) or not value.is_finite():
+            raise TypeError(f"a {type(value).__name__} is not JSON")
+        decimals.append(f"{_MARK}{value}")
+        return decimals[-1]
+
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=mark)
+    for marked in decimals:
+        text = text.replace(f'"{marked}"', marked.removeprefix(_MARK), 1)
+    return text.encode()
 
 
 def _children(document: Any) -> Iterator[Any]:

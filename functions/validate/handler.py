@@ -36,7 +36,8 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     contract = contracts.load(dataset)
     reading.require_fits(raw, ENVIRONMENT.object_limit_bytes)
     stored = store.read(raw.bucket, raw.key, raw.version_id)
-    records, rejected = rules.check(reading.read(stored.body), contract.validator)
+    raws = reading.read(stored.body, raw.key, ENVIRONMENT.object_limit_bytes)
+    records, rejected = rules.check(raws, contract.validator)
     code = {rules.STAGE: ENVIRONMENT.code_version}
     contents = Contents(dataset, stored.last_modified, contract.id, code, records, rejected)
     return claims.hand_on(

@@ -1,17 +1,20 @@
 """What failed is mended, and its work done again: on a deployed stack, by the plain API and by the command line."""
 
 import json
+import signal
+import subprocess
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from custody.books import Books
 from custody.executions import Pipeline
 from custody.reconciling import Reconciler, Which, arrivals
-from tests.e2e.breaking import without
-from tests.e2e.conftest import Cloud
+from tests.e2e.breaking import slow, without
+from tests.e2e.conftest import CUSTODY, Cloud, clean_environment
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 DEADLINE_SECONDS = 60
@@ -177,6 +180,26 @@ def test_an_event_that_start_could_not_handle_is_replayed_when_it_can(cloud: Clo
     assert "1 of 1 events handled" in ran.out
     assert waiting(cloud) == 0
     until(cloud, "late", {"written": 1})
+
+
+def test_ctrl_c_tells_what_was_started_and_how_far_it_is(cloud: Cloud, tmp_path: Path) -> None:
+    with without(cloud, "write", "s3:PutObject"):
+        (execution,) = send(cloud, tmp_path, "slow")
+        until(cloud, "slow", {"failed": 1})
+    object_id = execution.rpartition(":")[2]
+    with slow(cloud, 8, 600):
+        # The definition is another one now, so a new execution does the work; and that one waits first.
+        environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
+        with subprocess.Popen(  # noqa: S603 - our own command
+            [CUSTODY, "redrive", object_id, "--json"], env=environment, stdout=PIPE, stderr=PIPE, text=True
+        ) as running:
+            until(cloud, "slow", {"in flight": 1})
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=DEADLINE_SECONDS)
+        (one,) = json.loads(out)["redrives"]
+        assert (running.returncode, one["outcome"], one["execution"]) == (130, "running", f"{execution}-r1"), err
+        assert "Traceback" not in err
+        until(cloud, "slow", {"written": 1})
 
 
 def test_to_redrive_nothing_in_particular_is_wrong_usage(cloud: Cloud) -> None:

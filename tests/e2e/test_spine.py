@@ -2,15 +2,19 @@
 
 import gzip
 import json
+import os
+import signal
+import subprocess
 import time
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
 from custody.target import ROOT
-from tests.e2e.breaking import without
-from tests.e2e.conftest import Cloud, custody
+from tests.e2e.breaking import until, without
+from tests.e2e.conftest import CUSTODY, Cloud, clean_environment, custody
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
@@ -159,6 +163,12 @@ def test_a_second_up_is_quick_for_it_deploys_nothing(cloud: Cloud) -> None:
         (["put", "no-such-file.json"], "Not a file: no-such-file.json"),
         (["put", "README.md", "LICENSE", "--key", "a"], "--key names one object"),
         (["put"], "Missing argument"),
+        (["put", "README.md", "--key", ""], "--key is empty"),
+        (["letters", "--since", "99999999999d"], "longer than there are years"),
+        (["reconcile", "--grace", "999999999d"], "longer than there are years"),
+        (["letters", "--until", "0001-01-01T00:00+14:00"], "is not a day"),
+        (["redrive", "--open", "--rate", "1e-300"], "is not a number of at least 0.01"),
+        (["letters", "show", "caf\udce9"], "not UTF-8"),
     ],
 )
 def test_wrong_usage_is_a_line_and_exit_code_2(cloud: Cloud, arguments: list[str], said: str) -> None:
@@ -168,7 +178,86 @@ def test_wrong_usage_is_a_line_and_exit_code_2(cloud: Cloud, arguments: list[str
     assert "Traceback" not in ran.err
 
 
-def test_without_embedded_aws_nothing_is_sent_to_aws_unless_told(tmp_path: Path) -> None:
-    ran = custody(tmp_path, "put", file(tmp_path, "good.json", GOOD))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["put", str(ROOT / "README.md")],
+        ["status"],
+        ["letters"],
+        ["letters", "show", "ID"],
+        ["letters", "discard", "ID", "--reason", "none"],
+        ["verify"],
+        ["reconcile"],
+        ["redrive", "--open", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_without_embedded_aws_nothing_is_sent_to_aws_unless_told(tmp_path: Path, arguments: list[str]) -> None:
+    ran = custody(tmp_path, *arguments)
     assert ran.code == 2
-    assert "--aws" in ran.err
+    assert "--aws or --profile NAME" in ran.err
+
+
+def test_an_environment_that_is_not_there_says_how_to_deploy_it(cloud: Cloud) -> None:
+    ran = cloud.custody("status", "--env", "nope")
+    assert ran.code == 1
+    assert "Run `custody up --env nope`" in ran.err
+
+
+def test_a_key_that_would_move_the_cursor_is_shown_with_signs(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", file(tmp_path, "odd.json", GOOD), "--key", "a\x7f[31m.json")
+    assert ran.code == 0, ran.err
+    assert "a␡[31m.json" in ran.out
+
+
+def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path: Path) -> None:
+    with without(cloud, "start", "states:StartExecution"):
+        ran = cloud.custody("put", file(tmp_path, "patient.json", GOOD), "--timeout", "1")
+        assert ran.code == 1
+        assert "custody reconcile" in ran.err
+        assert "custody letters show patient-json-" in ran.err
+        until(lambda: cloud.custody("status", "--json").json["undelivered"], DEADLINE_SECONDS, "its event waits")
+    assert cloud.custody("redrive", "--undelivered").code == 0
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize("command", ["letters", "status", "reconcile", "verify"])
+def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, command: str, as_json: list[str]) -> None:
+    cloud.custody("put", ROOT / "README.md", "--key", "unread/a.json")
+    environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ran = subprocess.run(  # noqa: S603 - our own command
+            [CUSTODY, command, *as_json], env=environment, stdout=full, stderr=PIPE, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert "No space left on device" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "Exception" not in ran.stderr
+
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        ran = subprocess.run(  # noqa: S603 - our own command
+            [CUSTODY, command, *as_json], env=environment, stdout=closed, stderr=PIPE, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "Exception" not in ran.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_interrupted_ends_without_a_traceback(
+    cloud: Cloud, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
+    with without(cloud, "start", "states:StartExecution"):
+        path = file(tmp_path, "interrupted.json", GOOD)
+        with subprocess.Popen(  # noqa: S603 - our own command
+            [CUSTODY, "put", path], env=environment, stdout=PIPE, stderr=PIPE, text=True
+        ) as running:
+            assert running.stderr is not None
+            assert running.stderr.readline().startswith("target:"), "it is at work"
+            running.send_signal(number)
+            out, err = running.communicate(timeout=DEADLINE_SECONDS)
+    assert running.returncode == code, out + err
+    assert "Traceback" not in err

@@ -1,97 +1,23 @@
-"""Letters as an operator works with them: selected, shown with what is wrong in the bytes, and given up."""
+"""Letters as an operator looks at them: selected, found, and shown with what is wrong in the bytes."""
 
-import gzip
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from rich.console import Console
 from rich.text import Text
-from typer.testing import CliRunner, Result
 
 from custody import show
 from custody.books import Books, Entry, Letter
-from custody.commands import letters as letters_command
-from custody.discarding import require_at_rest
 from custody.failure import CommandFailed
 from custody.letters import Filter, find_letter, select
-from custody.main import app
-from custody.target import Deployment, Target
 from functions.shared.errors import RecordsRejected
-from functions.shared.identity import RawObject
-from functions.shared.ledger import parse_ledger_file
+from tests.functional.desk import DAY, NEXT_DAY, Run, an_id, booked, chosen, delivered_in_part, posted
 from tests.functional.stages import BAD, GOOD, written
 from tests.rooms import EXECUTION_ARN, Rooms
-
-DAY = "2026-11-23"
-NEXT_DAY = "2026-11-24"
-MIXED = b"[" + GOOD + b", " + BAD + b"]"
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the commands talk to its buckets
-    """Give the command line, on buckets in memory."""
-    target = Target("buckets in memory", boto3.Session(), None)
-    named = {"raw": "raw", "processed": "processed", "audit": "audit"}
-    deployment = Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
-    monkeypatch.setattr(letters_command, "target_of", lambda *_, **__: target)
-    monkeypatch.setattr(letters_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["letters", *arguments])
-
-
-def an_id(number: int) -> str:
-    return f"mission-a-json-{number:024x}"
-
-
-def posted(  # noqa: PLR0913 - one parameter a fact
-    rooms: Rooms,
-    number: int = 0,
-    *,
-    attempt: int = 0,
-    name: str = "Validate",
-    day: str = DAY,
-    start: int = 0,
-    **facts: Any,
-) -> Letter:
-    """Put a letter of an object, by number, into the audit bucket."""
-    letter = Letter(an_id(number), start, attempt, day, name)
-    body = {
-        "dataset": "mission",
-        "attempt": attempt,
-        "step": "Write" if name == "Rejected" else name,
-        "error": "AccessRefused",
-        "received": None,
-        "rejected": [],
-        "recorded_at": f"{day}T09:00:01.000Z",
-    }
-    rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body | facts).encode())
-    return letter
-
-
-def booked(rooms: Rooms, entry: Entry, *, rejected: int = 0) -> None:
-    counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
-    header = {"counts": counts, "recorded_at": f"{DAY}T10:00:00.000Z"}
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
-
-
-def delivered_in_part(rooms: Rooms, key: str = "mission/a.json") -> Letter:
-    """Send a good record and a bad one through the stages; give the letter of the bad one."""
-    with pytest.raises(RecordsRejected):
-        written(rooms, key, MIXED)
-    (found,) = (letter for letter in map(Letter.of, rooms.keys("audit")) if letter)
-    return found
-
-
-def chosen(rooms: Rooms, **wanted: Any) -> list[Letter]:
-    return [found.letter for found in select(Books(rooms.s3, "audit"), Filter(**wanted))]
 
 
 def at(hour: int, day: str = DAY) -> datetime:
@@ -152,7 +78,7 @@ def test_no_letter_is_read_that_its_key_rules_out(rooms: Rooms, monkeypatch: pyt
     posted(rooms, 3, name="Write", day="2026-01-01")
     posted(rooms, 4, name="Write", day="2026-12-24")
     closed = posted(rooms, 5, name="Write", day=NEXT_DAY)
-    booked(rooms, Entry(closed.object_id, 0, 0))
+    booked(rooms, Entry(closed.object_id, 0, 1))
     read: list[Letter] = []
     true_read = Books.read
 
@@ -208,7 +134,7 @@ def test_the_list_shows_each_letter_and_what_to_do_next(rooms: Rooms, run: Run) 
 
 
 def test_the_list_as_json_is_one_document(rooms: Rooms, run: Run) -> None:
-    assert json.loads(run("--json").stdout) == {"letters": []}
+    assert json.loads(run("--json").stdout) == {"letters": [], "unreadable": []}
     letter, other = delivered_in_part(rooms), posted(rooms, 1, day="2026-11-22")
 
     found = json.loads(run("--json").stdout)["letters"]
@@ -218,10 +144,35 @@ def test_the_list_as_json_is_one_document(rooms: Rooms, run: Run) -> None:
     assert found[0]["object"]["key"] == "mission/a.json"
 
 
-def test_nothing_found_is_a_line_and_no_failure(rooms: Rooms, run: Run) -> None:
+def test_nothing_found_is_a_line_and_no_failure(run: Run) -> None:
+    for options, said in (([], "no open letter matches\n"), (["--all", "--error", "Any"], "no letter matches\n")):
+        shown = run(*options)
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--error", "AccesRefused"], "there are errors AccessRefused, UnknownDataset"),
+        (["--step", "validat"], "there are steps Validate, Write"),
+        (["--dataset", "x", "--step", "write"], "there are datasets mission, weather and steps Validate, Write"),
+    ],
+)
+def test_what_matches_nothing_is_answered_with_what_there_is(
+    rooms: Rooms, run: Run, options: list[str], said: str
+) -> None:
     posted(rooms, 1)
-    shown = run("--error", "NoSuchError")
-    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "no open letters match\n")
+    posted(rooms, 2, dataset="weather", error="UnknownDataset", name="Write")
+    shown = run(*options)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"no open letter matches; {said}\n")
+
+
+def test_closed_letters_are_not_advised_to_be_run_again(rooms: Rooms, run: Run) -> None:
+    booked(rooms, Entry(posted(rooms, 1).object_id, 0, 1))
+    assert run("--all").stderr == "1 letter, 0 open. See what one says: custody letters show ID.\n"
+    posted(rooms, 2)
+    assert "2 letters, 1 open. " in (shown := run("--all")).stderr
+    assert "Run an open one again" in shown.stderr
 
 
 def test_options_before_the_command_are_refused_for_they_would_be_lost(run: Run) -> None:
@@ -253,6 +204,7 @@ def test_a_letter_as_json_is_whole_and_has_no_bytes_of_a_record(rooms: Rooms, ru
         "uri": f"s3://audit/{letter.key}",
         "open": True,
         "closed_by": None,
+        "beside": [],
         "letter": rooms.letter(),
     }
     assert "RUMINT" not in shown.stdout
@@ -350,129 +302,11 @@ def test_where_the_terminal_is_too_narrow_for_a_table_a_letter_has_lines_of_its_
     assert all(fact in said for fact in ("mission", "Write", "RecordsRejected", "1 of 2", "open")), lines
 
 
-def test_a_discard_is_booked_beside_the_delivery_and_closes_the_letter(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    before = {key: rooms.body("audit", key) for key in rooms.keys("audit")}
-
-    done = run("discard", letter.id, "--reason", " sent by mistake ")
-
-    assert done.exit_code == 0, done.output
-    entry = Entry(letter.object_id, 0, 0, discards=True)
-    header, lines = parse_ledger_file(rooms.body("audit", entry.key))
-    told = json.loads(before[letter.key])
-    assert lines == [
-        {name: told["rejected"][0][name] for name in ("position", "offset", "length", "sha256")}
-        | {"outcome": "discarded"}
-    ]
-    assert datetime.now(UTC) - datetime.fromisoformat(header.pop("recorded_at")) < timedelta(minutes=5)
-    by = header["discarded"].pop("by")
-    assert by.startswith("arn:aws:")
-    assert header == {
-        **{name: told[name] for name in ("format", "object", "chunk", "dataset", "contract", "code")},
-        "execution": EXECUTION_ARN,
-        "redrive_of": None,
-        "attempt": 0,
-        "counts": {"received": 2, "written": 1, "rejected": 0, "discarded": 1},
-        "output": None,
-        "discarded": {"letter": letter.key, "reason": "sent by mistake"},
-    }
-    assert "discarded: 1 record, of s3://raw/mission/a.json" in done.stdout
-    assert f"{letter.object_id}.1" in done.stdout
-    assert {key: rooms.body("audit", key) for key in before} == before, "nothing else is changed"
-    assert chosen(rooms) == []
-    assert f"by {by}: sent by mistake" in run("show", letter.id).stdout
-
-
-def test_a_batch_that_was_never_read_is_discarded_whole(rooms: Rooms, run: Run) -> None:
-    raw = rooms.upload("mission/a.json", GOOD).object
-    letter = posted(rooms, 1, **about(raw))
-
-    done = run("discard", letter.id, "--reason", "no such dataset", "--json")
-
-    assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(rooms.body("audit", Entry(letter.object_id, 0, 0, discards=True).key))
-    assert (header["counts"], lines) == (None, [])
-    assert json.loads(done.stdout)["counts"] is None
-
-
-def test_a_batch_of_which_nothing_was_booked_is_discarded_whole_though_it_was_read(rooms: Rooms, run: Run) -> None:
-    raw = rooms.upload("mission/a.json", MIXED).object
-    letter = posted(rooms, 1, name="Write", received=2, **about(raw))
-
-    done = run("discard", letter.id, "--reason", "of no use")
-
-    assert "discarded: the whole batch of 2 records" in done.stdout
-
-
-def about(raw: RawObject) -> dict[str, Any]:
-    """Give what a letter tells of an object, in tests that put letters by hand."""
-    named = {"bucket": raw.bucket, "key": raw.key, "version_id": raw.version_id, "size": raw.size, "etag": raw.etag}
-    rest = {"chunk": None, "contract": None, "code": {}, "execution": {"arn": EXECUTION_ARN}}
-    return {"object": {"id": raw.id, **named}} | rest
-
-
-@pytest.mark.parametrize("reason", ["", "  \n"])
-def test_a_discard_needs_a_reason(rooms: Rooms, run: Run, reason: str) -> None:
-    refused = run("discard", delivered_in_part(rooms).id, "--reason", reason)
-    assert isinstance(refused.exception, CommandFailed)
-    assert refused.exception.code == 2
-    assert "needs a reason" in str(refused.exception)
-
-
-@pytest.mark.parametrize(
-    ("close", "said"),
-    [
-        (lambda rooms: booked(rooms, Entry(an_id(1), 0, 0)), "attempt 0 was booked"),
-        (lambda rooms: booked(rooms, Entry(an_id(1), 0, 2), rejected=3), "attempt 2 was booked .* 3 rejected"),
-        (lambda rooms: posted(rooms, 1, attempt=1, day=NEXT_DAY), "a later letter .*dt=2026-11-24/.*1.Validate"),
-    ],
-)
-def test_a_closed_letter_is_not_discarded_and_it_is_said_what_closed_it(
-    rooms: Rooms, run: Run, close: Callable[[Rooms], Any], said: str
-) -> None:
-    letter = posted(rooms, 1)
-    close(rooms)
-
-    refused = run("discard", letter.id, "--reason", "any")
-
-    assert isinstance(refused.exception, CommandFailed)
-    with pytest.raises(CommandFailed, match=said):
-        raise refused.exception
-    assert not any("discarded" in key for key in rooms.keys("audit"))
-
-
-def test_a_second_discard_is_refused_with_the_reason_of_the_first(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    run("discard", letter.id, "--reason", "the first")
-    refused = run("discard", letter.id, "--reason", "the second")
-    assert "is closed already: discarded on" in str(refused.exception)
-    assert "the first" in str(refused.exception)
-
-
-def test_of_two_discards_at_the_same_moment_one_is_refused(
+def test_a_letter_of_which_a_redrive_is_under_way_is_shown_so(
     rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    letter = delivered_in_part(rooms)
-    monkeypatch.setattr("custody.discarding.closed_by", lambda *_: None)
-    run("discard", letter.id, "--reason", "the first")
-    refused = run("discard", letter.id, "--reason", "the second")
-    assert "just now" in str(refused.exception)
-
-
-@pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
-@mock_aws
-def test_a_letter_is_not_discarded_while_a_redrive_is_under_way(name: str) -> None:
-    stepfunctions = boto3.client("stepfunctions")
-    waits = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
-    machine = stepfunctions.create_state_machine(
-        name="pipeline", definition=json.dumps(waits), roleArn="arn:aws:iam::123456789012:role/any"
-    )["stateMachineArn"]
-    running = stepfunctions.start_execution(stateMachineArn=machine, name=name)["executionArn"]
-    body = {"execution": {"arn": f"{machine.replace(':stateMachine:', ':execution:')}:{an_id(1)}"}}
-    letter = Letter(an_id(1), 0, 0, DAY, "Write")
-
-    with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
-        require_at_rest(stepfunctions, letter, body)
-
-    stepfunctions.stop_execution(executionArn=running)
-    require_at_rest(stepfunctions, letter, body)
+    letter = posted(rooms, 1)
+    monkeypatch.setattr("custody.discarding._is_running", lambda _, arn: arn == EXECUTION_ARN)
+    shown = run("show", letter.id)
+    assert "open; a redrive is under way" in shown.stdout
+    assert "custody redrive" not in shown.stderr

@@ -4,14 +4,19 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from custody.books import Books
+from custody.commands import reconcile as reconcile_command
 from custody.executions import Pipeline
+from custody.main import app
 from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
+from custody.target import Deployment
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
 from tests.functional.failures import MACHINE_ARN, Machine, arn_of, book, discard, post
@@ -140,7 +145,9 @@ def test_an_object_is_in_the_state_that_its_books_and_executions_tell(  # noqa: 
     [b"", b"no gzip", gzip.compress(b"no JSON"), gzip.compress(b"{}")[:-4]],
     ids=["empty", "no gzip", "no JSON", "cut off"],
 )
-def test_a_damaged_ledger_file_tells_of_nothing(rooms: Rooms, machine: Machine, damage: bytes) -> None:
+def test_a_damaged_ledger_file_is_missing_but_not_started_for_its_first_version_is_there(
+    rooms: Rooms, machine: Machine, damage: bytes
+) -> None:
     batch = rooms.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED")
     key = book(rooms, batch)
@@ -148,7 +155,78 @@ def test_a_damaged_ledger_file_tells_of_nothing(rooms: Rooms, machine: Machine, 
     (found,) = reconciled(rooms, machine)
 
     assert found.state is State.MISSING
-    assert f"s3://audit/{key} is not what Custody wrote" in found.why
+    assert found.why == f"its ledger file cannot be read: see `custody verify {batch.object.id}`"
+    assert reconciler_on(rooms, machine).start(found).started is None
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_redrive_that_runs_is_in_flight_whatever_became_of_the_ledger_file(
+    rooms: Rooms, machine: Machine, attempt: int
+) -> None:
+    """Both by a new execution, `-r1`, and by that one itself: then nothing but its own name tells of it."""
+    batch = rooms.upload("a.json", b"{}")
+    machine.add(batch, error="RecordsRejected")
+    machine.add(next_of(batch), "RUNNING", redrives=attempt - 1)
+    for booked in range(attempt):
+        key = book(rooms, Batch(batch.object, attempt=booked), written=1, rejected=1)
+        rooms.s3.put_object(Bucket="audit", Key=key, Body=b"damaged")
+
+    assert [(one.state, one.why) for one in reconciled(rooms, machine)] == [
+        (State.IN_FLIGHT, f"attempt {attempt} is running")
+    ]
+
+
+@pytest.mark.parametrize("page", [1, 2, 1000])
+def test_what_was_deleted_since_is_said_to_be_and_started_all_the_same(
+    rooms: Rooms, machine: Machine, page: int
+) -> None:
+    first, second = rooms.upload("mission/a.json", b"{}"), rooms.upload("mission/a.json", b"[]")
+    rooms.s3.delete_object(Bucket="raw", Key="mission/a.json")
+    rooms.upload("mission/b.json", b"{}")
+    again = rooms.upload("mission/c.json", b"{}")
+    rooms.s3.delete_object(Bucket="raw", Key="mission/c.json")
+    rooms.upload("mission/c.json", b"{}")
+    found = reconciled(rooms, machine, page=page)
+
+    deleted = {one.arrival.raw for one in found if "deleted since" in one.why}
+    assert deleted == {first.object, second.object}, f"{again.object} has a later version"
+    started = [reconciler_on(rooms, machine).start(one).started for one in found]
+    assert None not in started
+
+
+def counting(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note what is described from now on."""
+    asked: list[str] = []
+    describe = machine.describe_execution
+
+    def described(*, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        asked.append(executionArn)
+        return describe(executionArn=executionArn)
+
+    monkeypatch.setattr(machine, "describe_execution", described)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("story", "describes"),
+    [
+        (lambda *_: None, 1),
+        (booked, 0),
+        (lambda _, machine, batch: machine.add(batch, "RUNNING"), 1),
+        (ledger_gone, 2),
+        (failed, 2),
+    ],
+    ids=["nothing", "written", "running", "ledger gone", "failed"],
+)
+def test_step_functions_is_asked_no_more_than_is_needed(
+    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch, story: Story, describes: int
+) -> None:
+    """It answers some 15 such questions a second."""
+    story(rooms, machine, rooms.upload("mission/a.json", b"{}"))
+    asked = counting(machine, monkeypatch)
+    reconciled(rooms, machine)
+
+    assert len(asked) == describes, asked
 
 
 def test_a_damaged_letter_does_not_stop_it(rooms: Rooms, machine: Machine) -> None:
@@ -173,7 +251,7 @@ def test_what_came_before_versioning_is_missing_for_start_refuses_it(rooms: Room
     reconciler = reconciler_on(rooms, machine, LONG_AGO)
     (found,) = reconciler.run(arrivals(rooms.s3, "old", Which()))
 
-    assert found.state is State.MISSING
+    assert (found.state, found.is_startable) == (State.MISSING, False)
     assert "before versioning" in found.why
     assert reconciler.start(found).started is None
 
@@ -233,6 +311,57 @@ def test_what_is_booked_while_it_is_looked_at_is_not_called_missing(
     monkeypatch.setattr(machine, "describe_execution", described)
 
     assert [one.state for one in reconciled(rooms, machine)] == [State.WRITTEN]
+
+
+def test_what_is_started_and_booked_while_it_is_looked_at_is_not_called_missing(
+    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its execution was not there when it was asked for; only the books tell that it is by now."""
+    batch = rooms.upload("a.json", b"{}")
+    describe = machine.describe_execution
+
+    def described(**asked: Any) -> Any:
+        try:
+            return describe(**asked)
+        finally:
+            rejected(rooms, machine, batch)
+
+    monkeypatch.setattr(machine, "describe_execution", described)
+
+    assert [one.state for one in reconciled(rooms, machine)] == [State.REJECTED]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give `custody reconcile`, on buckets of moto and a machine in memory."""
+    clients = {"s3": rooms.s3, "stepfunctions": machine}
+
+    class Here:
+        client = staticmethod(clients.__getitem__)
+
+    named = {"raw": "raw", "audit": "audit", "pipeline_arn": MACHINE_ARN}
+    deployment = Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+    monkeypatch.setattr(reconcile_command, "target_of", lambda *_: Here)
+    monkeypatch.setattr(reconcile_command, "find", lambda *_: deployment)
+    return lambda *arguments: CliRunner().invoke(app, ["reconcile", "--grace", "0s", *arguments])
+
+
+def test_the_summary_says_how_many_were_started_and_what_cannot_be(run: Run, rooms: Rooms, machine: Machine) -> None:
+    for key in ("a.json", "b.json"):
+        rooms.upload(key, b"{}")
+    damaged = rooms.upload("c.json", b"{}")
+    machine.add(damaged, "SUCCEEDED")
+    rooms.s3.put_object(Bucket="audit", Key=book(rooms, damaged), Body=b"damaged")
+    looked, started, again = run(), run("--start"), run("--start")
+
+    assert (looked.exit_code, started.exit_code, again.exit_code) == (1, 1, 1)
+    assert "Start what is missing: custody reconcile --start" in looked.stderr
+    assert "3 missing, of which 2 were started" in started.stdout
+    assert "Start what is missing" not in started.stderr, "it was just done"
+    assert "1 missing cannot be mended by a start" in started.stderr
 
 
 def test_what_is_missing_is_started_as_start_would_have_done(rooms: Rooms, machine: Machine) -> None:

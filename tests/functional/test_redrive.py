@@ -1,25 +1,34 @@
 """Open letters are redriven, and undelivered events replayed; what goes wrong with one stops no other."""
 
+import gzip
 import io
 import json
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
+from typer.testing import CliRunner, Result
 
-from custody import undelivered
+from custody import interruption, undelivered
 from custody.books import Books
+from custody.commands import redrive as redrive_command
 from custody.executions import Pipeline
 from custody.letters import Filter, select
-from custody.redriving import How, Outcome, Plan, Redrive, Redriver, Wanted, chosen
+from custody.main import app
+from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
+from custody.redriving import Account, Redriver
+from custody.target import Deployment
 from custody.undelivered import Replayed
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
 from functions.start.handler import handle as start
-from tests.functional.failures import MACHINE_ARN, STARTED, Machine, arn_of, book, post
+from tests.functional.failures import MACHINE_ARN, STARTED, Machine, arn_of, book, discard, post
 from tests.rooms import Rooms
 
 EVENT = json.loads((Path(__file__).parents[1] / "events/object_created.json").read_text(encoding="utf-8"))
@@ -313,7 +322,35 @@ def test_what_became_of_an_event_is_said_in_words(queue: Queue, counts: dict[str
     assert [one.became for one in queue.replay(Function(answer(counts)))] == [became]
 
 
-@pytest.mark.parametrize("body", ["no JSON", "[]", {"Records": []}, {"requestPayload": "text"}])
+DEEP = "[" * 100_000
+ODD: list[Any] = [5, None, [], "\udcff"]
+ODD_KEYS = [{"Records": [{"s3": {"object": {"key": key}}}]} for key in ODD]
+
+
+@pytest.mark.parametrize(
+    "event", [*ODD_KEYS, {"Records": 1}, {"Records": [None]}, {"detail": {"input": 5}}, {"detail": 1}]
+)
+def test_an_event_of_any_form_is_left_and_told_and_the_others_go_on(queue: Queue, event: Any) -> None:
+    queue.record(event)
+    queue.record(EVENT)
+
+    def refuse(given: Any, _: Any) -> Any:
+        assert given == EVENT, "start takes nothing else"
+        return {"counts": {"started": 1}}
+
+    done = queue.replay(Function(refuse))
+
+    assert sorted(one.is_done for one in done) == [False, True]
+    assert queue.visible == 1
+
+
+@pytest.mark.parametrize("said", ["text", None, {"counts": [1]}, {"counts": None}])
+def test_an_odd_answer_of_a_function_that_did_not_fail_is_an_acceptance(queue: Queue, said: Any) -> None:
+    queue.record(EVENT)
+    assert [one.is_done for one in queue.replay(Function(lambda *_: said))] == [True]
+
+
+@pytest.mark.parametrize("body", ["no JSON", DEEP, "[]", "5", {"Records": []}, {"requestPayload": "text"}])
 def test_a_message_that_is_no_event_of_ours_is_told_and_left(queue: Queue, body: Any) -> None:
     queue.put(body)
     queue.record(EVENT)
@@ -377,6 +414,324 @@ def test_a_replay_that_is_broken_off_hides_nothing(queue: Queue) -> None:
         queue.record(EVENT)
     replay = undelivered.replay(queue.sqs, Function(answer({})), queue.url, "start")  # type: ignore[arg-type]  # a stand-in
     next(replay)
-    replay.close()  # type: ignore[attr-defined]  # it is a generator
+    replay.close()
 
     assert queue.visible == 2
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs, as in the command line."""
+    before = signal.getsignal(signal.SIGTERM)
+    interruption.end_on_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+
+
+@pytest.mark.usefixtures("sigterm")
+@pytest.mark.parametrize(("number", "raised"), SIGNALS)
+@pytest.mark.parametrize("call", ["receive_message", "change_message_visibility_batch"])
+def test_a_signal_at_any_moment_releases_what_was_received(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, call: str, number: int, raised: type[BaseException]
+) -> None:
+    for _ in range(12):
+        queue.record(EVENT)
+    real = getattr(queue.sqs, call)
+
+    def interrupted(**asked: Any) -> Any:
+        answer = real(**asked)
+        monkeypatch.setattr(queue.sqs, call, real)
+        signal.raise_signal(number)
+        return answer
+
+    monkeypatch.setattr(queue.sqs, call, interrupted)
+    with pytest.raises(raised):
+        list(undelivered.look(queue.sqs, queue.url))
+
+    assert queue.visible == 12, "before, they were hidden for an hour"
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    reached = []
+
+    def hang() -> None:
+        with interruption.held_back():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the first waits")
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the second does not")
+
+    with pytest.raises(KeyboardInterrupt):
+        hang()
+
+    assert reached == ["the first waits"]
+
+
+def test_messages_are_hidden_for_a_short_time_only(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.record(EVENT)
+    asked: list[int] = []
+    real = queue.sqs.receive_message
+
+    def noted(**told: Any) -> Any:
+        asked.append(told["VisibilityTimeout"])
+        return real(**told)
+
+    monkeypatch.setattr(queue.sqs, "receive_message", noted)
+    list(undelivered.look(queue.sqs, queue.url))
+    queue.replay(Function(answer({})))
+
+    assert set(asked) == {10, 60}
+
+
+def test_a_long_replay_extends_the_time_of_all_that_it_holds(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        queue.record(EVENT)
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    extended: list[tuple[int, int]] = []
+    real = queue.sqs.change_message_visibility_batch
+
+    def noted(**asked: Any) -> Any:
+        extended.append((len(asked["Entries"]), asked["Entries"][0]["VisibilityTimeout"]))
+        return real(**asked)
+
+    monkeypatch.setattr(queue.sqs, "change_message_visibility_batch", noted)
+
+    def slow(*_: Any) -> Any:
+        now[0] += 30
+        raise RuntimeError
+
+    queue.replay(Function(slow))
+
+    assert extended == [(3, 60), (3, 60), (3, 60), (3, 0)], "and they are shown again in the end"
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(rooms: Rooms, machine: Machine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give `custody redrive`, on buckets and a queue of moto, and a machine in memory."""
+    unwritten = queue.sqs.create_queue(QueueName="unwritten")["QueueUrl"]
+    clients = {"s3": rooms.s3, "stepfunctions": machine, "sqs": queue.sqs, "lambda": Function(answer({"started": 1}))}
+
+    class Here:
+        name, is_local = "here", True
+        client = staticmethod(clients.__getitem__)
+
+    told = {
+        "audit": "audit",
+        "pipeline_arn": MACHINE_ARN,
+        "undelivered_url": queue.url,
+        "unwritten_url": unwritten,
+        "start_function": "start",
+        "dead_letter_function": "start",
+    }
+    deployment = Deployment(**{field.name: told.get(field.name, "") for field in fields(Deployment)})
+    monkeypatch.setattr(redrive_command, "target_of", lambda *_: Here)
+    monkeypatch.setattr(redrive_command, "find", lambda *_: deployment)
+    return lambda *arguments: CliRunner().invoke(app, ["redrive", *arguments])
+
+
+def test_messages_that_somebody_else_has_are_counted(run: Run, queue: Queue) -> None:
+    for _ in range(4):
+        queue.record(EVENT)
+    queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=3, VisibilityTimeout=60)
+    looked = run("--undelivered", "--dry-run")
+    done = run("--undelivered", "--json")
+
+    assert looked.exit_code == 0
+    assert "1 waiting" in looked.output
+    assert "3 more are hidden, by somebody who received them; look again in a minute" in looked.output
+    assert (done.exit_code, json.loads(done.stdout)["hidden"]) == (1, 3), "not all is handled"
+
+
+def test_ctrl_c_in_a_replay_tells_what_was_handled_and_leaves_the_rest(
+    run: Run, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        queue.record(EVENT)
+    calls: list[Any] = []
+
+    def second_is_interrupted(_: Function, **asked: Any) -> Any:
+        calls.append(asked)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {"Payload": io.BytesIO(b'{"counts": {"started": 1}}')}
+
+    monkeypatch.setattr(Function, "invoke", second_is_interrupted)
+    ran = run("--undelivered", "--json")
+
+    assert ran.exit_code == 130
+    assert [event["became"] for event in json.loads(ran.stdout)["undelivered"]] == ["started"]
+    assert queue.visible == 2
+
+
+def test_our_own_look_is_not_taken_for_somebody_elses() -> None:
+    """SQS tells of numbers that may be a minute old."""
+    assert undelivered.Depth(visible=0, hidden=4).hidden_beside(4) == 0
+    assert undelivered.Depth(visible=1, hidden=3).hidden_beside(1) == 3
+    assert undelivered.Depth(visible=1, hidden=0).hidden_beside(9) == 0
+
+
+def test_an_older_letter_names_the_open_one_that_stands_in_its_place(run: Run, rooms: Rooms, machine: Machine) -> None:
+    batch = rooms.upload("a.json", b"{}")
+    older = post(rooms, batch, arn=machine.add(batch, redrives=1))
+    later = post(rooms, Batch(batch.object, attempt=1), arn=arn_of(batch.object.id))
+    ran = run(older)
+
+    assert ran.exit_code == 1
+    assert f"a later letter of the batch is open: {later}" in ran.stdout
+    assert machine.tokens == []
+
+
+def test_a_discarded_letter_is_said_to_be(run: Run, rooms: Rooms, machine: Machine) -> None:
+    batch = rooms.upload("a.json", b"{}")
+    letter = post(rooms, batch, arn=machine.add(batch))
+    book(rooms, batch, written=1, rejected=1)
+    header = rooms.ledger()[0] | {"discarded": {"letter": letter, "by": "me", "reason": "bad data"}}
+    header |= {"recorded_at": "2026-11-23T10:00:00Z", "counts": header["counts"] | {"rejected": 0, "discarded": 1}}
+    key = f"ledger/{batch.object.id}/000000000000000.0.discarded.jsonl.gz"
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=gzip.compress(json.dumps(header).encode()))
+    ran = run(letter)
+
+    assert ran.exit_code == 1
+    assert "was discarded on 2026-11-23T10:00:00Z by me: bad data" in ran.stdout
+    assert machine.tokens == []
+
+
+def test_a_discard_that_cannot_be_read_is_no_success(run: Run, rooms: Rooms, machine: Machine) -> None:
+    batch = rooms.upload("a.json", b"{}")
+    letter = post(rooms, batch, arn=machine.add(batch))
+    discard(rooms, batch)
+    ran = run(letter)
+
+    assert ran.exit_code == 1
+    assert "it was discarded, but s3://audit/ledger/" in ran.stdout
+
+
+def test_a_letter_that_cannot_be_read_is_told_and_the_others_are_redriven(
+    run: Run, rooms: Rooms, machine: Machine
+) -> None:
+    odd = rooms.upload("a.json", b"{}")
+    rooms.s3.put_object(Bucket="audit", Key=f"letters/{post(rooms, odd)}.json", Body=b"no JSON")
+    fail(rooms, machine, "b.json")
+    ran = run("--open")
+
+    assert ran.exit_code == 1
+    assert "1 redriven: 1 succeeded" in ran.stdout
+    assert f"{odd.object.id}/000000000000000.0.Write.json" in ran.stderr
+
+
+def test_a_letter_that_was_written_since_is_well(run: Run, rooms: Rooms, machine: Machine) -> None:
+    batch = rooms.upload("a.json", b"{}")
+    letter = post(rooms, batch, arn=machine.add(batch))
+    book(rooms, Batch(batch.object, attempt=1))
+    ran = run(letter)
+
+    assert ran.exit_code == 0
+    assert "attempt 1 was booked" in ran.stdout
+
+
+def test_a_record_stands_for_its_whole_batch_and_that_is_said(run: Run, rooms: Rooms, machine: Machine) -> None:
+    batch = fail(rooms, machine, "a.json")
+    ran = run(f"{batch.object.id}.5")
+
+    assert ran.exit_code == 0
+    assert f"{batch.object.id}.5 is a record: its whole batch is redriven" in ran.stderr
+
+
+def unreachable(**_: Any) -> Any:
+    raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+
+
+def interrupted(**_: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def throttled(**_: Any) -> Any:
+    raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "DescribeExecution")
+
+
+@pytest.mark.parametrize("wrong", [unreachable, throttled])
+@pytest.mark.parametrize("call", ["paginate", "describe_execution"])
+def test_a_call_that_fails_while_following_is_made_again(
+    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch, wrong: Any, call: str
+) -> None:
+    fail(rooms, machine, "a.json")
+    redriver = redriver_on(rooms, machine)
+    begun = list(redriver.begin(plans_for(redriver), FAST))
+    real = getattr(machine, call)
+
+    def once(**asked: Any) -> Any:
+        monkeypatch.setattr(machine, call, real)
+        return wrong(**asked)
+
+    monkeypatch.setattr(machine, call, once)
+
+    assert [one.outcome for one in redriver.follow(begun, 10)] == [Outcome.SUCCEEDED]
+
+
+def test_what_aws_does_not_tell_in_time_is_unknown(
+    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = fail(rooms, machine, "a.json")
+    monkeypatch.setattr(machine, "paginate", unreachable)
+    ran = run(batch.object.id, "--timeout", "1", "--json")
+
+    (one,) = json.loads(ran.stdout)["redrives"]
+    assert (ran.exit_code, one["outcome"]) == (1, "unknown")
+    assert "Could not connect" in one["error"]
+
+
+def test_ctrl_c_while_following_tells_what_was_started(
+    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = fail(rooms, machine, "a.json")
+    monkeypatch.setattr(machine, "paginate", interrupted)
+    shown, told = run(batch.object.id), None
+    machine.add(batch)
+    told = run(batch.object.id, "--json")
+
+    assert (shown.exit_code, told.exit_code) == (130, 130)
+    assert "1 redriven: 1 running" in shown.stdout
+    assert [one["outcome"] for one in json.loads(told.stdout)["redrives"]] == ["running"]
+
+
+def test_a_start_that_had_no_answer_is_unknown_and_no_more_are_started(
+    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        fail(rooms, machine, f"{number:02}.json")
+    redriver = redriver_on(rooms, machine)
+    plans = plans_for(redriver)
+    account = Account(plans)
+    monkeypatch.setattr(machine, "redrive_execution", unreachable)
+    with pytest.raises(EndpointConnectionError):
+        list(redriver.begin(plans, 50, account.note))
+    outcomes = [one.outcome for one in account.redrives]
+
+    assert set(outcomes) == {Outcome.UNKNOWN, Outcome.NOT_STARTED}
+    assert len(outcomes) == 40
+
+
+def test_what_went_wrong_at_the_start_is_told_beside_what_was_started(
+    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a.json", "b.json"):
+        fail(rooms, machine, key)
+    real = machine.redrive_execution
+
+    def second(**asked: Any) -> Any:
+        if machine.tokens:
+            return unreachable()
+        return real(**asked)
+
+    monkeypatch.setattr(machine, "redrive_execution", second)
+    ran = run("--open", "--json")
+
+    assert isinstance(ran.exception, EndpointConnectionError), "custody/main.py makes a line of it"
+    assert sorted(one["outcome"] for one in json.loads(ran.stdout)["redrives"]) == ["running", "unknown"]

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody import parallel
-from custody.books import Entry
+from custody.books import Books, Entry
 from custody.commands import verify as verify_command
 from custody.failure import CommandFailed
+from custody.letters import raw_of, record_bytes
 from custody.main import app
 from custody.target import Deployment, Target
 from custody.verifying import Verdict, holdings, verdicts
@@ -22,7 +23,8 @@ from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.ledger import parse_ledger_file
 from functions.validate.handler import handle as validate
-from tests.functional.stages import BAD, GOOD, written
+from functions.write.handler import handle as write
+from tests.functional.stages import BAD, GOOD, transformed, written
 from tests.rooms import Rooms, called_with
 
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
@@ -164,11 +166,11 @@ def test_a_processed_object_behind_a_delete_marker_is_broken(rooms: Rooms) -> No
     assert "deleted: a delete marker hides it" in verdict.where[0]
 
 
-def test_a_processed_object_that_is_gone_for_good_is_expired(rooms: Rooms) -> None:
+def test_a_processed_object_that_is_gone_for_good_is_broken_for_nothing_may_expire_it(rooms: Rooms) -> None:
     send(rooms)
     forget(rooms, "processed", processed(rooms)[0])
     verdict = the_verdict(rooms)
-    assert str(verdict.result) == "expired"
+    assert str(verdict.result) == "broken"
     assert "gone for good" in verdict.where[0]
 
 
@@ -258,7 +260,7 @@ def lose_a_part(header: Any, lines: list[Any]) -> None:
         (name_another_object, "tells of another object: mission-a-json-"),
         (name_no_output, "the ledger names no processed object for 2 written records"),
         (shift_an_output, "{id}.2: by the ledger it begins at byte"),
-        (lose_a_part, "is not of the known form: KeyError('outcome')"),
+        (lose_a_part, "cannot be read: line 2 has no outcome"),
     ],
 )
 def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
@@ -274,7 +276,13 @@ def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
 
 
 @pytest.mark.parametrize(
-    "body", [b"not gzip", gzip.compress(b"not json"), gzip.compress(b"{}")[:12], gzip.compress(b"")]
+    "body",
+    [
+        b"not gzip",
+        gzip.compress(b"{}")[:12],
+        *map(gzip.compress, [b"not json", b"", b"[]", b"{}", b"null", b"[" * 100_000]),
+    ],
+    ids=lambda _: "odd",
 )
 def test_a_ledger_file_that_cannot_be_read_is_broken(rooms: Rooms, body: bytes) -> None:
     object_id = send(rooms)
@@ -312,21 +320,73 @@ def test_a_delete_marker_without_a_ledger_file_is_broken(rooms: Rooms) -> None:
     assert "was deleted, and no version of it is left" in verdict.where[0]
 
 
+def book_again(rooms: Rooms, object_id: str, attempt: int, **changed: Any) -> None:
+    """Book the first attempt once more as a later one, with another header."""
+    header, lines = parse_ledger_file(rooms.body("audit", Entry(object_id, 0, 0).key))
+    body = [header | {"attempt": attempt} | changed, *lines]
+    rooms.s3.put_object(
+        Bucket="audit",
+        Key=Entry(object_id, 0, attempt).key,
+        Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in body)),
+    )
+
+
 def test_the_latest_attempt_that_a_step_booked_is_what_counts(rooms: Rooms) -> None:
     object_id = send(rooms)
-    first = rooms.body("audit", Entry(object_id, 0, 0).key)
-    header, lines = parse_ledger_file(first)
     for attempt in (2, 10):
-        later = json.dumps(header | {"attempt": attempt, "counts": {"attempt": attempt}}).encode()
-        rest = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-        rooms.s3.put_object(
-            Bucket="audit", Key=Entry(object_id, 0, attempt).key, Body=gzip.compress(later + b"\n" + rest)
-        )
+        book_again(rooms, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
     rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside")
 
     (line,) = the_verdict(rooms).where
 
-    assert "counts {'attempt': 10}" in line
+    assert "counts {'received': 10," in line
+
+
+def test_an_earlier_attempt_that_cannot_be_read_is_broken(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    book_again(rooms, object_id, 1)
+    forget(rooms, "audit", key := Entry(object_id, 0, 0).key)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert f"the ledger file {key} cannot be read" in verdict.where[0]
+
+
+def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken_back(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    key, body = processed(rooms)
+    later = f"other/{key}"
+    version = rooms.s3.put_object(Bucket="processed", Key=later, Body=body)["VersionId"]
+    book_again(rooms, object_id, 1, output={"bucket": "processed", "key": later, "version_id": version})
+
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "broken"
+    assert verdict.where == [f"an earlier attempt's records are still delivered at s3://processed/{key}"]
+
+    rooms.s3.put_object(Bucket="processed", Key=key, Body=b"")
+    assert the_verdict(rooms).where == []
+    rooms.s3.delete_object(Bucket="processed", Key=key)
+    assert the_verdict(rooms).where == []
+
+
+def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_object(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", MIXED)
+    with pytest.raises(RecordsRejected):
+        write(called_with(message, "Write"), None)
+    bad = [
+        {name: part for name, part in record.items() if name != "document"} | {"stage": "validate", "violations": []}
+        for record in message["records"]
+    ]
+    later = message | {"attempt": 1, "records": [], "rejected": message["rejected"] + bad}
+    with pytest.raises(RecordsRejected):
+        write(called_with(later, "Write"), None)
+
+    assert processed(rooms)[1] == b""
+    assert (verdict := the_verdict(rooms)).where == []
+    assert (str(verdict.result), verdict.records) == ("holds", 3)
+
+    replaced(lambda _: GOOD + b"\n")(rooms)
+    assert "more bytes after its last record" in the_verdict(rooms).where[1]
 
 
 def test_each_batch_of_an_object_is_checked(rooms: Rooms) -> None:
@@ -423,7 +483,8 @@ def test_of_many_objects_only_those_that_do_not_hold_are_shown(
 ) -> None:
     monkeypatch.setattr(verify_command, "_SHOWN", 2)
     ids = sorted(send(rooms, GOOD, f"mission/{number}.json") for number in range(4))
-    forget(rooms, "processed", next(key for key in rooms.keys("processed") if ids[1] in key))
+    header, _ = parse_ledger_file(rooms.body("audit", Entry(ids[1], 0, 0).key))
+    forget(rooms, "raw", header["object"]["key"])
 
     shown = run()
 
@@ -446,3 +507,22 @@ def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(rooms: Rooms, run: R
     assert refused.exception.code == 2
     assert "The ledger has nothing of" in str(refused.exception)
     assert refused.stdout == ""
+
+
+@pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a.data"])
+def test_a_gzipped_object_is_compared_as_it_was_read(rooms: Rooms, key: str) -> None:
+    lines = b"\n".join([GOOD, GOOD, GOOD])
+    object_id = send(rooms, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
+
+    ((entry, _),) = [(entry, key) for key in rooms.keys("audit") if (entry := Entry.of(key))]
+    header, booked = Books(rooms.s3, "audit").lines(entry)
+    assert header["object"]["id"] == object_id
+    assert [record_bytes(rooms.s3, raw_of(header), line) for line in booked] == [GOOD, GOOD, GOOD]
+
+
+def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(rooms: Rooms) -> None:
+    damaged = gzip.compress(b"{}" * 99)[:-9]
+    raw = rooms.upload("mission/a.json.gz", damaged).object
+    assert record_bytes(rooms.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged

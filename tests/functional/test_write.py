@@ -104,6 +104,16 @@ def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(r
     assert bodies["other"]
 
 
+@pytest.mark.parametrize(
+    "number", ["0.12345678901234567890", "123456789012345678901234567890", "1.0", "-0.0", "9007199254740993"]
+)
+def test_a_number_is_delivered_as_it_came_whatever_stands_between(rooms: Rooms, number: str) -> None:
+    written(rooms, "mission/a.json", GOOD[:-1] + f', "n": {number}}}'.encode())
+    assert f'"n":{number}'.encode() in rooms.the_only("processed")
+    staged = rooms.keys("staging")
+    assert bool(staged) is (number not in {"1.0", "-0.0"}), "the state machine would round it"
+
+
 def test_the_ledger_tells_of_what_an_execution_is_a_redrive(rooms: Rooms) -> None:
     message = transformed(rooms, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handler.handle(called_with(message, "Write"), None)

@@ -2,14 +2,17 @@
 
 import gzip
 import json
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.books import Books, Entry, Letter, Unreadable
+from functions.shared.identity import RawObject
 from functions.shared.ledger import START_DIGITS
-from tests.rooms import Rooms
+from tests.rooms import EXECUTION_ARN, Rooms
 
 DAY = "2026-11-23"
 NEXT_DAY = "2026-11-24"
@@ -26,16 +29,41 @@ def a_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day: str 
     return Letter(OBJECT, start, attempt, day, name)
 
 
+def facts(object_id: str, start: int, attempt: int) -> dict[str, Any]:
+    """Give what a letter or the header of a ledger file begins with."""
+    raw = RawObject("raw", "mission/a.json", "v1", 1, "e")
+    moment = f"{DAY}T09:00:00.000Z"
+    of_object = {"id": object_id} | asdict(raw)
+    return {"format": 1, "object": of_object, "chunk": start or None, "attempt": attempt, "recorded_at": moment}
+
+
+def post(rooms: Rooms, letter: Letter, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
+    body = facts(letter.object_id, letter.start, letter.attempt) | {
+        "dataset": "mission",
+        "contract": None,
+        "code": {},
+        "step": "Write",
+        "error": error,
+        "cause": "told by a test",
+        "advice": "None.",
+        "received": None,
+        "rejected": [],
+        "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "console": ""},
+    }
+    rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body).encode())
+
+
 def the_books(rooms: Rooms, *letters: Letter) -> Books:
     for letter in letters:
-        rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=b"{}")
+        post(rooms, letter)
     return Books(rooms.s3, "audit")
 
 
 def book(rooms: Rooms, entry: Entry, *, rejected: int = 0, written: int = 1) -> None:
     counts = {"received": written + rejected, "written": written, "rejected": rejected}
-    header = json.dumps({"counts": None if entry.discards else counts}).encode()
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(header + b"\n"))
+    header = facts(entry.object_id, entry.start, entry.attempt) | {"counts": counts}
+    header |= {"execution": EXECUTION_ARN, "output": None}
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
 
 
 def still_open(books: Books) -> list[Letter]:
@@ -58,6 +86,25 @@ def test_a_delivery_of_the_same_attempt_leaves_it_open_if_records_were_rejected(
     books = the_books(rooms, letter)
     book(rooms, Entry(OBJECT, 0, 0), rejected=1)
     assert still_open(books) == [letter]
+
+
+def test_a_delivery_of_the_same_attempt_by_another_execution_leaves_it_open(rooms: Rooms) -> None:
+    """The other one came first, so what this one did was refused; a later attempt says what became of it."""
+    own, taken = a_letter(name="Rejected"), a_letter(name="Write")
+    books = the_books(rooms, own)
+    post(rooms, taken, arn=f"{EXECUTION_ARN}-r1")
+    book(rooms, Entry(OBJECT, 0, 0))
+    assert still_open(books) == [taken]
+
+    book(rooms, Entry(OBJECT, 0, 1))
+    assert still_open(books) == []
+
+
+def test_an_attempt_that_was_taken_stays_open_though_the_same_execution_booked_it_before(rooms: Rooms) -> None:
+    books = Books(rooms.s3, "audit")
+    post(rooms, a_letter(), error="AttemptTaken")
+    book(rooms, Entry(OBJECT, 0, 0))
+    assert still_open(books) == [a_letter()]
 
 
 def test_a_later_attempt_in_the_ledger_closes_it(rooms: Rooms) -> None:
@@ -130,14 +177,49 @@ def test_the_ledger_of_one_object_says_nothing_of_one_whose_id_begins_alike(room
     assert still_open(books) == [letter]
 
 
-def test_a_ledger_file_that_cannot_be_read_closes_nothing(rooms: Rooms) -> None:
+ODD = [b"not gzip", *map(gzip.compress, [b"", b"[]", b"{}", b"null", b'{"counts": 1}', b"[" * 100_000])]
+
+
+@pytest.mark.parametrize("odd", [*ODD, gzip.compress(b"{}" * 100)[:-12]], ids=lambda _: "odd")
+def test_a_ledger_file_that_custody_did_not_write_closes_nothing(rooms: Rooms, odd: bytes) -> None:
     letter, entry = a_letter(), Entry(OBJECT, 0, 0)
     books = the_books(rooms, letter)
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=b"not what Custody writes")
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=odd)
 
     assert still_open(books) == [letter]
-    with pytest.raises(Unreadable, match="is not what Custody wrote"):
-        books.header(entry)
+    for read in (books.header, books.lines):
+        with pytest.raises(Unreadable, match="is not what Custody wrote") as told:
+            read(entry)
+        assert told.value.key == entry.key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [],
+        {"outcome": "lost"},
+        {"outcome": ["written"]},
+        {"outcome": "discarded", "position": -1, "offset": 0, "length": 1, "sha256": ""},
+        {"outcome": "discarded", "position": True, "offset": 0, "length": 1, "sha256": ""},
+        {"outcome": "written", "position": 0, "offset": 0, "length": 1, "sha256": "", "output": None},
+    ],
+)
+def test_a_line_of_another_form_is_not_what_custody_wrote(rooms: Rooms, line: Any) -> None:
+    entry = Entry(OBJECT, 0, 0)
+    book(rooms, entry)
+    body = gzip.decompress(rooms.body("audit", entry.key)) + json.dumps(line).encode() + b"\n"
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+    with pytest.raises(Unreadable, match="line 2"):
+        Books(rooms.s3, "audit").lines(entry)
+
+
+def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(rooms: Rooms) -> None:
+    letter = a_letter()
+    books = the_books(rooms, letter)
+    book(rooms, Entry("another", 0, 0))
+    copied = rooms.body("audit", Entry("another", 0, 0).key)
+    rooms.s3.put_object(Bucket="audit", Key=Entry(OBJECT, 0, 0).key, Body=copied)
+    assert still_open(books) == [letter]
 
 
 def test_letters_are_listed_by_day_the_newest_first_and_others_keys_are_passed_over(rooms: Rooms) -> None:
@@ -183,6 +265,9 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
         f"other/ledger/{OBJECT}/000000000000000.0.jsonl.gz",
         f"letters/dt={DAY}/{OBJECT}/000000000000000.0.json",
         f"letters/{OBJECT}/000000000000000.0.Write.json",
+        f"letters/dt={DAY}/{OBJECT}/0.0.Write.json",
+        f"letters/dt={DAY}/{OBJECT}/000000000000000.00.Write.json",
+        f"ledger/{OBJECT}/0.0.jsonl.gz",
     ],
 )
 def test_a_key_of_another_form_is_foreign(key: str) -> None:

@@ -1,5 +1,6 @@
 """Reading: every byte of a record accounted for, and every odd document a named rejection."""
 
+import gzip
 import hashlib
 import json
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from functions.shared import reading
 from functions.shared.documents import NESTING_LIMIT
+from functions.shared.errors import ObjectTooLarge
 
 JSON = st.recursive(
     st.none()
@@ -24,8 +26,12 @@ NO_ARRAY = JSON.filter(lambda document: not isinstance(document, list))
 SPACE = st.text(" \t\r\n", max_size=3)
 
 
+def read(body: bytes, key: str, limit: int = 2**20) -> tuple[reading.Raw, ...]:
+    return reading.read(body, key, limit)
+
+
 def rule(body: bytes) -> str:
-    (raw,) = reading.read(body)
+    (raw,) = read(body, "a.json")
     assert raw.document is None or raw.violations
     return raw.violations[0].rule
 
@@ -37,7 +43,7 @@ def test_a_document_is_one_record_whatever_stands_around_it(
     text = json.dumps(document, ensure_ascii=ascii_only)
     body = (("\ufeff" if bom else "") + before + text + after).encode()
 
-    (raw,) = reading.read(body)
+    (raw,) = read(body, "a.json")
 
     assert (raw.document, raw.violations, raw.span.position) == (document, (), 0)
     assert body[raw.span.offset : raw.span.offset + raw.span.length] == text.encode()
@@ -50,7 +56,7 @@ def test_each_element_of_an_array_is_a_record_found_again_by_its_bytes(
 ) -> None:
     body = json.dumps(documents, ensure_ascii=False, indent=indent).encode()
 
-    raws = reading.read(body)
+    raws = read(body, "a.json")
 
     assert [raw.document for raw in raws] == documents
     assert [raw.span.position for raw in raws] == list(range(len(documents)))
@@ -62,7 +68,7 @@ def test_each_element_of_an_array_is_a_record_found_again_by_its_bytes(
 
 @given(st.binary(max_size=40) | st.text('[]{},:"\\u0eE+-.1ntf ', max_size=30).map(str.encode))
 def test_no_bytes_at_all_make_it_crash_and_none_are_lost(body: bytes) -> None:
-    raws = reading.read(body)
+    raws = read(body, "a.json")
     assert raws or json.loads(body) == [], "only an empty array is no record"
 
 
@@ -95,21 +101,132 @@ def test_what_is_no_good_document_is_one_record_with_a_named_violation(body: byt
 
 
 def test_one_bad_element_does_not_spoil_the_others() -> None:
-    raws = reading.read(b'[{"a": 1}, {"a": 1, "a": 2}, NaN, {"a": 3}]')
+    raws = read(b'[{"a": 1}, {"a": 1, "a": 2}, NaN, {"a": 3}]', "a.json")
     assert [bool(raw.violations) for raw in raws] == [False, True, True, False]
 
 
 def test_nesting_up_to_the_limit_is_accepted() -> None:
-    (raw,) = reading.read(b'{"a":' * NESTING_LIMIT + b"1" + b"}" * NESTING_LIMIT)
+    (raw,) = read(b'{"a":' * NESTING_LIMIT + b"1" + b"}" * NESTING_LIMIT, "a.json")
     assert raw.violations == ()
 
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
-    (raw,) = reading.read(b'"\\ud83d\\ude00"')
+    (raw,) = read(b'"\\ud83d\\ude00"', "a.json")
     assert (raw.document, raw.violations) == ("😀", ())
 
 
 def test_a_violation_never_quotes_the_document() -> None:
     for body in (b'{"secret" 1}', b'{"secret": NaN}', b'"secret\xff"', b'{"secret": 1, "secret": 2}'):
-        (raw,) = reading.read(body)
+        (raw,) = read(body, "a.json")
         assert "secret" not in str(raw.violations)
+
+
+# JSON Lines
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[bytes, list[Any]]:
+    """Give an object of JSON Lines as odd as it may be, and the documents in it."""
+    documents = draw(st.lists(JSON, min_size=1, max_size=6))
+    parts = ["\ufeff" if draw(st.booleans()) else ""]
+    for document in documents:
+        blank = draw(st.sampled_from(["", "", "\n", " \t\r\n", "\r\n"]))
+        parts.append(f"{blank}{draw(st.sampled_from(['', ' ']))}{json.dumps(document, ensure_ascii=False)}")
+        parts.append(draw(st.sampled_from(["\n", "\r\n", " \n"])))
+    if draw(st.booleans()):
+        parts[-1] = ""
+    return "".join(parts).encode(), documents
+
+
+@given(lines())
+def test_each_line_is_a_record_found_again_by_its_offset(given: tuple[bytes, list[Any]]) -> None:
+    body, documents = given
+    raws = read(body, "mission/a.jsonl")
+
+    assert [raw.document for raw in raws] == documents
+    for raw in raws:
+        assert raw.span.position == 0 or body[raw.span.position - 1 : raw.span.position] == b"\n"
+        cut = body[raw.span.offset : raw.span.offset + raw.span.length]
+        assert b"\n" not in cut
+        assert raw.span.sha256 == hashlib.sha256(cut).hexdigest()
+
+
+@given(st.binary(max_size=60) | st.text('[]{},:"\\u0eE+-.1ntf \n\r', max_size=40).map(str.encode))
+def test_every_line_that_is_not_blank_is_accounted_for(body: bytes) -> None:
+    raws = read(body, "a.ndjson")
+    filled = [line for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip(b" \t\r")]
+    assert len(raws) == max(1, len(filled)), "an object with nothing in it is one rejected record"
+
+
+def test_a_malformed_line_is_a_rejected_record_and_the_rest_goes_on() -> None:
+    body = b'{"a": 1}\n{"a": \n\xff\n{"a": 1, "a": 2}\n{"a": NaN}\n{"a": 1} {"b": 2}\n{"a": 3}'
+    raws = read(body, "a.jsonl")
+    assert [raw.violations[0].rule if raw.violations else raw.document["a"] for raw in raws] == [
+        1,
+        "json",
+        "utf-8",
+        "unique-keys",
+        "number",
+        "json",
+        3,
+    ]
+
+
+@pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "a.json", "a.txt", "a"])
+@pytest.mark.parametrize("body", [b"", b" \r\n\t", b"\xef\xbb\xbf", b"\n\xef\xbb\xbf"])
+def test_an_object_with_nothing_in_it_is_one_rejected_record_whatever_its_format(key: str, body: bytes) -> None:
+    (raw,) = read(body, key)
+    assert (raw.span.position, raw.span.length) == (0, len(body))
+    assert raw.violations
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [
+        (b'{"a": 1}\n{"a": 2}\n', 2),
+        (b'{"a": 1}\nnonsense\n', 2),
+        (b'{\n"a": 1\n}\n', 1),
+        (b'[{"a": 1},\n{"a": 2}]', 2),
+        (b'{"a": 1}\n', 1),
+        (b"nonsense\n{}\n", 1),
+    ],
+)
+def test_an_object_of_no_known_ending_is_what_it_looks_like(body: bytes, records: int) -> None:
+    assert len(read(body, "mission/a.data")) == records
+
+
+def test_json_lines_in_an_object_that_calls_itself_a_document_are_one_rejected_record() -> None:
+    assert rule(b'{"a": 1}\n{"a": 2}\n') == "json"
+
+
+# gzip
+
+
+@given(lines(), st.integers(0, 60), st.sampled_from(["a.jsonl.gz", "a.NDJSON.GZ"]))
+def test_a_gzipped_object_reads_as_it_would_without_in_one_member_or_several(
+    given: tuple[bytes, list[Any]], cut: int, key: str
+) -> None:
+    body, _ = given
+    members = gzip.compress(body[:cut]) + gzip.compress(body[cut:])
+    assert read(members, key) == read(body, "a.jsonl")
+
+
+def test_a_gzipped_document_is_one_and_a_gzip_of_no_known_ending_is_found_out() -> None:
+    body = b'{"a": 1}'
+    for key in ("a.json.gz", "a.gz", "mission/a", "a.data"):
+        (raw,) = read(gzip.compress(body), key)
+        assert (raw.document, raw.span.offset, raw.span.length) == ({"a": 1}, 0, 8), key
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"no gzip", gzip.compress(b"{}" * 99)[:-9], gzip.compress(b"{}") + b"rubbish", b"\x1f\x8b"]
+)
+def test_a_gzip_that_is_damaged_is_one_rejected_record_with_the_bytes_that_came(body: bytes) -> None:
+    (raw,) = read(body, "a.json.gz")
+    assert raw.violations
+    assert (raw.span.length, raw.span.sha256) == (len(body), hashlib.sha256(body).hexdigest())
+
+
+def test_a_bomb_is_refused_before_it_goes_off() -> None:
+    with pytest.raises(ObjectTooLarge, match=r"a\.json\.gz has more than 1,000 bytes when decompressed"):
+        read(gzip.compress(b" " * 10**8), "a.json.gz", 1000)

@@ -1,0 +1,71 @@
+"""Numbers: what comes in goes out, however many digits it has."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.shared import documents
+from functions.shared.documents import Reader, decode, encode, is_exact_elsewhere
+
+DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+def read(text: str) -> Any:
+    document, _, violations = Reader().read(text, 0)
+    assert not violations, violations
+    return document
+
+
+@given(DIGITS)
+def test_a_number_is_the_same_number_when_it_is_read_and_written(digits: str) -> None:
+    written = encode(read(digits))
+    assert Decimal(written.decode()) == Decimal(digits)
+    assert decode(written) == read(digits)
+
+
+@given(st.lists(DIGITS, max_size=5), st.text(max_size=5))
+def test_numbers_survive_inside_a_document_beside_texts_that_look_like_them(digits: list[str], text: str) -> None:
+    document = f'{{"n":[{",".join(digits)}],"t":{json.dumps(text)}}}'
+    written = encode(read(document))
+    again = json.loads(written, parse_float=Decimal, parse_int=Decimal)
+    assert again == {"n": [Decimal(each) for each in digits], "t": text}
+
+
+@pytest.mark.parametrize("digits", ["1e400", "-1e400", "1e-400", "0.0000001e-999999999"])
+def test_a_number_beyond_a_double_is_rejected_and_never_computed_with(digits: str) -> None:
+    _, _, violations = Reader().read(digits, 0)
+    assert [violation.rule for violation in violations] == ["number"]
+
+
+@pytest.mark.parametrize("digits", ["0", "0.0", "-0.0", "0e400", "0.000e-400"])
+def test_zero_is_zero_with_any_exponent(digits: str) -> None:
+    assert read(digits) == 0
+
+
+def test_a_text_that_is_like_a_marked_number_stays_a_text() -> None:
+    document = [Decimal("0.12345678901234567890"), f"{documents._MARK}0.12345678901234567890"]  # noqa: SLF001 - no record can know it
+    first, second = json.loads(encode(list(reversed(document))), parse_float=Decimal)
+    assert {type(first), type(second)} == {str, Decimal}
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("Infinity"), float("nan"), float("inf"), object(), {1}])
+def test_what_is_no_json_is_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode({"a": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        ("[0.1, 1.5, -3, 9007199254740992]", True),
+        ("9007199254740993", False),
+        ("[0.12345678901234567890]", False),
+        ('"0.12345678901234567890"', True),
+    ],
+)
+def test_it_is_known_what_a_double_does_not_hold(text: str, *, exact: bool) -> None:
+    assert is_exact_elsewhere(text.encode()) is exact
