@@ -5,17 +5,23 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
 
-.PHONY: run test setup stop lock clean
+.PHONY: run test test-in-memory test-embedded setup stop lock clean
 
 run: setup ## Deploy to embedded AWS, send the samples, show what became of each record
 	$(BIN)/custody up
 	$(BIN)/python -m samples.send
 
-test: setup ## All that CI runs
+test: setup ## All that CI runs; the tests that need embedded AWS beside those that do not
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory --jobs=2 test-in-memory test-embedded
+
+test-in-memory: setup
+	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra
+
+test-embedded: setup
+	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e
 
 stop: ## Stop embedded AWS
 	@if [ -x $(BIN)/custody ]; then $(BIN)/custody down; fi

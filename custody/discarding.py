@@ -14,8 +14,8 @@ from custody.failure import CommandFailed
 from custody.letters import GONE, closed_by, raw_of
 from custody.pointing import visible
 from functions.shared.documents import encode
-from functions.shared.messages import FORMAT, Batch, Contents, Execution, Step
-from functions.write.plan import processed_key
+from functions.shared.ledger import processed_key
+from functions.shared.messages import FORMAT, Batch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -177,15 +177,7 @@ def _processed_key(s3: "S3Client", body: dict[str, Any]) -> str | None:
         if error.response["Error"]["Code"] in GONE:
             return None
         raise
-    execution = body["execution"]
-    step = Step(
-        "Write",
-        {},
-        Batch(raw, body["chunk"], body["attempt"]),
-        Execution(execution["arn"], execution["started_at"]),
-        body["recorded_at"],
-    )
-    return processed_key(step, Contents(body["dataset"], modified.astimezone(UTC).isoformat(), ""))
+    return processed_key(Batch(raw, body["chunk"]), body["dataset"], modified.astimezone(UTC).isoformat())
 
 
 def book(books: Books, discard: Discard) -> None:

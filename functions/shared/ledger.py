@@ -59,6 +59,12 @@ def batch_name(batch: Batch) -> str:
     return f"{batch.start:0{START_DIGITS}d}.{batch.attempt}"
 
 
+def processed_key(batch: Batch, dataset: str, last_modified: str) -> str:
+    """Say where the records of a batch are delivered: by dataset, and by the day on which the raw version came."""
+    chunk = "" if batch.chunk is None else f".{batch.chunk:0{START_DIGITS}d}"
+    return f"{dataset}/dt={last_modified[:10]}/{batch.object.id}{chunk}.jsonl"
+
+
 def ledger_key(batch: Batch) -> str:
     """Say where the ledger file of a batch and attempt lies."""
     return f"ledger/{batch.object.id}/{batch_name(batch)}.jsonl.gz"

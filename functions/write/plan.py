@@ -40,13 +40,14 @@ def deliver(step: Step, contents: Contents) -> Delivery:
         written.append(Written(record.span, offset, len(line), hashlib.sha256(line).hexdigest()))
         lines.append(line + b"\n")
         offset += len(line) + 1
-    return Delivery(Put(processed_key(step, contents), b"".join(lines), "application/jsonl"), tuple(written))
-
-
-def processed_key(step: Step, contents: Contents) -> str:
-    """Say where the records of a batch are delivered: by dataset, and by the day on which the raw version came."""
-    chunk = "" if step.batch.chunk is None else f".{step.batch.chunk:0{ledger.START_DIGITS}d}"
-    return f"{contents.dataset}/dt={contents.last_modified[:10]}/{step.batch.object.id}{chunk}.jsonl"
+    return Delivery(
+        Put(
+            ledger.processed_key(step.batch, contents.dataset, contents.last_modified),
+            b"".join(lines),
+            "application/jsonl",
+        ),
+        tuple(written),
+    )
 
 
 def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:
