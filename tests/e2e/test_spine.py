@@ -67,6 +67,23 @@ def test_a_batch_with_good_and_bad_records_delivers_the_good_ones(cloud: Cloud, 
     assert [record["outcome"] for record in fate["records"]] == ["written", "rejected"]
 
 
+def test_gzipped_json_lines_lose_no_line_and_no_digit(cloud: Cloud, tmp_path: Path) -> None:
+    number = "12345678901234567890.12345678901234567890"
+    lines = [json.dumps(GOOD), "{", "", json.dumps(GOOD)[:-1] + f', "n": {number}}}']
+    path = tmp_path / "lines.jsonl.gz"
+    path.write_bytes(gzip.compress("\r\n".join(lines).encode()))
+    ran = cloud.custody("put", path, "--json")
+
+    assert ran.code == 3, ran.err
+    (fate,) = ran.json["objects"]
+    assert [record["outcome"] for record in fate["records"]] == ["written", "rejected", "written"]
+    body = cloud.client("s3").get_object(Bucket=cloud.deployment.processed, Key=fate["output"]["key"])["Body"].read()
+    assert f'"n":{number}'.encode() in body
+    assert cloud.custody("verify", fate["object"]["object_id"]).code == 0
+    shown = cloud.custody("letters", "show", fate["object"]["object_id"])
+    assert "at byte 62 of the object" in shown.out
+
+
 def test_the_same_event_twice_is_one_execution_and_one_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
     (fate,) = cloud.custody("put", file(tmp_path, "twice.json", GOOD), "--json").json["objects"]
     raw = fate["object"]

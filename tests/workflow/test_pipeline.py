@@ -81,6 +81,19 @@ def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_o
     assert [line["outcome"] for line in workflow.rooms.ledger()[1:]] == ["written", "rejected", "written"]
 
 
+def test_a_malformed_line_is_rejected_and_the_other_lines_are_delivered(workflow: Workflow) -> None:
+    run = workflow.run("mission/lines.jsonl", body(GOOD) + b"\n{\n" + body(GOOD))
+
+    assert (run.status, run.error) == ("FAILED", "RecordsRejected")
+    assert len(workflow.rooms.the_only("processed").splitlines()) == 2
+    length = len(body(GOOD))
+    assert [(line["position"], line["outcome"]) for line in workflow.rooms.ledger()[1:]] == [
+        (0, "written"),
+        (length + 1, "rejected"),
+        (length + 3, "written"),
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"no JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
 def test_an_object_that_is_no_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
     run = workflow.run("mission/odd.json", content)
