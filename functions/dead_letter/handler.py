@@ -46,10 +46,9 @@ def _failure(step: Step, *, can_go_on: bool) -> Json:
     failure = verdict.failure_of(step.message)
     letters = _letters(step) if step.execution.redrives and can_go_on else []
     standing = verdict.standing(step, failure, letters) if can_go_on else Standing.NEW
-    if standing is Standing.REDRIVEN:
-        return verdict.resumption(step, failure, step.execution.redrives)
     if standing is Standing.UNTOLD:
         _tell(verdict.as_it_failed(step), failure)
+    if standing is not Standing.NEW:
         return verdict.resumption(step, failure, step.execution.redrives)
     is_new = _tell(step, failure)
     if can_go_on and not is_new and (redrives := _redrives(step)) > step.execution.redrives:

@@ -18,6 +18,7 @@ _INTEGER_LIMIT = 2**53
 
 _NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
 _MARK = secrets.token_hex(8)
+_MARKED = re.compile(f'"{_MARK}([^"]*)"')
 
 NESTING_LIMIT = 100
 """How deep a document may nest: what every JSON library on a record's way still bears."""
@@ -110,18 +111,14 @@ def encode(document: Any) -> bytes:
     A Decimal is written as the number that it is. The standard library can only put a text in its place; that is marked
     so that no text of a record can be like it, and the marks are taken away.
     """
-    decimals: list[str] = []
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_marked)
+    return (_MARKED.sub(r"\1", text) if _MARK in text else text).encode()
 
-    def mark(value: Any) -> str:
-        if not isinstance(value, Decimal) or not value.is_finite():
-            raise TypeError(f"a {type(value).__name__} is not JSON")
-        decimals.append(f"{_MARK}{value}")
-        return decimals[-1]
 
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=mark)
-    for marked in decimals:
-        text = text.replace(f'"{marked}"', marked.removeprefix(_MARK), 1)
-    return text.encode()
+def _marked(value: Any) -> str:
+    if not isinstance(value, Decimal) or not value.is_finite():
+        raise TypeError(f"a {type(value).__name__} is not JSON")
+    return f"{_MARK}{value}"
 
 
 def _children(document: Any) -> Iterator[Any]:

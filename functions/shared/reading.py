@@ -100,7 +100,7 @@ def _read(body: bytes, key: str) -> tuple[Raw, ...]:
 
 def _looks_like_lines(body: bytes) -> bool:
     """Say whether an object is JSON Lines: more than one line, of which the first is a whole document by itself."""
-    lines = (raw for raw in _lines(body))
+    lines = _lines(body)
     first, second = next(lines), next(lines, None)
     return second is not None and not any(violation.rule in _NO_DOCUMENT for violation in first.violations)
 

@@ -13,16 +13,16 @@ from tests.rooms import Rooms
 
 NOT_LETTERS = [
     (b"no JSON", "Expecting value"),
-    (b"[]", "the letter is no object"),
-    (b"{}", "the letter has no advice, attempt"),
+    (b"[]", "the letter is of another form: /: type"),
+    (b"{}", "the letter is of another form: /: required advice"),
     (b"[" * 100_000, "recursion"),
-    ({"recorded_at": "yesterday"}, "recorded_at is no time"),
-    ({"recorded_at": "2026-11-23T09:00:00"}, "recorded_at is no time with a zone"),
-    ({"rejected": [{"position": 0}]}, r"rejected\[0\] has no"),
+    ({"recorded_at": "yesterday"}, "/recorded_at: format"),
+    ({"recorded_at": "2026-11-23T09:00:00"}, "/recorded_at: format"),
+    ({"rejected": [{"position": 0}]}, "/rejected/0: required"),
     ({"attempt": 7}, "another object or attempt"),
-    ({"object": "a.json"}, "object is no object"),
-    ({"format": 2}, "format is not 1"),
-    ({"execution": {"arn": "x", "started_at": f"{DAY}T09:00:00Z", "console": ""}}, "ARN of an execution"),
+    ({"object": "a.json"}, "/object: type"),
+    ({"format": 2}, "/format: const"),
+    ({"execution": {"arn": "x", "started_at": f"{DAY}T09:00:00Z", "console": ""}}, "/execution/arn: pattern"),
 ]
 
 

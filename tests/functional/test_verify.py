@@ -260,7 +260,7 @@ def lose_a_part(header: Any, lines: list[Any]) -> None:
         (name_another_object, "tells of another object: mission-a-json-"),
         (name_no_output, "the ledger names no processed object for 2 written records"),
         (shift_an_output, "{id}.2: by the ledger it begins at byte"),
-        (lose_a_part, "cannot be read: line 2 has no outcome"),
+        (lose_a_part, "cannot be read: line 2 is of another form: /: required outcome"),
     ],
 )
 def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(

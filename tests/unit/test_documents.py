@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared import documents
 from functions.shared.documents import Reader, decode, encode, is_exact_elsewhere
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
@@ -46,10 +45,10 @@ def test_zero_is_zero_with_any_exponent(digits: str) -> None:
     assert read(digits) == 0
 
 
-def test_a_text_that_is_like_a_marked_number_stays_a_text() -> None:
-    document = [Decimal("0.12345678901234567890"), f"{documents._MARK}0.12345678901234567890"]  # noqa: SLF001 - no record can know it
-    first, second = json.loads(encode(list(reversed(document))), parse_float=Decimal)
-    assert {type(first), type(second)} == {str, Decimal}
+def test_a_document_of_many_decimals_is_written_in_one_go() -> None:
+    digits = [f"1.{number:025d}" for number in range(1, 20_001)]
+    text = f"[{','.join(digits)}]"
+    assert encode(read(text)).decode() == text
 
 
 @pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("Infinity"), float("nan"), float("inf"), object(), {1}])
