@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from custody.books import Books, Entry, Letter
 from custody.checking import Readable, differences_in_processed, rejected_of, written_of
 from custody.failure import CommandFailed
-from custody.letters import GONE, closed_by, raw_of
+from custody.letters import GONE, chunk_of, closed_by, raw_of
 from custody.pointing import visible
 from functions.shared.documents import encode
 from functions.shared.ledger import processed_key
@@ -177,7 +177,7 @@ def _processed_key(s3: "S3Client", body: dict[str, Any]) -> str | None:
         if error.response["Error"]["Code"] in GONE:
             return None
         raise
-    return processed_key(Batch(raw, body["chunk"]), body["dataset"], modified.astimezone(UTC).isoformat())
+    return processed_key(Batch(raw, chunk_of(body)), body["dataset"], modified.astimezone(UTC).isoformat())
 
 
 def book(books: Books, discard: Discard) -> None:

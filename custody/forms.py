@@ -83,7 +83,8 @@ _REJECTED = _parts(_SPAN, stage=_TEXT, violations={"type": "array", "items": _VI
 _OBJECT = _parts(id=_SOME_TEXT, bucket=_SOME_TEXT, key=_SOME_TEXT, version_id=_SOME_TEXT, size=_COUNT, etag=_TEXT) | {
     "additionalProperties": False
 }
-_HEAD = _parts(format={"const": FORMAT}, object=_OBJECT, chunk=_or_null(_COUNT), attempt=_COUNT, recorded_at=_MOMENT)
+_CHUNK = _parts(start=_COUNT, bytes=_COUNT)
+_HEAD = _parts(format={"const": FORMAT}, object=_OBJECT, chunk=_or_null(_CHUNK), attempt=_COUNT, recorded_at=_MOMENT)
 _COUNTS = _parts(received=_COUNT, written=_COUNT, rejected=_COUNT)
 _OUTPUT = _parts(bucket=_SOME_TEXT, key=_SOME_TEXT, version_id=_SOME_TEXT)
 

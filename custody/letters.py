@@ -16,6 +16,7 @@ from custody.failure import USAGE, CommandFailed
 from custody.parallel import answers
 from functions.shared.identity import RawObject
 from functions.shared.ledger import START_DIGITS
+from functions.shared.messages import Chunk
 from functions.shared.reading import as_read, may_be_gzipped
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ def closed_by(books: Books, letter: Letter) -> str | None:
 def raw_of(body: dict[str, Any]) -> RawObject:
     """Give the object that a letter or the header of a ledger file is about."""
     return RawObject(**{name: value for name, value in body["object"].items() if name != "id"})
+
+
+def chunk_of(body: dict[str, Any]) -> Chunk | None:
+    """Give the chunk that a letter or the header of a ledger file is about; None if it is about a whole object."""
+    return Chunk(**body["chunk"]) if body["chunk"] else None
 
 
 def record_bytes(s3: "S3Client", raw: RawObject, record: dict[str, Any]) -> bytes | None:

@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from custody.books import Letter
 from custody.executions import RUNNING, SUCCEEDED, Execution
-from custody.letters import Found, raw_of
+from custody.letters import Found, chunk_of, raw_of
 from functions.shared.errors import RecordsRejected
 from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from functions.shared.messages import Batch, Chunk
 
 
 class How(StrEnum):
@@ -53,7 +53,7 @@ class Wanted:
     letter: Letter
     is_open: bool
     raw: RawObject
-    chunk: int | None
+    chunk: Chunk | None
     execution: str
     error: str
 
@@ -62,7 +62,7 @@ class Wanted:
         """Take what it takes from a letter."""
         body = found.body
         return cls(
-            found.letter, found.is_open, raw_of(body), body["chunk"], body["execution"]["arn"], str(body["error"])
+            found.letter, found.is_open, raw_of(body), chunk_of(body), body["execution"]["arn"], str(body["error"])
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, cast
 
-FUNCTIONS = ("start", "validate", "transform", "write", "dead_letter")
+FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
 """Every function, by the name of its folder."""
 
 REDRIVE_DAYS = 14
@@ -68,8 +68,17 @@ class Settings:
     # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
     inline_limit_bytes: int = _number(65_536, 0, 196_608)
     """Records up to this size travel in the state itself, where the console shows them; 0 keeps them all out of it."""
-    object_limit_bytes: int = _number(16 * 2**20, 1, 2**30)
-    """The largest object, decompressed, that one batch may hold."""
+    document_limit_bytes: int = _number(16 * 2**20, 1, 2**30)
+    """The largest JSON document, decompressed: an object that is one, or a line of JSON Lines."""
+    chunk_bytes: int = _number(64 * 2**20, 1, 2**30)
+    """Plain JSON Lines above this size are cut into chunks of it; it is also the most, decompressed, that a gzipped
+    object may hold. A chunk is processed within the timeouts and the temporary storage of the functions."""
+    chunk_concurrency: int = _number(100, 1, 10_000)
+    """How many chunks of one object are processed at a time."""
+    buffered: bool = _flag(default=False)
+    """Put a queue between the raw bucket and the start function, which then takes no more than it can start."""
+    buffer_concurrency: int = _number(10, 2, 1_000)
+    """How many calls of the start function empty the queue at a time, each with up to ten events."""
     tolerated_rejects_percent: float = field(default=0.0, metadata={"kind": float, "low": 0, "high": 100})
     """Share of rejected records up to which an execution still succeeds."""
 
@@ -96,6 +105,8 @@ class Settings:
     """Memory of the transform function, which holds a whole batch."""
     write_memory_mb: int = _memory(1_024)
     """Memory of the write function, which holds a whole batch."""
+    account_memory_mb: int = _memory(512)
+    """Memory of the account function."""
     dead_letter_memory_mb: int = _memory(512)
     """Memory of the dead_letter function."""
 
@@ -109,6 +120,8 @@ class Settings:
     """Timeout of the transform function."""
     write_timeout_seconds: int = _number(300, 1, 320)
     """Timeout of the write function."""
+    account_timeout_seconds: int = _number(300, 1, 320)
+    """Timeout of the account function."""
     dead_letter_timeout_seconds: int = _number(60, 1, 80)
     """Timeout of the dead_letter function."""
 
@@ -120,6 +133,8 @@ class Settings:
     """Concurrency reserved for the transform function."""
     write_concurrency: int | None = _number(None, 0, 1_000_000)
     """Concurrency reserved for the write function."""
+    account_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the account function."""
     dead_letter_concurrency: int | None = _number(None, 0, 1_000_000)
     """Concurrency reserved for the dead_letter function."""
 

@@ -44,7 +44,7 @@ class Stages(Construct):
                 **staging,
                 **dataset,
                 **inline,
-                "OBJECT_LIMIT_BYTES": str(settings.object_limit_bytes),
+                "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
             },
             may=[on_objects(storage.raw, "GetObjectVersion"), put_batches, read_and_write],
         )

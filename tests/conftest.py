@@ -16,7 +16,7 @@ os.environ.update(
     CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code"}',
     DEFAULT_DATASET="mission",
     INLINE_LIMIT_BYTES="65536",
-    OBJECT_LIMIT_BYTES="16777216",
+    DOCUMENT_LIMIT_BYTES="16777216",
     PIPELINE_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:pipeline",
     POWERTOOLS_SERVICE_NAME="test",
     PROCESSED_BUCKET="processed",

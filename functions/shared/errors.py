@@ -3,6 +3,7 @@
     CustodyError
     ├── DataError                 the data, or its contract, must change: a redrive resumes at Validate
     │   ├── RecordsRejected       records broke the contract, or could not be transformed
+    │   ├── ChunksFailed          some chunks of the object have not been booked: their letters say why
     │   ├── UnknownDataset        no contract or no transform has the name of this dataset
     │   ├── ObjectTooLarge        the object is larger than one batch may be
     │   └── ObjectMissing         the object version is gone from its bucket
@@ -42,6 +43,12 @@ class RecordsRejected(DataError):
     advice = "Correct the records at their source and upload them again, or change the contract, deploy, and redrive."
 
 
+class ChunksFailed(DataError):
+    """Some chunks of a bulk object failed, so that the books of the object have a gap."""
+
+    advice = "Read the letters of the chunks, mend what they name, and redrive: only these chunks are processed again."
+
+
 class UnknownDataset(DataError):
     """The first folder of the key names a dataset that has no contract or no transform."""
 
@@ -51,7 +58,7 @@ class UnknownDataset(DataError):
 class ObjectTooLarge(DataError):
     """The object is larger than one batch may be."""
 
-    advice = "Split the object and upload its parts, or raise object_limit_bytes and the memory, deploy, and redrive."
+    advice = "Split the object and upload its parts, or raise document_limit_bytes and the memory, deploy, and redrive."
 
 
 class ObjectMissing(DataError):

@@ -54,14 +54,23 @@ class Failure:
     cause: str
 
 
+OBJECT = "object"
+"""What stands for the start of a batch in the names of what tells of all the chunks of an object."""
+
+
+def start_name(batch: Batch) -> str:
+    """Name a batch within its object: by the byte at which it begins, or OBJECT for all the chunks of a bulk object."""
+    return OBJECT if batch.plan else f"{batch.start:0{START_DIGITS}d}"
+
+
 def batch_name(batch: Batch) -> str:
     """Name a batch and an attempt within its object, such as `000000000000000.0`."""
-    return f"{batch.start:0{START_DIGITS}d}.{batch.attempt}"
+    return f"{start_name(batch)}.{batch.attempt}"
 
 
 def processed_key(batch: Batch, dataset: str, last_modified: str) -> str:
     """Say where the records of a batch are delivered: by dataset, and by the day on which the raw version came."""
-    chunk = "" if batch.chunk is None else f".{batch.chunk:0{START_DIGITS}d}"
+    chunk = "" if batch.chunk is None else f".{start_name(batch)}"
     return f"{dataset}/dt={last_modified[:10]}/{batch.object.id}{chunk}.jsonl"
 
 
@@ -77,7 +86,7 @@ def earlier_keys(batch: Batch) -> list[str]:
 
 def ledger_prefix(batch: Batch) -> str:
     """Say what the keys of all ledger files of a batch begin with."""
-    return f"ledger/{batch.object.id}/{batch.start:0{START_DIGITS}d}."
+    return f"ledger/{batch.object.id}/{start_name(batch)}."
 
 
 def letters_prefix(batch: Batch, execution: Execution) -> str:
@@ -85,7 +94,7 @@ def letters_prefix(batch: Batch, execution: Execution) -> str:
 
     The start of the execution is the one date that a retry and a redrive do not change.
     """
-    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{batch.start:0{START_DIGITS}d}."
+    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{start_name(batch)}."
 
 
 def letter_key(batch: Batch, name: str, execution: Execution) -> str:
@@ -103,12 +112,13 @@ def ledger_file(step: Step, contents: Contents, written: Iterable[Written] = (),
     header = {
         "format": FORMAT,
         "object": {"id": batch.object.id} | asdict(batch.object),
-        "chunk": batch.chunk,
+        "chunk": asdict(batch.chunk) if batch.chunk else None,
         "dataset": contents.dataset,
         "contract": contents.contract,
         "code": dict(contents.code),
         "execution": step.execution.arn,
         "redrive_of": batch.redrive_of,
+        "parent": batch.parent,
         "attempt": batch.attempt,
         "recorded_at": step.entered_at,
         "counts": counts(len(lines), len(contents.rejected)),
@@ -143,12 +153,13 @@ def letter(
         {
             "format": FORMAT,
             "object": {"id": batch.object.id} | asdict(batch.object),
-            "chunk": batch.chunk,
+            "chunk": asdict(batch.chunk) if batch.chunk else None,
             "dataset": dataset,
             "contract": contents.contract if contents else None,
             "code": {**code, **(contents.code if contents else {})},
             "attempt": batch.attempt,
             "redrive_of": batch.redrive_of,
+            "parent": batch.parent,
             "step": failure.step,
             "error": failure.error,
             "cause": failure.cause[:CAUSE_LIMIT],

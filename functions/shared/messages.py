@@ -13,30 +13,62 @@ from functions.shared.identity import RawObject
 
 FORMAT = 1
 
+OF_A_CHUNK = "Chunk"
+"""What stands behind the name of a step in the state machine of chunks: the names of a whole machine are unique."""
+
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """The records that one execution carries: a whole object, or the chunk of it that begins at byte `chunk`.
+class Chunk:
+    """A byte range of a JSON Lines object: the lines that begin in it are its records."""
 
-    `redrive_of` is the ARN of the execution whose failed work this one does again; None for a first execution.
+    start: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an object is cut: into chunks of `chunk_bytes`, of which those that begin at `chunks` are to be processed."""
+
+    chunk_bytes: int
+    chunks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The records that one execution carries: those of a whole object, or of a chunk of it.
+
+    `redrive_of` is the ARN of the execution whose failed work this one does again; None for a first execution. A bulk
+    execution has a `plan`, and each of its children a `chunk` and the bulk execution's ARN as its `parent`.
     """
 
     object: RawObject
-    chunk: int | None = None
+    chunk: Chunk | None = None
     attempt: int = 0
     redrive_of: str | None = None
+    parent: str | None = None
+    plan: Plan | None = None
 
     @property
     def start(self) -> int:
         """The byte of the object at which the batch begins."""
-        return self.chunk or 0
+        return self.chunk.start if self.chunk else 0
 
     def encode(self) -> Json:
         """Give the JSON shape: the input of an execution, and the head of every later message."""
-        head = {"format": FORMAT, "object": asdict(self.object), "chunk": self.chunk}
-        return head | {"attempt": self.attempt, "redrive_of": self.redrive_of}
+        head = {
+            "format": FORMAT,
+            "object": asdict(self.object),
+            "chunk": asdict(self.chunk) if self.chunk else None,
+            "attempt": self.attempt,
+            "redrive_of": self.redrive_of,
+        }
+        if self.chunk:
+            head["parent"] = self.parent
+        if self.plan:
+            head |= {"chunk_bytes": self.plan.chunk_bytes, "chunks": list(self.plan.chunks)}
+        return head
 
     @classmethod
     def decode(cls, message: Json) -> Self:
@@ -48,8 +80,14 @@ class Batch:
         if not known:
             raise MessageRefused(f"a message of format {message['format']!r} came; this code knows format {FORMAT}")
         try:
-            raw = RawObject(**message["object"])
-            return cls(raw, message["chunk"], message["attempt"], message.get("redrive_of"))
+            return cls(
+                RawObject(**message["object"]),
+                Chunk(**message["chunk"]) if message["chunk"] else None,
+                message["attempt"],
+                message.get("redrive_of"),
+                message.get("parent"),
+                Plan(message["chunk_bytes"], tuple(message["chunks"])) if "chunks" in message else None,
+            )
         except (KeyError, TypeError) as error:
             raise MessageRefused(f"a message came without a part that it must have: {error}") from error
 
@@ -183,7 +221,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step is called with: the name of its state, a message, the execution, and when the state was entered.
+    """What a step is called with: its name, a message, the execution, and when the state was entered.
 
     The last is the time that books record: a retry does not change it. The attempt of `batch` is the one that is under
     way, counted by the execution itself: a redrive of an execution that was stopped or ran out of time calls the same
@@ -206,6 +244,7 @@ class Step:
             )
             batch = Batch.decode(event["batch"])
             attempt = max(batch.attempt, context["Input"]["attempt"] + execution.redrives)
-            return cls(state["Name"], event["batch"], replace(batch, attempt=attempt), execution, state["EnteredTime"])
+            name = state["Name"].removesuffix(OF_A_CHUNK)
+            return cls(name, event["batch"], replace(batch, attempt=attempt), execution, state["EnteredTime"])
         except (KeyError, TypeError) as error:
             raise MessageRefused(f"a step was called without a part that it must have: {error}") from error

@@ -37,7 +37,7 @@ class Raw:
 def require_fits(raw: RawObject, limit: int) -> None:
     """Raise ObjectTooLarge for an object of more bytes than one batch may have."""
     if raw.size > limit:
-        raise ObjectTooLarge(f"{raw.uri} has {raw.size:,} bytes; one batch may have {limit:,} (object_limit_bytes)")
+        raise ObjectTooLarge(f"{raw.uri} has {raw.size:,} bytes; one batch may have {limit:,} (document_limit_bytes)")
 
 
 def read(body: bytes, key: str, limit: int) -> tuple[Raw, ...]:
@@ -54,7 +54,7 @@ def read(body: bytes, key: str, limit: int) -> tuple[Raw, ...]:
     except (OSError, EOFError, zlib.error) as error:
         return (_whole(body, Violation("", "gzip", f"a whole gzip stream; {error}")),)
     if len(plain) > limit:
-        raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (object_limit_bytes)")
+        raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (document_limit_bytes)")
     return _read(plain, key.lower().removesuffix(_GZIP))
 
 

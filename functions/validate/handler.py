@@ -16,7 +16,7 @@ class Environment:
     staging_bucket: str
     default_dataset: str
     inline_limit_bytes: int
-    object_limit_bytes: int
+    document_limit_bytes: int
     code_version: str
 
 
@@ -34,9 +34,9 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     raw = step.batch.object
     dataset = dataset_of(raw.key, ENVIRONMENT.default_dataset)
     contract = contracts.load(dataset)
-    reading.require_fits(raw, ENVIRONMENT.object_limit_bytes)
+    reading.require_fits(raw, ENVIRONMENT.document_limit_bytes)
     stored = store.read(raw.bucket, raw.key, raw.version_id)
-    raws = reading.read(stored.body, raw.key, ENVIRONMENT.object_limit_bytes)
+    raws = reading.read(stored.body, raw.key, ENVIRONMENT.document_limit_bytes)
     records, rejected = rules.check(raws, contract.validator)
     code = {rules.STAGE: ENVIRONMENT.code_version}
     contents = Contents(dataset, stored.last_modified, contract.id, code, records, rejected)

@@ -64,7 +64,7 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
     return {
         "format": 1,
         "object": {"id": object_id} | asdict(named),
-        "chunk": start or None,
+        "chunk": {"start": start, "bytes": 100} if start else None,
         "attempt": attempt,
         "redrive_of": None,
     }

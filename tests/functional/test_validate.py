@@ -55,8 +55,8 @@ def test_when_no_record_is_left_it_raises_and_leaves_them_for_the_letter(rooms: 
 
 
 def test_an_object_above_the_limit_is_refused_unread_with_advice(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, object_limit_bytes=10))
-    with pytest.raises(ObjectTooLarge, match="object_limit_bytes") as refused:
+    monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, document_limit_bytes=10))
+    with pytest.raises(ObjectTooLarge, match="document_limit_bytes") as refused:
         validated(rooms, "mission/a.json", GOOD)
     assert "Split the object" in refused.value.advice
 

@@ -13,7 +13,7 @@ from functions.shared import errors, outcomes, runtime
 from functions.shared.errors import ConfigurationMissing, RecordsRejected
 from functions.shared.identity import RawObject
 from functions.shared.ledger import batch_name, console_link, ledger_key
-from functions.shared.messages import Batch, Contents, Execution, Record, Rejected, Span, Step, Violation
+from functions.shared.messages import Batch, Chunk, Contents, Execution, Plan, Record, Rejected, Span, Step, Violation
 from tests.rooms import called_with
 
 BATCH = Batch(RawObject("raw", "mission/a.json", "v1", 7, "etag"))
@@ -49,9 +49,17 @@ def test_contents_come_through_json_unchanged(contents: Contents) -> None:
     assert Contents.decode(json.loads(json.dumps(contents.encode()))) == contents
 
 
-@given(st.none() | st.integers(0, 2**50), st.integers(0, 1000), st.none() | st.just("arn:…"))
-def test_a_batch_comes_through_json_unchanged(chunk: int | None, attempt: int, redrive_of: str | None) -> None:
-    batch = replace(BATCH, chunk=chunk, attempt=attempt, redrive_of=redrive_of)
+@given(
+    st.builds(
+        Batch,
+        st.just(BATCH.object),
+        chunk=st.none() | st.builds(Chunk, st.integers(0, 2**50), st.integers(1, 2**30)),
+        attempt=st.integers(0, 1000),
+        redrive_of=st.none() | st.just("arn:…"),
+        plan=st.none() | st.builds(Plan, st.integers(1), st.lists(st.integers(0)).map(tuple)),
+    )
+)
+def test_a_batch_comes_through_json_unchanged(batch: Batch) -> None:
     assert Batch.decode(json.loads(json.dumps(batch.encode()))) == batch
 
 
@@ -81,7 +89,7 @@ def test_the_count_of_redrives_may_be_missing_in_an_execution_that_was_never_red
 
 def test_ledger_files_sort_as_their_chunks_do() -> None:
     starts = [0, 9, 67_108_864, 53_687_091_199_999]
-    keys = [ledger_key(replace(BATCH, chunk=start)) for start in starts]
+    keys = [ledger_key(replace(BATCH, chunk=Chunk(start, 100))) for start in starts]
     assert keys == sorted(keys)
     assert batch_name(replace(BATCH, attempt=3)) == "000000000000000.3"
 

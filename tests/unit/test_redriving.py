@@ -14,7 +14,7 @@ from custody.executions import Execution, execution_name
 from custody.planning import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
 from custody.redriving import paced
 from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from functions.shared.messages import Batch, Chunk
 
 RAW = RawObject("raw", "mission/a.json", "v1", 60, "etag")
 ARN = f"arn:aws:states:us-east-1:123456789012:execution:pipeline:{RAW.id}"
@@ -23,7 +23,7 @@ STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 def wanted(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True) -> Wanted:
     letter = Letter(RAW.id, start, attempt, "2026-11-23", "Write")
-    return Wanted(letter, is_open, RAW, start or None, execution, "AccessRefused")
+    return Wanted(letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
 
 
 def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> Execution:
