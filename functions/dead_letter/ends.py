@@ -10,14 +10,12 @@ from typing import Any, Self
 
 from functions.dead_letter.verdict import told_cause
 from functions.shared.errors import ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
-from functions.shared.ledger import REJECTED, Failure, letter_key, letters_prefix
+from functions.shared.ledger import PROCESS_CHUNKS, REJECTED, Failure, letter_key, letters_prefix
 from functions.shared.messages import FORMAT, Batch, Execution, Step
 
 _NAMES = {"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
 _ERRORS = {"TIMED_OUT": ExecutionTimedOut.__name__, "ABORTED": ExecutionAborted.__name__}
 _NO_ERROR = "Unknown"
-_UNKNOWN_STEP = "Validate"
-"""Where a batch begins: the safest answer if the history does not tell where it was."""
 
 
 def is_end(event: dict[str, Any]) -> bool:
@@ -76,11 +74,16 @@ class End:
 
     def step(self, state: str | None) -> Step:
         """Give the step that was under way, with all that is known of it."""
-        return Step(state or _UNKNOWN_STEP, self.batch.encode(), self.batch, self.execution, self.ended_at)
+        return Step(state or self._beginning, self.batch.encode(), self.batch, self.execution, self.ended_at)
 
     def failure(self, state: str | None) -> Failure:
         """Say what the letter tells."""
-        return Failure(state or _UNKNOWN_STEP, self.error, self.cause)
+        return Failure(state or self._beginning, self.error, self.cause)
+
+    @property
+    def _beginning(self) -> str:
+        """Where a batch begins: the safest answer if the history does not tell where it was."""
+        return PROCESS_CHUNKS if self.batch.plan else "Validate"
 
 
 def _cause(status: str, error: str, cause: str) -> str:

@@ -1,17 +1,19 @@
 """Write the letter for a batch that failed, then end the execution with the true error; let a redrive go on."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from functions.dead_letter import verdict
 from functions.dead_letter.ends import End, is_end
 from functions.dead_letter.verdict import Standing
-from functions.shared import booking, claims, ledger, runtime, store
+from functions.shared import booking, claims, closing, ledger, runtime, store
 from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
 from functions.shared.identity import dataset_of
-from functions.shared.ledger import Failure
-from functions.shared.messages import Contents, Json, Step
+from functions.shared.ledger import Failure, Known
+from functions.shared.messages import Counts, Facts, Json, Step
+from functions.shared.packing import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,40 @@ def _failure(step: Step, *, can_go_on: bool) -> Json:
     if standing is Standing.UNTOLD:
         _tell(verdict.as_it_failed(step), failure)
     if standing is not Standing.NEW:
-        return verdict.resumption(step, failure, step.execution.redrives)
+        return _resumption(step, failure, step.execution.redrives)
     is_new = _tell(step, failure)
     if can_go_on and not is_new and (redrives := _redrives(step)) > step.execution.redrives:
-        return verdict.resumption(step, failure, redrives)
+        return _resumption(step, failure, redrives)
     raise verdict.error_of(failure)
+
+
+def _resumption(step: Step, failure: Failure, redrives: int) -> Json:
+    return verdict.resumption(step, failure, redrives, _summary(step) if verdict.needs_summary(failure) else ())
+
+
+def _summary(step: Step) -> list[Json]:
+    """Read the lines of the latest summary that this execution wrote of its chunks.
+
+    If there is none, or it is gone, all of the chunks are processed again.
+    """
+    bucket = ENVIRONMENT.audit_bucket
+    try:
+        key = closing.summary_of(step, store.keys(bucket, ledger.ledger_prefix(step.batch)))
+        header, lines = ledger.parse_ledger_file(store.read(bucket, key).body) if key else ({}, [])
+    except (ObjectMissing, AccessRefused) as error:
+        runtime.logger.warning("the summary of the chunks cannot be read", cause=str(error))
+        return []
+    return lines if header.get("execution") == step.execution.arn else []
 
 
 def _tell(step: Step, failure: Failure) -> bool:
     """Write the letter of a failure, and book its records if all were rejected; return whether the letter is new."""
-    contents = _contents(step, failure)
-    is_new = _write_letter(step, failure, verdict.letter_name(failure), contents)
-    if contents and verdict.left_its_contents(failure):
-        booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents))
+    with Packed() as lines:
+        known = _known(step, failure, lines)
+        is_new = _write_letter(step, failure, verdict.letter_name(failure), known)
+        if known and verdict.left_its_contents(failure):
+            with ledger.ledger_file(ledger.header(step, known.facts, known.counts), lines) as entry:
+                booking.book(ENVIRONMENT.audit_bucket, step, entry)
     return is_new
 
 
@@ -81,32 +104,44 @@ def _letters(of: Step | End) -> list[str]:
     return store.keys(ENVIRONMENT.audit_bucket, ledger.letters_prefix(of.batch, of.execution))
 
 
-def _write_letter(step: Step, failure: Failure, name: str, contents: Contents | None) -> bool:
+def _write_letter(step: Step, failure: Failure, name: str, known: Known | None) -> bool:
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
     code = json.loads(ENVIRONMENT.code_versions)
     failed = {stage: code[stage] for stage in code if stage == failure.step.lower()}
-    letter = ledger.letter(step, failure, dataset, contents, failed)
+    letter = ledger.letter(step, failure, dataset, known, failed)
     key = ledger.letter_key(step.batch, name, step.execution)
     return store.write_once(ENVIRONMENT.audit_bucket, key, letter, "application/json")
 
 
-def _contents(step: Step, failure: Failure) -> Contents | None:
+def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
     """Find what was known of the batch when the step failed; None if it had not been read, or is gone.
 
-    A letter that lacks the contents is better than no letter.
+    If the step had rejected every record, `lines` takes their ledger lines. A letter that lacks what was known is
+    better than no letter.
     """
     try:
         if verdict.left_its_contents(failure):
-            batch = verdict.as_it_failed(step).batch
-            found = claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket)
-        elif claims.has_contents(step.message):
-            found = claims.unpack(step.message)
+            known = _left(step, failure, lines)
+        elif claims.has_records(step.message):
+            with claims.rejected(step.message) as rejected:
+                listed = list(islice(rejected, ledger.LISTED))
+            known = Known(Facts.decode(step.message), claims.counts(step.message), listed)
         else:
             return None
     except (ObjectMissing, AccessRefused) as error:
-        runtime.logger.warning("the contents of the batch cannot be read for its letter", cause=str(error))
+        runtime.logger.warning("the records of the batch cannot be read for its letter", cause=str(error))
         return None
-    return found.passed(verdict.STAGE, ENVIRONMENT.code_version)
+    return replace(known, facts=known.facts.passed(verdict.STAGE, ENVIRONMENT.code_version))
+
+
+def _left(step: Step, failure: Failure, lines: Packed) -> Known:
+    batch, listed, number = verdict.as_it_failed(step).batch, [], 0
+    with claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, rejected):
+        for number, each in enumerate(rejected, 1):
+            lines.add(ledger.rejected_line(each))
+            if number <= ledger.LISTED:
+                listed.append(each)
+    return Known(facts, Counts(0, number), listed)
 
 
 def _redrives(step: Step) -> int:

@@ -1,12 +1,13 @@
 """What a step failed of, and the error with which the execution must therefore end."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from functions.shared import ledger
+from functions.shared import closing, ledger
 from functions.shared.errors import (
     BY_NAME,
     CustodyError,
@@ -21,7 +22,13 @@ from functions.shared.messages import Batch, Json, Step
 STAGE = "dead_letter"
 
 BOOKS_ITSELF = frozenset({"Write"})
-"""The states that book the records they reject before they raise; the others leave them to DeadLetter."""
+"""The states that write the letter of the records they reject, and book them, before they raise."""
+
+LEAVES_ITS_CONTENTS = frozenset({"Validate", "Transform"})
+"""The states that leave the records they reject to DeadLetter."""
+
+FIRST = frozenset({"Validate", ledger.PROCESS_CHUNKS})
+"""The states that need nothing but the batch."""
 
 _RETRIED = ServiceUnavailable.__name__
 """The error of ours that a Retry names: raised by that name it would start DeadLetter's own Retry."""
@@ -106,17 +113,30 @@ def as_it_failed(step: Step) -> Step:
     return replace(step, batch=Batch.decode(step.message))
 
 
-def resumption(step: Step, failure: Failure, redrives: int) -> Json:
-    """Make the message with which the batch goes on, and name the step at which it does."""
+def resumption(step: Step, failure: Failure, redrives: int, summary: Iterable[Json] = ()) -> Json:
+    """Make the message with which the batch goes on, and name the step at which it does.
+
+    `summary` are the lines of what Account wrote down before it failed: a bulk object goes on with the chunks that they
+    tell to process again.
+    """
     state = ledger.resumes_at(failure)
-    attempt = step.batch.attempt + redrives - step.execution.redrives
-    begun = {} if state == "Validate" else {name: part for name, part in step.message.items() if name != "failure"}
-    return begun | replace(step.batch, attempt=attempt).encode() | {"resume": state}
+    batch = replace(step.batch, attempt=step.batch.attempt + redrives - step.execution.redrives)
+    if state in FIRST:
+        return closing.narrowed(batch, summary).encode() | {"resume": state}
+    begun = {name: part for name, part in step.message.items() if name != "failure"}
+    if state == ledger.ACCOUNT:
+        begun |= {closing.CHUNKS_ATTEMPT: closing.processed_at(step.message)}
+    return begun | batch.encode() | {"resume": state}
+
+
+def needs_summary(failure: Failure) -> bool:
+    """Say whether Account found fault with some of the chunks, and wrote down with which."""
+    return failure.step == ledger.ACCOUNT and ledger.resumes_at(failure) == ledger.PROCESS_CHUNKS
 
 
 def left_its_contents(failure: Failure) -> bool:
     """Say whether the step rejected every record and left them, unbooked, in the staging bucket."""
-    return failure.error == RecordsRejected.__name__ and failure.step not in BOOKS_ITSELF
+    return failure.error == RecordsRejected.__name__ and failure.step in LEAVES_ITS_CONTENTS
 
 
 def _is_of_the_engine(error: str) -> bool:

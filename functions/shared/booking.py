@@ -1,5 +1,8 @@
 """Book an attempt of a batch in the ledger, once, and by one execution only."""
 
+from functools import partial
+from typing import IO
+
 from functions.shared import ledger, store
 from functions.shared.errors import AttemptTaken
 from functions.shared.messages import Json, Step
@@ -14,7 +17,7 @@ def headers(bucket: str, step: Step) -> list[Json]:
         return []
     known = set(store.keys(bucket, ledger.ledger_prefix(step.batch)))
     keys = [*ledger.earlier_keys(step.batch), ledger.ledger_key(step.batch)]
-    return [ledger.parse_header(store.read(bucket, key).body) for key in keys if key in known]
+    return [_header(bucket, key) for key in keys if key in known]
 
 
 def require_free(step: Step, found: list[Json]) -> None:
@@ -24,7 +27,7 @@ def require_free(step: Step, found: list[Json]) -> None:
             raise _taken(step, f"by {header['execution']}")
 
 
-def book(bucket: str, step: Step, entry: bytes) -> None:
+def book(bucket: str, step: Step, entry: IO[bytes]) -> None:
     """Put the ledger file of a batch and attempt into the audit bucket; one that this execution put before stays.
 
     Raises AttemptTaken if the one that is there is of another execution or tells otherwise of a record, and what a
@@ -33,10 +36,15 @@ def book(bucket: str, step: Step, entry: bytes) -> None:
     key = ledger.ledger_key(step.batch)
     if store.write_once(bucket, key, entry, "application/gzip"):
         return
-    booked = store.read(bucket, key).body
-    require_free(step, [ledger.parse_header(booked)])
-    if not ledger.same_claims(booked, entry):
-        raise _taken(step, "with other outcomes")
+    require_free(step, [_header(bucket, key)])
+    entry.seek(0)
+    with store.streamed(bucket, key) as booked:
+        if ledger.claims_of(booked.pieces) != ledger.claims_of(iter(partial(entry.read, store.PIECE_BYTES), b"")):
+            raise _taken(step, "with other outcomes")
+
+
+def _header(bucket: str, key: str) -> Json:
+    return ledger.parse_header(store.read_start(bucket, key, ledger.HEADER_BYTES))
 
 
 def _taken(step: Step, how: str) -> AttemptTaken:

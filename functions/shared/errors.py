@@ -58,7 +58,10 @@ class UnknownDataset(DataError):
 class ObjectTooLarge(DataError):
     """The object is larger than one batch may be."""
 
-    advice = "Split the object and upload its parts, or raise document_limit_bytes and the memory, deploy, and redrive."
+    advice = (
+        "Split the object and upload its parts; or raise the limit that the cause names, document_limit_bytes with the "
+        "memory or chunk_bytes with the timeouts, deploy, and redrive."
+    )
 
 
 class ObjectMissing(DataError):

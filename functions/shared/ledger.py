@@ -5,16 +5,19 @@ Both are append-only, and name a batch and an attempt, so that writing one twice
 
 import gzip
 import io
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from shutil import copyfileobj
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
-from functions.shared.documents import encode
-from functions.shared.errors import BY_NAME, CustodyError, DataError, MessageRefused
+from functions.shared import packing
+from functions.shared.documents import decode, encode
+from functions.shared.errors import BY_NAME, ChunksFailed, CustodyError, DataError, MessageRefused, RecordsRejected
 from functions.shared.identity import record_id
-from functions.shared.messages import FORMAT, Batch, Contents, Execution, Json, Span, Step
+from functions.shared.messages import FORMAT, Batch, Counts, Execution, Facts, Json, Rejected, Step
+from functions.shared.packing import Packed, pack, spool
 
 START_DIGITS = 15
 """Wide enough for any byte offset in the largest object that S3 holds, so that names sort as their starts do."""
@@ -22,18 +25,14 @@ START_DIGITS = 15
 REJECTED = "Rejected"
 """The name of the letter that stands beside a delivery: of the records that Write did not deliver."""
 
+LISTED = 1000
+"""How many rejected records a letter lists; the ledger file of the batch lists each."""
+
+HEADER_BYTES = 2**16
+"""The header of a ledger file never takes more, for it is of the size of a message's head."""
+
 CAUSE_LIMIT = 8192
 """Characters of a cause that a letter keeps; the execution's history holds up to 32,768."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A record that was delivered: where it lay in the raw object, and where it lies in the processed object."""
-
-    span: Span
-    offset: int
-    length: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,52 +101,66 @@ def letter_key(batch: Batch, name: str, execution: Execution) -> str:
     return f"{letters_prefix(batch, execution)}{batch.attempt}.{name}.json"
 
 
-def ledger_file(step: Step, contents: Contents, written: Iterable[Written] = (), output: Output | None = None) -> bytes:
-    """Write the ledger file of a batch and attempt: a header, then a line a record, gzipped.
-
-    A retry of the step writes the same bytes.
-    """
+def header(step: Step, facts: Facts, counts: Counts, output: Output | None = None, **more: Any) -> dict[str, Any]:
+    """Make the first line of the ledger file of a batch and attempt: all that is the same for its records."""
     batch = step.batch
-    lines = [_written_line(record) for record in written]
-    header = {
+    return {
         "format": FORMAT,
         "object": {"id": batch.object.id} | asdict(batch.object),
         "chunk": asdict(batch.chunk) if batch.chunk else None,
-        "dataset": contents.dataset,
-        "contract": contents.contract,
-        "code": dict(contents.code),
+        "dataset": facts.dataset,
+        "contract": facts.contract,
+        "code": dict(facts.code),
         "execution": step.execution.arn,
         "redrive_of": batch.redrive_of,
         "parent": batch.parent,
         "attempt": batch.attempt,
         "recorded_at": step.entered_at,
-        "counts": counts(len(lines), len(contents.rejected)),
+        "counts": counts.encode(),
         "output": asdict(output) if output else None,
-    }
-    lines += [record.encode() | {"outcome": "rejected"} for record in contents.rejected]
-    lines.sort(key=lambda line: line["position"])
-    return gzip.compress(b"".join(encode(line) + b"\n" for line in [header, *lines]), mtime=0)
+    } | more
 
 
-def counts(written: int, rejected: int) -> Json:
-    """Count the records of a batch: received = written + rejected."""
-    return {"received": written + rejected, "written": written, "rejected": rejected}
+def rejected_line(rejected: Rejected) -> bytes:
+    """Write the line of a record that was rejected."""
+    return encode(rejected.encode() | {"outcome": "rejected"}) + b"\n"
+
+
+def ledger_file(first: Mapping[str, Any], lines: Packed) -> IO[bytes]:
+    """Put a ledger file together: a header, then a line a record, gzipped.
+
+    The header is a gzip member of its own, so that it can be read without the rest.
+    """
+    file = spool()
+    file.write(pack(encode(first) + b"\n"))
+    copyfileobj(lines.finished(), file)
+    file.seek(0)
+    return file
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a letter can tell of the records of its batch; `first` are those of the rejected that it lists."""
+
+    facts: Facts
+    counts: Counts
+    first: Sequence[Rejected] = ()
 
 
 def letter(
     step: Step,
     failure: Failure,
     dataset: str,
-    contents: Contents | None,
+    known: Known | None,
     code: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """Write the letter of a batch, attempt and step.
 
-    `contents` is None when the batch failed before it was read, or what was read of it is not known. `code` holds the
-    code versions of the stages that failed to give any.
+    `known` is None when the batch failed before it was read, or what was read of it is not known. `code` holds the
+    code versions of the stages that failed to give any. It lists no more than LISTED of the rejected records.
     """
     batch, execution = step.batch, step.execution
-    rejected = contents.rejected if contents else ()
+    rejected = known.first[:LISTED] if known else ()
     error = BY_NAME.get(failure.error, CustodyError)
     return encode(
         {
@@ -155,8 +168,8 @@ def letter(
             "object": {"id": batch.object.id} | asdict(batch.object),
             "chunk": asdict(batch.chunk) if batch.chunk else None,
             "dataset": dataset,
-            "contract": contents.contract if contents else None,
-            "code": {**code, **(contents.code if contents else {})},
+            "contract": known.facts.contract if known else None,
+            "code": {**code, **(known.facts.code if known else {})},
             "attempt": batch.attempt,
             "redrive_of": batch.redrive_of,
             "parent": batch.parent,
@@ -165,7 +178,8 @@ def letter(
             "cause": failure.cause[:CAUSE_LIMIT],
             "advice": error.advice,
             "resumes_at": resumes_at(failure),
-            "received": contents.received if contents else None,
+            "received": known.counts.received if known else None,
+            "rejected_count": known.counts.rejected if known else None,
             "rejected": [
                 {"record": record_id(batch.object.id, record.span.position)} | record.encode() for record in rejected
             ],
@@ -180,14 +194,21 @@ def letter(
     )
 
 
+PROCESS_CHUNKS = "ProcessChunks"
+ACCOUNT = "Account"
+"""The states of a bulk execution: its chunks, and the closing of its books."""
+
+
 def resumes_at(failure: Failure) -> str:
-    """Name the step at which a redrive goes on: the one that failed, but Validate if what it was given was at fault.
+    """Name the step at which a redrive goes on: the one that failed, but the first if what it was given was at fault.
 
     By then a new contract, or new code of a step, may find the same data good; and a message that a step did not
-    understand is made anew.
+    understand is made anew. What Account finds wrong with the data, the chunks must mend; it makes nothing of messages.
     """
-    begins_anew = issubclass(BY_NAME.get(failure.error, CustodyError), DataError | MessageRefused)
-    return "Validate" if begins_anew else failure.step
+    error = BY_NAME.get(failure.error, CustodyError)
+    if failure.step in (PROCESS_CHUNKS, ACCOUNT):
+        return PROCESS_CHUNKS if issubclass(error, RecordsRejected | ChunksFailed) else failure.step
+    return "Validate" if issubclass(error, DataError | MessageRefused) else failure.step
 
 
 def console_link(execution: Execution) -> str:
@@ -199,24 +220,24 @@ def console_link(execution: Execution) -> str:
     return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution.arn}"
 
 
-def _written_line(record: Written) -> dict[str, Any]:
-    output = {"offset": record.offset, "length": record.length, "sha256": record.sha256}
-    return record.span.encode() | {"outcome": "written", "output": output}
-
-
 def parse_ledger_file(body: bytes) -> tuple[Json, list[Json]]:
-    """Read a ledger file back: its header, and a line a record."""
-    header, *lines = (json.loads(line) for line in gzip.decompress(body).splitlines())
+    """Read a small ledger file back whole: its header, and a line a record."""
+    header, *lines = (decode(line) for line in gzip.decompress(body).splitlines())
     return header, lines
 
 
-def same_claims(one: bytes, other: bytes) -> bool:
-    """Say whether two ledger files tell the same of every record, whichever code and whichever output they name."""
-    return parse_ledger_file(one)[1] == parse_ledger_file(other)[1]
-
-
 def parse_header(body: bytes) -> Json:
-    """Read only the header of a ledger file."""
+    """Read only the header of a ledger file, of which the first HEADER_BYTES are enough."""
     with gzip.open(io.BytesIO(body)) as lines:
-        header: Json = json.loads(lines.readline())
+        header: Json = decode(lines.readline())
     return header
+
+
+def claims_of(pieces: Iterable[bytes]) -> str:
+    """Hash what a ledger file tells of its records, whichever code and whichever output its header names."""
+    told = sha256()
+    first = True
+    for found in packing.lines(packing.unpacked(pieces)):
+        told.update(b"\n".join(found[1:] if first else found) + b"\n")
+        first = False
+    return told.hexdigest()

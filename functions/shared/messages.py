@@ -4,9 +4,12 @@ Every message carries `format`, the object, the chunk and the attempt, so that a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict as asdict_of
 
 from functions.shared.errors import MessageRefused
 from functions.shared.identity import RawObject
@@ -112,8 +115,7 @@ class Violation:
         return f"{self.pointer or '/'}: {self.rule}{limit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True, gc=False):
     """Where a record lies in its object: position, byte offset, length in bytes, and the SHA-256 of those bytes."""
 
     position: int
@@ -123,11 +125,10 @@ class Span:
 
     def encode(self) -> Json:
         """Give the JSON shape, flat: other facts of the record stand beside these."""
-        return {"position": self.position, "offset": self.offset, "length": self.length, "sha256": self.sha256}
+        return asdict_of(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """A record that is good so far, and the JSON document that it is by now."""
 
     span: Span
@@ -147,10 +148,54 @@ class Rejected:
         violations = [violation.encode() for violation in self.violations]
         return self.span.encode() | {"stage": self.stage, "violations": violations}
 
+    @classmethod
+    def decode(cls, record: Json) -> Self:
+        """Read the JSON shape; raise KeyError or TypeError for another."""
+        violations = tuple(Violation(**each) for each in record["violations"])
+        return cls(_span(record), record["stage"], violations)
+
+
+def _span(record: Json) -> Span:
+    return Span(record["position"], record["offset"], record["length"], record["sha256"])
+
+
+class Page(NamedTuple):
+    """Records of a batch that follow one another: those that are good so far, and the rejected, each by position."""
+
+    records: Sequence[Record]
+    rejected: Sequence[Rejected] = ()
+
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What is known of a batch once it has been read.
+class Counts:
+    """How many records of a batch are good so far, and how many are rejected."""
+
+    good: int = 0
+    rejected: int = 0
+
+    @property
+    def received(self) -> int:
+        """How many records the batch had when it was read."""
+        return self.good + self.rejected
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Count both."""
+        return Counts(self.good + other.good, self.rejected + other.rejected)
+
+    def encode(self) -> Json:
+        """Give the JSON shape, as of a batch that is delivered: received = written + rejected."""
+        return {"received": self.received, "written": self.good, "rejected": self.rejected}
+
+    @classmethod
+    def of(cls, pages: Iterable[Page]) -> Self:
+        """Count the records of pages."""
+        counted = [(len(page.records), len(page.rejected)) for page in pages]
+        return cls(sum(good for good, _ in counted), sum(rejected for _, rejected in counted))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a batch, apart from its records, once it has been read.
 
     `last_modified` is that of the raw version (ISO 8601, UTC); `contract` is the `$id` of the schema; `code` holds the
     code version of each stage that the batch has passed.
@@ -160,50 +205,46 @@ class Contents:
     last_modified: str
     contract: str
     code: Mapping[str, str] = field(default_factory=dict)
-    records: tuple[Record, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
-
-    @property
-    def received(self) -> int:
-        """How many records the batch had when it was read."""
-        return len(self.records) + len(self.rejected)
 
     def passed(self, stage: str, version: str) -> Self:
         """Note that a stage, at this code version, has done its work."""
         return replace(self, code={**self.code, stage: version})
 
     def encode(self) -> Json:
-        """Give the JSON shape, records and all."""
+        """Give the JSON shape."""
         return {
             "dataset": self.dataset,
             "last_modified": self.last_modified,
             "contract": self.contract,
             "code": dict(self.code),
-            "records": [record.span.encode() | {"document": record.document} for record in self.records],
-            "rejected": [rejected.encode() for rejected in self.rejected],
         }
 
     @classmethod
     def decode(cls, message: Json) -> Self:
-        """Read the contents of a message; raise MessageRefused for a missing part."""
+        """Read the facts of a message; raise MessageRefused for a missing part."""
         try:
-            return cls(
-                dataset=message["dataset"],
-                last_modified=message["last_modified"],
-                contract=message["contract"],
-                code=message["code"],
-                records=tuple(Record(_span(record), record["document"]) for record in message["records"]),
-                rejected=tuple(
-                    Rejected(_span(record), record["stage"], tuple(Violation(**each) for each in record["violations"]))
-                    for record in message["rejected"]
-                ),
-            )
+            return cls(message["dataset"], message["last_modified"], message["contract"], message["code"])
         except (KeyError, TypeError) as error:
             raise MessageRefused(f"a message came without a part that it must have: {error}") from error
 
 
-def _span(record: Json) -> Span:
-    return Span(record["position"], record["offset"], record["length"], record["sha256"])
+def encode_records(page: Page) -> Json:
+    """Give the JSON shape of records that travel in a message itself."""
+    return {
+        "records": [record.span.encode() | {"document": record.document} for record in page.records],
+        "rejected": [rejected.encode() for rejected in page.rejected],
+    }
+
+
+def decode_records(message: Json) -> Page:
+    """Read the records that travel in a message; raise MessageRefused for a missing part."""
+    try:
+        return Page(
+            [Record(_span(record), record["document"]) for record in message["records"]],
+            [Rejected.decode(record) for record in message["rejected"]],
+        )
+    except (KeyError, TypeError) as error:
+        raise MessageRefused(f"a message came without a part that it must have: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

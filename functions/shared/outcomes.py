@@ -1,33 +1,33 @@
 """What the outcome of its records means for a batch."""
 
+from collections.abc import Sequence
+
 from functions.shared.errors import RecordsRejected
 from functions.shared.identity import record_id
-from functions.shared.messages import Batch, Contents, Rejected
+from functions.shared.messages import Batch, Counts, Rejected
 
 TOLD = 10
-"""How many rejected records an error message tells of; the letter and the ledger tell of all."""
+"""How many rejected records an error message tells of; the ledger tells of all."""
 
 TOLD_CHARACTERS = 400
 """How much an error message says of each of them."""
 
 
-def is_tolerable(contents: Contents, tolerated_percent: float) -> bool:
-    """Say whether so small a share of the batch was rejected that it still counts as a success.
+def is_tolerable(counts: Counts, tolerated_percent: float) -> bool:
+    """Say whether so small a share of the records was rejected that it still counts as a success.
 
-    A batch of which no record is good never does.
+    If no record at all is good, it never does.
     """
-    wholly = contents.rejected and not contents.records
-    return not wholly and len(contents.rejected) * 100 <= contents.received * tolerated_percent
+    wholly = counts.rejected and not counts.good
+    return not wholly and counts.rejected * 100 <= counts.received * tolerated_percent
 
 
-def rejection(batch: Batch, contents: Contents) -> RecordsRejected:
+def rejection(batch: Batch, counts: Counts, first: Sequence[Rejected]) -> RecordsRejected:
     """Make the error that a batch with rejected records ends with: how many, which first, and what they break."""
-    told = [_tell(batch, rejected) for rejected in contents.rejected[:TOLD]]
-    more = len(contents.rejected) - len(told)
-    rest = [f"and {more} more, in the letter"] if more else []
-    return RecordsRejected(
-        f"{len(contents.rejected)} of {contents.received} records rejected: " + " | ".join([*told, *rest])
-    )
+    told = [_tell(batch, rejected) for rejected in first[:TOLD]]
+    more = counts.rejected - len(told)
+    rest = [f"and {more} more, in the ledger"] if more else []
+    return RecordsRejected(f"{counts.rejected} of {counts.received} records rejected: " + " | ".join([*told, *rest]))
 
 
 def _tell(batch: Batch, rejected: Rejected) -> str:

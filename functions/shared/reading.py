@@ -1,61 +1,107 @@
-"""From the bytes of an object to its records, each with its place and its hash: a JSON document, or JSON Lines."""
+"""From the bytes of an object to its records, each with its place and its hash: a JSON document, or JSON Lines.
+
+JSON Lines are read as a stream, so that memory does not grow with the object; a JSON document is read whole.
+"""
 
 import gzip
 import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import IO, Any
 
-from functions.shared.documents import Malformed, Reader
+from msgspec import Struct
+
+from functions.shared.documents import UNSURE, Malformed, Reader, at_sight
 from functions.shared.errors import ObjectTooLarge
-from functions.shared.identity import RawObject
-from functions.shared.messages import Span, Violation
+from functions.shared.lines import BOM, LF, SPACE, Line, lines
+from functions.shared.messages import Record, Span, Violation
+from functions.shared.packing import spool
+
+PIECE_BYTES = 2**20
+"""How much of a stream is held at a time."""
 
 _BOM = "\ufeff"
-_PIECE_BYTES = 2**20
 _GZIP = ".gz"
 _GZIP_BEGIN = b"\x1f\x8b"
 _DOCUMENT = (".json",)
 _LINES = (".jsonl", ".ndjson")
-_LINE_SPACE = b" \t\r"
 _NO_DOCUMENT = frozenset({"json", "utf-8"})
 _SPACE = re.compile(r"[ \t\n\r]*")
+_OF_DAMAGE = (OSError, EOFError, zlib.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """A record as it was read: where it lies, the document, and what is wrong with it as JSON."""
+class Raw(Struct, frozen=True, gc=False):
+    """A record as it was read: where it lies, its bytes, the document, and what is wrong with it as JSON."""
 
-    span: Span
+    position: int
+    offset: int
+    body: bytes
     document: Any
     violations: tuple[Violation, ...] = ()
 
+    @property
+    def span(self) -> Span:
+        """Say where it lies, and what the hash of its bytes is."""
+        return Span(self.position, self.offset, len(self.body), hashlib.sha256(self.body).hexdigest())
 
-def require_fits(raw: RawObject, limit: int) -> None:
-    """Raise ObjectTooLarge for an object of more bytes than one batch may have."""
-    if raw.size > limit:
-        raise ObjectTooLarge(f"{raw.uri} has {raw.size:,} bytes; one batch may have {limit:,} (document_limit_bytes)")
+    @property
+    def record(self) -> Record:
+        """Give it as a record that is good so far."""
+        return Record(self.span, self.document)
 
 
-def read(body: bytes, key: str, limit: int) -> tuple[Raw, ...]:
+Pages = Iterator[list[Raw]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most bytes, decompressed: of a JSON document, be it an object or a line; and of gzipped JSON Lines."""
+
+    document: int
+    gzipped: int
+
+
+def of_chunk(pieces: Iterable[bytes], start: int, end: int, limits: Limits) -> Pages:
+    """Read the lines that begin in a chunk of an object; `pieces` begin where `lines.reach` says.
+
+    A line of more bytes than a document may have is a rejected record, of which only so many bytes are looked at.
+    """
+    reader = Reader()
+    for found in lines(pieces, start, end, limits.document):
+        yield _page(found, reader)
+
+
+def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
     """Read an object in the format that its key tells: `.json` is one document, `.jsonl` and `.ndjson` are JSON Lines.
 
     Each of them may be gzipped, with `.gz` behind. With any other ending an object is what it looks like. One with
-    nothing in it, or that cannot be decompressed, is one rejected record at position 0. Raises ObjectTooLarge if it has
-    more than `limit` bytes when decompressed.
+    nothing in it, or that cannot be decompressed, is one rejected record at position 0. Raises ObjectTooLarge beyond
+    the limits.
     """
-    if not is_gzipped(body, key):
-        return _read(body, key.lower())
-    try:
-        plain = _decompressed(body, limit)
-    except (OSError, EOFError, zlib.error) as error:
-        return (_whole(body, Violation("", "gzip", f"a whole gzip stream; {error}")),)
-    if len(plain) > limit:
-        raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (document_limit_bytes)")
-    return _read(plain, key.lower().removesuffix(_GZIP))
+    stream = iter(pieces)
+    first = next(stream, b"")
+    stream = chain([first], stream)
+    if not is_gzipped(first, key):
+        yield from _of_plain(stream, key.lower(), key, limits)
+        return
+    with spool() as spooled:
+        for piece in stream:
+            spooled.write(piece)
+        try:
+            _require_whole(spooled, key, limits.gzipped)
+        except _OF_DAMAGE as error:
+            spooled.seek(0)
+            beginning = spooled.read(limits.document)
+            yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {error}"))]
+            return
+        spooled.seek(0)
+        with gzip.open(spooled) as plain:
+            yield from _of_plain(_pieces(plain), key.lower().removesuffix(_GZIP), key, limits)
 
 
 def may_be_gzipped(key: str) -> bool:
@@ -75,67 +121,116 @@ def as_read(body: bytes, key: str, end: int) -> bytes:
     kept = bytearray()
     try:
         with gzip.open(io.BytesIO(body)) as stream:
-            while piece := stream.read(_PIECE_BYTES):
+            for piece in _pieces(stream):
                 kept += piece[: max(0, end - len(kept))]
-    except (OSError, EOFError, zlib.error):
+    except _OF_DAMAGE:
         return body[:end]
     return bytes(kept)
 
 
-def _decompressed(body: bytes, limit: int) -> bytes:
-    """Decompress every member of a gzip stream, but no more than one byte above the limit."""
-    with gzip.open(io.BytesIO(body)) as stream:
-        return stream.read(limit + 1)
+def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    return iter(partial(stream.read, PIECE_BYTES), b"")
 
 
-def _read(body: bytes, key: str) -> tuple[Raw, ...]:
-    if body.strip(_LINE_SPACE + b"\n") in {b"", _BOM.encode()}:
-        return (_whole(body, Violation("", "json", "a document; the object is empty")),)
-    if key.endswith(_LINES):
-        return tuple(_lines(body))
-    if key.endswith(_DOCUMENT):
-        return _document(body)
-    return tuple(_lines(body)) if _looks_like_lines(body) else _document(body)
+def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
+    """Decompress every member of a gzip stream once, to know that it can be done; raise what gzip raises if not."""
+    spooled.seek(0)
+    seen = 0
+    with gzip.open(spooled) as plain:
+        for piece in _pieces(plain):
+            seen += len(piece)
+            if seen > limit:
+                raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (chunk_bytes)")
 
 
-def _looks_like_lines(body: bytes) -> bool:
+def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) -> Pages:
+    """Read what is not, or no longer, gzipped; `ending` is the key by which the format is told."""
+    if not ending.endswith(_LINES + _DOCUMENT):
+        beginning = _beginning(stream, limits.document)
+        stream = chain([beginning], stream)
+        ending = _LINES[0] if _looks_like_lines(beginning, limits.document) else _DOCUMENT[0]
+    if ending.endswith(_LINES):
+        yield from _lines_or_nothing(stream, limits)
+    else:
+        yield list(_document(_gathered(stream, key, limits.document)))
+
+
+def _lines_or_nothing(stream: Iterable[bytes], limits: Limits) -> Pages:
+    page = None
+    for page in of_chunk(stream, 0, 2**63, limits):
+        yield page
+    if page is None:
+        yield [_nothing()]
+
+
+def _nothing() -> Raw:
+    return _whole(b"", Violation("", "json", "a document; the object is empty"))
+
+
+def _gathered(stream: Iterable[bytes], key: str, limit: int) -> bytes:
+    body = bytearray()
+    for piece in stream:
+        body += piece
+        if len(body) > limit:
+            raise ObjectTooLarge(
+                f"{key} is a JSON document of more than {limit:,} bytes, decompressed (document_limit_bytes)"
+            )
+    return bytes(body)
+
+
+def _beginning(stream: Iterator[bytes], limit: int) -> bytes:
+    """Take as much of a stream as shows whether it is JSON Lines: a line, and something behind it."""
+    found = b""
+    for piece in stream:
+        found += piece
+        if len(found) > limit or found.lstrip().partition(LF)[2].strip():
+            break
+    return found
+
+
+def _looks_like_lines(beginning: bytes, limit: int) -> bool:
     """Say whether an object is JSON Lines: more than one line, of which the first is a whole document by itself."""
-    lines = _lines(body)
-    first, second = next(lines), next(lines, None)
-    return second is not None and not any(violation.rule in _NO_DOCUMENT for violation in first.violations)
+    found = chain.from_iterable(lines([beginning], 0, len(beginning), limit))
+    first, second = next(found, None), next(found, None)
+    if first is None or second is None:
+        return False
+    return not any(violation.rule in _NO_DOCUMENT for violation in _line(first, Reader()).violations)
 
 
-def _lines(body: bytes) -> Iterator[Raw]:
-    """Read JSON Lines: each line is a record, whose position is the offset of the line; blank ones are none.
-
-    A line ends in LF; one CR before that, and a byte order mark at the very start, are no part of it.
-    https://jsonlines.org/
-    """
-    reader = Reader()
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        line = body[start:end].removesuffix(b"\r")
-        offset = start
-        if start == 0 and line.startswith(_BOM.encode()):
-            line, offset = line.removeprefix(_BOM.encode()), len(_BOM.encode())
-        if line.strip(_LINE_SPACE):
-            yield _line(line, start, offset, reader)
-        start = end + 1
-
-
-def _line(line: bytes, position: int, offset: int, reader: Reader) -> Raw:
-    span = _span(position, offset, line)
+def _page(found: Sequence[Line], reader: Reader) -> list[Raw]:
     try:
-        text = line.decode()
+        documents = at_sight([line.body for line in found])
+    except UNSURE:
+        return [_line(line, reader) for line in found]
+    if any(line.is_too_long for line in found):
+        return [_line(line, reader) for line in found]
+    return [
+        Raw(line.position, line.offset, line.body, document) for line, document in zip(found, documents, strict=True)
+    ]
+
+
+def _line(line: Line, reader: Reader) -> Raw:
+    if line.is_too_long:
+        violation = Violation("", "line-length", f"at most {len(line.body)} bytes (document_limit_bytes)")
+        return Raw(line.position, line.offset, line.body, None, (violation,))
+    try:
+        return Raw(line.position, line.offset, line.body, *at_sight([line.body]))
+    except UNSURE:
+        return _closely(line, reader)
+
+
+def _closely(line: Line, reader: Reader) -> Raw:
+    """Read a line that is not plainly good, and say what is wrong with it, if anything is."""
+    position, offset, body = line.position, line.offset, line.body
+    try:
+        text = body.decode()
         document, end, violations = reader.read(text, _skip(text, 0))
         _expect_end(text, end)
     except UnicodeDecodeError as error:
-        return Raw(span, None, (_no_utf8(error),))
+        return Raw(position, offset, body, None, (_no_utf8(error),))
     except Malformed as malformed:
-        return Raw(span, None, (malformed.violation,))
-    return Raw(span, document, violations)
+        return Raw(position, offset, body, None, (malformed.violation,))
+    return Raw(position, offset, body, document, violations)
 
 
 def _document(body: bytes) -> tuple[Raw, ...]:
@@ -143,6 +238,8 @@ def _document(body: bytes) -> tuple[Raw, ...]:
 
     A body that is no document is one record, with the violation that says why; `[]` is no records.
     """
+    if body.strip(SPACE + LF) in {b"", BOM}:
+        return (_nothing(),)
     try:
         return _elements(body.decode())
     except UnicodeDecodeError as error:
@@ -156,11 +253,7 @@ def _no_utf8(error: UnicodeDecodeError) -> Violation:
 
 
 def _whole(body: bytes, violation: Violation) -> Raw:
-    return Raw(_span(0, 0, body), None, (violation,))
-
-
-def _span(position: int, offset: int, body: bytes) -> Span:
-    return Span(position, offset, len(body), hashlib.sha256(body).hexdigest())
+    return Raw(0, 0, body, None, (violation,))
 
 
 def _elements(text: str) -> tuple[Raw, ...]:
@@ -169,7 +262,7 @@ def _elements(text: str) -> tuple[Raw, ...]:
     if text[start] != "[":
         document, end, violations = reader.read(text, start)
         _expect_end(text, end)
-        return (Raw(_span(0, len(text[:start].encode()), text[start:end].encode()), document, violations),)
+        return (Raw(0, len(text[:start].encode()), text[start:end].encode(), document, violations),)
     return _array(text, start, reader)
 
 
@@ -183,7 +276,7 @@ def _array(text: str, start: int, reader: Reader) -> tuple[Raw, ...]:
         document, end, violations = reader.read(text, at)
         offset += len(text[counted:at].encode())
         body = text[at:end].encode()
-        found.append(Raw(_span(len(found), offset, body), document, violations))
+        found.append(Raw(len(found), offset, body, document, violations))
         offset, counted = offset + len(body), end
         at = _skip(text, end)
         if text[at : at + 1] == "]":

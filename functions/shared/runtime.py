@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from functions.shared.errors import ConfigurationMissing, CustodyError
 
@@ -49,6 +50,19 @@ def observed(handler: Handler) -> Handler:
         return answer
 
     return call
+
+
+def count(dataset: str, **records: int) -> None:
+    """Count records as metrics of the namespace Custody, by dataset and step: `received`, `written` or `rejected`.
+
+    They are a part of the log (CloudWatch embedded metric format), so counting costs no call; a retry counts again.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    metrics = EphemeralMetrics(namespace="Custody")
+    metrics.add_dimension("dataset", dataset)
+    for name, number in records.items():
+        metrics.add_metric(f"Records{name.title()}", MetricUnit.Count, number)
+    metrics.flush_metrics()
 
 
 def _at(message: Any, *path: str) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -39,6 +40,11 @@ _COME_AGAIN = frozenset(
 )
 """From https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the common errors of the other APIs."""
 
+PIECE_BYTES = 2**20
+"""How much of a stream is held at a time."""
+
+Body = bytes | IO[bytes]
+
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """S3 answers 405 when the version named is a delete marker."""
 
@@ -52,6 +58,14 @@ class Stored:
     """An object version as it was read; `last_modified` is ISO 8601, UTC."""
 
     body: bytes
+    last_modified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An object version as it is being read; `last_modified` as in Stored."""
+
+    pieces: Iterator[bytes]
     last_modified: str
 
 
@@ -70,29 +84,79 @@ def read(bucket: str, key: str, version_id: str | None = None) -> Stored:
 
     Raises ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable.
     """
-    where = f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
+    where = _where(bucket, key, version_id)
     version = {"VersionId": version_id} if version_id else {}
     with _named("GetObject", where):
         answer = _s3().get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]  # the stub wants each key by name
         body = answer["Body"].read()
-    return Stored(body, answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return Stored(body, _iso(answer["LastModified"]))
 
 
-def write(bucket: str, key: str, body: bytes, content_type: str) -> str:
-    """Write an object as a new version, and return its version id.
+def _where(bucket: str, key: str, version_id: str | None) -> str:
+    return f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def streamed(
+    bucket: str, key: str, version_id: str | None = None, span: tuple[int, int] | None = None
+) -> Iterator[Streamed]:
+    """Open an object for reading piece by piece: this version, or the newest one; all of it, or the bytes of a span.
+
+    `span` is the first byte and the one after the last; it may reach beyond the end. Raises ObjectMissing,
+    AccessRefused, CallRefused or ServiceUnavailable, when it is opened and while it is read.
+    """
+    where = _where(bucket, key, version_id)
+    options = {"VersionId": version_id} if version_id else {}
+    if span:
+        options["Range"] = f"bytes={span[0]}-{span[1] - 1}"
+    with _named("GetObject", where):
+        answer = _s3().get_object(Bucket=bucket, Key=key, **options)  # type: ignore[arg-type]  # the stub wants each key by name
+    body = answer["Body"]
+    try:
+        yield Streamed(_pieces(body, where), _iso(answer["LastModified"]))
+    finally:
+        body.close()
+
+
+def _pieces(body: "StreamingBody", where: str) -> Iterator[bytes]:
+    while True:
+        with _named("GetObject", where):
+            piece = body.read(PIECE_BYTES)
+        if not piece:
+            return
+        yield piece
+
+
+def read_start(bucket: str, key: str, length: int) -> bytes:
+    """Read the first bytes of an object, or all if it has fewer.
+
+    Raises ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with streamed(bucket, key, span=(0, length)) as found:
+        return b"".join(found.pieces)
+
+
+def write(bucket: str, key: str, body: Body, content_type: str) -> str:
+    """Write an object as a new version, and return its version id; a file is written from its beginning.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
+    _rewind(body)
     with _named("PutObject", f"s3://{bucket}/{key}"):
         return _s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)["VersionId"]
 
 
-def write_once(bucket: str, key: str, body: bytes, content_type: str) -> bool:
+def write_once(bucket: str, key: str, body: Body, content_type: str) -> bool:
     """Write an object unless there is one of that name; return whether it was written.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable. Conditional writes:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
+    _rewind(body)
     with _named("PutObject", f"s3://{bucket}/{key}"):
         try:
             _s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
@@ -101,6 +165,21 @@ def write_once(bucket: str, key: str, body: bytes, content_type: str) -> bool:
                 return False
             raise
         return True
+
+
+def _rewind(body: Body) -> None:
+    if not isinstance(body, bytes):
+        body.seek(0)
+
+
+def all_keys(bucket: str, prefix: str) -> list[str]:
+    """List the keys that begin with a prefix, page by page.
+
+    Raises AccessRefused, CallRefused or ServiceUnavailable.
+    """
+    with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
+        pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
 
 def keys(bucket: str, prefix: str) -> list[str]:

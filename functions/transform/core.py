@@ -2,15 +2,14 @@
 
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, cast
 
-from functions.shared.documents import encode
 from functions.shared.errors import TransformFailed, UnknownDataset
-from functions.shared.messages import Contents, Record, Rejected
+from functions.shared.messages import Page, Record, Rejected
+from functions.shared.parcels import NoJson
 from functions.transform import datasets
 from functions.transform.rejection import Rejection
 
@@ -32,30 +31,27 @@ def load(dataset: str) -> Transform:
     return cast("Transform", import_module(f"{datasets.__name__}.{dataset}").transform)
 
 
-def apply(transform: Transform, contents: Contents) -> Contents:
+def apply(transform: Transform, page: Page) -> Page:
     """Transform every record, and set aside those that the transform rejects; raise TransformFailed for its bugs."""
     records: list[Record] = []
-    rejected = list(contents.rejected)
-    for record in contents.records:
+    rejected = list(page.rejected)
+    for record in page.records:
+        span = record.span
         try:
-            records.append(_transformed(transform, record))
+            records.append(Record(span, transform(record.document)))
         except Rejection as rejection:
-            rejected.append(Rejected(record.span, STAGE, (rejection.violation,)))
+            rejected.append(Rejected(span, STAGE, (rejection.violation,)))
+        except Exception as error:
+            # The message of a foreign error may quote the record, and what is raised here is kept in the letter.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise TransformFailed(
+                f"{type(error).__name__} at {where.filename}, line {where.lineno}, on the record at position "
+                f"{span.position}"
+            ) from error
     rejected.sort(key=lambda each: each.span.position)
-    return replace(contents, records=tuple(records), rejected=tuple(rejected))
+    return Page(records, rejected)
 
 
-def _transformed(transform: Transform, record: Record) -> Record:
-    try:
-        document = transform(record.document)
-        encode(document)
-    except Rejection:
-        raise
-    except Exception as error:
-        # The message of a foreign error may quote the record, and what is raised here ends up in the letter, for good.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise TransformFailed(
-            f"{type(error).__name__} at {where.filename}, line {where.lineno}, on the record at position "
-            f"{record.span.position}"
-        ) from error
-    return Record(record.span, document)
+def no_json(found: NoJson) -> TransformFailed:
+    """Make the error for a transform that returned what is no JSON."""
+    return TransformFailed(f"it returned what is no JSON ({found.why}) for the record at position {found.position}")

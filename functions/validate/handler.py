@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import claims, reading, runtime, store
+from functions.shared import claims, runtime, source
 from functions.shared.identity import dataset_of
-from functions.shared.messages import Contents, Step
+from functions.shared.messages import Facts, Step
+from functions.shared.reading import Limits
 from functions.validate import contracts, rules
 
 
@@ -17,6 +18,7 @@ class Environment:
     default_dataset: str
     inline_limit_bytes: int
     document_limit_bytes: int
+    chunk_bytes: int
     code_version: str
 
 
@@ -31,15 +33,15 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     CallRefused, ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
-    raw = step.batch.object
-    dataset = dataset_of(raw.key, ENVIRONMENT.default_dataset)
+    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
     contract = contracts.load(dataset)
-    reading.require_fits(raw, ENVIRONMENT.document_limit_bytes)
-    stored = store.read(raw.bucket, raw.key, raw.version_id)
-    raws = reading.read(stored.body, raw.key, ENVIRONMENT.document_limit_bytes)
-    records, rejected = rules.check(raws, contract.validator)
-    code = {rules.STAGE: ENVIRONMENT.code_version}
-    contents = Contents(dataset, stored.last_modified, contract.id, code, records, rejected)
-    return claims.hand_on(
-        step, contents, bucket=ENVIRONMENT.staging_bucket, inline_limit=ENVIRONMENT.inline_limit_bytes
-    )
+    limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
+    with source.opened(step.batch, limits) as found:
+        facts = Facts(dataset, found.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
+        return claims.hand_on_read(
+            step,
+            facts,
+            (rules.check(raws, contract.validator) for raws in found.pages),
+            bucket=ENVIRONMENT.staging_bucket,
+            inline_limit=ENVIRONMENT.inline_limit_bytes,
+        )

@@ -1,11 +1,11 @@
 """Which records keep their contract, and what each of the others breaks. No input or output happens here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
-from functions.shared.messages import Record, Rejected, Violation
+from functions.shared.messages import Rejected, Violation
 from functions.shared.reading import Raw
 
 STAGE = "validate"
@@ -34,22 +34,21 @@ _LIMIT_IS_THE_CONTRACTS = frozenset(
 """The rules whose limit comes from the contract alone; those of the others may quote the record."""
 
 
-def check(raws: Iterable[Raw], validator: Draft202012Validator) -> tuple[tuple[Record, ...], tuple[Rejected, ...]]:
+def check(raws: Sequence[Raw], validator: Draft202012Validator) -> tuple[list[Raw], list[Rejected]]:
     """Part the records that keep the contract from those that do not; the latter with all that they break."""
-    records: list[Record] = []
-    rejected: list[Rejected] = []
-    for raw in raws:
-        violations = raw.violations or _violations(raw.document, validator)
-        if violations:
-            rejected.append(Rejected(raw.span, STAGE, violations))
-        else:
-            records.append(Record(raw.span, raw.document))
-    return tuple(records), tuple(rejected)
+    is_valid = validator.is_valid
+    good = [raw for raw in raws if not raw.violations and is_valid(raw.document)]
+    if len(good) == len(raws):
+        return good, []
+    kept = {raw.position for raw in good}
+    return good, [_rejected(raw, validator) for raw in raws if raw.position not in kept]
+
+
+def _rejected(raw: Raw, validator: Draft202012Validator) -> Rejected:
+    return Rejected(raw.span, STAGE, raw.violations or _violations(raw.document, validator))
 
 
 def _violations(document: Any, validator: Draft202012Validator) -> tuple[Violation, ...]:
-    if validator.is_valid(document):
-        return ()
     found = [_violation(error) for error in validator.iter_errors(document)]
     return tuple(sorted(found, key=lambda violation: (violation.pointer, violation.rule, str(violation.limit))))
 

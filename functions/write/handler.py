@@ -1,12 +1,14 @@
 """Deliver the records of a batch to the processed bucket, then book what became of each."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from functions.shared import booking, claims, ledger, outcomes, runtime, store
+from functions.shared.errors import MessageRefused
 from functions.shared.ledger import Output
-from functions.shared.messages import Step
+from functions.shared.messages import Facts, Step
 from functions.write import plan
+from functions.write.plan import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +28,47 @@ ENVIRONMENT = runtime.environment(Environment)
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     """Put the processed object, then the letter, then the ledger file, so that the ledger only claims what is true.
 
-    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated, AttemptTaken,
-    ObjectMissing, AccessRefused, CallRefused, ServiceUnavailable or MessageRefused.
+    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated; but not for a
+    chunk, for Account judges the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused, CallRefused,
+    ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
-    contents = claims.unpack(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
-    delivery = plan.deliver(step, contents)
+    facts = Facts.decode(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
     booked = booking.headers(ENVIRONMENT.audit_bucket, step)
     booking.require_free(step, booked)
-    output = _put(delivery.put) if delivery.written or _was_delivered(step, delivery.put) else None
-    for emptied in plan.taken_back(delivery, booked):
-        _put(emptied)
-    if letter := plan.letter(step, contents):
-        store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
-    booking.book(ENVIRONMENT.audit_bucket, step, ledger.ledger_file(step, contents, delivery.written, output))
-    if not outcomes.is_tolerable(contents, ENVIRONMENT.tolerated_rejects_percent):
-        raise outcomes.rejection(step.batch, contents)
-    return plan.report(step, contents, output, ENVIRONMENT.audit_bucket)
+    with Delivery(step, facts) as delivery:
+        _fill(delivery, step)
+        counts = delivery.counts
+        output = _put(delivery.key, delivery.body) if counts.good or _was_delivered(step, delivery.key) else None
+        for emptied in plan.taken_back(delivery, booked):
+            _put(emptied.key, emptied.body)
+        if letter := plan.letter(step, facts, delivery):
+            store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
+        with ledger.ledger_file(ledger.header(step, facts, counts, output), delivery.ledger_lines) as entry:
+            booking.book(ENVIRONMENT.audit_bucket, step, entry)
+    runtime.count(facts.dataset, written=counts.good)
+    if step.batch.chunk is None and not outcomes.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
+        raise outcomes.rejection(step.batch, counts, delivery.first)
+    return plan.report(step, facts, counts, output, ENVIRONMENT.audit_bucket)
 
 
-def _was_delivered(step: Step, put: plan.Put) -> bool:
+def _fill(delivery: Delivery, step: Step) -> None:
+    """Lay out the records of a message; raise MessageRefused if they are not as many as it says."""
+    with claims.lines(step.message) as pages:
+        for lines in pages:
+            delivery.add(lines)
+    if delivery.counts != (said := claims.counts(step.message)):
+        raise MessageRefused(
+            f"the message says {said.good} good and {said.rejected} rejected records, and there are "
+            f"{delivery.counts.good} and {delivery.counts.rejected}"
+        )
+
+
+def _was_delivered(step: Step, key: str) -> bool:
     """Say whether an earlier attempt put records where this one has none: an empty object must take their place."""
-    return step.batch.attempt > 0 and bool(store.keys(ENVIRONMENT.processed_bucket, put.key))
+    return step.batch.attempt > 0 and bool(store.keys(ENVIRONMENT.processed_bucket, key))
 
 
-def _put(put: plan.Put) -> Output:
+def _put(key: str, body: bytes | IO[bytes]) -> Output:
     bucket = ENVIRONMENT.processed_bucket
-    return Output(bucket, put.key, store.write(bucket, put.key, put.body, put.content_type))
+    return Output(bucket, key, store.write(bucket, key, body, plan.MEDIA_TYPE))

@@ -1,16 +1,21 @@
-"""What to put where for a batch: decided here as data, carried out by the handler."""
+"""What to put into the processed and the audit bucket for a batch, and where: data, which the handler applies."""
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from types import TracebackType
+from typing import IO, Self
 
 from functions.shared import ledger, outcomes
-from functions.shared.documents import encode
+from functions.shared.documents import decode
 from functions.shared.errors import RecordsRejected
-from functions.shared.ledger import Failure, Output, Written
-from functions.shared.messages import Contents, Json, Step
+from functions.shared.ledger import Failure, Known, Output
+from functions.shared.messages import Counts, Facts, Json, Rejected, Step
+from functions.shared.packing import Packed, spool
+from functions.shared.parcels import TAB
 
 STAGE = "write"
+MEDIA_TYPE = "application/jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +27,58 @@ class Put:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    """The processed object of a batch, and where in it each record lies."""
+    """The processed object of a batch, always the whole truth of it, and the ledger lines that say where each lies.
 
-    put: Put
-    written: tuple[Written, ...]
+    Both are files that grow by the lines of a parcel.
+    """
 
+    def __init__(self, step: Step, facts: Facts) -> None:
+        self.key = ledger.processed_key(step.batch, facts.dataset, facts.last_modified)
+        self.counts = Counts()
+        self.first: list[Rejected] = []
+        self.body: IO[bytes] = spool()
+        self.ledger_lines = Packed()
+        self._offset = 0
 
-def deliver(step: Step, contents: Contents) -> Delivery:
-    """Lay the records of a batch out as JSON Lines: always the whole truth of the batch."""
-    lines: list[bytes] = []
-    written: list[Written] = []
-    offset = 0
-    for record in contents.records:
-        line = encode(record.document)
-        written.append(Written(record.span, offset, len(line), hashlib.sha256(line).hexdigest()))
-        lines.append(line + b"\n")
-        offset += len(line) + 1
-    return Delivery(
-        Put(
-            ledger.processed_key(step.batch, contents.dataset, contents.last_modified),
-            b"".join(lines),
-            "application/jsonl",
-        ),
-        tuple(written),
-    )
+    def __enter__(self) -> Self:
+        """Use it until its files are closed."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self.body.close()
+        self.ledger_lines.file.close()
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Lay out some records: the good ones as JSON Lines, and each in the ledger."""
+        documents: list[bytes] = []
+        booked: list[bytes] = []
+        offset = self._offset
+        for line in lines:
+            head, tab, document = line.partition(TAB)
+            if not tab:
+                booked.append(self._rejected(line))
+                continue
+            length = len(document)
+            booked.append(
+                b'%s,"outcome":"written","output":{"offset":%d,"length":%d,"sha256":"%s"}}\n'
+                % (head[:-1], offset, length, sha256(document).hexdigest().encode())
+            )
+            documents.append(document)
+            offset += length + 1
+        if documents:
+            self.body.write(b"\n".join(documents) + b"\n")
+        self.ledger_lines.add(b"".join(booked))
+        self._offset = offset
+        self.counts += Counts(len(documents), len(lines) - len(documents))
+
+    def _rejected(self, line: bytes) -> bytes:
+        if len(self.first) < ledger.LISTED:
+            self.first.append(Rejected.decode(decode(line)))
+        return line[:-1] + b',"outcome":"rejected"}\n'
 
 
 def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:
@@ -56,24 +87,25 @@ def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:
     The default dataset is part of a key, and may have been changed since.
     """
     keys = {header["output"]["key"] for header in booked if header["output"]}
-    return [Put(key, b"", delivery.put.content_type) for key in sorted(keys - {delivery.put.key})]
+    return [Put(key, b"", MEDIA_TYPE) for key in sorted(keys - {delivery.key})]
 
 
-def letter(step: Step, contents: Contents) -> Put | None:
+def letter(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
     """Say which letter stands beside the delivery; None if no record was rejected."""
-    if not contents.rejected:
+    if not delivery.counts.rejected:
         return None
-    failure = Failure(step.name, RecordsRejected.__name__, str(outcomes.rejection(step.batch, contents)))
-    body = ledger.letter(step, failure, contents.dataset, contents)
+    error = outcomes.rejection(step.batch, delivery.counts, delivery.first)
+    failure = Failure(step.name, RecordsRejected.__name__, str(error))
+    body = ledger.letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
     return Put(ledger.letter_key(step.batch, ledger.REJECTED, step.execution), body, "application/json")
 
 
-def report(step: Step, contents: Contents, output: Output | None, audit_bucket: str) -> Json:
+def report(step: Step, facts: Facts, counts: Counts, output: Output | None, audit_bucket: str) -> Json:
     """Say what became of the batch: the output of the execution, which its status-change event carries too."""
-    letter = ledger.letter_key(step.batch, ledger.REJECTED, step.execution) if contents.rejected else None
+    letter = ledger.letter_key(step.batch, ledger.REJECTED, step.execution) if counts.rejected else None
     return step.batch.encode() | {
-        "dataset": contents.dataset,
-        "counts": ledger.counts(len(contents.records), len(contents.rejected)),
+        "dataset": facts.dataset,
+        "counts": counts.encode(),
         "output": asdict(output) if output else None,
         "ledger": {"bucket": audit_bucket, "key": ledger.ledger_key(step.batch)},
         "letter": {"bucket": audit_bucket, "key": letter} if letter else None,

@@ -4,6 +4,7 @@ import ast
 import copy
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
+from functions.shared import parcels
 from functions.shared.documents import encode
 from functions.shared.errors import TransformFailed, UnknownDataset
-from functions.shared.messages import Contents, Record, Span
+from functions.shared.messages import Page, Record, Span
 from functions.transform import core
 from functions.transform.datasets import mission
 from functions.transform.rejection import Rejection
@@ -24,9 +26,8 @@ ROOT = Path(__file__).parents[2]
 SPAN = Span(0, 0, 1, "hash")
 
 
-def contents(*documents: Any) -> Contents:
-    records = tuple(Record(Span(at, at, 1, "hash"), document) for at, document in enumerate(documents))
-    return Contents("mission", "2026-11-23T09:00:00Z", "urn:custody:contract:mission:1", records=records)
+def page(*documents: Any) -> Page:
+    return Page([Record(Span(at, at, 1, "hash"), document) for at, document in enumerate(documents)])
 
 
 def test_each_dataset_has_a_contract_and_a_transform() -> None:
@@ -100,17 +101,21 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
             raise Rejection("/a", "known", 3)
         return {"was": record}
 
-    after = core.apply(transform, contents(0, 1, 2))
+    after = core.apply(transform, page(0, 1, 2))
     assert [record.document for record in after.records] == [{"was": 0}, {"was": 2}]
     assert [(one.span.position, one.stage, str(one.violations[0])) for one in after.rejected] == [
         (1, "transform", "/a: known 3")
     ]
 
 
-@pytest.mark.parametrize("returned", [object(), float("nan"), {1, 2}, "\ud800", b"bytes"])
+@pytest.mark.parametrize(
+    "returned",
+    [object(), float("nan"), {"a": [float("inf")]}, {1, 2}, "\ud800", b"bytes", {1: "a"}, date(2026, 11, 23), [{1}]],
+)
 def test_a_transform_that_returns_what_is_no_json_is_a_bug_with_a_name(returned: Any) -> None:
-    with pytest.raises(TransformFailed, match="position 0"):
-        core.apply(lambda _: returned, contents(1))
+    with pytest.raises(parcels.NoJson, match="position 1") as found:
+        parcels.written(core.apply(lambda document: document or returned, page(1, None)))
+    assert "position 1" in str(core.no_json(found.value))
 
 
 def test_a_transform_that_crashes_is_a_bug_told_without_its_message() -> None:
@@ -118,7 +123,7 @@ def test_a_transform_that_crashes_is_a_bug_told_without_its_message() -> None:
         return record["secret"]
 
     with pytest.raises(TransformFailed, match=r"KeyError at .*test_datasets\.py, line \d+") as failed:
-        core.apply(transform, contents({}))
+        core.apply(transform, page({}))
     assert "secret" not in str(failed.value)
 
 

@@ -1,14 +1,15 @@
 """Numbers: what comes in goes out, however many digits it has."""
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.documents import Reader, decode, encode, is_exact_elsewhere
+from functions.shared.documents import UNSURE, Reader, at_sight, decode, encode, is_exact_elsewhere
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 
@@ -68,3 +69,68 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
 )
 def test_it_is_known_what_a_double_does_not_hold(text: str, *, exact: bool) -> None:
     assert is_exact_elsewhere(text.encode()) is exact
+
+
+@pytest.mark.parametrize("digits", ["1.2345678e-320", "5e-324", "2.2250738585072e-308"])
+def test_the_smallest_numbers_keep_their_digits_too(digits: str) -> None:
+    assert Decimal(encode(read(digits)).decode()) == Decimal(digits)
+
+
+TOKENS = st.sampled_from(
+    [
+        *"{}[],:",
+        *(
+            '"a"',
+            '"b"',
+            '"a":',
+            '"b" :',
+            '"\\u0061":',
+            '":"',
+            '"a:b"',
+            '"\\"":',
+            '"\\ud800"',
+            '"\\ud83d\\ude00"',
+            '"ü"',
+        ),
+        *("1", "-0", "1.5", "1e5", "1E400", "1e-400", "0.12345678901234567890", "12345678901234567890123", "01", "1."),
+        *("true", "null", "NaN", "Infinity", "tru", " ", "\t", "\r", "\x00", "\x0b", "\ufeff", "é", "//", "'a'"),
+    ]
+)
+TEXTS = st.one_of(
+    st.lists(TOKENS, max_size=12).map("".join),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | DIGITS.map(Decimal) | st.text(max_size=4),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=8,
+    ).map(lambda document: json.dumps(document, default=str)),
+)
+
+
+@given(TEXTS)
+@example('{"a":1,"\\u0061":2}')
+@example('{"a":{"b":1,"b":2}}')
+@example('{"a:b":1,"a" :2,"a":3}')
+@example("[" * 101 + "]" * 101)
+@example('{"a":' * 101 + "1" + "}" * 101)
+@example('{"a":' + "[" * 100 + "]" * 100 + "}")
+def test_what_is_read_at_sight_is_what_a_closer_look_finds(text: str) -> None:
+    try:
+        (seen,) = at_sight([text.encode()])
+    except UNSURE:
+        return
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    document, end, violations = Reader().read(text, start)
+    assert not violations, f"at sight it seemed good, and it is not: {violations}"
+    assert not text[end:].strip(" \t\r\n")
+    assert (seen, repr(seen)) == (document, repr(document)), "the same values, of the same kinds, in the same order"
+
+
+@pytest.mark.parametrize("line", ['{"a": 1, "b": "2026-11-23T09:00:00Z"}', '{"a": {"b": [1.5, null]}}', "[]", "1"])
+def test_ordinary_documents_are_read_at_sight(line: str) -> None:
+    assert at_sight([line.encode()]) == [json.loads(line)]
+
+
+@given(st.binary(max_size=20))
+def test_no_bytes_at_all_do_more_than_raise_what_is_expected(line: bytes) -> None:
+    with suppress(*UNSURE):
+        at_sight([line])

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator
+from msgspec import structs
 
 from functions.shared import reading
 from functions.shared.messages import Violation
-from functions.shared.reading import Raw
+from functions.shared.reading import Limits, Raw
 from functions.validate import contracts, rules
 
 
-def read(body: bytes) -> tuple[Raw, ...]:
-    return reading.read(body, "a.json", 2**20)
+def read(body: bytes) -> list[Raw]:
+    (page,) = reading.of_object([body], "a.json", Limits(2**20, 2**20))
+    return page
 
 
 def violations(document: Any, schema: dict[str, Any]) -> list[str]:
@@ -98,7 +100,7 @@ def test_what_is_no_json_is_not_asked_about_its_contract() -> None:
 
 def test_good_and_bad_records_keep_their_places() -> None:
     raws = [
-        Raw(raw.span, raw.document, (Violation("", "odd"),) if raw.span.position % 2 else ())
+        structs.replace(raw, violations=(Violation("", "odd"),) if raw.position % 2 else ())
         for raw in read(b"[{},{},{}]")
     ]
     records, rejected = rules.check(raws, Draft202012Validator({}))

@@ -18,4 +18,7 @@ def transform(record: dict[str, Any]) -> dict[str, Any]:
 
 def band(confidence: float) -> str:
     """Name the band of a confidence from 0 to 1."""
-    return next(name for least, name in BANDS if confidence >= least)
+    for least, name in BANDS:
+        if confidence >= least:
+            return name
+    raise ValueError("a confidence is 0 or more")

@@ -1,0 +1,29 @@
+"""How a large object is cut into chunks: decided from its name and its size alone, so that it is always the same."""
+
+from functions.shared.identity import RawObject
+from functions.shared.messages import Plan
+
+MOST_CHUNKS = 5_000
+"""Chunks that an object may be cut into: their offsets are the input of one execution, which may have 256 KiB, and one
+call of Account reads the books of them all (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
+"""
+
+PLAIN_LINES = (".jsonl", ".ndjson")
+"""How the keys end of objects that can be read from the middle: JSON Lines that are not gzipped."""
+
+
+def is_plain_lines(key: str) -> bool:
+    """Say whether the object of a key is JSON Lines that are not gzipped."""
+    return key.lower().endswith(PLAIN_LINES)
+
+
+def cut(raw: RawObject, chunk_bytes: int) -> Plan | None:
+    """Cut an object into chunks of `chunk_bytes`, the last of which may be shorter; None if it is one batch.
+
+    It is one if it is no plain JSON Lines, fits into one chunk, or would be more than MOST_CHUNKS: Validate refuses it
+    in the last case.
+    """
+    if not is_plain_lines(raw.key) or raw.size <= chunk_bytes:
+        return None
+    starts = range(0, raw.size, chunk_bytes)
+    return Plan(chunk_bytes, tuple(starts)) if len(starts) <= MOST_CHUNKS else None
