@@ -9,7 +9,7 @@ from isal import isal_zlib
 
 _GZIP_FORMAT = 31
 _FASTEST = 1
-_SLICE_BYTES = 2**14
+_SLICE_BYTES = 2**12
 HELD_BYTES = 2**23
 """A file of more bytes than this lies in the temporary storage of the function, where S3's client reads it from."""
 

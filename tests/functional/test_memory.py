@@ -46,7 +46,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(store, "streamed", streamed)
     monkeypatch.setattr(store, "write", put)
     monkeypatch.setattr(store, "write_once", lambda *args: bool(put(*args)))
-    monkeypatch.setattr(packing, "HELD_BYTES", MB)
+    monkeypatch.setattr(packing, "HELD_BYTES", 2**16)
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
 
 
 def test_what_a_step_holds_does_not_grow_with_its_chunk(buckets: Path) -> None:
-    few, many = peaks(buckets, 300), peaks(buckets, 1_200)
+    few, many = peaks(buckets, 600), peaks(buckets, 1_800)
     for step, held in many.items():
-        assert held < few[step] + 1, f"{step} held {few[step]:.1f} MB of 30,000 records, and {held:.1f} MB of 120,000"
+        assert held < few[step] + 1, f"{step} held {few[step]:.1f} MB of 60,000 records, and {held:.1f} MB of 180,000"
         assert held < 12, f"{step} held {held:.1f} MB, of which a few MB are pieces of what it reads and writes"
