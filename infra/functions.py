@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -79,6 +79,7 @@ class Stage(Construct):
             environment={"POWERTOOLS_SERVICE_NAME": name, **environment},
             environment_encryption=platform.key,
             memory_size=size.memory_mb,
+            ephemeral_storage_size=Size.mebibytes(size.storage_mb),
             timeout=Duration.seconds(size.timeout_seconds),
             reserved_concurrent_executions=size.concurrency,
         )

@@ -8,6 +8,16 @@ from typing import Any, Literal, cast
 FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
 """Every function, by the name of its folder."""
 
+OF_A_BATCH = ("validate", "transform", "write")
+"""The functions through which the records of a batch pass."""
+
+LEAST_STORAGE_MB, MOST_STORAGE_MB = 512, 10_240
+"""What Lambda gives a function of temporary storage
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html)."""
+
+STORED_OF_A_CHUNK = 8
+"""A step may write several times what it reads: small records have as many bytes of ledger, twice while it is made."""
+
 REDRIVE_DAYS = 14
 """How long Step Functions can redrive an execution
 (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html)."""
@@ -46,9 +56,10 @@ def _memory(default: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a function is given: memory in MB, a timeout in seconds, and concurrency set aside for it, if any."""
+    """What a function is given: memory and temporary storage in MB, a timeout in seconds, and concurrency, if any."""
 
     memory_mb: int
+    storage_mb: int
     timeout_seconds: int
     concurrency: int | None
 
@@ -74,9 +85,10 @@ class Settings:
     """Plain JSON Lines above this size are cut into chunks of it; it is also the most, decompressed, that a gzipped
     object may hold. A chunk is processed within the timeouts and the temporary storage of the functions."""
     chunk_concurrency: int = _number(100, 1, 10_000)
-    """How many chunks of one object are processed at a time."""
+    """How many chunks of one object are processed at a time, each in calls of the functions of its own."""
     buffered: bool = _flag(default=False)
-    """Put a queue between the raw bucket and the start function, which then takes no more than it can start."""
+    """Put a queue between the raw bucket and the start function, so that no more is started at a time than can be."""
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
     buffer_concurrency: int = _number(10, 2, 1_000)
     """How many calls of the start function empty the queue at a time, each with up to ten events."""
     tolerated_rejects_percent: float = field(default=0.0, metadata={"kind": float, "low": 0, "high": 100})
@@ -159,10 +171,16 @@ class Settings:
         """Name a resource: no two environments of an account share a name."""
         return f"{self.prefix}-{suffix}"
 
+    @property
+    def _storage_mb(self) -> int:
+        """What a step writes of a chunk, before it puts it into a bucket: its records, its ledger lines, and room."""
+        return min(max(LEAST_STORAGE_MB, STORED_OF_A_CHUNK * self.chunk_bytes // 2**20), MOST_STORAGE_MB)
+
     def size(self, function: str) -> Size:
         """Gather what the settings give a function."""
         return Size(
             memory_mb=getattr(self, f"{function}_memory_mb"),
+            storage_mb=self._storage_mb if function in OF_A_BATCH else LEAST_STORAGE_MB,
             timeout_seconds=getattr(self, f"{function}_timeout_seconds"),
             concurrency=getattr(self, f"{function}_concurrency"),
         )
@@ -174,7 +192,22 @@ def parse(context: Mapping[str, Any]) -> Settings:
     own = {name: value for name, value in context.items() if not _is_of_cdk(name)}
     for name in own.keys() - known.keys():
         raise SettingRefused(f"Setting {name!r} is not known. Known are: {', '.join(known)}.")
-    return Settings(**{name: _value(known[name], value) for name, value in own.items()})
+    return _in_harmony(Settings(**{name: _value(known[name], value) for name, value in own.items()}))
+
+
+def _in_harmony(settings: Settings) -> Settings:
+    """Refuse settings that do not go together.
+
+    Lambda would throttle its own calls, and each would count as one of the tries that a message of the buffer has
+    (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
+    """
+    reserved, needed = settings.start_concurrency, settings.buffer_concurrency
+    if settings.buffered and reserved is not None and reserved < needed:
+        raise SettingRefused(
+            f"Setting start_concurrency cannot be {reserved} while buffer_concurrency is {needed}. "
+            f"It must be at least as large, or unset."
+        )
+    return settings
 
 
 def _is_of_cdk(name: str) -> bool:

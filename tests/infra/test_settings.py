@@ -50,6 +50,10 @@ def test_the_keys_of_cdk_itself_are_none_of_our_business() -> None:
         ("alarm_email", "somebody", "an e-mail address"),
         ("validate_timeout_seconds", "", "a whole number from 1 to 320"),
         ("start_concurrency", None, "a whole number from 0 to 1000000"),
+        ("buffered", "yes", "true or false"),
+        ("buffer_concurrency", "1", "a whole number from 2 to 1000"),
+        ("chunk_concurrency", "0", "a whole number from 1 to 10000"),
+        ("chunk_bytes", "0", "a whole number from 1 to 1073741824"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: object, allowed: str) -> None:
@@ -91,3 +95,10 @@ def test_staged_batches_outlive_the_time_in_which_an_execution_can_be_redriven()
 )
 def test_the_audit_bucket_is_locked_in_prod_unless_told_otherwise(context: dict[str, str], mode: str | None) -> None:
     assert parse(context).lock_mode == mode
+
+
+@pytest.mark.parametrize(("chunk_bytes", "storage"), [("67108864", 512), ("1073741824", 8192)])
+def test_the_steps_of_a_batch_have_room_for_what_a_chunk_becomes(chunk_bytes: str, storage: int) -> None:
+    settings = parse({"chunk_bytes": chunk_bytes})
+    assert settings.size("write").storage_mb == settings.size("transform").storage_mb == storage
+    assert settings.size("start").storage_mb == 512
