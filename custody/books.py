@@ -1,44 +1,46 @@
 """The audit bucket as an operator reads it: ledger files and letters by object, and which letters are open.
 
-Nothing in it is ever changed or deleted, so whether a letter is open is derived: it is, until the ledger says for its
-attempt or a later one that the records were written or discarded, or a later letter stands in its place. Whatever is
-not of the form that Custody writes is Unreadable, and is told so here, once.
+Nothing in it is ever changed or deleted, so whether a letter is open is derived: custody/openness.py says how. Whatever
+is not of the form that Custody writes is Unreadable, and is told so here, once.
 """
 
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing as closed_after
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
-from custody import forms
+from botocore.exceptions import ClientError
+
+from custody import forms, lines
 from custody.failure import CommandFailed
-from functions.shared.errors import AttemptTaken
-from functions.shared.ledger import START_DIGITS, parse_header, parse_ledger_file
+from custody.lines import OF_NO_FILE, ChunkLine, RecordLine
+from custody.openness import Standing
+from functions.shared.ledger import HEADER_BYTES, OBJECT, START_DIGITS, parse_header
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Parsed = TypeVar("Parsed")
-
 LETTERS = "letters/"
 LEDGER = "ledger/"
+
+WHOLE: int = 10**START_DIGITS
+"""Stands for the start of what tells of all the chunks of an object: behind every start, as OBJECT is as text."""
+
 _DAY = "dt="
+_START = rf"(?P<start>\d{{{START_DIGITS}}}|{OBJECT})"
 _LETTER = re.compile(
-    r"letters/dt=(?P<day>[\d-]{10})/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)\.(?P<name>\w+)\.json",
+    rf"letters/dt=(?P<day>[\d-]{{10}})/(?P<object_id>[\w-]+)/{_START}\.(?P<attempt>\d+)\.(?P<name>\w+)\.json",
     re.ASCII,
 )
 _ENTRY = re.compile(
-    r"ledger/(?P<object_id>[\w-]+)/(?P<start>\d+)\.(?P<attempt>\d+)(?P<discarded>\.discarded)?\.jsonl\.gz",
+    rf"ledger/(?P<object_id>[\w-]+)/{_START}\.(?P<attempt>\d+)(?P<discarded>\.discarded)?\.jsonl\.gz",
     re.ASCII,
 )
-
-
-OF_NO_FILE = (OSError, EOFError, zlib.error, ValueError, RecursionError)
-"""What reading raises for bytes that are no gzip, no JSON, nested too deep, or of another form."""
 
 
 class Unreadable(CommandFailed):
@@ -51,7 +53,10 @@ class Unreadable(CommandFailed):
 
 @dataclass(frozen=True, order=True)
 class Letter:
-    """Where a letter stands: `day` is when its execution started, `name` the step that failed, or how it ended."""
+    """Where a letter stands: `day` is when its execution started, `name` the step that failed, or how it ended.
+
+    `start` is WHOLE if it is about all the chunks of an object.
+    """
 
     object_id: str
     start: int
@@ -65,7 +70,7 @@ class Letter:
         found = _LETTER.fullmatch(key)
         if found is None:
             return None
-        letter = cls(found["object_id"], int(found["start"]), int(found["attempt"]), found["day"], found["name"])
+        letter = cls(found["object_id"], _start(found["start"]), int(found["attempt"]), found["day"], found["name"])
         return letter if letter.key == key else None
 
     @property
@@ -76,18 +81,25 @@ class Letter:
     @property
     def id(self) -> str:
         """Its name for people and commands: the key without what all keys of letters have."""
-        batch = f"{self.start:0{START_DIGITS}d}.{self.attempt}"
-        return f"{_DAY}{self.day}/{self.object_id}/{batch}.{self.name}"
+        return f"{_DAY}{self.day}/{self.object_id}/{_start_name(self.start)}.{self.attempt}.{self.name}"
 
     @property
     def batch(self) -> tuple[str, int]:
         """The batch it is about: the object id, and the byte at which the batch begins."""
         return self.object_id, self.start
 
+    @property
+    def is_of_whole(self) -> bool:
+        """Whether it is about all the chunks of an object."""
+        return self.start == WHOLE
+
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """Where a ledger file stands: one that a step booked, or one by which an operator discarded records."""
+    """Where a ledger file stands: one that a step booked, or one by which an operator discarded records.
+
+    `start` is WHOLE if it is the summary of all the chunks of an object.
+    """
 
     object_id: str
     start: int
@@ -100,14 +112,20 @@ class Entry:
         found = _ENTRY.fullmatch(key)
         if found is None:
             return None
-        entry = cls(found["object_id"], int(found["start"]), int(found["attempt"]), found["discarded"] is not None)
+        discards = found["discarded"] is not None
+        entry = cls(found["object_id"], _start(found["start"]), int(found["attempt"]), discards)
         return entry if entry.key == key else None
 
     @property
     def key(self) -> str:
         """Where it lies in the audit bucket."""
         suffix = ".discarded" if self.discards else ""
-        return f"{LEDGER}{self.object_id}/{self.start:0{START_DIGITS}d}.{self.attempt}{suffix}.jsonl.gz"
+        return f"{LEDGER}{self.object_id}/{_start_name(self.start)}.{self.attempt}{suffix}.jsonl.gz"
+
+    @property
+    def is_summary(self) -> bool:
+        """Whether it sums up what became of all the chunks of an object."""
+        return self.start == WHOLE and not self.discards
 
 
 @dataclass(frozen=True)
@@ -141,82 +159,116 @@ class Books:
         """List the letters of an object, the latest attempt last; `since` is a day before which it cannot have any."""
         return sorted(letter for day in self.days if day >= since for letter in self.letters(day, object_id))
 
+    def attempt_of(self, object_id: str) -> int:
+        """Give the highest attempt that the books know of an object; -1 if they know nothing of it."""
+        entries = (entry.attempt for entry in self.entries(object_id))
+        letters = (letter.attempt for letter in self.letters_of(object_id))
+        return max([-1, *entries, *letters])
+
     def read(self, letter: Letter) -> Any:
         """Read a letter; raise Unreadable."""
-
-        def parsed(content: bytes) -> Any:
+        content = self.s3.get_object(Bucket=self.bucket, Key=letter.key)["Body"].read()
+        with self._of_ours(letter.key):
             _require_day(letter.day)
             body = json.loads(content)
             forms.letter(body, letter.object_id, letter.attempt)
             return body
 
-        return self._parsed(letter.key, parsed)
+    def execution_of(self, letter: Letter) -> str | None:
+        """Say which execution a letter is of, that of all the chunks if it is of one; None if it cannot be read.
 
-    def header(self, entry: Entry) -> Any:
-        """Read the header of a ledger file; raise Unreadable."""
-
-        def parsed(content: bytes) -> Any:
-            return _header_of(entry, parse_header(content))
-
-        return self._parsed(entry.key, parsed)
-
-    def lines(self, entry: Entry) -> tuple[Any, list[Any]]:
-        """Read a ledger file: its header, and a line a record; raise Unreadable."""
-
-        def parsed(content: bytes) -> tuple[Any, list[Any]]:
-            header, lines = parse_ledger_file(content)
-            forms.lines(lines)
-            return _header_of(entry, header), lines
-
-        return self._parsed(entry.key, parsed)
-
-    def open_among(self, letters: Iterable[Letter]) -> list[Letter]:
-        """Give those of an object's letters that are open; `letters` are all that the object has."""
-        latest: dict[tuple[str, int], list[Letter]] = {}
-        for letter in sorted(letters):
-            others = latest.setdefault(letter.batch, [])
-            if others and others[0].attempt < letter.attempt:
-                others.clear()
-            others.append(letter)
-        return [letter for others in latest.values() for letter in others if self.closing(letter) is None]
-
-    def closing(self, letter: Letter) -> Entry | None:
-        """Give the latest ledger file that closes a letter; None if none does.
-
-        A later attempt closes it, or a discard. The delivery of its own attempt does if it left out no record, and was
-        not that of another execution: then the letter's own has delivered nothing.
+        It may be another one's letter; but damage to one shall not keep the others from being told.
         """
-        entries = [entry for entry in self.entries(letter.object_id) if entry.start == letter.start]
-        after = [entry for entry in entries if (entry.attempt, entry.discards) > (letter.attempt, False)]
-        if after:
-            return max(after)
-        booked = Entry(letter.object_id, letter.start, letter.attempt)
-        return booked if booked in entries and self._settles(booked, letter) else None
-
-    def _settles(self, booked: Entry, letter: Letter) -> bool:
-        """Say whether the delivery of a letter's own attempt closes it; what cannot be read closes nothing."""
         try:
-            header = self.header(booked)
-            if header["counts"]["rejected"]:
-                return False
             body = self.read(letter)
         except Unreadable:
-            return False
-        return bool(body["execution"]["arn"] == header["execution"] and body["error"] != AttemptTaken.__name__)
+            return None
+        return str(body.get("parent") or body["execution"]["arn"])
+
+    def header(self, entry: Entry) -> Any:
+        """Read the header of a ledger file, and no more of it; raise Unreadable."""
+        beginning = self._beginning(entry.key)
+        with self._of_ours(entry.key):
+            return header_of(entry, parse_header(beginning))
+
+    def lines(self, entry: Entry) -> Generator[RecordLine, None, None]:
+        """Give the lines of a ledger file, one by one, while it is read; raise Unreadable."""
+        with self._opened(entry) as found:
+            yield from lines.records(found)
+
+    def chunks(self, entry: Entry) -> Generator[ChunkLine, None, None]:
+        """Give the lines of a summary, one by one, while it is read; raise Unreadable."""
+        with self._opened(entry) as found:
+            yield from lines.chunks(found)
+
+    def standing(self, object_id: str) -> Standing:
+        """Give what the ledger has of an object, by which its letters are open or closed."""
+        return Standing(self, self.entries(object_id))
+
+    def open_among(self, letters: Iterable[Letter]) -> list[Letter]:
+        """Give those of an object's letters that are open; `letters` are all that the object has, or since a day."""
+        found = list(letters)
+        return self.standing(found[0].object_id).open_among(found) if found else []
+
+    def closing(self, letter: Letter) -> Entry | None:
+        """Give the latest ledger file that closes a letter by itself; None if none does."""
+        return self.standing(letter.object_id).closing(letter)
+
+    @contextmanager
+    def _opened(self, entry: Entry) -> Iterator[Iterator[bytes]]:
+        stream = self.s3.get_object(Bucket=self.bucket, Key=entry.key)["Body"]
+        with closed_after(stream), self._of_ours(entry.key):
+            header, found = lines.opened(stream)
+            header_of(entry, header)
+            yield found
+
+    def _beginning(self, key: str) -> bytes:
+        try:
+            span = f"bytes=0-{HEADER_BYTES - 1}"
+            return self.s3.get_object(Bucket=self.bucket, Key=key, Range=span)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidRange":
+                # Nothing is in it at all.
+                return b""
+            raise
 
     def _keys(self, prefix: str) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         yield from (found["Key"] for page in pages for found in page.get("Contents", []))
 
-    def _parsed(self, key: str, parse: Callable[[bytes], Parsed]) -> Parsed:
-        body = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+    @contextmanager
+    def _of_ours(self, key: str) -> Iterator[None]:
         try:
-            return parse(body)
+            yield
         except OF_NO_FILE as error:
             raise Unreadable(
                 f"s3://{self.bucket}/{key} is not what Custody wrote: {error}. See its versions, and `custody verify`.",
                 key,
             ) from error
+
+
+def latest(entries: Iterable[Entry]) -> dict[int, Entry]:
+    """Give the ledger file of the latest attempt of each batch, by start, of those that a step booked."""
+    return {entry.start: entry for entry in sorted(entries) if not entry.discards}
+
+
+def header_of(entry: Entry, header: Any) -> Any:
+    """Give a header; raise AnotherForm if it is not one of the ledger file that it stands in."""
+    if entry.discards:
+        forms.discard_header(header, entry.object_id, entry.attempt)
+    elif entry.is_summary:
+        forms.summary_header(header, entry.object_id, entry.attempt)
+    else:
+        forms.header(header, entry.object_id, entry.attempt)
+    return header
+
+
+def _start(name: str) -> int:
+    return WHOLE if name == OBJECT else int(name)
+
+
+def _start_name(start: int) -> str:
+    return OBJECT if start == WHOLE else f"{start:0{START_DIGITS}d}"
 
 
 def _require_day(day: str) -> None:
@@ -225,10 +277,3 @@ def _require_day(day: str) -> None:
         date.fromisoformat(day)
     except ValueError as error:
         raise forms.AnotherForm(f"there is no day {day}") from error
-
-
-def _header_of(entry: Entry, header: Any) -> Any:
-    """Give a header; raise AnotherForm if it is not one of the ledger file that it stands in."""
-    form = forms.discard_header if entry.discards else forms.header
-    form(header, entry.object_id, entry.attempt)
-    return header

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import local
@@ -14,22 +14,27 @@ _DEPLOYED = "deployed"
 _LOG_LINES = 30
 
 
-def bring_up(root: Path, folder: Path, env: str, *, persist: bool) -> Iterator[str]:
+def bring_up(root: Path, folder: Path, env: str, settings: Sequence[str] = (), *, persist: bool) -> Iterator[str]:
     """Start embedded AWS and deploy onto it; say each step before it is done, and skip what is done already.
 
-    Raises CommandFailed with the end of what the CDK said, and LocalAwsError.
+    `settings` are as `cdk deploy -c` takes them, such as `chunk_bytes=1048576`. Raises CommandFailed with the end of what the CDK said, and LocalAwsError.
     """
     yield "starting embedded AWS"
     instance = local.start(folder, persist=persist)
     deployed = folder / _DEPLOYED
-    wanted = f"{instance.token} {env} {_fingerprint(root)}"
+    context = [f"env={env}", *settings]
+    wanted = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
     if deployed.is_file() and deployed.read_text(encoding="utf-8") == wanted:
         return
     yield "cdk bootstrap"
-    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", "-c", f"env={env}")
+    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *_given(context))
     yield "cdk deploy"
-    _cdk(root, folder, instance, "deploy", "-c", f"env={env}", "--require-approval", "never")
+    _cdk(root, folder, instance, "deploy", *_given(context), "--require-approval", "never")
     deployed.write_text(wanted, encoding="utf-8")
+
+
+def _given(context: Sequence[str]) -> list[str]:
+    return [part for setting in context for part in ("-c", setting)]
 
 
 def _fingerprint(root: Path) -> str:

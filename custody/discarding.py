@@ -1,6 +1,11 @@
-"""Give up the records of a letter: a ledger file says who decided so, and why. Nothing is deleted or changed."""
+"""Give up the records of a letter: a ledger file says who decided so, and why. Nothing is deleted or changed.
+
+To give up a bulk object is to give up each chunk of it that has an open letter, beside its own ledger file; and then,
+if some chunks have neither, what is left of the object.
+"""
 
 import gzip
+import io
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.books import Books, Entry, Letter
-from custody.checking import Readable, differences_in_processed, rejected_of, written_of
+from custody.books import Books, Entry, Letter, latest
+from custody.checking import differences_in_processed
 from custody.failure import CommandFailed
-from custody.letters import GONE, chunk_of, closed_by, raw_of
+from custody.letters import GONE, chunk_of, closed_by, raw_of, rejected_count
+from custody.lines import Readable, Rejected, Written, buffered, encode, of_letter
+from custody.openness import Standing
 from custody.pointing import visible
-from functions.shared.documents import encode
+from functions.shared import documents
 from functions.shared.ledger import processed_key
-from functions.shared.messages import FORMAT, Batch
+from functions.shared.messages import FORMAT, Batch, Chunk
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,11 +34,11 @@ _OF_A_LETTER = ("object", "chunk", "dataset", "contract", "code")
 
 @dataclass(frozen=True)
 class Booked:
-    """What the ledger says by now of a batch: the latest file that a step booked."""
+    """What the ledger says by now of a batch, by the latest file that a step booked; of its lines, the rejected."""
 
     entry: Entry
     header: Any
-    lines: list[Any]
+    rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,18 @@ class Discard:
         return Entry(self.letter.object_id, self.letter.start, self.letter.attempt, discards=True)
 
     @property
-    def rejected(self) -> list[Any]:
+    def rejected(self) -> tuple[Rejected, ...]:
         """The records that are known to be rejected, by the ledger or else by the letter; the latest word counts."""
-        return rejected_of(self.booked.lines) if self.booked else self.body["rejected"]
+        return self.booked.rejected if self.booked else tuple(map(of_letter, self.body["rejected"]))
 
     @property
     def counts(self) -> dict[str, int] | None:
-        """Count the records of the batch, received = written + rejected + discarded; None if it was never read."""
+        """Count the records of the batch, received = written + rejected + discarded; None if it was never read.
+
+        None also for what is left of a bulk object: some of its chunks were never read.
+        """
+        if self.letter.is_of_whole:
+            return None
         if self.booked:
             booked = self.booked.header["counts"]
             received, written = booked["received"], booked["written"]
@@ -74,10 +86,12 @@ class Discard:
     def __str__(self) -> str:
         """Say what is given up, such as `2 records`."""
         counts = self.counts
+        if self.letter.is_of_whole:
+            return "the chunks that were never booked"
         if counts is None:
             return "the whole batch, which was never read"
-        records = f"{counts['discarded']} record{'' if counts['discarded'] == 1 else 's'}"
-        if self.booked is None and counts["discarded"] != len(self.rejected):
+        records = f"{counts['discarded']:,} record{'' if counts['discarded'] == 1 else 's'}"
+        if self.booked is None and counts["discarded"] != rejected_count(self.body):
             return f"the whole batch of {records}"
         if self.booked and self.booked.entry.attempt < self.letter.attempt:
             return f"{records} ({counts['written']} of the batch were written by attempt {self.booked.entry.attempt})"
@@ -90,14 +104,20 @@ class Discard:
             **{name: self.body[name] for name in _OF_A_LETTER},
             "execution": self.body["execution"]["arn"],
             "redrive_of": self.body.get("redrive_of"),
+            "parent": self.body.get("parent"),
             "attempt": self.letter.attempt,
             "recorded_at": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "counts": self.counts,
             "output": None,
             "discarded": {"letter": self.letter.key, "reason": self.reason, "by": self.by},
         }
-        lines = [{name: record[name] for name in _OF_A_SPAN} | {"outcome": "discarded"} for record in self.rejected]
-        return gzip.compress(b"".join(encode(line) + b"\n" for line in [header, *lines]), mtime=0)
+        file = io.BytesIO()
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped:
+            zipped.write(documents.encode(header) + b"\n")
+            for record in self.rejected:
+                given_up = {name: part for name, part in encode(record).items() if name in _OF_A_SPAN}
+                zipped.write(documents.encode(given_up | {"outcome": "discarded"}) + b"\n")
+        return file.getvalue()
 
 
 def require_open(books: Books, letter: Letter) -> None:
@@ -108,68 +128,128 @@ def require_open(books: Books, letter: Letter) -> None:
         )
 
 
-def require_at_rest(stepfunctions: "SFNClient", letter: Letter, body: dict[str, Any]) -> None:
+def require_at_rest(stepfunctions: "SFNClient", books: Books, letter: Letter, body: dict[str, Any]) -> None:
     """Raise CommandFailed while an execution is at work on the batch: that of the letter, or one that redrives it."""
-    if arn := under_way(stepfunctions, letter, body):
+    if arn := under_way(stepfunctions, books, letter, body):
         raise CommandFailed(
             f"A redrive of {letter.id} is under way: {arn} is RUNNING. "
             "Wait until it has ended; if there is a letter then, discard that."
         )
 
 
-def under_way(stepfunctions: "SFNClient", letter: Letter, body: dict[str, Any]) -> str | None:
-    """Name the execution that is at work on the batch of a letter, its own or one that redrives it; None if none is."""
-    execution = body["execution"]["arn"]
+def under_way(stepfunctions: "SFNClient", books: Books, letter: Letter, body: dict[str, Any]) -> str | None:
+    """Name the execution that is at work on the batch of a letter, its own or one that redrives it; None if none is.
+
+    A chunk is at work while any chunk of its object is: it is the execution of all of them that does it again.
+    """
+    execution = body.get("parent") or body["execution"]["arn"]
     machine, _, _ = execution.rpartition(":")
-    arns = (execution, f"{machine}:{letter.object_id}-r{letter.attempt + 1}")
-    return next((arn for arn in arns if _is_running(stepfunctions, arn)), None)
+    last = letter.attempt
+    if letter.is_of_whole or body.get("parent"):
+        # Other chunks may have been tried again since, and this one not.
+        last = max(last, books.attempt_of(letter.object_id))
+    later = (f"{machine}:{letter.object_id}-r{attempt + 1}" for attempt in range(letter.attempt, last + 1))
+    return next((arn for arn in (execution, *later) if _is_running(stepfunctions, arn)), None)
 
 
-def latest_booked(books: Books, letter: Letter) -> Booked | None:
+@dataclass(frozen=True)
+class Discarder:
+    """Gives letters up, one by one: each is looked at, and booked only if nothing speaks against it."""
+
+    books: Books
+    processed: str
+    standing: Standing
+    reason: str
+    by: str
+
+    def discard(self, letter: Letter) -> Discard:
+        """Book the discard of a letter; raise CommandFailed if consumers read its records, or Unreadable."""
+        booked = latest_booked(self.books, letter, self.standing)
+        decision = Discard(letter, self.books.read(letter), booked, self.reason, self.by, datetime.now(UTC))
+        require_claimed(self.books, self.processed, decision)
+        book(self.books, decision)
+        return decision
+
+
+def open_chunks(books: Books, letter: Letter) -> list[Letter]:
+    """Give the open letters of the chunks of a bulk object, one a chunk, if it is the letter of such an object."""
+    if not letter.is_of_whole:
+        return []
+    still_open = books.open_among(books.letters_of(letter.object_id))
+    return list({each.start: each for each in still_open if not each.is_of_whole}.values())
+
+
+def latest_booked(books: Books, letter: Letter, standing: Standing) -> Booked | None:
     """Read what the attempt of a letter delivered and booked, or else the latest before it; None if none did.
 
     Raises Unreadable.
     """
     entries = [
         entry
-        for entry in books.entries(letter.object_id)
-        if entry.start == letter.start and entry.attempt <= letter.attempt and not entry.discards
+        for entry in standing.of_batch.get(letter.start, [])
+        if entry.attempt <= letter.attempt and not entry.discards
     ]
-    return Booked(entries[-1], *books.lines(entries[-1])) if entries else None
+    if not entries or letter.is_of_whole:
+        return None
+    rejected = tuple(line for line in books.lines(entries[-1]) if isinstance(line, Rejected))
+    return Booked(entries[-1], books.header(entries[-1]), rejected)
 
 
-def require_claimed(s3: "S3Client", processed: str, decision: Discard) -> None:
+def require_claimed(books: Books, processed: str, decision: Discard) -> None:
     """Raise CommandFailed if consumers read what no ledger file claims: then the ledger would say `discarded` of it.
 
     That is so if Write delivered, and could not book. An empty processed object delivers nothing.
     """
-    key = _processed_key(s3, decision.body)
-    if key is None:
+    modified = _modified(books.s3, decision.body)
+    if modified is None:
         return
+    if decision.letter.is_of_whole:
+        key = _unclaimed(books, processed, decision, modified)
+    else:
+        batch = Batch(raw_of(decision.body), chunk_of(decision.body))
+        key = processed_key(batch, decision.body["dataset"], modified)
+        if _is_claimed(books, processed, decision, key):
+            key = None
+    if key:
+        raise CommandFailed(
+            f"The batch of {decision.letter.id} has delivered what no ledger file claims: s3://{processed}/{key}; "
+            f"redrive it instead: custody redrive {decision.letter.id}"
+        )
+
+
+def _is_claimed(books: Books, processed: str, decision: Discard, key: str) -> bool:
     try:
-        answer = s3.get_object(Bucket=processed, Key=key)
+        answer = books.s3.get_object(Bucket=processed, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in GONE:
-            return
+            return True
         raise
     with closing(answer["Body"]) as stream:
-        if answer["ContentLength"] == 0 or _claims(decision.booked, key, stream):
-            return
-    raise CommandFailed(
-        f"The batch of {decision.letter.id} has delivered what no ledger file claims: s3://{processed}/{key}; "
-        f"redrive it instead: custody redrive {decision.letter.id}"
-    )
+        return answer["ContentLength"] == 0 or _claims(books, decision.booked, key, buffered(stream))
 
 
-def _claims(booked: Booked | None, key: str, stream: Readable) -> bool:
+def _unclaimed(books: Books, processed: str, decision: Discard, modified: str) -> str | None:
+    """Find a chunk that was delivered and that no ledger file tells of; give its key."""
+    raw, dataset = raw_of(decision.body), decision.body["dataset"]
+    booked = (start for start in latest(books.entries(raw.id)))
+    known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in booked}
+    prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
+    pages = books.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)
+    delivered = (found["Key"] for page in pages for found in page.get("Contents", []) if found["Size"])
+    return next((key for key in delivered if key not in known), None)
+
+
+def _claims(books: Books, booked: Booked | None, key: str, stream: Readable) -> bool:
     """Say whether a ledger file tells just what is in the processed object of a key."""
     if booked is None or booked.header["output"] is None or booked.header["output"]["key"] != key:
         return False
-    return not any(differences_in_processed(stream, booked.entry.object_id, written_of(booked.lines)))
+    with closing(books.lines(booked.entry)) as lines:
+        written = (line for line in lines if isinstance(line, Written))
+        return not any(differences_in_processed(stream, booked.entry.object_id, written))
 
 
-def _processed_key(s3: "S3Client", body: dict[str, Any]) -> str | None:
-    """Say where Write delivers the batch of a letter; None if the raw version, whose day is part of it, is gone."""
+def _modified(s3: "S3Client", body: dict[str, Any]) -> str | None:
+    """Say when the raw version came, whose day is part of where it is delivered; None if it is gone."""
     raw = raw_of(body)
     try:
         modified = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["LastModified"]
@@ -177,7 +257,7 @@ def _processed_key(s3: "S3Client", body: dict[str, Any]) -> str | None:
         if error.response["Error"]["Code"] in GONE:
             return None
         raise
-    return processed_key(Batch(raw, chunk_of(body)), body["dataset"], modified.astimezone(UTC).isoformat())
+    return modified.astimezone(UTC).isoformat()
 
 
 def book(books: Books, discard: Discard) -> None:

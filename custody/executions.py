@@ -1,6 +1,7 @@
-"""The executions of the pipeline, as Step Functions tells of them: each, and each redrive of one, does an attempt.
+"""The executions of both state machines, as Step Functions tells of them: each, and each redrive, does an attempt.
 
 An execution is named by its object, and `-r<attempt>` stands behind that if it does the work of an earlier one again.
+The `pipeline` carries a batch an execution, `bulk` an object that is cut into chunks.
 """
 
 import json
@@ -11,8 +12,11 @@ from functools import cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Self, cast
 
+from custody.target import Deployment, Target
+from functions.shared.cutting import cut
 from functions.shared.documents import encode
-from functions.shared.messages import Batch
+from functions.shared.identity import RawObject
+from functions.shared.messages import Batch, Plan
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -87,14 +91,42 @@ class Started:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The state machine of a deployment, and its executions."""
+    """The state machines of a deployment, and their executions; `chunk_bytes` is where an object is cut.
+
+    Where `bulk_arn` is empty there is but one machine, and nothing is cut.
+    """
 
     client: "SFNClient"
     arn: str
+    bulk_arn: str = ""
+    chunk_bytes: int = 0
 
-    def arn_of(self, name: str) -> str:
+    @classmethod
+    def of(cls, target: Target, deployment: Deployment) -> Self:
+        """Give those of a deployment."""
+        client = target.client("stepfunctions")
+        return cls(client, deployment.pipeline_arn, deployment.bulk_arn, deployment.chunk_bytes)
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The ARN of each state machine."""
+        return (self.arn, self.bulk_arn) if self.bulk_arn else (self.arn,)
+
+    def plan_of(self, raw: RawObject) -> Plan | None:
+        """Cut an object as the start function does; None if it is one batch."""
+        return cut(raw, self.chunk_bytes) if self.bulk_arn else None
+
+    def batch_of(self, raw: RawObject) -> Batch:
+        """Make the batch that the start function makes of an object."""
+        return Batch(raw, plan=self.plan_of(raw))
+
+    def arn_of(self, name: str, *, is_bulk: bool = False) -> str:
         """Say which ARN an execution of that name has."""
-        return f"{self.arn.replace(':stateMachine:', ':execution:')}:{name}"
+        return f"{_executions_of(self.bulk_arn if is_bulk else self.arn)}:{name}"
+
+    def is_bulk(self, execution: str) -> bool:
+        """Say whether an execution, by its ARN, is of the machine of bulk objects."""
+        return bool(self.bulk_arn) and execution.startswith(f"{_executions_of(self.bulk_arn)}:")
 
     def describe(self, arn: str) -> Execution | None:
         """Ask for an execution; None if there is none, or if Step Functions has forgotten it, as it does in 90 days."""
@@ -103,34 +135,54 @@ class Pipeline:
         except self.client.exceptions.ExecutionDoesNotExist:
             return None
 
-    def history(self, object_id: str, arn: str, attempt: int | None) -> tuple[Execution, ...]:
+    def chunk_bytes_of(self, arn: str) -> int:
+        """Say how large the chunks are that a bulk execution was told of; 0 if it is gone, or was told of none."""
+        try:
+            begun = json.loads(self.client.describe_execution(executionArn=arn).get("input", ""))
+            return int(begun["chunk_bytes"])
+        except (self.client.exceptions.ExecutionDoesNotExist, ValueError, KeyError, TypeError):
+            return 0
+
+    def history(
+        self, object_id: str, arn: str, attempt: int | None, highest: int | None = None
+    ) -> tuple[Execution, ...]:
         """Give an execution of an object, and those that were started since to do its work again, the latest last.
 
         `attempt` is the highest that the books know, None if they know nothing of the object: a later one of theirs has
         a name that follows from it. Step Functions answers but some 15 such questions a second, so none is asked of
-        which the answer is known: nothing does the work again of what was never done, or of what runs.
+        which the answer is known: nothing does the work again of what was never done, or of what runs. `highest` is up
+        to where names may have been left out: a chunk that was tried again by itself has counted on.
         """
         first = self.describe(arn)
         if first is None and attempt is None:
             return ()
         found = [first] if first else []
         attempt = max([attempt or 0, *(execution.attempt for execution in found)])
-        while not (found and found[-1].is_running) and (
-            later := self.describe(self.arn_of(execution_name(object_id, attempt + 1)))
-        ):
-            found.append(later)
-            attempt = max(later.attempt, attempt + 1)
+        last = max(attempt, highest or 0)
+        machine = arn.rpartition(":")[0]
+        while attempt <= last and not (found and found[-1].is_running):
+            later = self.describe(f"{machine}:{execution_name(object_id, attempt + 1)}")
+            attempt += 1
+            if later:
+                found.append(later)
+                attempt = max(later.attempt, attempt)
+                last = max(last, attempt)
         return tuple(found)
 
-    def latest(self, object_id: str, attempt: int) -> str:
+    def latest(self, object_id: str, attempt: int, *, is_bulk: bool = False) -> str:
         """Say which ARN the execution has that was started last of an object, of those that began by an attempt."""
         names = (execution_name(object_id, each) for each in range(attempt, 0, -1))
-        return next((arn for arn in map(self.arn_of, names) if self.describe(arn)), self.arn_of(object_id))
+        arns = (self.arn_of(name, is_bulk=is_bulk) for name in names)
+        return next((arn for arn in arns if self.describe(arn)), self.arn_of(object_id, is_bulk=is_bulk))
 
     def count(self, status: str) -> tuple[int, bool]:
-        """Count the executions of a status; say whether there are more, for it stops at `COUNTED`."""
+        """Count the executions of a status; say whether there are more, for it stops at `COUNTED` of a machine."""
+        counts = [self._count(machine, status) for machine in self.machines]
+        return sum(number for number, _ in counts), any(is_more for _, is_more in counts)
+
+    def _count(self, machine: str, status: str) -> tuple[int, bool]:
         pages = self.client.get_paginator("list_executions").paginate(
-            stateMachineArn=self.arn,
+            stateMachineArn=machine,
             statusFilter=cast("ExecutionStatusType", status),
             PaginationConfig={"PageSize": _PAGE},
         )
@@ -143,7 +195,12 @@ class Pipeline:
 
     def running(self) -> frozenset[str]:
         """List the executions that run now; Step Functions may be some seconds behind."""
-        pages = self.client.get_paginator("list_executions").paginate(stateMachineArn=self.arn, statusFilter="RUNNING")
+        paginator = self.client.get_paginator("list_executions")
+        pages = (
+            page
+            for machine in self.machines
+            for page in paginator.paginate(stateMachineArn=machine, statusFilter="RUNNING")
+        )
         return frozenset(found["executionArn"] for page in pages for found in page["executions"])
 
     def redrive(self, arn: str, token: str) -> None:
@@ -152,30 +209,38 @@ class Pipeline:
 
     def start(self, batch: Batch) -> Started:
         """Start an execution of a batch as the start function does, at the next attempt that no other has taken."""
+        is_bulk = batch.plan is not None
+        machine = self.bulk_arn if is_bulk else self.arn
         while True:
             name = execution_name(batch.object.id, batch.attempt)
             text = encode(batch.encode()).decode()
             try:
-                arn = self.client.start_execution(stateMachineArn=self.arn, name=name, input=text)["executionArn"]
+                arn = self.client.start_execution(stateMachineArn=machine, name=name, input=text)["executionArn"]
             except self.client.exceptions.ExecutionAlreadyExists:
-                taken = self.describe(self.arn_of(name))
+                taken = self.describe(self.arn_of(name, is_bulk=is_bulk))
             else:
                 return Started(batch, arn, is_new=True)
             if taken and taken.is_running:
                 return Started(replace(batch, attempt=taken.attempt), taken.arn, is_new=False)
             last = max(batch.attempt, taken.attempt if taken else 0)
-            batch = replace(batch, attempt=last + 1, redrive_of=self.arn_of(name))
+            batch = replace(batch, attempt=last + 1, redrive_of=self.arn_of(name, is_bulk=is_bulk))
 
     def unchanged(self, executions: Sequence[Execution]) -> frozenset[str]:
-        """Say which of some executions have the definition that the state machine has now; give their ARNs.
+        """Say which of some executions have the definition that their state machine has now; give their ARNs."""
+        of_machine = [
+            (machine, [each for each in executions if each.arn.startswith(f"{_executions_of(machine)}:")])
+            for machine in self.machines
+        ]
+        return frozenset(arn for machine, found in of_machine if found for arn in self._unchanged(machine, found))
+
+    def _unchanged(self, machine: str, executions: Sequence[Execution]) -> Iterator[str]:
+        """Give those that have the definition that a machine has now.
 
         Step Functions answers that question but once a second, so it is not asked of each: revisions follow one another
         in time, hence if two executions have the same one, so have all that were started between them.
         https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
         """
-        if not executions:
-            return frozenset()
-        current = self.client.describe_state_machine(stateMachineArn=self.arn)["definition"]
+        current = self.client.describe_state_machine(stateMachineArn=machine)["definition"]
         ordered = sorted(executions, key=lambda execution: execution.started_at)
 
         @cache
@@ -192,7 +257,12 @@ class Pipeline:
                 yield from answers(middle + 1, last)
 
         found = zip(ordered, answers(0, len(ordered) - 1), strict=True)
-        return frozenset(execution.arn for execution, is_unchanged in found if is_unchanged)
+        return (execution.arn for execution, is_unchanged in found if is_unchanged)
+
+
+def _executions_of(machine: str) -> str:
+    """Say what the ARNs of the executions of a state machine begin with."""
+    return machine.replace(":stateMachine:", ":execution:")
 
 
 def execution_name(object_id: str, attempt: int) -> str:

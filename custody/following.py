@@ -2,75 +2,44 @@
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.executions import RUNNING
-from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
+from custody.books import Books, Entry, latest
+from custody.executions import Pipeline
+from custody.fates import Fate, Sent, fate_of
+from custody.lines import Counts, added
+from custody.parallel import answers
 from custody.target import Deployment, Target
-from functions.shared.identity import RawObject, record_id
-from functions.shared.ledger import parse_ledger_file
+from custody.uploading import upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
-NOT_STARTED = "NOT STARTED"
-"""Stands for the status of an execution that is not there."""
+__all__ = ["Follower", "Sent", "Whereabouts"]
 
 _STATES = ("TaskStateEntered", "ChoiceStateEntered")
 
-
-@dataclass(frozen=True)
-class Sent:
-    """An object that was put, and the ARN that its execution has or will have."""
-
-    file: str
-    raw: RawObject
-    execution: str
+_LOOKING = 2.0
+"""How much longer than a look at the ledger takes, the next one waits: a large one is listed in many pages."""
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What became of an object: `status` of its execution, and a line for each record that has an outcome."""
+class Whereabouts:
+    """Where an execution is; of a bulk object also how many of its chunks are booked, and what these count."""
 
-    sent: Sent
-    status: str
-    records: list[dict[str, Any]]
-    output: dict[str, str] | None
-    error: str | None = None
-    cause: str | None = None
-    letter: str | None = None
+    said: str
+    has_ended: bool = False
+    chunks: tuple[int, int] | None = None
+    counts: Counts | None = None
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.status not in {*RUNNING, NOT_STARTED}
-
-    @property
-    def code(self) -> int:
-        """The exit code that this alone would give."""
-        has_outcome = self.status == "SUCCEEDED" or bool(self.records)
-        if not has_outcome:
-            return SOME_WITHOUT_OUTCOME
-        return SOME_REJECTED if any(record["outcome"] != "written" for record in self.records) else ALL_WRITTEN
-
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        raw = {"object_id": self.sent.raw.id} | asdict(self.sent.raw)
-        return {"file": self.sent.file, "object": raw, "execution": self.sent.execution} | {
-            "status": self.status,
-            "records": self.records,
-            "output": self.output,
-            "error": self.error,
-            "cause": self.cause,
-            "letter": self.letter,
-        }
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return self.said
 
 
 class Follower:
@@ -78,61 +47,54 @@ class Follower:
 
     def __init__(self, target: Target, deployment: Deployment) -> None:
         self._s3: S3Client = target.client("s3")
-        self._stepfunctions: SFNClient = target.client("stepfunctions")
-        self._deployment = deployment
+        self._books = Books(self._s3, deployment.audit)
+        self._pipeline = Pipeline.of(target, deployment)
+        self._stepfunctions = self._pipeline.client
+        self._raw = deployment.raw
         self._pause = 0.05 if target.is_local else 1.0
 
-    def send(self, file: Path, key: str) -> Sent:
-        """Put a file into the raw bucket under a key."""
-        body = file.read_bytes()
-        answer = self._s3.put_object(Bucket=self._deployment.raw, Key=key, Body=body)
-        etag = answer["ETag"].strip('"')
-        raw = RawObject(self._deployment.raw, key, answer["VersionId"], len(body), etag)
-        machine = self._deployment.pipeline_arn.replace(":stateMachine:", ":execution:")
-        return Sent(str(file), raw, f"{machine}:{raw.id}")
+    def send(self, file: Path, key: str, sent: Callable[[int], object] = lambda _: None) -> Sent:
+        """Put a file into the raw bucket under a key; `sent` is told how many bytes went, each time some did."""
+        raw = upload(self._s3, self._raw, file, key, sent)
+        plan = self._pipeline.plan_of(raw)
+        execution = self._pipeline.arn_of(raw.id, is_bulk=plan is not None)
+        return Sent(str(file), raw, execution, len(plan.chunks) if plan else None)
 
-    def watch(self, sent: Sent, seconds: float) -> Iterator[str]:
+    def watch(self, sent: Sent, seconds: float) -> Iterator[Whereabouts]:
         """Say where an execution is whenever that changes, until it has ended or the time is up."""
         deadline = time.monotonic() + seconds
-        said = ""
-        while time.monotonic() < deadline:
+        chunks = _Chunks(self._books, sent) if sent.chunks is not None else None
+        said = None
+        while (begun := time.monotonic()) < deadline:
             now = self._whereabouts(sent)
+            if chunks and (now.has_ended or now.said != _WAITING):
+                now = chunks.look(now)
             if now != said:
                 yield now
                 said = now
-            if now.isupper():
+            if now.has_ended:
                 return
-            time.sleep(self._pause)
+            took = time.monotonic() - begun
+            time.sleep(min(max(self._pause, took * _LOOKING), max(0.0, deadline - time.monotonic())))
 
     def fate(self, sent: Sent) -> Fate:
-        """Read what became of an object: from its execution, its ledger files and its letter."""
-        ended = self._describe(sent) or {"status": NOT_STARTED}
-        records: list[dict[str, Any]] = []
-        output = None
-        for header, lines in self._ledger(sent):
-            records += [{"record": record_id(sent.raw.id, line["position"])} | line for line in lines]
-            output = header["output"] or output
-        return Fate(
-            sent,
-            ended["status"],
-            records,
-            output,
-            ended.get("error"),
-            _said(ended.get("cause")),
-            self._letter(sent, ended),
-        )
+        """Read what became of an object: from its execution, its ledger files and its letter; raise Unreadable."""
+        found = fate_of(self._books, sent, self._describe(sent))
+        return replace(found, cause=_said(found.cause))
 
-    def _whereabouts(self, sent: Sent) -> str:
+    def _whereabouts(self, sent: Sent) -> Whereabouts:
         described = self._describe(sent)
         if described is None:
-            return "waiting for its event"
+            return Whereabouts(_WAITING)
         if described["status"] != "RUNNING":
-            return str(described["status"])
+            return Whereabouts(str(described["status"]), has_ended=True)
+        if sent.chunks is not None:
+            return Whereabouts("in ProcessChunks")
         history = self._stepfunctions.get_execution_history(
             executionArn=sent.execution, reverseOrder=True, maxResults=10, includeExecutionData=False
         )
         entered = [event["stateEnteredEventDetails"]["name"] for event in history["events"] if event["type"] in _STATES]
-        return f"in {entered[0]}" if entered else "started"
+        return Whereabouts(f"in {entered[0]}" if entered else "started")
 
     def _describe(self, sent: Sent) -> dict[str, Any] | None:
         try:
@@ -142,25 +104,30 @@ class Follower:
                 return None
             raise
 
-    def _ledger(self, sent: Sent) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        """Read the ledger files of an object, of the latest attempt of each batch."""
-        latest: dict[str, tuple[int, str]] = {}
-        for key in self._keys(f"ledger/{sent.raw.id}/"):
-            start, attempt = key.rpartition("/")[2].split(".")[:2]
-            latest[start] = max(latest.get(start, (-1, "")), (int(attempt), key))
-        for _, (_, key) in sorted(latest.items()):
-            yield parse_ledger_file(self._s3.get_object(Bucket=self._deployment.audit, Key=key)["Body"].read())
 
-    def _letter(self, sent: Sent, ended: dict[str, Any]) -> str | None:
-        if "startDate" not in ended:
-            return None
-        day = ended["startDate"].astimezone(UTC).strftime("%Y-%m-%d")
-        keys = self._keys(f"letters/dt={day}/{sent.raw.id}/")
-        return f"s3://{self._deployment.audit}/{keys[-1]}" if keys else None
+_WAITING = "waiting for its event"
 
-    def _keys(self, prefix: str) -> list[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._deployment.audit, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+class _Chunks:
+    """Which chunks of an object are booked: its ledger is listed, and of each file only the header read, once."""
+
+    def __init__(self, books: Books, sent: Sent) -> None:
+        self._books = books
+        self._object_id = sent.raw.id
+        self._total = sent.chunks or 0
+        self._seen: dict[int, Entry] = {}
+        self._counts = Counts(0, 0, 0)
+
+    def look(self, now: Whereabouts) -> Whereabouts:
+        """Say how many are booked by now, and what they count."""
+        booked = latest(self._books.entries(self._object_id))
+        new = [entry for entry in booked.values() if not entry.is_summary and entry.start not in self._seen]
+        for entry, header in zip(new, answers(self._books.header, new), strict=True):
+            self._seen[entry.start] = entry
+            self._counts = added(self._counts, Counts(**header["counts"]))
+        is_closing = len(self._seen) >= self._total and not now.has_ended
+        said = "in Account" if is_closing else now.said
+        return replace(now, said=said, chunks=(len(self._seen), self._total), counts=self._counts)
 
 
 def _said(cause: str | None) -> str | None:

@@ -3,6 +3,8 @@
 A form asks for the parts that are read here; there may be others. docs/architecture.md shows each file as a whole.
 """
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator
@@ -31,17 +33,40 @@ def booked_header(found: Any) -> None:
     _require(_BOOKED, found, "the header")
 
 
+def summary_header(found: Any, object_id: str, attempt: int) -> None:
+    """Raise AnotherForm for anything but the header of the summary of a bulk object and attempt."""
+    _require(_SUMMARY, found, "the header")
+    _of(found, object_id, attempt)
+
+
 def discard_header(found: Any, object_id: str, attempt: int) -> None:
     """Raise AnotherForm for anything but the header of a ledger file by which an operator discards records."""
     _require(_DISCARD, found, "the header")
     _of(found, object_id, attempt)
 
 
-def lines(found: list[Any]) -> None:
-    """Raise AnotherForm for anything but the lines of a ledger file."""
-    for number, line in enumerate(found, 2):
-        _require(_LINE, line, f"line {number}")
-        _require(_LINES[line["outcome"]], line, f"line {number}")
+def record_line(line: Any, name: str) -> None:
+    """Raise AnotherForm for anything but the line of a record."""
+    _require(_LINE, line, name)
+    _require(_LINES[line["outcome"]], line, name)
+
+
+def chunk_line(line: Any, name: str) -> None:
+    """Raise AnotherForm for anything but the line of a chunk in a summary."""
+    _require(_CHUNK_LINE, line, name)
+    _require(_CHUNK_LINES[line["outcome"]], line, name)
+
+
+def of_no_line(body: bytes, number: int, form: Callable[[Any, str], None]) -> ValueError:
+    """Say what is wrong with a line that could not be read, and never its value."""
+    name = f"line {number}"
+    try:
+        form(json.loads(body), name)
+    except (AnotherForm, json.JSONDecodeError) as error:
+        return error if isinstance(error, AnotherForm) else AnotherForm(f"{name} is no JSON: {error}")
+    except (ValueError, RecursionError) as error:
+        return AnotherForm(f"{name} cannot be read: {type(error).__name__}")
+    return AnotherForm(f"{name} is of another form")
 
 
 def _of(found: Any, object_id: str, attempt: int) -> None:
@@ -67,6 +92,11 @@ def _parts(*others: dict[str, Any], **parts: Any) -> dict[str, Any]:
     return {"type": "object", "required": sorted(known), "properties": known}
 
 
+def _may_have(schema: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """Describe an object that may have these parts besides: what was written before they were known has none."""
+    return schema | {"properties": schema["properties"] | parts}
+
+
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [{"type": "null"}, schema]}
 
@@ -89,21 +119,39 @@ _COUNTS = _parts(received=_COUNT, written=_COUNT, rejected=_COUNT)
 _OUTPUT = _parts(bucket=_SOME_TEXT, key=_SOME_TEXT, version_id=_SOME_TEXT)
 
 _LETTER = _form(
-    _parts(
-        _HEAD,
-        dataset=_TEXT,
-        step=_TEXT,
-        error=_TEXT,
-        cause=_TEXT,
-        advice=_TEXT,
-        contract=_or_null(_TEXT),
-        code={"type": "object", "additionalProperties": _TEXT},
-        received=_or_null(_COUNT),
-        rejected={"type": "array", "items": _parts(_REJECTED, record=_TEXT)},
-        execution=_parts(arn=_EXECUTION, started_at=_MOMENT, console=_TEXT),
+    _may_have(
+        _parts(
+            _HEAD,
+            dataset=_TEXT,
+            step=_TEXT,
+            error=_TEXT,
+            cause=_TEXT,
+            advice=_TEXT,
+            contract=_or_null(_TEXT),
+            code={"type": "object", "additionalProperties": _TEXT},
+            received=_or_null(_COUNT),
+            rejected={"type": "array", "items": _parts(_REJECTED, record=_TEXT)},
+            execution=_parts(arn=_EXECUTION, started_at=_MOMENT, console=_TEXT),
+        ),
+        parent=_or_null(_EXECUTION),
+        rejected_count=_or_null(_COUNT),
     )
 )
-_BOOKED = _form(_parts(_HEAD, execution=_EXECUTION, counts=_COUNTS, output=_or_null(_OUTPUT)))
+_BOOKED = _form(
+    _may_have(
+        _parts(_HEAD, execution=_EXECUTION, counts=_COUNTS, output=_or_null(_OUTPUT)), parent=_or_null(_EXECUTION)
+    )
+)
+_SUMMARY = _form(
+    _parts(
+        _HEAD,
+        chunk={"type": "null"},
+        execution=_EXECUTION,
+        counts=_COUNTS,
+        chunk_bytes={"type": "integer", "minimum": 1},
+        chunks=_parts(total=_COUNT, booked=_COUNT, failed=_COUNT),
+    )
+)
 _DISCARD = _form(
     _parts(
         _HEAD,
@@ -117,3 +165,10 @@ _LINES = {
     "discarded": _form(_SPAN),
 }
 _LINE = _form(_parts(outcome={"enum": sorted(_LINES)}))
+_CHUNK_LINES = {
+    "booked": _form(
+        _parts(start=_COUNT, attempt=_COUNT, counts=_COUNTS, execution=_EXECUTION, output=_or_null(_OUTPUT))
+    ),
+    "failed": _form(_may_have(_parts(start=_COUNT), attempt=_COUNT, counts=_COUNTS)),
+}
+_CHUNK_LINE = _form(_parts(outcome={"enum": sorted(_CHUNK_LINES)}))

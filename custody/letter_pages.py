@@ -13,7 +13,7 @@ from rich.text import Text
 from custody import show
 from custody.books import Letter
 from custody.discarding import Discard
-from custody.letters import Found, raw_of, record_bytes
+from custody.letters import Found, raw_of, record_bytes, rejected_count
 from custody.pointing import excerpt, place, visible
 from functions.shared.errors import RecordsRejected
 from functions.shared.identity import record_id
@@ -61,19 +61,25 @@ def page(shown: Page) -> None:
     letter, body = shown.letter, shown.body
     raw = raw_of(body)
     execution = body["execution"]
-    rejected = len(body["rejected"])
-    counts = "not read" if body["received"] is None else f"{body['received']} received, {rejected} rejected"
+    rejected = rejected_count(body)
+    counts = "not read" if body["received"] is None else f"{body['received']:,} received, {rejected:,} rejected"
+    part = (
+        f"the chunk of {body['chunk']['bytes']:,} bytes that begins at byte {body['chunk']['start']:,}"
+        if body["chunk"]
+        else ""
+    )
     facts = {
         "what": f"{body['error']} at {body['step']}, attempt {body['attempt']}, on {body['recorded_at']}",
         "cause": body["cause"],
         "advice": body["advice"],
         "state": shown.state,
         "object": f"{raw.uri} ({raw.size:,} bytes)",
-        "records": counts if body["chunk"] is None else f"{counts} (the batch that begins at byte {body['chunk']:,})",
+        "records": f"{counts} ({part})" if part else counts,
         "contract": body["contract"] or "not known: the batch was not read",
         "code": ", ".join(f"{stage} {version}" for stage, version in body["code"].items()) or "not known",
         "execution": execution["arn"],
         "console": execution["console"] if shown.has_console else None,
+        "part of": body.get("parent"),
         "redrive of": body.get("redrive_of"),
         "resumes at": body.get("resumes_at"),
         "letter": shown.uri,
@@ -108,31 +114,36 @@ def discarded(decision: Discard, booked_at: str) -> None:
     """Show what was given up, and where that was booked."""
     show.console.print(Text(f"discarded: {decision}, of {visible(raw_of(decision.body).uri)}"), soft_wrap=True)
     for each in decision.rejected[: show.SHOWN]:
-        why = "; ".join(str(Violation(**violation)) for violation in each["violations"])
-        name = record_id(decision.letter.object_id, each["position"])
+        why = "; ".join(map(str, each.violations))
+        name = record_id(decision.letter.object_id, each.position)
         show.console.print(Text(f"  {name}  {visible(why)}"), soft_wrap=True)
     if len(decision.rejected) > show.SHOWN:
-        show.console.print(f"  and {len(decision.rejected) - show.SHOWN} more")
+        show.console.print(f"  and {len(decision.rejected) - show.SHOWN:,} more")
     show.console.print(Text(f"  reason    {visible(decision.reason)}"), soft_wrap=True)
     show.console.print(Text(f"  by        {decision.by}"), soft_wrap=True)
     show.console.print(Text(f"  booked    {booked_at}; nothing was deleted"), soft_wrap=True)
 
 
 def count_of_rejected(body: dict[str, Any]) -> int | None:
-    """Count the rejected records, if it is these that the letter is about; None if it is about the whole batch."""
-    return len(body["rejected"]) if body["error"] == RecordsRejected.__name__ else None
+    """Count the rejected records, if it is these that the letter is about; None if it is about the whole batch.
+
+    None also if it sums up the chunks of an object: their own letters list them.
+    """
+    is_known = body["error"] == RecordsRejected.__name__ and body["received"] is not None
+    return rejected_count(body) if is_known else None
 
 
 def _row(found: Found) -> list[Text]:
     body = found.body
     rejected = count_of_rejected(body)
+    whole = "whole object" if found.letter.is_of_whole else "whole batch"
     return [
         Text(found.letter.id, style="bold"),
         Text(visible(body["dataset"])),
         Text(str(body["attempt"])),
         Text(visible(body["step"])),
         Text(visible(body["error"]), style="red"),
-        Text("whole batch" if rejected is None else f"{rejected} of {body['received']}"),
+        Text(whole if rejected is None else f"{rejected:,} of {body['received']:,}"),
         Text(_minute(body["recorded_at"])),
         _state(is_open=found.is_open),
     ]

@@ -1,4 +1,4 @@
-"""Dead letters as an operator looks for them: selected by what they tell, or found by whatever names one."""
+"""Dead letters as an operator looks for them: selected by what they tell, and what they are about."""
 
 import io
 from collections.abc import Iterator
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.books import LETTERS, Books, Letter, Unreadable
-from custody.failure import USAGE, CommandFailed
+from custody.books import Books, Letter, Unreadable
 from custody.parallel import answers
 from functions.shared.identity import RawObject
 from functions.shared.ledger import START_DIGITS
@@ -27,6 +26,12 @@ _STEPS = frozenset({"validate", "transform", "write"})
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """What S3 answers for a version that is not there any more; the last if it is a delete marker."""
+
+_FAR = 10**START_DIGITS
+"""Behind the last byte of any object."""
+
+_MANY = 20
+"""Up to so many letters of an object are read one after the other."""
 
 _DAYS_OF_A_FIRST_ATTEMPT = 2
 """On how many days a first attempt may be recorded, and more: the state machine ends it 3 hours after its start."""
@@ -109,21 +114,31 @@ def _selected(books: Books, of_a_day: list[Letter], wanted: Filter) -> list[Foun
     """Take those of an object's letters of a day that a filter takes; ask whether they are open at most once."""
 
     @cache
-    def open_ones() -> list[Letter]:
-        return open_of_day(books, of_a_day[0].object_id, of_a_day[0].day, of_a_day)
+    def open_ones() -> frozenset[Letter]:
+        return frozenset(open_of_day(books, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
 
+    candidates = list(filter(wanted.may_take, of_a_day))
+    if wanted.open_only and candidates:
+        candidates = [letter for letter in candidates if letter in open_ones()]
     found: list[Found | Unreadable] = []
-    for letter in filter(wanted.may_take, of_a_day):
-        if wanted.open_only and letter not in open_ones():
-            continue
-        try:
-            body = books.read(letter)
-        except Unreadable as unreadable:
-            found.append(unreadable)
-            continue
-        if wanted.takes(body):
+    for letter, body in zip(candidates, _bodies(books, candidates), strict=True):
+        if isinstance(body, Unreadable):
+            found.append(body)
+        elif wanted.takes(body):
             found.append(Found(letter, body, letter in open_ones()))
     return found
+
+
+def _bodies(books: Books, letters: list[Letter]) -> Iterator[Any]:
+    """Read letters, several at a time where there are many: a bulk object may have one a chunk."""
+
+    def read(letter: Letter) -> Any:
+        try:
+            return books.read(letter)
+        except Unreadable as unreadable:
+            return unreadable
+
+    return answers(read, letters) if len(letters) > _MANY else map(read, letters)
 
 
 def open_of_day(books: Books, object_id: str, day: str, letters: list[Letter]) -> list[Letter]:
@@ -132,21 +147,25 @@ def open_of_day(books: Books, object_id: str, day: str, letters: list[Letter]) -
     A later attempt starts on the same day or a later one, so that no earlier day needs to be looked at; and no day at
     all, if the ledger closes them.
     """
-    candidates = books.open_among(letters)
+    standing = books.standing(object_id)
+    candidates = standing.open_among(letters)
     if not candidates or day == books.days[0]:
         return candidates
-    still_open = books.open_among(books.letters_of(object_id, since=day))
+    still_open = frozenset(standing.open_among(books.letters_of(object_id, since=day)))
     return [letter for letter in candidates if letter in still_open]
 
 
 def closed_by(books: Books, letter: Letter) -> str | None:
     """Say what closed a letter; None while it is open."""
     letters = books.letters_of(letter.object_id, since=letter.day)
-    if letter in books.open_among(letters):
+    standing = books.standing(letter.object_id)
+    if letter in standing.open_among(letters):
         return None
-    entry = books.closing(letter)
+    entry = standing.closing(letter)
     if entry is None:
         latest = max(each for each in letters if each.batch == letter.batch)
+        if latest.attempt == letter.attempt:
+            return "it sums up its chunks, and each of these is written or discarded by now"
         return f"a later letter stands in its place: {latest.id}"
     what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was booked"
     try:
@@ -183,15 +202,19 @@ def record_bytes(s3: "S3Client", raw: RawObject, record: dict[str, Any]) -> byte
         raise
 
 
-def open_span(s3: "S3Client", raw: RawObject, start: int, end: int) -> Any:
-    """Open a raw version from byte `start` up to `end`, as it was read; raise ClientError if it is gone."""
+def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None) -> Any:
+    """Open a raw version from byte `start` up to `end`, or to its end, as it was read; raise ClientError if it is gone.
+
+    What may be gzipped is read whole, for only so can it be told whether it is: there is no more of it than one batch
+    may have.
+    """
     if may_be_gzipped(raw.key):
         body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
-        return io.BytesIO(as_read(body, raw.key, end)[start:])
-    if start >= end:
+        return io.BytesIO(as_read(body, raw.key, _FAR if end is None else end)[start:])
+    if end is not None and start >= end:
         s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
         return io.BytesIO()
-    span = f"bytes={start}-{end - 1}"
+    span = f"bytes={start}-" + ("" if end is None else str(end - 1))
     try:
         return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
     except ClientError as error:
@@ -200,67 +223,7 @@ def open_span(s3: "S3Client", raw: RawObject, start: int, end: int) -> Any:
         raise
 
 
-def find_letter(books: Books, text: str) -> Letter:
-    """Find a letter by its id, its key, its S3 URI, or by an object or record id: then it is the object's latest.
-
-    Raises CommandFailed if there is none.
-    """
-    if "/" in text:
-        letter = Letter.of(_key(books, text))
-        if letter and letter in books.letters(letter.day, letter.object_id):
-            return letter
-    elif text and (letters := books.letters_of(_object_id(text))):
-        return max(letters, key=lambda letter: (letter.attempt, letter.day, letter.start, letter.name))
-    raise CommandFailed(
-        f"There is no letter {text!r}. A letter's id looks like dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate; "
-        "an object id or a record id will do too. List them with `custody letters --all`.",
-        USAGE,
-    )
-
-
-def find_open(books: Books, text: str) -> Letter:
-    """Find a letter as `find_letter` does but, by an object or record id, the one that is open.
-
-    Raises CommandFailed if there is none, or if several are open.
-    """
-    if "/" in text or not text:
-        return find_letter(books, text)
-    candidates = books.open_among(books.letters_of(_object_id(text)))
-    if len(candidates) > 1:
-        listed = ", ".join(letter.id for letter in candidates)
-        raise CommandFailed(f"{len(candidates)} letters of {_object_id(text)} are open: {listed}. Name one.", USAGE)
-    return candidates[0] if candidates else find_letter(books, text)
-
-
-def beside(books: Books, letter: Letter) -> list[Letter]:
-    """Give the other letters of the same batch and attempt, on whatever day its executions started."""
-    others = books.letters_of(letter.object_id)
-    return [
-        each for each in others if each != letter and (*each.batch, each.attempt) == (*letter.batch, letter.attempt)
-    ]
-
-
-def require_record(text: str, letter: Letter, body: dict[str, Any]) -> None:
-    """Raise CommandFailed if a letter was asked for by the id of a record that its object does not have."""
-    object_id, dot, position = text.partition(".")
-    received = body["received"]
-    if "/" in text or not dot or (received is None and position.isdecimal()):
-        return
-    if not position.isdecimal() or len(position) > START_DIGITS or int(position) >= received:
-        has = "it was not read" if received is None else f"it has {received} record{'' if received == 1 else 's'}"
-        raise CommandFailed(
-            f"There is no record {text!r} in {object_id}: {has}, counted from 0. Its letter is {letter.id}.", USAGE
-        )
-
-
-def _key(books: Books, text: str) -> str:
-    if text.startswith("s3://"):
-        bucket, _, text = text.removeprefix("s3://").partition("/")
-        if bucket != books.bucket:
-            raise CommandFailed(f"The letters of this deployment are in {books.bucket}, not in {bucket}.", USAGE)
-    return f"{LETTERS}{text.removeprefix(LETTERS).removesuffix('.json')}.json"
-
-
-def _object_id(text: str) -> str:
-    """Take the object id out of a record id; an object id has no dot."""
-    return text.partition(".")[0]
+def rejected_count(body: dict[str, Any]) -> int:
+    """Count the rejected records of a letter, which lists the first of them; an early one lists all."""
+    counted = body.get("rejected_count")
+    return len(body["rejected"]) if counted is None else int(counted)

@@ -3,21 +3,18 @@
 import json
 import os
 import sys
-from contextlib import nullcontext, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.text import Text
 
 import local
 from custody import show, undelivered
 from custody.bring_up import bring_up
-from custody.commands import letters, reconcile, redrive, verify
+from custody.commands import executions, generate, letters, put, reconcile, redrive, trace, verify
 from custody.executions import STATUSES, Pipeline
-from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.following import Follower, Sent
+from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.interruption import INTERRUPTED, end_on_sigterm
 from custody.options import AsJson, Aws, Env, Profile, target_of
 from custody.pointing import visible
@@ -37,10 +34,14 @@ app = typer.Typer(
 @app.command()
 def up(
     env: Env = "dev",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--context", metavar="NAME=VALUE", help="A setting, as `cdk deploy` takes it; any number."),
+    ] = None,
     persist: Annotated[bool, typer.Option("--persist", help="Keep what is on it over `down` and `up`.")] = False,
 ) -> None:
     """Start embedded AWS on this machine and deploy Custody onto it; quick when that is done already."""
-    for step in bring_up(ROOT, FOLDER, env, persist=persist):
+    for step in bring_up(ROOT, FOLDER, env, settings or [], persist=persist):
         show.stderr.print(f"{step} …")
     instance = local.find(FOLDER)
     if instance:
@@ -59,16 +60,19 @@ def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json:
     """Show where Custody is deployed, its rooms, and what is running or failed or undelivered."""
     target = target_of(aws, profile)
     deployment = find(target, env)
-    pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
+    pipeline = Pipeline.of(target, deployment)
     counted = {state.lower(): pipeline.count(state) for state in STATUSES}
     sqs = target.client("sqs")
     queues = {"undelivered": deployment.undelivered_url, "unwritten": deployment.unwritten_url}
+    if deployment.buffer_url:
+        queues = {"buffer": deployment.buffer_url} | queues
     facts = {
         "target": target.name,
         "raw": deployment.raw,
         "processed": deployment.processed,
         "audit": deployment.audit,
         "pipeline": deployment.pipeline_arn,
+        "bulk": deployment.bulk_arn,
         "executions": {state: number for state, (number, _) in counted.items()},
     } | {name: undelivered.depth(sqs, url).total for name, url in queues.items()}
     if as_json:
@@ -81,67 +85,14 @@ def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json:
         show.console.print(f"{name:<12} {fact}", soft_wrap=True)
 
 
-@app.command()
-def put(  # noqa: PLR0913, PLR0917 - one parameter an option
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The files to put into the raw bucket.")],
-    key: Annotated[str | None, typer.Option(help="The key; the name of the file if not given.")] = None,
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for the outcome.")] = False,
-    as_json: AsJson = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each outcome.")] = 600,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
-) -> None:
-    """Put files into the raw bucket, and show what became of each record.
-
-    Exit code 0: all were written. 3: each has an outcome, some are rejected. 1: some have none. 2: wrong usage.
-    """
-    if key == "":
-        raise CommandFailed("--key is empty. Leave it out, and the name of the file is the key.", USAGE)
-    if key and len(files) > 1:
-        raise CommandFailed("--key names one object; put one FILE with it.", USAGE)
-    if missing := [str(file) for file in files if not file.is_file()]:
-        raise CommandFailed(f"Not a file: {', '.join(missing)}.", USAGE)
-    target = target_of(aws, profile)
-    follower = Follower(target, find(target, env))
-    sent = [follower.send(file, key or file.name) for file in files]
-    if no_follow:
-        for one in sent:
-            line = json.dumps({"file": one.file, "object_id": one.raw.id, "execution": one.execution})
-            told = line if as_json else f"{visible(one.raw.key)}  {one.raw.id}"
-            show.console.print(told, soft_wrap=True, markup=False)
-        return
-    _watch(follower, sent, timeout, live=not as_json and show.stderr.is_terminal)
-    fates = [follower.fate(one) for one in sent]
-    if as_json:
-        sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
-    else:
-        show.fates(fates)
-    if late := [fate for fate in fates if not fate.has_ended]:
-        show.stderr.print(
-            f"{len(late)} of {len(fates)} did not end within {timeout:g} s, but may yet. See what became of them: "
-            f"custody reconcile --since 1h; and if one has failed: custody letters show {late[0].sent.raw.id}",
-            soft_wrap=True,
-            markup=False,
-        )
-    codes = {fate.code for fate in fates}
-    worst = next(code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED, ALL_WRITTEN) if code in codes)
-    raise typer.Exit(worst)
-
-
-def _watch(follower: Follower, sent: list[Sent], timeout: float, *, live: bool) -> None:
-    """Wait until each has ended, or for so many seconds; if `live`, tell where it is."""
-    with show.stderr.status("") if live else nullcontext() as spinner:
-        for one in sent:
-            for whereabouts in follower.watch(one, timeout):
-                if spinner:
-                    spinner.update(Text(f"{visible(one.raw.key)}: {whereabouts}"))
-
-
+app.command()(put.put)
+app.command()(generate.generate)
 app.add_typer(letters.app, name="letters")
 app.command()(verify.verify)
 app.command()(redrive.redrive)
 app.command()(reconcile.reconcile)
+app.command()(executions.executions)
+app.command()(trace.trace)
 
 
 def run() -> None:

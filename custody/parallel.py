@@ -16,18 +16,18 @@ WAITING = 32
 
 
 def answers(
-    ask: Callable[[Question], Answer], questions: Iterable[Question], workers: int = WORKERS
+    ask: Callable[[Question], Answer], questions: Iterable[Question], workers: int = WORKERS, ahead: int | None = None
 ) -> Iterator[Answer]:
     """Give the answer to each question, in their order; raise what one raises.
 
-    Only so many questions are taken ahead, so that there may be any number of them.
+    Only so many questions are taken `ahead`, WAITING if it is None, so that there may be any number of them.
     """
     pool = ThreadPoolExecutor(workers)
     try:
         waiting: deque[Future[Answer]] = deque()
         for question in questions:
             waiting.append(pool.submit(ask, question))
-            if len(waiting) >= WAITING:
+            if len(waiting) >= (ahead or WAITING):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -11,6 +11,7 @@ from custody.letters import Found, chunk_of, raw_of
 from functions.shared.errors import RecordsRejected
 from functions.shared.identity import RawObject
 from functions.shared.messages import Batch, Chunk
+from functions.shared.messages import Plan as Cut
 
 
 class How(StrEnum):
@@ -48,7 +49,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A letter whose work is to be done again, and what that takes: no more, for there may be thousands."""
+    """A letter whose work is to be done again, and what that takes: no more, for there may be thousands.
+
+    `is_bulk` if it is of an object that is cut into chunks, or of one of these: then `execution` is that of them all.
+    """
 
     letter: Letter
     is_open: bool
@@ -56,14 +60,21 @@ class Wanted:
     chunk: Chunk | None
     execution: str
     error: str
+    is_bulk: bool = False
 
     @classmethod
     def of(cls, found: Found) -> "Wanted":
         """Take what it takes from a letter."""
-        body = found.body
-        return cls(
-            found.letter, found.is_open, raw_of(body), chunk_of(body), body["execution"]["arn"], str(body["error"])
-        )
+        body, letter = found.body, found.letter
+        parent = body.get("parent")
+        execution, is_bulk = parent or body["execution"]["arn"], letter.is_of_whole or parent is not None
+        chunk = None if is_bulk else chunk_of(body)
+        return cls(letter, found.is_open, raw_of(body), chunk, execution, str(body["error"]), is_bulk)
+
+    @property
+    def work(self) -> Hashable:
+        """What is done again: a batch, or all that is left of a bulk object, however many letters tell of it."""
+        return (self.letter.object_id, "bulk") if self.is_bulk else self.letter.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ class Closed:
 class Facts:
     """What is known of a batch now: `booked` is its highest attempt in the ledger, `executions` end with the latest.
 
-    `closed` says what closed the letter; None while it is open.
+    `closed` says what closed the letter; None while it is open. `cut` is what is left to do of a bulk object.
     """
 
     wanted: Wanted
@@ -86,6 +97,7 @@ class Facts:
     booked: int = -1
     executions: tuple[Execution, ...] = ()
     is_unchanged: bool = False
+    cut: Cut | None = None
 
     @property
     def highest(self) -> int:
@@ -97,7 +109,7 @@ class Facts:
 class Plan:
     """What to do about a letter: `execution` is the one to redrive, or whose work is to be done again.
 
-    `redrives` is how often that was redriven already; `attempt` is the one that begins.
+    `redrives` is how often that was redriven already; `attempt` is the one that begins; `cut` as in Facts.
     """
 
     wanted: Wanted
@@ -106,6 +118,7 @@ class Plan:
     attempt: int
     execution: str
     redrives: int = 0
+    cut: Cut | None = None
 
     @property
     def token(self) -> str:
@@ -115,7 +128,7 @@ class Plan:
     @property
     def batch(self) -> Batch:
         """The input of a new execution."""
-        return Batch(self.wanted.raw, self.wanted.chunk, self.attempt, redrive_of=self.execution)
+        return Batch(self.wanted.raw, self.wanted.chunk, self.attempt, redrive_of=self.execution, plan=self.cut)
 
     @property
     def starts(self) -> bool:
@@ -151,16 +164,19 @@ class Redrive:
 
 
 def chosen(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Leave one letter of each batch, and of each execution: an open one before a closed one, then the latest."""
-    by_batch = _best(wanted, lambda one: one.letter.batch)
-    return _best(by_batch, lambda one: one.execution)
+    """Leave one letter of each batch or bulk object, and of each execution.
+
+    An open one before a closed one, then the latest, and of a bulk object the one that tells of all.
+    """
+    by_work = _best(wanted, lambda one: one.work)
+    return _best(by_work, lambda one: one.execution)
 
 
 def _best(wanted: Iterable[Wanted], key: Callable[[Wanted], Hashable]) -> list[Wanted]:
     best: dict[Hashable, Wanted] = {}
     for one in wanted:
         other = best.get(key(one), one)
-        best[key(one)] = max(other, one, key=lambda each: (each.is_open, each.letter.attempt))
+        best[key(one)] = max(other, one, key=lambda each: (each.is_open, each.letter.attempt, each.letter.is_of_whole))
     return list(best.values())
 
 
@@ -174,9 +190,9 @@ def decide(facts: Facts) -> Plan:
     if facts.closed:
         return Plan(wanted, facts.closed.how, facts.closed.why, highest, arn)
     if last is None:
-        return Plan(wanted, How.NEW, "its execution is no longer in the history", highest + 1, arn)
+        return Plan(wanted, How.NEW, "its execution is no longer in the history", highest + 1, arn, cut=facts.cut)
     if why := _obstacle(last, facts):
-        return Plan(wanted, How.NEW, why, highest + 1, arn)
+        return Plan(wanted, How.NEW, why, highest + 1, arn, cut=facts.cut)
     return Plan(wanted, How.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives)
 
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from custody.books import Books, Entry, Letter, Unreadable
+from custody.booked import Booked
+from custody.books import Books, Letter
 from custody.executions import SUCCEEDED, Execution, Pipeline
 from custody.parallel import answers
 from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from functions.shared.messages import Batch, Plan
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,7 +55,8 @@ class Known:
     """What tells of an object of which not every record was written.
 
     `rejected` is from the latest attempt in the ledger, None if none is there, or if it `is_damaged` and cannot be
-    read; `executions` end with the latest.
+    read; `executions` end with the latest. Of a bulk object the ledger's word is its summary, where `failed` of `total`
+    chunks are missing, and `gone` are those that it tells of and whose ledger file is not there.
     """
 
     rejected: int | None
@@ -63,13 +65,16 @@ class Known:
     letter: Letter | None
     is_open: bool
     executions: tuple[Execution, ...]
+    failed: int = 0
+    total: int = 0
+    gone: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """What became of an object, and why that is known; `letter` is its latest, `is_open` None if it has none.
 
-    `is_startable` if to start it is what mends it.
+    `is_startable` if to start it is what mends it; then `left` is what to start, if that is not the whole object.
     """
 
     arrival: Arrival
@@ -79,6 +84,7 @@ class Reconciled:
     letter: str | None = None
     is_open: bool | None = None
     started: str | None = None
+    left: Batch | None = None
 
     def encode(self) -> dict[str, Any]:
         """Give the JSON shape of `--json`."""
@@ -146,11 +152,26 @@ def _judged(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
         return State.IN_FLIGHT, f"attempt {running.attempt} is running"
     if known.is_damaged:
         return State.MISSING, f"its ledger file cannot be read: see `custody verify {arrival.raw.id}`"
-    if known.rejected is not None:
-        return State.REJECTED, f"{known.rejected} of its records rejected; {_letter(known)}"
+    if told := _booked(known):
+        return told
     if known.is_discarded and not known.is_open:
         return State.FAILED, _letter(known)
     return _ended(known.executions[-1], known) if known.executions else _unseen(arrival, known, due)
+
+
+def _booked(known: Known) -> tuple[State, str] | None:
+    """Say what the ledger tells; None if it tells nothing."""
+    if known.gone:
+        return State.MISSING, f"the ledger files of {_chunks(len(known.gone), known.total)} are gone"
+    if known.failed:
+        return State.FAILED, f"{_chunks(known.failed, known.total)} failed; {_letter(known)}"
+    if known.rejected is not None:
+        return State.REJECTED, f"{known.rejected:,} of its records rejected; {_letter(known)}"
+    return None
+
+
+def _chunks(number: int, total: int) -> str:
+    return f"{number:,} of its {total:,} chunks"
 
 
 def _ended(last: Execution, known: Known) -> tuple[State, str]:
@@ -174,29 +195,6 @@ def _letter(known: Known) -> str:
     if known.is_open:
         return "letter open"
     return "letter closed: discarded" if known.is_discarded else "letter closed"
-
-
-@dataclass(frozen=True)
-class _Booked:
-    """What the books have of an object: `latest` is the ledger file of its latest attempt, `header` what that says."""
-
-    entries: list[Entry]
-    letters: list[Letter]
-    latest: Entry | None
-    header: Any
-    is_damaged: bool
-    is_written: bool
-
-    @property
-    def letter(self) -> Letter | None:
-        """The latest letter."""
-        return max(self.letters, key=lambda each: each.attempt, default=None)
-
-    @property
-    def attempt(self) -> int | None:
-        """The highest attempt; None if there is nothing at all."""
-        attempts = [*(entry.attempt for entry in self.entries), *(letter.attempt for letter in self.letters)]
-        return max(attempts, default=None)
 
 
 @dataclass(frozen=True)
@@ -231,44 +229,47 @@ class Reconciler:
         """Start what the start function should have started; at its next attempt, if it was started before."""
         if not missing.is_startable:
             return missing
-        started = self.pipeline.start(Batch(missing.arrival.raw))
+        started = self.pipeline.start(missing.left or self.pipeline.batch_of(missing.arrival.raw))
         return replace(missing, started=started.execution.rpartition(":")[2])
 
-    def _booked(self, arrival: Arrival) -> _Booked:
-        entries = self.books.entries(arrival.raw.id)
-        # An object is one batch for now: its latest attempt says what became of all of its records.
-        latest = max((entry for entry in entries if not entry.discards), key=lambda entry: entry.attempt, default=None)
-        try:
-            header, is_damaged = (self.books.header(latest) if latest else None), False
-        except Unreadable:
-            header, is_damaged = None, True
-        is_written = header is not None and header["counts"]["rejected"] == 0
-        letters = [] if is_written else self.books.letters_of(arrival.raw.id, since=arrival.day)
-        return _Booked(entries, letters, latest, header, is_damaged, is_written)
+    def _booked(self, arrival: Arrival) -> Booked:
+        return Booked.read(
+            self.books, arrival.raw.id, arrival.day, is_bulk=self.pipeline.plan_of(arrival.raw) is not None
+        )
 
-    def _look_up(self, arrival: Arrival, booked: _Booked) -> Reconciled:
+    def _look_up(self, arrival: Arrival, booked: Booked) -> Reconciled:
         if booked.is_written:
             return Reconciled(arrival, State.WRITTEN)
         object_id, letter, header = arrival.raw.id, booked.letter, booked.header
-        if letter and (booked.latest is None or letter.attempt > booked.latest.attempt):
-            arn = self._execution_of(letter)
-        elif booked.latest and booked.is_damaged:
-            arn = self.pipeline.latest(object_id, booked.latest.attempt)
-        else:
-            arn = header["execution"] if header else self.pipeline.arn_of(object_id)
         known = Known(
             rejected=header["counts"]["rejected"] if header else None,
             is_damaged=booked.is_damaged,
             is_discarded=any(entry.discards for entry in booked.entries),
             letter=letter,
-            is_open=bool(self.books.open_among(booked.letters)),
-            executions=self.pipeline.history(object_id, arn, booked.attempt),
+            is_open=booked.is_open,
+            executions=self.pipeline.history(
+                object_id, self._execution_of(arrival, booked), booked.told, booked.attempt
+            ),
+            failed=booked.failed,
+            total=booked.total,
+            gone=booked.gone,
         )
-        return verdict(arrival, known, self.due)
+        found = verdict(arrival, known, self.due)
+        if not (known.gone and found.is_startable):
+            return found
+        attempt = max([booked.attempt or 0, *(execution.attempt for execution in known.executions)]) + 1
+        gone = Plan(header["chunk_bytes"], known.gone)
+        return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header["execution"], plan=gone))
 
-    def _execution_of(self, letter: Letter) -> str:
-        try:
-            return str(self.books.read(letter)["execution"]["arn"])
-        except Unreadable:
-            # It may be another one's letter; but damage to one letter shall not keep the other objects from being told.
-            return self.pipeline.arn_of(letter.object_id)
+    def _execution_of(self, arrival: Arrival, booked: Booked) -> str:
+        """Say which execution told last of an object."""
+        letter, latest, object_id = booked.letter, booked.latest, arrival.raw.id
+        if letter and (latest is None or letter.attempt > latest.attempt):
+            return self.books.execution_of(letter) or self.pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
+        if latest and booked.is_damaged:
+            return self.pipeline.latest(object_id, latest.attempt, is_bulk=booked.is_bulk)
+        return (
+            str(booked.header["execution"])
+            if booked.header
+            else self.pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
+        )

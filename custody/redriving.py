@@ -12,11 +12,13 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from custody.books import Books, Letter
+from custody.books import Books, Letter, Unreadable
 from custody.executions import RUNNING, SUCCEEDED, Pipeline
 from custody.letters import closed_by
+from custody.openness import Standing
 from custody.parallel import WORKERS, answers
 from custody.planning import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
+from functions.shared.messages import Plan as Cut
 
 Each = TypeVar("Each")
 
@@ -137,19 +139,40 @@ class Redriver:
         letter = wanted.letter
         if not wanted.is_open:
             return Facts(wanted, self._closed(letter))
-        executions = self.pipeline.history(letter.object_id, wanted.execution, letter.attempt)
-        entries = self.books.entries(letter.object_id)
+        highest = self.books.attempt_of(letter.object_id) if wanted.is_bulk else letter.attempt
+        executions = self.pipeline.history(letter.object_id, wanted.execution, letter.attempt, highest)
         # After the executions: what these have booked by now counts.
-        booked = max((entry.attempt for entry in entries if entry.start == letter.start), default=-1)
-        is_open = letter in self.books.open_among([letter])
-        return Facts(wanted, None if is_open else self._closed(letter), booked, executions)
+        standing = self.books.standing(letter.object_id)
+        entries = [entry for entry in standing.entries if wanted.is_bulk or entry.start == letter.start]
+        booked = max([entry.attempt for entry in entries] + ([highest] if wanted.is_bulk else []), default=-1)
+        others = self.books.letters_of(letter.object_id, since=letter.day) if letter.is_of_whole else [letter]
+        is_open = letter in standing.open_among(others)
+        left = self._left(wanted, standing) if wanted.is_bulk else None
+        return Facts(wanted, None if is_open else self._closed(letter), booked, executions, cut=left)
+
+    def _left(self, wanted: Wanted, standing: Standing) -> Cut:
+        """Say which chunks of an object are left to do: those that its summary does not settle, else all of them."""
+        try:
+            chunk_bytes = self.books.header(standing.summary)["chunk_bytes"] if standing.summary else 0
+        except Unreadable:
+            chunk_bytes = 0
+        left = tuple(standing.to_do()) if chunk_bytes else ()
+        if left:
+            return Cut(chunk_bytes, left)
+        chunk_bytes = chunk_bytes or self._chunk_bytes(wanted)
+        return Cut(chunk_bytes, tuple(range(0, wanted.raw.size, chunk_bytes)))
+
+    def _chunk_bytes(self, wanted: Wanted) -> int:
+        """Say how large the chunks of an object are that has no summary: as its execution was told, or as all are."""
+        return self.pipeline.chunk_bytes_of(wanted.execution) or self.pipeline.chunk_bytes
 
     def _closed(self, letter: Letter) -> Closed:
-        others = self.books.open_among(self.books.letters_of(letter.object_id, since=letter.day))
+        standing = self.books.standing(letter.object_id)
+        others = standing.open_among(self.books.letters_of(letter.object_id, since=letter.day))
         if later := [other for other in others if other.batch == letter.batch]:
             return Closed(How.SUPERSEDED, f"a later letter of the batch is open: {max(later).id}")
         why = closed_by(self.books, letter) or "it was closed meanwhile"
-        entry = self.books.closing(letter)
+        entry = standing.closing(letter)
         if entry and entry.discards:
             return Closed(How.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
         return Closed(How.CLOSED, why)
@@ -187,6 +210,7 @@ class Redriver:
             if now.status == SUCCEEDED:
                 return replace(one, status=now.status, error=None)
             letters = self.books.letters(now.day, one.plan.wanted.raw.id)
+            # Of a bulk object, the one that tells of all its chunks is behind theirs.
             told = max((letter for letter in letters if letter.attempt == now.attempt), default=None)
         except (ClientError, BotoCoreError) as failure:
             return replace(one, error=str(failure))

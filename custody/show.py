@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from custody.following import Fate
+from custody.fates import Fate
 from custody.pointing import visible
 from functions.shared.messages import Violation
 
 WIDTH_OF_A_PIPE = 1000
 SHOWN = 20
-"""How many rejected records of an object are shown; the ledger has all."""
+"""How many rejected records of a letter are shown; the ledger has all."""
+
+SHOWN_OF_EACH = 10
+"""How many rejected records of each object are shown where there are several."""
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -45,34 +48,68 @@ def watched(items: Iterable[Item], say: Callable[[int], str]) -> Iterator[Item]:
 
 
 def fates(found: Iterable[Fate]) -> None:
-    """Show what became of each record, all that it breaks, and where it is."""
+    """Show what became of each record, all that it breaks, and where it is; of large objects the counts, and a few."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("object", "record", "outcome", "why, or where it is"):
         table.add_column(heading, overflow="fold")
+    large = []
     for fate in found:
         for row in _rows(fate):
             colour = _COLOURS[row[1]]
             table.add_row(escape(visible(fate.sent.raw.key)), row[0], f"[{colour}]{row[1]}[/]", escape(row[2]))
+        if fate.counts and (fate.is_large or fate.sent.chunks is not None):
+            large.append(fate)
     console.print(table)
+    if large:
+        console.print(_counts(large))
 
 
 def _rows(fate: Fate) -> Iterable[tuple[str, str, str]]:
-    where = f"s3://{fate.output['bucket']}/{fate.output['key']}" if fate.output else ""
-    written = [record for record in fate.records if record["outcome"] == "written"]
+    counts = fate.counts
+    if counts and counts.written:
+        yield _written(fate, counts.written), "written", _where(fate)
     rejected = [record for record in fate.records if record["outcome"] == "rejected"]
-    if written:
-        several = f"{len(written)} records" if len(written) > 1 else written[0]["record"]
-        yield several, "written", where
-    for record in rejected[:SHOWN]:
+    for record in rejected[:SHOWN_OF_EACH]:
         yield record["record"], "rejected", _why(record)
-    if len(rejected) > SHOWN:
-        yield f"{len(rejected) - SHOWN} more", "rejected", f"see {fate.letter}"
-    if not fate.records:
-        if fate.status == "SUCCEEDED":
-            yield "none", "no records", "the object holds none"
-        else:
-            letter = f"; letter: {fate.letter}" if fate.letter else ""
-            yield fate.sent.raw.id, "no outcome", f"{fate.status} {fate.error or ''}: {fate.cause or ''}{letter}"
+    if counts and (more := counts.rejected - min(len(rejected), SHOWN_OF_EACH)):
+        command = "trace" if fate.sent.chunks is not None else "letters show"
+        yield f"{more:,} more", "rejected", f"see: custody {command} {fate.sent.raw.id}"
+    if fate.chunks and fate.chunks["failed"]:
+        failed = f"{fate.chunks['failed']:,} of {fate.chunks['total']:,} chunks"
+        yield (
+            failed,
+            "no outcome",
+            f"see: custody trace {fate.sent.raw.id}; redrive: custody redrive {fate.sent.raw.id}",
+        )
+    elif not fate.is_accounted_for:
+        letter = f"; letter: {fate.letter}" if fate.letter else ""
+        yield fate.sent.raw.id, "no outcome", f"{fate.status} {fate.error or ''}: {fate.cause or ''}{letter}"
+    elif not counts or not counts.received:
+        yield "none", "no records", "the object holds none"
+
+
+def _written(fate: Fate, number: int) -> str:
+    if number > 1:
+        return f"{number:,} records"
+    return next((record["record"] for record in fate.records if record["outcome"] == "written"), "1 record")
+
+
+def _where(fate: Fate) -> str:
+    if fate.output:
+        return f"s3://{fate.output['bucket']}/{fate.output['key']}"
+    return f"an object a chunk: custody trace {fate.sent.raw.id}"
+
+
+def _counts(found: Iterable[Fate]) -> Table:
+    """Sum up objects of many records."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("object", "received", "written", "rejected", "chunks booked"):
+        table.add_column(heading, justify="left" if heading == "object" else "right", overflow="fold")
+    for fate in found:
+        numbers = (fate.counts.received, fate.counts.written, fate.counts.rejected) if fate.counts else (0, 0, 0)
+        chunks = f"{fate.chunks['booked']:,} of {fate.chunks['total']:,}" if fate.chunks else ""
+        table.add_row(escape(visible(fate.sent.raw.key)), *(f"{number:,}" for number in numbers), chunks)
+    return table
 
 
 def _why(record: dict[str, Any]) -> str:

@@ -46,16 +46,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a stack says about itself in its outputs."""
+    """What a stack says about itself in its outputs; `buffer_url` is None where no buffer is before `start`."""
 
     raw: str
     processed: str
     audit: str
     pipeline_arn: str
+    bulk_arn: str
+    chunk_bytes: int
     undelivered_url: str
     start_function: str
     unwritten_url: str
     dead_letter_function: str
+    buffer_url: str | None
 
 
 def choose(*, aws: bool, profile: str | None) -> Target:
@@ -115,10 +118,13 @@ def find(target: Target, env: str) -> Deployment:
             processed=outputs["ProcessedBucket"],
             audit=outputs["AuditBucket"],
             pipeline_arn=outputs["PipelineArn"],
+            bulk_arn=outputs["BulkArn"],
+            chunk_bytes=int(outputs["ChunkBytes"]),
             undelivered_url=outputs["UndeliveredQueueUrl"],
             start_function=outputs["StartFunctionName"],
             unwritten_url=outputs["UnwrittenQueueUrl"],
             dead_letter_function=outputs["DeadLetterFunctionName"],
+            buffer_url=outputs.get("BufferQueueUrl"),
         )
     except KeyError as error:
         raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error

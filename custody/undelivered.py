@@ -1,8 +1,10 @@
 """Events that a function could not handle, and that wait in a queue: look at them, or give them to it once more.
 
-A message is the record that Lambda makes of a failed asynchronous call, or an event that EventBridge could not deliver:
+A message is the record that Lambda makes of a failed asynchronous call, an event that EventBridge could not deliver, or
+an event of S3 that the buffer has moved there, as it is:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
 """
 
 import json
@@ -227,7 +229,17 @@ def _waiting(message: "MessageTypeDef") -> Waiting:
         return Waiting(message_id, event, _about(event), _told(body.get("responsePayload")))
     if isinstance(body, dict) and "detail" in body:
         return Waiting(message_id, body, _about(body), "EventBridge could not call the function")
+    if isinstance(body, dict) and _is_of_s3(body.get("Records")):
+        return Waiting(message_id, body, _about(body), "all tries failed; the log of the function says why")
     return Waiting(message_id, None, (), "this is no event of Custody: see who sent it, and delete it")
+
+
+def _is_of_s3(records: Any) -> bool:
+    return (
+        isinstance(records, list)
+        and bool(records)
+        and all(isinstance(record, dict) and "s3" in record for record in records)
+    )
 
 
 def _told(answer: Any) -> str:

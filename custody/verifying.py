@@ -3,84 +3,34 @@
 Only the ledger is taken at its word, and only while it has not been touched: each of its files is written once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from custody.books import LEDGER, OF_NO_FILE, Entry
-from custody.checking import (
-    differences_in_processed,
-    differences_in_raw,
-    miscounted,
-    read_booked,
-    read_header,
-    written_of,
-)
-from custody.letters import GONE, open_span, raw_of
+from custody import lines
+from custody.books import LEDGER, Entry, header_of
+from custody.findings import Findings, Result, Verdict
+from custody.letters import raw_of
+from custody.lines import OF_NO_FILE, BookedChunk, ChunkLine, shape
 from custody.parallel import answers
-from functions.shared.identity import RawObject
+from custody.proving import prove, still_elsewhere
+from functions.shared.ledger import HEADER_BYTES, parse_header
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import DeleteMarkerEntryTypeDef, ObjectVersionTypeDef
 
+__all__ = ["Holding", "Result", "Verdict", "holdings", "verdicts", "verify"]
+
 _WORKERS = 4
-"""Each holds the ledger file of one object, and streams the rest."""
+"""Each streams the ledger files of one object, and what they tell of."""
 
-_TOLD = 10
-"""How many findings an object keeps; one is enough to be broken."""
-
-
-class Result(IntEnum):
-    """What becomes of a check; the worst one counts."""
-
-    HOLDS = 0
-    EXPIRED = 1
-    BROKEN = 2
-
-    def __str__(self) -> str:
-        """Name it as people read it."""
-        return self.name.lower()
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to tell of an object: a line for people, and how bad it is."""
-
-    result: Result
-    said: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of an object: `records` is how many were checked, `findings` the first few things to tell."""
-
-    object_id: str
-    records: int
-    findings: tuple[Finding, ...]
-    untold: int = 0
-
-    @property
-    def result(self) -> Result:
-        """The worst of it."""
-        return max((finding.result for finding in self.findings), default=Result.HOLDS)
-
-    @property
-    def where(self) -> list[str]:
-        """A line for each finding."""
-        more = [f"and {self.untold} more"] if self.untold else []
-        return [finding.said for finding in self.findings] + more
-
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        return {"object": self.object_id, "result": str(self.result), "records": self.records, "where": self.where}
+_Known = dict[tuple[int, int], dict[str, int] | None]
+"""What the header of a chunk's ledger file counts, by its start and attempt; None if it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +58,16 @@ class Holding:
     @property
     def to_check(self) -> list[Sequence[Kept]]:
         """The files that a step booked and that are there still, by batch; the latest attempt last."""
-        booked = sorted(
-            (kept for kept in self.files if kept.versions and not kept.entry.discards), key=lambda kept: kept.entry
-        )
-        return [list(of_batch) for _, of_batch in groupby(booked, lambda kept: kept.entry.start)]
+        return [list(of_batch) for _, of_batch in groupby(self._booked(), lambda kept: kept.entry.start)]
+
+    @property
+    def summary(self) -> Kept | None:
+        """The summary of the latest attempt, if the object is cut into chunks and that is there still."""
+        return max(self._booked(summaries=True), key=lambda kept: kept.entry, default=None)
+
+    def _booked(self, *, summaries: bool = False) -> list[Kept]:
+        booked = (kept for kept in self.files if kept.versions and not kept.entry.discards)
+        return sorted((kept for kept in booked if kept.entry.is_summary is summaries), key=lambda kept: kept.entry)
 
 
 def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[Holding]:
@@ -139,25 +95,77 @@ def verdicts(s3: "S3Client", bucket: str, found: Iterable[Holding]) -> Iterator[
 
 def verify(s3: "S3Client", bucket: str, holding: Holding) -> Verdict:
     """Check one object: its ledger files, its raw version, and its processed objects as they are now."""
-    findings = [finding for kept in holding.files for finding in _touched(kept)]
-    records = 0
-    for *earlier, latest in holding.to_check:
-        outputs = []
-        for kept in earlier:
-            try:
-                outputs.append(read_header(_first(s3, bucket, kept))["output"])
-            except OF_NO_FILE as error:
-                findings.append(_unreadable(kept, error))
-        try:
-            header, lines = read_booked(_first(s3, bucket, latest))
-        except OF_NO_FILE as error:
-            findings.append(_unreadable(latest, error))
+    findings = Findings()
+    for kept in holding.files:
+        findings.broken(_touched(kept))
+    known: _Known = {}
+    records = sum(_batch(s3, bucket, of_batch, known, findings) for of_batch in holding.to_check)
+    if holding.summary:
+        _summary(s3, bucket, holding.summary, known, findings)
+    return findings.verdict(holding.object_id, records)
+
+
+def _batch(s3: "S3Client", bucket: str, of_batch: Sequence[Kept], known: _Known, findings: Findings) -> int:
+    """Check a batch by the ledger file of its latest attempt; give how many records that has."""
+    *earlier, latest = of_batch
+    outputs = []
+    for kept in earlier:
+        header = _header(s3, bucket, kept, findings)
+        known[kept.entry.start, kept.entry.attempt] = header and header["counts"]
+        outputs.append(header and header["output"])
+    entry = latest.entry
+    known[entry.start, entry.attempt] = None
+    try:
+        with closing(_first(s3, bucket, latest)) as stream:
+            header, found = lines.opened(stream)
+            header_of(entry, header)
+            known[entry.start, entry.attempt] = header["counts"]
+            number = prove(s3, entry, header, found, findings)
+    except OF_NO_FILE as error:
+        findings.broken(_unreadable(latest, error))
+        return 0
+    findings.broken(still_elsewhere(s3, header["output"], filter(None, outputs)))
+    return number
+
+
+def _summary(s3: "S3Client", bucket: str, kept: Kept, known: _Known, findings: Findings) -> None:
+    """Check the summary of an object against the ledger files of its chunks."""
+    try:
+        with closing(_first(s3, bucket, kept)) as stream:
+            header, found = lines.opened(stream)
+            header_of(kept.entry, header)
+            findings.broken(_missummed(kept.entry.key, header, lines.chunks(found), known))
+    except OF_NO_FILE as error:
+        findings.broken(_unreadable(kept, error))
+
+
+def _missummed(key: str, header: Any, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
+    starts: list[int] = []
+    summed = dict.fromkeys(("received", "written", "rejected"), 0)
+    booked = 0
+    for line in found:
+        starts.append(line.start)
+        booked += isinstance(line, BookedChunk)
+        if line.counts is None or line.attempt is None:
             continue
-        records += len(lines)
-        findings += _check(s3, latest.entry, header, lines)
-        findings += _elsewhere(s3, header["output"], filter(None, outputs))
-    findings.sort(key=lambda finding: finding.result, reverse=True)
-    return Verdict(holding.object_id, records, tuple(findings[:_TOLD]), max(0, len(findings) - _TOLD))
+        counts = shape(line.counts)
+        summed = {name: number + counts[name] for name, number in summed.items()}
+        where = f"the chunk at byte {line.start:,}, attempt {line.attempt}"
+        if (line.start, line.attempt) not in known:
+            yield f"the summary {key} tells of {where}, but that has no ledger file"
+        elif (told := known[line.start, line.attempt]) is not None and _differ(told, counts):
+            yield f"the summary {key} counts {counts} for {where}, but its ledger file {told}"
+    chunks = {"total": len(starts), "booked": booked, "failed": len(starts) - booked}
+    if _differ(header["counts"], summed) or _differ(header["chunks"], chunks):
+        yield f"the summary {key} counts {header['counts']} and {header['chunks']}, but its lines {summed} and {chunks}"
+    if starts != (whole := list(range(0, raw_of(header).size, header["chunk_bytes"]))):
+        yield f"the summary {key} does not tell of each chunk of the object once, in their order"
+    if beyond := {start for start, _ in known} - set(whole):
+        yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(beyond):,}"
+
+
+def _differ(told: Mapping[str, int], counted: Mapping[str, int]) -> bool:
+    return any(told[name] != number for name, number in counted.items())
 
 
 _Listed = tuple[str, str | None, datetime]
@@ -182,110 +190,32 @@ def _kept(key: str, found: Sequence[_Listed]) -> Kept | None:
     return Kept(entry, versions, len(versions) < len(found), max(modified for _, _, modified in found))
 
 
-def _broken(said: str) -> Finding:
-    return Finding(Result.BROKEN, said)
+def _unreadable(kept: Kept, why: Exception) -> str:
+    return f"the ledger file {kept.entry.key} cannot be read: {why}"
 
 
-def _unreadable(kept: Kept, why: Exception) -> Finding:
-    return _broken(f"the ledger file {kept.entry.key} cannot be read: {why}")
-
-
-def _touched(kept: Kept) -> Iterator[Finding]:
+def _touched(kept: Kept) -> Iterator[str]:
     """Tell of a ledger file that was touched after it was written."""
     if kept.is_deleted:
         still = f"; its first version is {kept.versions[-1]}" if kept.versions else ", and no version of it is left"
-        yield _broken(f"the ledger file {kept.entry.key} was deleted{still}")
+        yield f"the ledger file {kept.entry.key} was deleted{still}"
     if len(kept.versions) > 1:
-        yield _broken(
+        yield (
             f"the ledger file {kept.entry.key} was replaced: it has {len(kept.versions)} versions, "
             f"of which {kept.versions[-1]} is the first"
         )
 
 
-def _first(s3: "S3Client", bucket: str, kept: Kept) -> bytes:
-    """Read the first version of a ledger file."""
-    return s3.get_object(Bucket=bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"].read()
+def _first(s3: "S3Client", bucket: str, kept: Kept) -> Any:
+    """Open the first version of a ledger file."""
+    return s3.get_object(Bucket=bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"]
 
 
-def _check(s3: "S3Client", entry: Entry, header: Any, lines: list[Any]) -> Iterator[Finding]:
-    """Check a batch by its ledger file."""
-    raw = raw_of(header)
-    if raw.id != entry.object_id:
-        yield _broken(f"the ledger file {entry.key} tells of another object: {raw.id}")
-        return
-    yield from map(_broken, miscounted(entry.key, header, lines))
-    yield from _raw(s3, raw, lines)
-    yield from _processed(s3, entry.object_id, header["output"], written_of(lines))
-
-
-def _raw(s3: "S3Client", raw: RawObject, lines: list[Any]) -> Iterator[Finding]:
-    """Check each record against its bytes in the raw version, read once from the first record to the last."""
-    if not lines:
-        return
-    start, end = lines[0]["offset"], max(line["offset"] + line["length"] for line in lines)
+def _header(s3: "S3Client", bucket: str, kept: Kept, findings: Findings) -> Any:
+    """Read the header of a ledger file, and no more of it; None if it cannot be read, and that is taken down."""
     try:
-        stream = open_span(s3, raw, start, end)
-    except ClientError as error:
-        if _code(error) not in GONE:
-            raise
-        yield Finding(Result.EXPIRED, f"the raw version is gone: {raw.uri}")
-        return
-    with closing(stream):
-        yield from map(_broken, differences_in_raw(stream, raw.id, lines))
-
-
-def _processed(s3: "S3Client", object_id: str, output: Any, written: list[Any]) -> Iterator[Finding]:
-    """Check what consumers read, the current version, against the lines that the ledger says were written."""
-    if not output and not written:
-        return
-    if not output:
-        yield _broken(f"the ledger names no processed object for {len(written)} written records")
-        return
-    uri = f"s3://{output['bucket']}/{output['key']}"
-    try:
-        answer = s3.get_object(Bucket=output["bucket"], Key=output["key"])
-    except ClientError as error:
-        if _code(error) not in GONE:
-            raise
-        yield _missing(s3, output, uri)
-        return
-    with closing(answer["Body"]) as stream:
-        differences = [_broken(said) for said in differences_in_processed(stream, object_id, written)]
-    version, booked = answer.get("VersionId"), output["version_id"]
-    if version != booked:
-        bytes_are = "other bytes than" if differences else "the same bytes as"
-        said = f"{uri}: replaced: its version {version} has {bytes_are} the booked {booked}"
-        yield Finding(Result.BROKEN if differences else Result.HOLDS, said)
-    yield from differences
-
-
-def _missing(s3: "S3Client", output: Any, uri: str) -> Finding:
-    """Tell whether a processed object that cannot be read is gone for good, or only hidden; nothing may expire it."""
-    version = output["version_id"]
-    try:
-        s3.head_object(Bucket=output["bucket"], Key=output["key"], VersionId=version)
-    except ClientError as error:
-        if _code(error) not in GONE:
-            raise
-        return _broken(f"{uri}: gone for good, with its version {version}")
-    return _broken(f"{uri}: deleted: a delete marker hides it; its version {version} is still there")
-
-
-def _elsewhere(s3: "S3Client", output: Any, earlier: Iterable[Any]) -> Iterator[Finding]:
-    """Check that what earlier attempts delivered elsewhere was taken back: the default dataset may have changed."""
-    places = dict.fromkeys((each["bucket"], each["key"]) for each in earlier)
-    if output:
-        places.pop((output["bucket"], output["key"]), None)
-    for bucket, key in places:
-        try:
-            found = s3.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if _code(error) not in GONE:
-                raise
-            continue
-        if found["ContentLength"]:
-            yield _broken(f"an earlier attempt's records are still delivered at s3://{bucket}/{key}")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response["Error"]["Code"])
+        with closing(_first(s3, bucket, kept)) as stream:
+            return header_of(kept.entry, parse_header(stream.read(HEADER_BYTES)))
+    except OF_NO_FILE as error:
+        findings.broken(_unreadable(kept, error))
+        return None

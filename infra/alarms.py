@@ -1,5 +1,7 @@
 """The alarms: each goes off at a single failure, and tells the topic."""
 
+from collections.abc import Mapping
+
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -11,9 +13,14 @@ from constructs import Construct
 from infra.ends import Ends
 from infra.functions import Platform
 from infra.ingestion import Ingestion
-from infra.workflow import Workflow
+from infra.workflow import BULK, PIPELINE, Workflow
 
 PERIOD = Duration.minutes(1)
+
+BUFFERED_TOO_LONG = Duration.minutes(5)
+"""How old an event in the buffer may become. One that fails is seen while it is new: CloudWatch leaves out of the age
+what was received three times and more
+(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html)."""
 
 
 class Alarms(Construct):
@@ -26,42 +33,59 @@ class Alarms(Construct):
         *,
         platform: Platform,
         ingestion: Ingestion,
-        workflow: Workflow,
+        workflows: Mapping[str, Workflow],
         ends: Ends,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = platform.settings
         self.topic = self._topic(platform)
-        machine = workflow.machine
-        self._alarm(
-            "executions-failed",
-            machine.metric_failed(period=PERIOD, statistic="Sum"),
-            "An execution failed: some of its records are not delivered, and a letter in the audit bucket says why.",
-        )
-        self._alarm(
-            "executions-timed-out",
-            machine.metric_timed_out(period=PERIOD, statistic="Sum"),
-            "An execution ran longer than the state machine allows, so its records are not delivered.",
-        )
-        self._alarm(
-            "executions-aborted",
-            machine.metric_aborted(period=PERIOD, statistic="Sum"),
-            "Somebody stopped an execution, so its records are not delivered.",
-        )
+        # One for each machine: the sum of two metrics has no value while one of them has none.
+        self._of_executions(workflows[PIPELINE], "")
+        self._of_executions(workflows[BULK], f"{BULK}-")
         self._alarm(
             "undelivered",
             ingestion.undelivered.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
             "Objects arrived for which no execution could be started: their events wait in the undelivered queue.",
         )
-        self._alarm(
-            "events-lost",
-            ingestion.start.function.metric("DestinationDeliveryFailures", period=PERIOD, statistic="Sum"),
-            "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
-        )
+        if ingestion.buffer:
+            self._alarm(
+                "buffer-stuck",
+                ingestion.buffer.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum"),
+                "Objects arrived minutes ago, and their events are in the buffer still: no execution was started yet.",
+                threshold=BUFFERED_TOO_LONG.to_seconds(),
+            )
+        else:
+            self._alarm(
+                "events-lost",
+                ingestion.start.function.metric("DestinationDeliveryFailures", period=PERIOD, statistic="Sum"),
+                "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
+            )
         self._alarm(
             "unwritten",
             ends.unwritten.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
             "Executions ended for which no letter could be written: their events wait in the unwritten queue.",
+        )
+
+    def _of_executions(self, workflow: Workflow, prefix: str) -> None:
+        """Watch a machine; one section of the runbook serves both."""
+        machine = workflow.machine
+        self._alarm(
+            "executions-failed",
+            machine.metric_failed(period=PERIOD, statistic="Sum"),
+            "An execution failed: some of its records are not delivered, and a letter in the audit bucket says why.",
+            prefix,
+        )
+        self._alarm(
+            "executions-timed-out",
+            machine.metric_timed_out(period=PERIOD, statistic="Sum"),
+            "An execution ran longer than the state machine allows, so its records are not delivered.",
+            prefix,
+        )
+        self._alarm(
+            "executions-aborted",
+            machine.metric_aborted(period=PERIOD, statistic="Sum"),
+            "Somebody stopped an execution, so its records are not delivered.",
+            prefix,
         )
 
     def _topic(self, platform: Platform) -> sns.Topic:
@@ -90,14 +114,18 @@ class Alarms(Construct):
             topic.add_subscription(subscriptions.EmailSubscription(self._settings.alarm_email))
         return topic
 
-    def _alarm(self, name: str, metric: cloudwatch.Metric, meaning: str) -> None:
+    def _alarm(
+        self, section: str, metric: cloudwatch.Metric, meaning: str, prefix: str = "", *, threshold: float = 1
+    ) -> None:
+        """Add an alarm named after a section of the runbook."""
+        name = f"{prefix}{section}"
         alarm = cloudwatch.Alarm(
             self,
             "".join(word.title() for word in name.split("-")),
             alarm_name=self._settings.name(name),
-            alarm_description=f"{meaning} What to do: docs/runbook.md#{name}.",
+            alarm_description=f"{meaning} What to do: docs/runbook.md#{section}.",
             metric=metric,
-            threshold=1,
+            threshold=threshold,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,

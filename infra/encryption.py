@@ -28,6 +28,8 @@ class Encryption(Construct):
         self.key.add_to_resource_policy(_for_logs(settings))
         self.key.add_to_resource_policy(_for_alarms())
         self.key.add_to_resource_policy(_for_events())
+        if settings.buffered:
+            self.key.add_to_resource_policy(_for_arrivals())
 
 
 def _for_logs(settings: Settings) -> iam.PolicyStatement:
@@ -74,6 +76,20 @@ def _for_events() -> iam.PolicyStatement:
     return iam.PolicyStatement(
         sid="EventBridge",
         principals=[iam.ServicePrincipal("events.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
+        resources=["*"],
+        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+    )
+
+
+def _for_arrivals() -> iam.PolicyStatement:
+    """Let S3 put its events into the encrypted buffer.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+    """
+    return iam.PolicyStatement(
+        sid="Arrivals",
+        principals=[iam.ServicePrincipal("s3.amazonaws.com")],
         actions=["kms:Decrypt", "kms:GenerateDataKey"],
         resources=["*"],
         conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},

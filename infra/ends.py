@@ -13,17 +13,19 @@ DELIVERY_RETRIES = 185
 
 
 class Ends(Construct):
-    """A rule on the status changes of the pipeline, and the queue for events that could not be handled.
+    """A rule on the status changes of the machines, and the queue for events that could not be handled.
 
+    The executions of chunks are of another machine, and Account tells of those that failed.
     Step Functions sends such events as best it can, and no better: `custody reconcile` is the guarantee.
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, platform: Platform, pipeline_arn: str, dead_letter: Stage
+        self, scope: Construct, construct_id: str, *, platform: Platform, machine_arns: list[str], dead_letter: Stage
     ) -> None:
         super().__init__(scope, construct_id)
-        self.unwritten = FailureQueue(self, "Unwritten", name="unwritten", stage=dead_letter, platform=platform)
+        self.unwritten = FailureQueue(self, "Unwritten", name="unwritten", platform=platform)
+        self.unwritten.keep_events_of(dead_letter, platform)
         events.Rule(
             self,
             "Rule",
@@ -32,7 +34,7 @@ class Ends(Construct):
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
-                detail={"status": list(STATUSES), "stateMachineArn": [pipeline_arn]},
+                detail={"status": list(STATUSES), "stateMachineArn": machine_arns},
             ),
             targets=[
                 # Two kinds of failure end in one queue: EventBridge's, which cannot call the function, and Lambda's.

@@ -1,41 +1,75 @@
-"""From the raw bucket to the state machine: events, the start function, and the queue for what it could not start."""
+"""From the raw bucket to the state machines: events, the start function, and the queue for what it could not start."""
 
 from typing import cast
 
-from aws_cdk import Aws
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.failures import FailureQueue
 from infra.functions import Platform, Stage
+from infra.permissions import on_key
+from infra.queues import EventQueue
 from infra.storage import bucket_name
+
+ARRIVALS = "s3:ObjectCreated:*"
+BATCH = 10
+"""Messages in a call of the start function: as many as SQS gives at once."""
+
+RECEIVES = 10
+"""How often a message of the buffer is tried. Each time takes six times the function's timeout, so that throttling may
+last for half an hour before events have to be given to the function again by hand."""
+
+PATIENCE = 6
+"""How many timeouts of its function a message is hidden for
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
 
 
 class Ingestion(Construct):
-    """Calls `start` for each new object version; an event that fails for good waits in the undelivered queue."""
+    """Calls `start` for each new object version, directly or by way of a buffer.
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, platform: Platform, raw: s3.Bucket, pipeline_arn: str
+    An event that fails for good waits in the undelivered queue. CDK's `add_event_notification` would add a function of
+    its own to the stack, because a bucket and its permission usually need one another's names. The raw bucket's name is
+    known beforehand.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it leads from, and to
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        raw: s3.Bucket,
+        pipeline_arn: str,
+        bulk_arn: str,
     ) -> None:
         super().__init__(scope, construct_id)
+        settings = platform.settings
         self.start = Stage(
             self,
             "start",
             platform=platform,
-            environment={"PIPELINE_ARN": pipeline_arn},
-            may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn])],
+            environment={
+                "PIPELINE_ARN": pipeline_arn,
+                "BULK_ARN": bulk_arn,
+                "CHUNK_BYTES": str(settings.chunk_bytes),
+            },
+            may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
         )
-        self.undelivered = FailureQueue(self, "Undelivered", name="undelivered", stage=self.start, platform=platform)
-        self._announce(raw, bucket_name(platform.settings, "raw"), self.start.function)
+        self.undelivered = FailureQueue(self, "Undelivered", name="undelivered", platform=platform)
+        bucket = cast("s3.CfnBucket", raw.node.default_child)
+        name = bucket_name(settings, "raw")
+        self.buffer = self._fill_buffer(bucket, name, platform) if settings.buffered else None
+        if not self.buffer:
+            self._call_directly(bucket, name, platform)
 
-    def _announce(self, raw: s3.Bucket, name: str, function: lambda_.Function) -> None:
-        """Send the bucket's events to the function, natively.
-
-        CDK's `add_event_notification` would add a function of its own to the stack, because a bucket and its permission
-        usually need one another's names. This bucket's name is known beforehand.
-        """
+    def _call_directly(self, bucket: s3.CfnBucket, name: str, platform: Platform) -> None:
+        """Send the bucket's events to the function; Lambda keeps what it cannot handle in the undelivered queue."""
+        function = self.start.function
+        self.undelivered.keep_events_of(self.start, platform)
         permission = lambda_.CfnPermission(
             self,
             "MayCallStart",
@@ -43,12 +77,66 @@ class Ingestion(Construct):
             function_name=function.function_arn,
             principal="s3.amazonaws.com",
             source_account=Aws.ACCOUNT_ID,
-            source_arn=f"arn:{Aws.PARTITION}:s3:::{name}",
+            source_arn=_arn(name),
         )
-        bucket = cast("s3.CfnBucket", raw.node.default_child)
         bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             lambda_configurations=[
-                s3.CfnBucket.LambdaConfigurationProperty(event="s3:ObjectCreated:*", function=function.function_arn)
+                s3.CfnBucket.LambdaConfigurationProperty(event=ARRIVALS, function=function.function_arn)
             ]
         )
         bucket.add_resource_dependency(permission)  # S3 tries the destination out when the bucket is made
+
+    def _fill_buffer(self, bucket: s3.CfnBucket, name: str, platform: Platform) -> sqs.Queue:
+        """Send the bucket's events to a queue that the function empties; it moves what fails to the undelivered one."""
+        buffer = EventQueue(
+            self,
+            "Buffer",
+            name="buffer",
+            platform=platform,
+            hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.undelivered, max_receive_count=RECEIVES),
+        )
+        buffer.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Arrivals",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[buffer.queue_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnEquals": {"aws:SourceArn": _arn(name)},
+                },
+            )
+        )
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=buffer.queue_arn)]
+        )
+        # S3 tries the destination out when the bucket is made.
+        bucket.add_resource_dependency(cast("sqs.CfnQueuePolicy", buffer.node.find_child("Policy").node.default_child))
+        self._empty(buffer, platform)
+        return buffer
+
+    def _empty(self, buffer: sqs.Queue, platform: Platform) -> None:
+        """Have Lambda call the function with the messages of the buffer; it reads them as the function itself."""
+        self.start.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                resources=[buffer.queue_arn],
+            )
+        )
+        self.start.role.add_to_policy(on_key(platform.key, "Decrypt", via="sqs"))
+        lambda_.CfnEventSourceMapping(
+            self,
+            "Emptying",
+            event_source_arn=buffer.queue_arn,
+            function_name=self.start.function.function_name,
+            batch_size=BATCH,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
+                maximum_concurrency=platform.settings.buffer_concurrency
+            ),
+        )
+
+
+def _arn(bucket: str) -> str:
+    return f"arn:{Aws.PARTITION}:s3:::{bucket}"

@@ -14,7 +14,7 @@ from infra.layer import Libraries
 from infra.settings import Settings
 from infra.stages import Stages
 from infra.storage import Storage
-from infra.workflow import Workflow, executions_arn, pipeline_arn
+from infra.workflow import BULK, PIPELINE, bulk, executions_arn, machine_arn, pipeline
 
 
 class Custody(Stack):
@@ -41,27 +41,37 @@ class Custody(Stack):
             "Ingestion",
             platform=platform,
             raw=storage.raw,
-            pipeline_arn=pipeline_arn(self, settings),
+            pipeline_arn=machine_arn(self, settings, PIPELINE),
+            bulk_arn=machine_arn(self, settings, BULK),
         )
         self.stages = Stages(
-            self, "Stages", platform=platform, storage=storage, executions_arn=executions_arn(self, settings)
+            self,
+            "Stages",
+            platform=platform,
+            storage=storage,
+            executions_arns=[executions_arn(self, settings, machine) for machine in (PIPELINE, BULK)],
         )
-        workflow = Workflow(self, "Workflow", platform=platform, stages=self.stages)
+        workflows = {
+            PIPELINE: pipeline(self, "Workflow", platform=platform, stages=self.stages),
+            BULK: bulk(self, "BulkWorkflow", platform=platform, stages=self.stages),
+        }
         ends = Ends(
             self,
             "Ends",
             platform=platform,
-            pipeline_arn=pipeline_arn(self, settings),
+            machine_arns=[machine_arn(self, settings, machine) for machine in workflows],
             dead_letter=self.stages.dead_letter,
         )
-        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflow=workflow, ends=ends)
+        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflows=workflows, ends=ends)
 
         for output, value in {
             "RawBucket": storage.raw.bucket_name,
             "StagingBucket": storage.staging.bucket_name,
             "ProcessedBucket": storage.processed.bucket_name,
             "AuditBucket": storage.audit.bucket_name,
-            "PipelineArn": workflow.machine.state_machine_arn,
+            "PipelineArn": workflows[PIPELINE].machine.state_machine_arn,
+            "BulkArn": workflows[BULK].machine.state_machine_arn,
+            "ChunkBytes": str(settings.chunk_bytes),
             "UndeliveredQueueUrl": ingestion.undelivered.queue_url,
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,
@@ -70,3 +80,5 @@ class Custody(Stack):
             "DeadLetterFunctionName": self.stages.dead_letter.function.function_name,
         }.items():
             CfnOutput(self, output, value=value)
+        if ingestion.buffer:
+            CfnOutput(self, "BufferQueueUrl", value=ingestion.buffer.queue_url)

@@ -1,6 +1,7 @@
 """The functions of the state machine: what each is told, and what each may touch."""
 
 import json
+from collections.abc import Sequence
 
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -15,17 +16,29 @@ LETTERS = "letters/"
 
 
 class Stages(Construct):
-    """Validate, Transform, Write and DeadLetter."""
+    """Validate, Transform and Write, which every batch passes; Account, which closes the books; and DeadLetter."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, platform: Platform, storage: Storage, executions_arn: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        storage: Storage,
+        executions_arns: Sequence[str],
     ) -> None:
         super().__init__(scope, construct_id)
         settings = platform.settings
         staging = {"STAGING_BUCKET": storage.staging.bucket_name}
         audit = {"AUDIT_BUCKET": storage.audit.bucket_name}
+        tolerated = {"TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}"}
         inline = {"INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes)}
         dataset = {"DEFAULT_DATASET": settings.default_dataset}
+        limits = {
+            "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
+            "CHUNK_BYTES": str(settings.chunk_bytes),
+        }
+        read_raw = on_objects(storage.raw, "GetObjectVersion")
         read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
         # Who may not list a bucket is told 403 of an object that is gone, and not 404
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
@@ -40,20 +53,15 @@ class Stages(Construct):
             self,
             "validate",
             platform=platform,
-            environment={
-                **staging,
-                **dataset,
-                **inline,
-                "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
-            },
-            may=[on_objects(storage.raw, "GetObjectVersion"), put_batches, read_and_write],
+            environment={**staging, **dataset, **inline, **limits},
+            may=[read_raw, put_batches, read_and_write],
         )
         self.transform = Stage(
             self,
             "transform",
             platform=platform,
-            environment={**staging, **inline},
-            may=[read_batches, list_batches, put_batches, read_and_write],
+            environment={**staging, **inline, **limits},
+            may=[read_raw, read_batches, list_batches, put_batches, read_and_write],
         )
         self.write = Stage(
             self,
@@ -62,7 +70,7 @@ class Stages(Construct):
             environment={
                 "PROCESSED_BUCKET": storage.processed.bucket_name,
                 **audit,
-                "TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}",
+                **tolerated,
             },
             may=[
                 read_batches,
@@ -75,6 +83,13 @@ class Stages(Construct):
                 read_and_write,
             ],
         )
+        self.account = Stage(
+            self,
+            "account",
+            platform=platform,
+            environment={**audit, **dataset, **tolerated},
+            may=[on_listing(storage.audit, LEDGER), put_ledger, read_and_write],
+        )
         self.dead_letter = Stage(
             self,
             "dead_letter",
@@ -86,15 +101,18 @@ class Stages(Construct):
                 put_ledger,
                 put_letters,
                 on_listing(storage.audit, LETTERS),
+                on_listing(storage.audit, LEDGER),
                 iam.PolicyStatement(
-                    actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=[executions_arn]
+                    actions=["states:DescribeExecution", "states:GetExecutionHistory"],
+                    resources=list(executions_arns),
                 ),
                 read_and_write,
             ],
         )
-        self.all = (self.validate, self.transform, self.write, self.dead_letter)
+        self.of_a_batch = (self.validate, self.transform, self.write)
+        self.all = (*self.of_a_batch, self.account, self.dead_letter)
         for stage in self.all:
             stage.function.add_environment("CODE_VERSION", stage.code_version)
         # A step that failed may have told nobody which code it ran.
-        versions = {stage.node.id.lower(): stage.code_version for stage in (self.validate, self.transform, self.write)}
+        versions = {stage.node.id.lower(): stage.code_version for stage in (*self.of_a_batch, self.account)}
         self.dead_letter.function.add_environment("CODE_VERSIONS", json.dumps(versions))

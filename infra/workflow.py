@@ -1,5 +1,8 @@
-"""The state machine: statemachine/pipeline.asl.json, with the functions put in."""
+"""The state machines: the pipeline of a batch, and the bulk machine, which runs it for each chunk of a large object."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 from aws_cdk import ArnFormat, Aws, Stack
@@ -7,59 +10,74 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.functions import Platform
+from infra.composition import MAP, compose, placeholders
+from infra.functions import Platform, Stage
 from infra.logs import log_group
-from infra.permissions import explain_star
+from infra.permissions import explain_prefixes, explain_star
 from infra.settings import Settings
 from infra.stages import Stages
 
 PIPELINE = "pipeline"
+BULK = "bulk"
 
 
-def pipeline_arn(stack: Stack, settings: Settings) -> str:
-    """Say what the machine's ARN will be: the start function must know it, and comes first."""
+def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
+    """Say what the ARN of PIPELINE or BULK will be: the functions must know it, and come first."""
     return stack.format_arn(
         service="states",
         resource="stateMachine",
-        resource_name=settings.name(PIPELINE),
+        resource_name=settings.name(machine),
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
 
 
-def executions_arn(stack: Stack, settings: Settings) -> str:
-    """Say what the ARN of each of the machine's executions will match."""
+def executions_arn(stack: Stack, settings: Settings, machine: str) -> str:
+    """Say what the ARN of each execution of a machine will match; those of chunks are of a machine `BULK/MAP`."""
     return stack.format_arn(
         service="states",
         resource="execution",
-        resource_name=f"{settings.name(PIPELINE)}:*",
+        resource_name=f"{settings.name(machine)}:*",
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
 
 
 class Workflow(Construct):
-    """The pipeline, its log, and a role that can call its functions and nothing else."""
+    """A state machine, its log, and a role that can call its functions and nothing else."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> None:
+    def __init__(  # noqa: PLR0913 - what it is made of
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        machine: str,
+        definition: str,
+        functions: Sequence[Stage],
+    ) -> None:
         super().__init__(scope, construct_id)
-        name = platform.settings.name(PIPELINE)
-        arn = pipeline_arn(Stack.of(self), platform.settings)
-        role = iam.Role(
+        name = platform.settings.name(machine)
+        arn = machine_arn(Stack.of(self), platform.settings, machine)
+        self.role = iam.Role(
             self,
             "Role",
             # Only this machine, of this account, can have Step Functions take the role
             # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
+            # The executions of chunks are of a machine named after it and the label of the Map.
             assumed_by=iam.ServicePrincipal(
                 "states.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}, "ArnLike": {"aws:SourceArn": arn}},
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnLike": {"aws:SourceArn": [arn, f"{arn}/{MAP}"] if machine == BULK else arn},
+                },
             ),
             description=f"What the state machine {name} may do.",
         )
-        role.add_to_policy(
+        self.role.add_to_policy(
             iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[stage.function.function_arn for stage in stages.all]
+                actions=["lambda:InvokeFunction"], resources=[stage.function.function_arn for stage in functions]
             )
         )
-        explain_star(role, "The actions of X-Ray, and those that set up log delivery, know no resources.")
+        explain_star(self.role, "The actions of X-Ray, and those that set up log delivery, know no resources.")
         logs = log_group(
             self,
             # Under this prefix a log group needs no room in the account's one resource policy for log delivery
@@ -69,22 +87,18 @@ class Workflow(Construct):
             key=platform.key,
             removal=platform.removal,
         )
-        definition = (platform.root / "statemachine" / "pipeline.asl.json").read_text()
+        arns = {"Partition": Aws.PARTITION} | {
+            f"{stage.node.id}FunctionArn": stage.function.function_arn for stage in functions
+        }
         self.machine = sfn.StateMachine(
             self,
-            "Pipeline",
+            machine.title(),
             state_machine_name=name,
             state_machine_type=sfn.StateMachineType.STANDARD,
             # As a string it stays readable in the template. TimeoutSeconds stands in it, for CDK drops its own here.
             definition_body=sfn.DefinitionBody.from_string(definition),
-            definition_substitutions={
-                "Partition": Aws.PARTITION,
-                "ValidateFunctionArn": stages.validate.function.function_arn,
-                "TransformFunctionArn": stages.transform.function.function_arn,
-                "WriteFunctionArn": stages.write.function.function_arn,
-                "DeadLetterFunctionArn": stages.dead_letter.function.function_arn,
-            },
-            role=role,
+            definition_substitutions={placeholder: arns[placeholder] for placeholder in placeholders(definition)},
+            role=self.role,
             # Not the data: it is in the history of the execution already, and would be the dearest part of the bill.
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
@@ -94,3 +108,57 @@ class Workflow(Construct):
         cast("sfn.CfnStateMachine", self.machine.node.default_child).add_metadata(
             "cfn-lint", {"config": {"ignore_checks": ["E3601"]}}
         )
+
+
+def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
+    """Make the machine that carries one batch an execution."""
+    definition = _file(platform.root, PIPELINE).read_text()
+    return Workflow(
+        scope,
+        construct_id,
+        platform=platform,
+        machine=PIPELINE,
+        definition=definition,
+        functions=[*stages.of_a_batch, stages.dead_letter],
+    )
+
+
+def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
+    """Make the machine that carries a large object, each of its chunks in an execution of its own."""
+    definition = compose(
+        json.loads(_file(platform.root, BULK).read_text()),
+        json.loads(_file(platform.root, PIPELINE).read_text()),
+        chunk_concurrency=platform.settings.chunk_concurrency,
+    )
+    workflow = Workflow(
+        scope,
+        construct_id,
+        platform=platform,
+        machine=BULK,
+        definition=json.dumps(definition, indent=2),
+        functions=[*stages.of_a_batch, stages.account, stages.dead_letter],
+    )
+    chunks = _on_chunks(Stack.of(workflow), platform.settings)
+    for statement in chunks:
+        workflow.role.add_to_policy(statement)
+    explain_prefixes(workflow.role, chunks)
+    return workflow
+
+
+def _on_chunks(stack: Stack, settings: Settings) -> list[iam.PolicyStatement]:
+    """Permit what a Map Run does: the ARNs are made of names, for the machine itself cannot come before its role.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    """
+    of_objects, of_chunks = executions_arn(stack, settings, BULK), executions_arn(stack, settings, f"{BULK}/{MAP}")
+    return [
+        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn(stack, settings, BULK)]),
+        iam.PolicyStatement(
+            actions=["states:DescribeExecution", "states:StopExecution"], resources=[of_objects, of_chunks]
+        ),
+        iam.PolicyStatement(actions=["states:RedriveExecution"], resources=[of_chunks]),
+    ]
+
+
+def _file(root: Path, machine: str) -> Path:
+    return root / "statemachine" / f"{machine}.asl.json"

@@ -176,6 +176,7 @@ def _server_environment(folder: Path, port: int, settings: Settings, *, persist:
         "S3_PERSIST": str(int(persist)),
         "STATE_DIR": str(kept / _STATE),
         "S3_DATA_DIR": str(kept / _OBJECTS),
+        "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),  # glibc then gives large buffers back at once
         "SFN_WAIT_SCALE": str(settings.wait_scale),
         "LAMBDA_ACCOUNT_CONCURRENCY": "0",
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(settings.async_retry_seconds),

@@ -5,21 +5,25 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from custody import discarding, letter_pages, show
-from custody.books import Books, Unreadable
-from custody.discarding import Discard
+from custody.books import Books, Letter, Unreadable
+from custody.discarding import Discard, Discarder
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.finding import beside, find_letter, find_open, require_record
 from custody.letter_pages import Page
-from custody.letters import Filter, Found, beside, closed_by, find_letter, find_open, require_record, select
+from custody.letters import Filter, Found, closed_by, rejected_count, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.parallel import answers
 from custody.pointing import visible
 from custody.target import Deployment, Target, find
 from functions.shared.identity import record_id
+
+_LISTED = 1000
+"""Records that the JSON of a discard lists; its ledger file has all."""
 
 app = typer.Typer(
     help="List the letters of what failed and is not settled yet; `show` one, or `discard` it.",
@@ -128,7 +132,7 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
         facts["beside"] = [other.id for other in others]
         sys.stdout.write(json.dumps(facts | {"letter": body}, indent=2) + "\n")
         return
-    running = None if closing else discarding.under_way(target.client("stepfunctions"), letter, body)
+    running = None if closing else discarding.under_way(target.client("stepfunctions"), desk.books, letter, body)
     state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
     letter_pages.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local))
     rejected = body["rejected"]
@@ -136,7 +140,10 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
     for record in shown:
         letter_pages.record(desk.books.s3, body, record)
     if len(shown) < len(rejected):
-        show.stderr.print(f"\n{len(rejected) - len(shown)} more rejected records: add --all-records")
+        show.stderr.print(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
+    if len(rejected) < (number := rejected_count(body)):
+        said = f"\nThe letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
+        show.stderr.print(said, soft_wrap=True)
     for other in others:
         said = f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}"
         show.stderr.print(said, soft_wrap=True)
@@ -158,7 +165,10 @@ def discard(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Give up the records of an open letter: the ledger keeps who decided so, and why. Nothing is deleted."""
+    """Give up the records of an open letter: the ledger keeps who decided so, and why. Nothing is deleted.
+
+    The letter of a bulk object stands for those of its chunks: each of them is discarded beside its own ledger file.
+    """
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
     target = target_of(aws, profile)
@@ -166,20 +176,58 @@ def discard(  # noqa: PLR0913 - one parameter an option
     letter = find_open(desk.books, letter_id)
     discarding.require_open(desk.books, letter)
     with desk.telling(as_json=as_json):
-        body, booked = desk.books.read(letter), discarding.latest_booked(desk.books, letter)
+        body = desk.books.read(letter)
     require_record(letter_id, letter, body)
-    discarding.require_at_rest(target.client("stepfunctions"), letter, body)
+    discarding.require_at_rest(target.client("stepfunctions"), desk.books, letter, body)
     by = target.client("sts").get_caller_identity()["Arn"]
-    decision = Discard(letter, body, booked, reason.strip(), by, datetime.now(UTC))
-    discarding.require_claimed(desk.books.s3, desk.deployment.processed, decision)
-    discarding.book(desk.books, decision)
-    booked_at = desk.uri(decision.entry.key)
+    standing = desk.books.standing(letter.object_id)
+    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by)
+    done: list[Discard] = []
+    try:
+        with desk.telling(as_json=as_json and not letter.is_of_whole):
+            # Those that were given up before one that cannot be are in the list by then.
+            done.extend(answers(discarder.discard, discarding.open_chunks(desk.books, letter)))
+            if closed_by(desk.books, letter) is None:
+                done.append(discarder.discard(letter))
+    finally:
+        if letter.is_of_whole:
+            _tell_discards(desk, letter, done, as_json=as_json)
+    if not letter.is_of_whole:
+        _tell_discard(desk, done[0], as_json=as_json)
+
+
+def _tell_discard(desk: Desk, decision: Discard, *, as_json: bool) -> None:
     if as_json:
-        facts = {"letter": letter.id, "ledger": booked_at, "counts": decision.counts}
-        records = [record_id(letter.object_id, record["position"]) for record in decision.rejected]
-        sys.stdout.write(json.dumps(facts | {"records": records, "reason": decision.reason, "by": by}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(_encode_discard(desk, decision), indent=2) + "\n")
     else:
-        letter_pages.discarded(decision, booked_at)
+        letter_pages.discarded(decision, desk.uri(decision.entry.key))
+
+
+def _tell_discards(desk: Desk, letter: Letter, done: list[Discard], *, as_json: bool) -> None:
+    """Tell what was given up of a bulk object, also when something stood in the way of the rest."""
+    if as_json:
+        encoded = [_encode_discard(desk, decision) for decision in done]
+        sys.stdout.write(json.dumps({"letter": letter.id, "discards": encoded}, indent=2) + "\n")
+        return
+    for decision in done[: show.SHOWN]:
+        letter_pages.discarded(decision, desk.uri(decision.entry.key))
+    records = sum(decision.counts["discarded"] for decision in done if decision.counts)
+    more = f", of which {show.SHOWN} are shown" if len(done) > show.SHOWN else ""
+    show.console.print(f"{len(done):,} letters discarded{more}; {records:,} records")
+
+
+def _encode_discard(desk: Desk, decision: Discard) -> dict[str, Any]:
+    """Give the JSON shape of a discard; its ledger file names the records that are not listed."""
+    listed = decision.rejected[:_LISTED]
+    return {
+        "letter": decision.letter.id,
+        "ledger": desk.uri(decision.entry.key),
+        "counts": decision.counts,
+        "records": [record_id(decision.letter.object_id, record.position) for record in listed],
+        "records_more": len(decision.rejected) - len(listed),
+        "reason": decision.reason,
+        "by": decision.by,
+    }
 
 
 def _refuse_options_before(context: typer.Context, command: str) -> None:

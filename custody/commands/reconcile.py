@@ -54,7 +54,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     target = target_of(aws, profile)
     deployment = find(target, env)
     s3 = target.client("s3")
-    pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
+    pipeline = Pipeline.of(target, deployment)
     reconciler = Reconciler(Books(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
     counts: Counter[State] = Counter()
     found = reconciler.run(arrivals(s3, deployment.raw, Which(prefix, since, until)))

@@ -18,7 +18,8 @@ from custody.books import Books, Unreadable
 from custody.commands.events import Events, print_events
 from custody.executions import Pipeline, execution_name
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.letters import Filter, Found, find_letter, open_of_day, select
+from custody.finding import find_letter
+from custody.letters import Filter, Found, open_of_day, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.pointing import visible
@@ -102,7 +103,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
             codes.add(_handle_events(target, deployment, ways, document))
         if letters or by_filter:
             books = Books(target.client("s3"), deployment.audit)
-            pipeline = Pipeline(target.client("stepfunctions"), deployment.pipeline_arn)
+            pipeline = Pipeline.of(target, deployment)
             redriver = Redriver(books, pipeline, _PAUSE_SECONDS[target.is_local])
             odd: list[Unreadable] = []
             plans = _plans(redriver, _named(books, letters) if letters else select(books, wanted, odd))

@@ -1,14 +1,43 @@
-"""From an S3 event to the objects that arrived.
+"""From an S3 event, or messages that hold such events, to the objects that arrived.
 
 The event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+The messages: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
 from functions.shared.errors import MessageRefused
 from functions.shared.identity import RawObject
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of the buffer; `body` is an S3 event as JSON."""
+
+    id: str
+    body: str
+
+    def event(self) -> dict[str, Any]:
+        """Read the body; raise MessageRefused if it is no JSON object."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise MessageRefused(f"message {self.id} of the buffer is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise MessageRefused(f"message {self.id} of the buffer is no JSON object")
+        return found
+
+
+def messages(event: dict[str, Any]) -> list[Message] | None:
+    """Give the messages of the buffer that an event brings; None if it is not from a queue."""
+    found = event.get("Records")
+    if not found or not all(isinstance(each, dict) and each.get("eventSource") == "aws:sqs" for each in found):
+        return None
+    return [Message(each["messageId"], each["body"]) for each in found]
 
 
 def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -18,7 +47,7 @@ def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     if event.get("Event") == "s3:TestEvent":
         return
-    if "Records" not in event:
+    if not isinstance(event.get("Records"), list):
         raise MessageRefused(f"an event came that is not from S3; it has {sorted(event)}")
     yield from (record for record in event["Records"] if not _is_folder_marker(record))
 

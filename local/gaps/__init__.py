@@ -2,18 +2,23 @@
 
 from local.gaps import (
     async_failures,
+    branch_events,
     bucket_properties,
     context_object,
     custom_resources,
     definition_of_start,
     error_names,
+    event_sources,
     event_targets,
     execution_end,
     execution_events,
     handler_environment,
     machine_role,
     map_children,
+    map_runs,
+    message_moves,
     missing_keys,
+    object_bodies,
     object_encryption,
     other_properties,
     payload_limit,
@@ -39,6 +44,7 @@ _MACHINES = (
     redrive,
     redriven_states,
     redriven_branches,
+    branch_events,
     start_execution,
     retries,
     map_children,
@@ -46,16 +52,20 @@ _MACHINES = (
     machine_role,
     execution_end,
     execution_events,
+    map_runs,
 )
 # Everything else
 _OTHERS = (
     ranged_reads,
+    object_bodies,
     object_encryption,
     bucket_properties,
     other_properties,
     secure_transport,
     custom_resources,
+    event_sources,
     event_targets,
+    message_moves,
     missing_keys,
 )
 

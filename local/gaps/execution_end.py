@@ -19,7 +19,8 @@ from local.gaps.patch import change, member, module, wrap
 ending = threading.RLock()
 
 _ERROR = "States.Timeout"
-_running: ContextVar[dict[str, Any] | None] = ContextVar("execution_that_runs", default=None)
+# The execution that runs and, in a child of a Distributed Map, the child beside its parent.
+_running: ContextVar[tuple[dict[str, Any], ...]] = ContextVar("executions_that_run", default=())
 
 
 def fill() -> None:
@@ -43,7 +44,7 @@ def fill() -> None:
 def _watching(run: Callable[..., Any]) -> Callable[..., Any]:
     def watched(execution_arn: str) -> Any:
         execution = module("services.stepfunctions")._executions.get(execution_arn) or {}  # noqa: SLF001
-        _running.set(execution)
+        _running.set((execution,))
         seconds = _timeout(execution)
         if seconds is None:
             return run(execution_arn)
@@ -86,21 +87,26 @@ def _adding(add: Callable[..., Any]) -> Callable[..., Any]:
 
 def _retrying(find: Callable[..., Any]) -> Callable[..., Any]:
     def found(*error: Any) -> Any:
-        return (None, None) if _has_ended() else find(*error)
+        return (None, None) if has_ended() else find(*error)
 
     return found
 
 
 def _stay_ended() -> None:
     """Run no further state of a branch, or of a Map's child, once the execution has ended."""
-    if _has_ended():
+    if has_ended():
         error = module("services.stepfunctions")._ExecutionError  # noqa: SLF001
         raise error("States.Aborted", "The execution has ended")
 
 
-def _has_ended() -> bool:
-    execution = _running.get()
-    return execution is not None and execution.get("status") != "RUNNING"
+def runs_too(child: dict[str, Any]) -> None:
+    """Let what runs from here on end also with `child`, beside its parent."""
+    _running.set((*_running.get(), child))
+
+
+def has_ended() -> bool:
+    """Whether the execution that this runs for has ended, or the parent of that."""
+    return any(execution.get("status") != "RUNNING" for execution in _running.get())
 
 
 def _timeout(execution: dict[str, Any]) -> float | None:

@@ -19,7 +19,6 @@ from local.gaps.redriven_states import path, resuming, standing
 _SUB = "results[idx] = _run_sub_machine("
 _CHILD = '"testCase": execution.get("testCase"), "mockAttempts": {},\n        }'
 _STATE = 'ctx["State"] = {"Name": current_name, "EnteredTime": now_iso(), "RetryCount": 0}'
-_ENDED = ("failed", "timedOut", "aborted", "running")
 
 _noting = threading.Lock()
 
@@ -172,15 +171,9 @@ def _map_run(execution: dict[str, Any], context: dict[str, Any], new: dict[str, 
     count = earlier["redriveCount"] + 1
     details = {"mapRunRedrivenEventDetails": {"mapRunArn": earlier["mapRunArn"], "redriveCount": count}}
     machines._add_event(execution, "MapRunRedriven", details)  # noqa: SLF001
-    counts = {name: _pending_again(earlier[name]) for name in ("itemCounts", "executionCounts")}
     running = {"status": "RUNNING", "redriveCount": count, "redriveDate": machines.now_iso()}
     children = {"_children": dict(earlier["_children"])}
-    return {key: value for key, value in earlier.items() if key != "stopDate"} | counts | running | children
-
-
-def _pending_again(counts: dict[str, int]) -> dict[str, int]:
-    pending = counts["pending"] + sum(counts[name] for name in _ENDED)
-    return counts | dict.fromkeys(_ENDED, 0) | {"pending": pending}
+    return {key: value for key, value in earlier.items() if key != "stopDate"} | running | children
 
 
 def _has_succeeded(run: dict[str, Any], index: int, results: list[Any]) -> bool:

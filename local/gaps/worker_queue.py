@@ -2,8 +2,9 @@
 
 MiniStack starts one process for each concurrent call, without bound, and throttles at a function's reserved concurrency
 at once. A developer's machine has memory for a few processes; a queue gives the outcome that AWS gives with its many.
-Reserved concurrency of 0 still switches a function off. The time in the queue counts against a Task's TimeoutSeconds. A
-function that calls itself and waits holds a worker at each level: it cannot go deeper than there are workers.
+Reserved concurrency of 0 still switches a function off. The time in the queue counts against a Task's TimeoutSeconds,
+so a Distributed Map runs no more children at a time than there are workers of a function, whatever its MaxConcurrency.
+A function that calls itself and waits holds a worker at each level: it cannot go deeper than there are workers.
 """
 
 import threading
@@ -11,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from local.gaps.patch import member, module, wrap
+from local.gaps.patch import change, member, module, wrap
 
 
 def fill(workers: int) -> None:
-    """Let at most `workers` calls of a function run at a time."""
+    """Let at most `workers` calls of a function, and children of a Map, run at a time."""
     service = module("services.lambda_svc")
     running = member(service, "_inflight")
     key_of, reserved_of = member(service, "_inflight_key"), member(service, "_reserved_concurrency")
@@ -45,3 +46,9 @@ def fill(workers: int) -> None:
 
     wrap(service, "_acquire_execution_slot", acquiring)
     wrap(service, "_release_execution_slot", releasing)
+    change(
+        module("services.stepfunctions"),
+        "_run_distributed_map",
+        {"max_workers=workers": "max_workers=min(workers, _local_workers)"},
+        {"_local_workers": workers},
+    )

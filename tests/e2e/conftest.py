@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,27 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Bring up embedded AWS and deploy; stop it afterwards, whatever happened."""
-    folder = tmp_path_factory.mktemp("custody")
+    with _deployed(tmp_path_factory.mktemp("custody")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def buffered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Bring up another one that has a buffer before the start function, and cuts objects into small chunks."""
+    with _deployed(tmp_path_factory.mktemp("buffered"), *buffered_settings()) as cloud:
+        yield cloud
+
+
+def buffered_settings(chunk_bytes: int = 2**20) -> list[str]:
+    """Give the options by which the deployment with a buffer is brought up."""
+    settings = {"buffered": "true", "start_timeout_seconds": "1", "chunk_bytes": str(chunk_bytes)}
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+@contextmanager
+def _deployed(folder: Path, *settings: str) -> Iterator[Cloud]:
     try:
-        ran = custody(folder, "up")
+        ran = custody(folder, "up", *settings)
         assert ran.code == 0, ran.err
         instance = local.find(folder)
         assert instance is not None, "`custody up` ended well, so it is up"

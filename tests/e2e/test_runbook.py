@@ -158,6 +158,23 @@ def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
     assert waiting(cloud, url) == 0
 
 
+def test_buffer_stuck(buffered: Cloud, tmp_path: Path) -> None:
+    cloud, client = buffered, buffered.client("lambda")
+    of_start = {"FunctionName": cloud.deployment.start_function}
+    (mapping,) = client.list_event_source_mappings(**of_start)["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    sent = put(cloud, tmp_path, "stuck", GOOD)
+    assert cloud.deployment.buffer_url
+    assert until(lambda: waiting(cloud, cloud.deployment.buffer_url or ""), 30, "the event in the buffer") == 1
+
+    shell = Shell(cloud, {})
+    printed = [shell.run(block) for block in blocks(SECTIONS["buffer-stuck"])]
+
+    assert "Disabled" in printed[0]
+    until(lambda: attempts(cloud, sent) == ["0"], 60, "the object is booked")
+    assert waiting(cloud, cloud.deployment.buffer_url) == 0
+
+
 def test_unwritten(cloud: Cloud, tmp_path: Path) -> None:
     url = cloud.deployment.unwritten_url
     with ExitStack() as broken:

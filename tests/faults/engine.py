@@ -1,12 +1,12 @@
-"""The real state machine, executed here, so that an execution can be broken off at any point, stopped and redriven.
+"""The real state machines, executed here, so that an execution can be broken off at any point, stopped and redriven.
 
-It knows as much of the Amazon States Language as statemachine/pipeline.asl.json uses, and refuses anything else. Waits
-are skipped. https://states-language.net/spec.html
+It knows as much as statemachine/ uses, and refuses anything else. Waits are skipped, and the children of a Map run one
+after the other.
 """
 
 import json
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,9 +16,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.faults.injection import Killed, Stopped
+from tests.faults.language import at, filled, matching, put
 
 Invoke = Callable[[str, dict[str, Any]], Any]
 PIPELINE = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+BULK = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
+UNSUCCESSFUL = ("FAILED", "ABORTED", "TIMED_OUT")
 BEGINNING = datetime(2026, 11, 23, 9, tzinfo=UTC)
 STATES_LIMIT = 200
 """States that an execution may enter before it counts as a loop."""
@@ -38,8 +41,13 @@ class LambdaError(Exception):
 
 @dataclass
 class Execution:
-    """An execution, and where it is: `state` and `data` are those of the state that runs, or ran when it ended."""
+    """An execution, and where it is: `state` and `data` are those of the state that runs, or ran when it ended.
 
+    `children` are those of the Map that it is in; such a child is `is_child`, and READY until it runs.
+    """
+
+    machine: str
+    states: dict[str, dict[str, Any]]
     name: str
     input: dict[str, Any]
     started_at: str
@@ -54,25 +62,26 @@ class Execution:
     cause: str | None = None
     output: Any = None
     entered: list[str] = field(default_factory=list)
+    children: list["Execution"] = field(default_factory=list)
+    is_child: bool = False
 
     @property
     def arn(self) -> str:
-        return f"{PIPELINE.replace(':stateMachine:', ':execution:')}:{self.name}"
+        return f"{self.machine.replace(':stateMachine:', ':execution:')}:{self.name}"
 
 
 class Engine:
     """Runs executions to their end, one after the other, and answers what a Step Functions client would.
 
-    `invoke` calls the function of a state with its payload, as Lambda would.
+    `machines` are definitions by ARN; `invoke` calls the function of a state with its payload, as Lambda would.
     """
 
     exceptions = SimpleNamespace(
         ExecutionDoesNotExist=ExecutionDoesNotExist, ExecutionAlreadyExists=ExecutionAlreadyExists
     )
 
-    def __init__(self, definition: dict[str, Any], invoke: Invoke) -> None:
-        self._definition = definition
-        self._states: dict[str, dict[str, Any]] = definition["States"]
+    def __init__(self, machines: dict[str, dict[str, Any]], invoke: Invoke) -> None:
+        self._machines = machines
         self._invoke = invoke
         self._seconds = count()
         self.executions: dict[str, Execution] = {}
@@ -83,31 +92,41 @@ class Engine:
         for execution in [found for found in self.executions.values() if found.status == "RUNNING"]:
             self._run(execution)
 
-    def redrive(self, name: str) -> None:
+    def redrive(self, execution: Execution) -> None:
         """Redrive an execution as https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html has it.
 
-        It goes on at the state that did not succeed, which is not entered anew, with that state's own input.
+        It goes on at the state that did not succeed, which is not entered anew, with that state's own input. If that is
+        a Map, its children that did not succeed are redriven in the same way.
         """
-        execution = self.executions[name]
-        assert execution.status in {"FAILED", "ABORTED", "TIMED_OUT"}, f"{name} is {execution.status}"
+        self._redriven(execution)
+        self.run()
+
+    def named(self, name: str) -> Execution:
+        """Give the execution of a name, in whichever machine."""
+        (found,) = (execution for execution in self.executions.values() if execution.name == name)
+        return found
+
+    def _redriven(self, execution: Execution) -> None:
+        assert execution.status in UNSUCCESSFUL, f"{execution.name} is {execution.status}"
         execution.redrives += 1
         execution.redriven_at = self._now()
         execution.status = "RUNNING"
         execution.stopped_at = execution.error = execution.cause = None
-        self.run()
 
     # What the client of the API answers
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803 - as the API names them
-        assert stateMachineArn == PIPELINE
-        if known := self.executions.get(name):
-            if known.status == "RUNNING" and known.input == json.loads(input):
+        begun = self._begun(stateMachineArn, self._machines[stateMachineArn], name, json.loads(input))
+        if known := self.executions.get(begun.arn):
+            if known.status == "RUNNING" and known.input == begun.input:
                 return {"executionArn": known.arn}
             raise _refusal(ExecutionAlreadyExists)
-        started = self._now()
-        given, state = json.loads(input), self._definition["StartAt"]
-        self.executions[name] = Execution(name, given, started, state, given, started, entered=[state])
-        return {"executionArn": self.executions[name].arn}
+        self.executions[begun.arn] = begun
+        return {"executionArn": begun.arn}
+
+    def _begun(self, machine: str, definition: dict[str, Any], name: str, given: Any) -> Execution:
+        started, state = self._now(), definition["StartAt"]
+        return Execution(machine, definition["States"], name, given, started, state, given, started, entered=[state])
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
         found = self._found(executionArn)
@@ -118,7 +137,7 @@ class Engine:
             "startDate": datetime.fromisoformat(found.started_at),
             "input": json.dumps(found.input),
             "redriveCount": found.redrives,
-            "redriveStatus": "REDRIVABLE" if found.status in {"FAILED", "ABORTED", "TIMED_OUT"} else "NOT_REDRIVABLE",
+            "redriveStatus": "REDRIVABLE" if found.status in UNSUCCESSFUL else "NOT_REDRIVABLE",
             "error": found.error,
             "cause": found.cause,
         }
@@ -134,7 +153,7 @@ class Engine:
         }
 
     def _found(self, arn: str) -> Execution:
-        if found := self.executions.get(arn.rpartition(":")[2]):
+        if found := self.executions.get(arn):
             return found
         raise _refusal(ExecutionDoesNotExist)
 
@@ -142,13 +161,14 @@ class Engine:
 
     def _run(self, execution: Execution) -> None:
         for _ in range(STATES_LIMIT):
-            state = self._states[execution.state]
+            state = execution.states[execution.state]
             try:
-                following = (
-                    self._choose(state, execution) if state["Type"] == "Choice" else self._task(state, execution)
-                )
+                following = self._step(state, execution)
             except Stopped:
-                return self._end(execution, "ABORTED", None, "somebody stopped it")
+                self._end(execution, "ABORTED", None, "somebody stopped it")
+                if execution.is_child:
+                    raise
+                return None
             except _Failed as failed:
                 return self._end(execution, "FAILED", failed.error, failed.cause)
             if following is None:
@@ -159,9 +179,50 @@ class Engine:
             execution.entered.append(following)
         raise AssertionError(f"{execution.name} goes round in circles: {execution.entered[-12:]}")
 
+    def _step(self, state: dict[str, Any], execution: Execution) -> str | None:
+        match state["Type"]:
+            case "Choice":
+                return self._choose(state, execution)
+            case "Map":
+                return self._map(state, execution)
+            case _:
+                return self._task(state, execution)
+
+    def _map(self, state: dict[str, Any], execution: Execution) -> str:
+        """Run a child for each item, or after a redrive those that have not succeeded; whoever fails is tolerated.
+
+        A child that is stopped stops the execution too, for it is that which people stop.
+        """
+        assert state["ToleratedFailurePercentage"] == 100.0
+        assert state["ResultPath"] is None
+        assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+        execution.children = execution.children or [
+            self._child(state, execution, number, item)
+            for number, item in enumerate(at(execution.data, state["ItemsPath"]))
+        ]
+        for child in execution.children:
+            if child.status in UNSUCCESSFUL:
+                self._redriven(child)
+            if child.status in {"READY", "RUNNING"}:
+                child.status = "RUNNING"
+                self._run(child)
+        answers = [child.output for child in execution.children if child.status == "SUCCEEDED"]
+        assert answers == [{}] * len(answers), "a child's answer is a part of the state of the Map"
+        execution.children = []
+        return str(state["Next"])
+
+    def _child(self, state: dict[str, Any], execution: Execution, number: int, item: Any) -> Execution:
+        context = self._context(execution, 0) | {"Map": {"Item": {"Index": number, "Value": item}}}
+        given = filled(state["ItemSelector"], context, execution.data)
+        name = f"{execution.name}-{next(self._seconds)}"
+        child = self._begun(f"{execution.machine}/{state['Label']}", state["ItemProcessor"], name, given)
+        child.status, child.is_child = "READY", True
+        self.executions[child.arn] = child
+        return child
+
     def _choose(self, state: dict[str, Any], execution: Execution) -> str:
         for choice in state["Choices"]:
-            if _at(execution.data, choice["Variable"]) == choice["StringEquals"]:
+            if at(execution.data, choice["Variable"]) == choice["StringEquals"]:
                 return str(choice["Next"])
         return str(state["Default"])
 
@@ -176,20 +237,26 @@ class Engine:
                 raise
             except (Exception, Killed) as raised:
                 error, cause = _told(raised)
-                retrier = _matching(state.get("Retry", []), error)
+                retrier = matching(state.get("Retry", []), error)
                 if retrier is not None and retried.get(retrier, 0) < state["Retry"][retrier]["MaxAttempts"]:
                     retried[retrier] = retried.get(retrier, 0) + 1
                     continue
-                catcher = _matching(state.get("Catch", []), error)
+                catcher = matching(state.get("Catch", []), error)
                 if catcher is None:
                     raise _Failed(error, cause) from raised
                 chosen = state["Catch"][catcher]
-                _put(execution, chosen["ResultPath"], {"Error": error, "Cause": cause})
+                execution.data = put(execution.data, chosen["ResultPath"], {"Error": error, "Cause": cause})
                 return str(chosen["Next"])
-            execution.data = _at({"Payload": answer}, state["OutputPath"])
+            execution.data = {} if state["OutputPath"] is None else at({"Payload": answer}, state["OutputPath"])
             return None if state.get("End") else str(state["Next"])
 
     def _call(self, state: dict[str, Any], execution: Execution, retries: int) -> Any:
+        payload = filled(state["Parameters"]["Payload"], self._context(execution, retries), execution.data)
+        answer = self._invoke(execution.state, json.loads(json.dumps(payload)))
+        return json.loads(json.dumps(answer))
+
+    @staticmethod
+    def _context(execution: Execution, retries: int) -> dict[str, Any]:
         context: dict[str, Any] = {
             "Execution": {
                 "Id": execution.arn,
@@ -202,23 +269,13 @@ class Engine:
         }
         if execution.redriven_at:
             context["Execution"]["RedriveTime"] = execution.redriven_at
-        payload = {
-            name.removesuffix(".$"): self._value(name, given, context, execution)
-            for name, given in state["Parameters"]["Payload"].items()
-        }
-        answer = self._invoke(execution.state, json.loads(json.dumps(payload)))
-        return json.loads(json.dumps(answer))
-
-    @staticmethod
-    def _value(name: str, given: Any, context: dict[str, Any], execution: Execution) -> Any:
-        if not name.endswith(".$"):
-            return given
-        return _at(context, given[1:]) if given.startswith("$$") else _at(execution.data, given)
+        return context
 
     def _end(self, execution: Execution, status: str, error: str | None, cause: str | None) -> None:
         execution.status, execution.error, execution.cause = status, error, cause
         execution.stopped_at = self._now()
-        self.ends.append(self._event(execution))
+        if not execution.is_child:  # the rule is for the machines themselves
+            self.ends.append(self._event(execution))
 
     def _event(self, execution: Execution) -> dict[str, Any]:
         """Give the event that EventBridge would deliver."""
@@ -257,34 +314,6 @@ def _told(raised: BaseException) -> tuple[str, str]:
     return type(raised).__name__, json.dumps(
         {"errorType": type(raised).__name__, "errorMessage": str(raised), "stackTrace": trace}
     )
-
-
-def _matching(handlers: list[dict[str, Any]], error: str) -> int | None:
-    for at, handler in enumerate(handlers):
-        named = handler["ErrorEquals"]
-        if error in named or (named == ["States.ALL"] and error not in {"States.DataLimitExceeded", "States.Runtime"}):
-            return at
-    return None
-
-
-def _steps(path: str) -> Iterator[str]:
-    assert path.startswith("$"), path
-    yield from (part for part in path[1:].split(".") if part)
-
-
-def _at(document: Any, path: str) -> Any:
-    for part in _steps(path):
-        document = document[part]
-    return document
-
-
-def _put(execution: Execution, path: str, value: Any) -> None:
-    *parents, last = _steps(path)
-    execution.data = json.loads(json.dumps(execution.data))
-    document = execution.data
-    for parent in parents:
-        document = document.setdefault(parent, {})
-    document[last] = value
 
 
 def _milliseconds(iso: str) -> int:

@@ -2,17 +2,19 @@
 
 import ast
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 STORE = FUNCTIONS / "shared" / "store.py"
-STEPS = ("Validate", "Transform", "Write", "DeadLetter")
+STEPS = ("Validate", "Transform", "Write", "Account", "DeadLetter")
 _CLIENTS = {"_s3", "_stepfunctions"}
 
 
@@ -65,7 +67,9 @@ class Point:
             modes = _OF_AN_INVOCATION
         elif self.operation.startswith(("get_", "list_", "describe_")):
             modes = _OF_A_READ
-        return (*modes, *(_STOPS[mode] for mode in modes if mode in _STOPS)) if self.function in STEPS else modes
+        if self.function.removesuffix("Chunk") not in STEPS:
+            return modes
+        return (*modes, *(_STOPS[mode] for mode in modes if mode in _STOPS))
 
     def __str__(self) -> str:
         return f"{self.function}, call {self.nth}: {self.operation}"
@@ -93,6 +97,7 @@ class Injector:
     sites: set[tuple[str, int]] = field(default_factory=set)
     operations: set[str] = field(default_factory=set)
     hit: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, real: Any) -> Any:
         """Wrap a client."""
@@ -100,9 +105,10 @@ class Injector:
 
     def call(self, operation: str, made: Callable[[], Any], errors: "Errors") -> Any:
         """Make a call, or fail it as the fault says, with the error that its caller would see."""
-        nth = sum(point.function == self.function for point in self.calls)
-        point = Point(self.function, operation, nth)
-        self.calls.append(point)
+        with self.lock:  # Account reads several ledger files at a time
+            nth = sum(point.function == self.function for point in self.calls)
+            point = Point(self.function, operation, nth)
+            self.calls.append(point)
         if self.fault is None or self.fault[0] != point:
             return made()
         self.hit = True
@@ -140,7 +146,11 @@ class _Client:
         def call(**asked: Any) -> Any:
             return self._injector.call(operation, lambda: method(**asked), OF_AWS)
 
-        return call
+        def pages_of(listing: str) -> Any:
+            paginate, made = method(listing).paginate, self._injector.call
+            return SimpleNamespace(paginate=lambda **asked: made(operation, lambda: list(paginate(**asked)), OF_AWS))
+
+        return pages_of if operation == "get_paginator" else call
 
 
 def _answer(status: int, code: str) -> ClientError:

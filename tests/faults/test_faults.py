@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from custody.books import Books
+from custody.books import WHOLE, Books, Entry
 from custody.executions import Pipeline
+from custody.lines import encode
 from custody.reconciling import Arrival, Reconciler, State
 from custody.verifying import Result, holdings, verify
 from functions.shared.messages import Batch
-from tests.faults.engine import PIPELINE, Execution
+from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
 from tests.faults.world import Scenario, World
 from tests.rooms import Rooms
@@ -25,8 +26,16 @@ GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
 MIXED = json.dumps([GOOD, BAD, GOOD]).encode()
 BOTH = ("written", "rejected", "written")
+LINE = len(json.dumps(GOOD)) + 1
+
+
+def lines(*given: Any) -> bytes:
+    """Lay records out as JSON Lines, each as long as the longest."""
+    return b"".join(json.dumps(record).encode().ljust(LINE - 1) + b"\n" for record in given)
+
+
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-MOST_POINTS = 2_000
+MOST_POINTS = 2_500
 """More than this would make the suite slow: share calls between scenarios, or drop a scenario."""
 
 SCENARIOS = (
@@ -41,6 +50,46 @@ SCENARIOS = (
     Scenario("the contract is made looser", MIXED, ("written",) * 3, contract={"type": "object"}, at_once=True),
     Scenario("the contract is made stricter", MIXED, ("rejected",) * 3, contract={"required": ["what none has"]}),
     Scenario("somebody stops it at Write", MIXED, BOTH, stops_at="Write"),
+    Scenario("three good chunks", lines(GOOD, GOOD, GOOD), ("written",) * 3, chunk_bytes=LINE),
+    Scenario(
+        "three chunks, one with a rejected record",
+        lines(GOOD, GOOD, BAD, GOOD),
+        ("written", "written", "rejected", "written"),
+        chunk_bytes=3 * LINE // 2,
+    ),
+    Scenario("a chunk of rejected records", lines(BAD, GOOD), ("rejected", "written"), chunk_bytes=LINE),
+    Scenario(
+        "one of three chunks fails until it is mended",
+        lines(GOOD, GOOD, GOOD),
+        ("written",) * 3,
+        fails_at="Write",
+        fails_in=LINE,
+        again=(LINE,),
+        chunk_bytes=LINE,
+    ),
+    Scenario(
+        "Account fails until it is mended",
+        lines(GOOD, GOOD),
+        ("written",) * 2,
+        fails_at="Account",
+        chunk_bytes=LINE,
+    ),
+    Scenario(
+        "somebody stops it in a chunk",
+        lines(GOOD, GOOD),
+        ("written",) * 2,
+        stops_at="Transform",
+        fails_in=LINE,
+        chunk_bytes=LINE,
+    ),
+    Scenario(
+        "the contract is made looser for a chunk",
+        lines(GOOD, BAD),
+        ("written",) * 2,
+        contract={"type": "object"},
+        again=(LINE,),
+        chunk_bytes=LINE,
+    ),
 )
 
 
@@ -65,6 +114,7 @@ def test_nothing_is_lost_wherever_a_call_fails(
 ) -> None:
     world = World.create(rooms, scenario, monkeypatch)
     assert_accounted_for(world, None)
+    assert_only_what_is_needed_was_processed_again(world)
     faults = [(point, mode) for point in list(world.injector.calls) for mode in point.modes]
     assert faults, "the scenario makes calls"
     for fault in faults:
@@ -111,18 +161,43 @@ def assert_findable(world: World, execution: Execution) -> None:
     books = Books(world.rooms.s3, "audit")
     letters = books.letters_of(execution.name)
     assert letters, f"{execution.error} has no letter"
-    done = any(books.header(entry)["counts"]["rejected"] == 0 for entry in books.entries(execution.name))
+    headers = [books.header(entry) for entry in books.entries(execution.name) if is_of_whole(world, entry)]
+    done = any(not header["counts"]["rejected"] and not header.get("chunks", {}).get("failed") for header in headers)
     assert bool(books.open_among(letters)) != done, f"open: {books.open_among(letters)}, though all written: {done}"
 
 
 def assert_exactly_one_outcome(world: World, object_id: str) -> None:
-    """The latest attempt of the batch says of each record what became of it, once."""
+    """The latest attempt of the batch, or of each chunk, says of each record what became of it, once."""
     books = Books(world.rooms.s3, "audit")
-    booked = [entry for entry in books.entries(object_id) if not entry.discards]
-    assert booked, "there is no ledger file"
-    _, lines = books.lines(max(booked, key=lambda entry: entry.attempt))
-    expected = world.scenario.outcomes
-    assert [(line["position"], line["outcome"]) for line in lines] == list(enumerate(expected))
+    latest = {entry.start: entry for entry in books.entries(object_id) if not entry.discards}
+    assert latest, "there is no ledger file"
+    if world.scenario.is_cut:
+        assert_summed_up(books, latest.pop(WHOLE), list(latest.values()))
+    found = [(line.position, type(line).__name__.lower()) for entry in latest.values() for line in books.lines(entry)]
+    assert found == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
+
+
+def assert_summed_up(books: Books, summary: Entry, chunks: list[Entry]) -> None:
+    """The summary of a bulk object says of each chunk what the latest ledger file of that says."""
+    header = books.header(summary)
+    counts = [books.header(entry)["counts"] for entry in chunks]
+    assert header["chunks"] == {"total": len(chunks), "booked": len(chunks), "failed": 0}
+    assert header["counts"] == {name: sum(each[name] for each in counts) for name in header["counts"]}
+    assert [(chunk.start, chunk.attempt) for chunk in books.chunks(summary)] == [
+        (entry.start, entry.attempt) for entry in chunks
+    ]
+
+
+def assert_only_what_is_needed_was_processed_again(world: World) -> None:
+    """A redrive of a bulk object leaves the chunks alone that are done."""
+    if world.scenario.is_cut:
+        again = [start for start, attempts in world.processed.items() if any(attempts)]
+        assert tuple(again) == world.scenario.again, dict(world.processed)
+
+
+def is_of_whole(world: World, entry: Entry) -> bool:
+    """Say whether a ledger file tells of the whole object."""
+    return entry.is_summary or not world.scenario.is_cut
 
 
 def assert_one_processed_copy(world: World, batch: Batch) -> None:
@@ -133,7 +208,7 @@ def assert_one_processed_copy(world: World, batch: Batch) -> None:
         json.loads(line) for key in keys for line in world.rooms.body("processed", key).splitlines()
     ]
     written = [position for position, outcome in enumerate(world.scenario.outcomes) if outcome == "written"]
-    assert len(keys) <= 1
+    assert len(keys) <= len(range(0, len(world.scenario.body), world.scenario.chunk_bytes))
     assert [record | {"confidence_band": None} for record in delivered] == [
         record | {"confidence_band": None} for record in records(world.scenario, written)
     ]
@@ -145,7 +220,7 @@ def assert_verified(world: World, batch: Batch) -> None:
     for holding in holdings(s3, "audit", batch.object.id):
         verdict = verify(s3, "audit", holding)
         assert verdict.result is Result.HOLDS, verdict.where
-    pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE)
+    pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
     found = Reconciler(Books(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
     rejected = "rejected" in world.scenario.outcomes
     assert found.state is (State.REJECTED if rejected else State.WRITTEN), found
@@ -153,7 +228,5 @@ def assert_verified(world: World, batch: Batch) -> None:
 
 
 def records(scenario: Scenario, positions: list[int]) -> list[Any]:
-    """Give the records of a scenario at these positions."""
-    document = json.loads(scenario.body)
-    found = document if isinstance(document, list) else [document]
-    return [found[position] for position in positions]
+    """Give the records of a scenario that come at these places."""
+    return [scenario.records[position] for position in positions]

@@ -1,6 +1,7 @@
 """A deployment in memory in which one call fails: events are delivered twice and late, and what fails is redriven."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from functions.account import handler as account
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared import store
 from functions.shared.errors import AccessRefused, CustodyError
@@ -18,19 +20,22 @@ from functions.transform import handler as transform
 from functions.validate import contracts
 from functions.validate import handler as validate
 from functions.write import handler as write
-from tests.faults.engine import PIPELINE, Engine, Execution, LambdaError
+from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
 from tests.rooms import Rooms
-from tests.workflow.conftest import ASL
+from tests.workflow.conftest import ASL, bulk
 
 LOAD = contracts.load
 HANDLERS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
     "Validate": validate.handle,
     "Transform": transform.handle,
     "Write": write.handle,
+    "Account": account.handle,
     "DeadLetter": dead_letter,
 }
 ASYNCHRONOUS_CALLS = 3
+UNCUT = 2**26
+"""Bytes that no object here has: with chunks of this size none is cut."""
 OF_LAMBDA = Errors(
     busy=LambdaError("Lambda.TooManyRequestsException"),
     lost=LambdaError("Lambda.SdkClientException"),
@@ -45,7 +50,8 @@ class Scenario:
     `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution, `contract`
     a change of the contract that is then deployed; each is followed by a redrive. A change is deployed when the object
     has come to its own end or, `at_once`, as soon as anything fails. `repeats` is a step that Lambda calls twice.
-    `inline_limit` and `tolerated_percent` are settings.
+    `inline_limit`, `tolerated_percent` and `chunk_bytes` are settings. Of an object that is cut into chunks, only the
+    one that begins at `fails_in` fails, or is stopped; `again` are the chunks that are processed at a second attempt.
     """
 
     name: str
@@ -58,6 +64,30 @@ class Scenario:
     repeats: str | None = None
     inline_limit: int = 65_536
     tolerated_percent: float = 0.0
+    chunk_bytes: int = UNCUT
+    fails_in: int = 0
+    again: tuple[int, ...] = ()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its object is JSON Lines in chunks."""
+        return self.chunk_bytes < len(self.body)
+
+    @property
+    def records(self) -> list[Any]:
+        """The records, in order."""
+        if self.is_cut:
+            return [json.loads(line) for line in self.body.splitlines()]
+        document = json.loads(self.body)
+        return document if isinstance(document, list) else [document]
+
+    @property
+    def positions(self) -> list[int]:
+        """Where the records lie: those of JSON Lines by byte."""
+        if not self.is_cut:
+            return list(range(len(self.outcomes)))
+        lines = self.body.splitlines(keepends=True)
+        return [sum(map(len, lines[:number])) for number in range(len(lines))]
 
     @property
     def needs_redrive(self) -> bool:
@@ -74,18 +104,18 @@ class Scenario:
 
 @dataclass
 class World:
-    """The rooms, the state machine and the functions."""
+    """The rooms, the state machines and the functions; `processed` are the attempts of each chunk, by its start."""
 
     rooms: Rooms
     scenario: Scenario
     injector: Injector = field(default_factory=Injector)
     mended: bool = False
     objects: int = 0
+    processed: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        text = ASL.read_text(encoding="utf-8")
-        self.engine = Engine(json.loads(text), self._invoke)
+        self.engine = Engine({PIPELINE: json.loads(ASL.read_text(encoding="utf-8")), BULK: bulk()}, self._invoke)
 
     @classmethod
     def create(cls, rooms: Rooms, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
@@ -94,12 +124,14 @@ class World:
         real = store._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
         monkeypatch.setattr(store, "_s3", lambda: world.injector.client(real))
         monkeypatch.setattr(store, "_stepfunctions", lambda: world.injector.client(world.engine))
-        monkeypatch.setattr(start, "ENVIRONMENT", replace(start.ENVIRONMENT, pipeline_arn=PIPELINE))
+        begins = replace(start.ENVIRONMENT, pipeline_arn=PIPELINE, bulk_arn=BULK, chunk_bytes=scenario.chunk_bytes)
+        monkeypatch.setattr(start, "ENVIRONMENT", begins)
         monkeypatch.setattr(contracts, "load", world.contract)
         limit, percent = scenario.inline_limit, scenario.tolerated_percent
         monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(transform, "ENVIRONMENT", replace(transform.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(write, "ENVIRONMENT", replace(write.ENVIRONMENT, tolerated_rejects_percent=percent))
+        monkeypatch.setattr(account, "ENVIRONMENT", replace(account.ENVIRONMENT, tolerated_rejects_percent=percent))
         return world
 
     def contract(self, dataset: str) -> contracts.Contract:
@@ -115,27 +147,28 @@ class World:
         """
         self.injector.fault, self.injector.hit, self.mended = fault, False, False
         self.injector.calls.clear()
+        self.processed.clear()
         self.rooms.empty()
         self.engine.ends.clear()
         self.objects += 1
-        batch = self.rooms.upload(f"mission/{self.objects}.json", self.scenario.body)
+        ending = "jsonl" if self.scenario.is_cut else "json"
+        batch = self.rooms.upload(f"mission/{self.objects}.{ending}", self.scenario.body)
         event = _created(batch)
         for _ in range(2):
             self._deliver("start", start.handle, event)
         self.engine.run()
         self._tell_of_ends()
-        execution = self.engine.executions[batch.object.id]
+        execution = self.engine.named(batch.object.id)
         redrives, allowed, was_hit = 0, int(self.scenario.needs_redrive), False
         while (self.scenario.needs_redrive and not self.mended) or not self._is_settled(execution):
             check(execution)
             if self.injector.hit and not was_hit:
-                # What changes for the object changes once it has come to its own end, so that is a redrive of its own.
-                was_hit, its_own = True, int(self.scenario.contract is not None and not self.mended)
+                was_hit, its_own = True, int(self._needs_a_redrive_of_its_own)
                 allowed = max(allowed, redrives + 1 + its_own)
             assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
             waits = self.scenario.contract is not None and not self.scenario.at_once
             self.mended = self.mended or not waits or execution.error == "RecordsRejected"
-            self.engine.redrive(execution.name)
+            self.engine.redrive(execution)
             self._tell_of_ends()
             redrives += 1
         self._deliver("start", start.handle, event)
@@ -144,6 +177,16 @@ class World:
             self._deliver("DeadLetter by event", dead_letter, late)
         assert self.injector.hit or fault is None, "the run did not come to the point"
         return batch
+
+    @property
+    def _needs_a_redrive_of_its_own(self) -> bool:
+        """Whether what the scenario needs cannot be had from the redrive that mends a fault.
+
+        What changes for the object changes once it has come to its own end. A chunk that has failed is processed again
+        only by the redrive after the one in which the other chunks, or Account, have come to their end.
+        """
+        waits = self.scenario.contract is not None or self.scenario.is_cut
+        return waits and self.scenario.needs_redrive and not self.mended
 
     def _is_settled(self, execution: Execution) -> bool:
         """Whether an operator would leave it at that: it ended as it should, and its records have an outcome."""
@@ -167,14 +210,19 @@ class World:
         raise AssertionError(f"{function} failed {ASYNCHRONOUS_CALLS} times") from raised
 
     def _invoke(self, state: str, payload: dict[str, Any]) -> Any:
-        if not self.mended and state == self.scenario.stops_at:
-            raise Stopped
-        if not self.mended and state == self.scenario.fails_at:
-            raise AccessRefused("PutObject was answered AccessDenied")
-        if state == self.scenario.repeats:
+        step = state.removesuffix("Chunk")
+        chunk = payload["batch"]["chunk"] or {"start": self.scenario.fails_in}
+        if step == "Validate":
+            self.processed[chunk["start"]].append(payload["batch"]["attempt"])
+        if not self.mended and chunk["start"] == self.scenario.fails_in:
+            if step == self.scenario.stops_at:
+                raise Stopped
+            if step == self.scenario.fails_at:
+                raise AccessRefused("PutObject was answered AccessDenied")
+        if step == self.scenario.repeats:
             with suppress(CustodyError):  # its answer is lost
-                self._within(state, HANDLERS[state], json.loads(json.dumps(payload)))
-        return self._within(state, HANDLERS[state], payload)
+                self._within(state, HANDLERS[step], json.loads(json.dumps(payload)))
+        return self._within(state, HANDLERS[step], payload)
 
     def _within(self, function: str, handler: Callable[[dict[str, Any], Any], Any], event: dict[str, Any]) -> Any:
         self.injector.function = function

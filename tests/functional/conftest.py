@@ -1,15 +1,13 @@
 """`custody letters`, on buckets in memory."""
 
-from dataclasses import fields
-
 import boto3
 import pytest
 from typer.testing import CliRunner
 
 from custody.commands import letters as letters_command
 from custody.main import app
-from custody.target import Deployment, Target
-from tests.functional.desk import Run
+from custody.target import Target
+from tests.functional.desk import Run, a_deployment
 from tests.rooms import Rooms
 
 
@@ -17,8 +15,7 @@ from tests.rooms import Rooms
 def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the commands talk to its buckets
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
-    named = {"raw": "raw", "processed": "processed", "audit": "audit"}
-    deployment = Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+    deployment = a_deployment()
     monkeypatch.setattr(letters_command, "target_of", lambda *_, **__: target)
     monkeypatch.setattr(letters_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["letters", *arguments])

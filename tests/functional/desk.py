@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from custody.books import Books, Entry, Letter
 from custody.letters import Filter, raw_of, select
+from custody.target import Deployment
 from functions.shared.errors import RecordsRejected
 from functions.shared.identity import RawObject
 from tests.functional.stages import BAD, GOOD, written
@@ -20,6 +21,25 @@ DAY = "2026-11-23"
 NEXT_DAY = "2026-11-24"
 MIXED = b"[" + GOOD + b", " + BAD + b"]"
 Run = Callable[..., Result]
+
+
+def a_deployment(**told: str) -> Deployment:
+    """Give what a stack would say of the buckets in memory, with what a test says of the rest."""
+    named: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | told
+    return Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+
+
+def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Take down which ledger files are read by `Books.header` or `Books.lines` from now on."""
+    read: list[Entry] = []
+    true = getattr(Books, name)
+
+    def noting(self: Books, entry: Entry) -> Any:
+        read.append(entry)
+        return true(self, entry)
+
+    monkeypatch.setattr(Books, name, noting)
+    return read
 
 
 def an_id(number: int) -> str:

@@ -1,4 +1,7 @@
-"""What failures leave behind: letters and ledger files as the handlers write them, and executions in memory."""
+"""What failures leave behind: letters and ledger files as the handlers write them, and executions in memory.
+
+There are two state machines: of batches, and of objects that are cut into chunks.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -8,17 +11,19 @@ import boto3
 from botocore.exceptions import ClientError
 
 from functions.shared import ledger
-from functions.shared.ledger import Failure, Written
-from functions.shared.messages import Batch, Contents, Execution, Rejected, Span, Step
+from functions.shared.documents import encode
+from functions.shared.ledger import Failure
+from functions.shared.messages import Batch, Counts, Execution, Facts, Rejected, Span, Step
+from functions.shared.packing import Packed
 from tests.rooms import Rooms
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
-EXECUTIONS = MACHINE_ARN.replace(":stateMachine:", ":execution:")
+BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
 STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def arn_of(name: str) -> str:
-    return f"{EXECUTIONS}:{name}"
+def arn_of(name: str, machine: str = MACHINE_ARN) -> str:
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
 
 def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
@@ -37,13 +42,19 @@ def post(rooms: Rooms, batch: Batch, *, name: str = "Write", error: str = "Acces
 
 def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
     """Write the ledger file of a batch and attempt; give its key."""
-    spans = [Span(position, 0, 1, "0") for position in range(written + rejected)]
-    bad = tuple(Rejected(span, "validate", ()) for span in spans[written:])
-    contents = Contents("mission", "2026-11-23T09:00:00Z", "urn:contract", rejected=bad)
-    lines = [Written(span, 0, 1, "0") for span in spans[:written]]
+    first = batch.start
+    spans = [Span(position, 0, 1, "0") for position in range(first, first + written + rejected)]
+    facts = Facts("mission", "2026-11-23T09:00:00Z", "urn:contract")
     key = ledger.ledger_key(batch)
-    body = ledger.ledger_file(step_of(batch, arn=arn or None), contents, lines)
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
+    header = ledger.header(step_of(batch, arn=arn or None), facts, Counts(written, rejected))
+    with Packed() as lines:
+        for span in spans[:written]:
+            output = {"offset": 0, "length": 1, "sha256": "0"}
+            lines.add(encode(span.encode() | {"outcome": "written", "output": output}) + b"\n")
+        for span in spans[written:]:
+            lines.add(ledger.rejected_line(Rejected(span, "validate", ())))
+        with ledger.ledger_file(header, lines) as file:
+            rooms.s3.put_object(Bucket="audit", Key=key, Body=file.read())
     return key
 
 
@@ -68,7 +79,8 @@ class Machine:
 
     def add(self, batch: Batch, status: str = "FAILED", *, name: str = "", redrives: int = 0, **more: Any) -> str:
         """Add an execution of a batch; give its ARN."""
-        arn = arn_of(name or (f"{batch.object.id}-r{batch.attempt}" if batch.attempt else batch.object.id))
+        name = name or (f"{batch.object.id}-r{batch.attempt}" if batch.attempt else batch.object.id)
+        arn = arn_of(name, BULK_ARN if batch.plan else MACHINE_ARN)
         status_of = {
             "redriveStatus": "REDRIVABLE" if status in {"FAILED", "TIMED_OUT", "ABORTED"} else "NOT_REDRIVABLE"
         }
@@ -90,16 +102,16 @@ class Machine:
         execution.update({"redriveCount": execution["redriveCount"] + 1} | self.ends)
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> Any:  # noqa: A002, N803 - as boto3 has it
-        assert stateMachineArn == MACHINE_ARN
-        if arn_of(name) in self.executions:
-            raise self.error("ExecutionAlreadyExists")
         batch = Batch.decode(json.loads(input))
+        assert stateMachineArn == (BULK_ARN if batch.plan else MACHINE_ARN)
+        if arn_of(name, stateMachineArn) in self.executions:
+            raise self.error("ExecutionAlreadyExists")
         arn = self.add(batch, name=name, **self.ends)
         self.executions[arn]["input"] = input
         return {"executionArn": arn}
 
     def describe_state_machine(self, *, stateMachineArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        assert stateMachineArn == MACHINE_ARN
+        assert stateMachineArn in {MACHINE_ARN, BULK_ARN}
         return {"definition": self.definition}
 
     def describe_state_machine_for_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
@@ -111,8 +123,9 @@ class Machine:
         assert name == "list_executions"
         return self
 
-    def paginate(self, **_: Any) -> Any:
-        running = [one for one in self.executions.values() if one["status"] == "RUNNING"]
+    def paginate(self, *, stateMachineArn: str, **_: Any) -> Any:  # noqa: N803 - as boto3 has it
+        of_machine = [one for arn, one in self.executions.items() if arn.startswith(arn_of("", stateMachineArn))]
+        running = [one for one in of_machine if one["status"] == "RUNNING"]
         return [{"executions": running[:1]}, {"executions": running[1:]}]
 
     def error(self, code: str) -> ClientError:

@@ -437,7 +437,7 @@ def test_a_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
     def refuse(*_: Any) -> Any:
         raise AccessRefused("GetObject was answered AccessDenied")
 
-    monkeypatch.setattr(store, "read", refuse)
+    monkeypatch.setattr(store, "streamed", refuse)
     with pytest.raises(StepFailed):
         handle(failed(message, "Write", "States.Timeout"), None)
     assert rooms.letter()["received"] is None

@@ -7,12 +7,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from custody.books import Books, Entry, Letter
 from custody.discarding import require_at_rest
 from custody.failure import CommandFailed
-from custody.letters import find_open
+from custody.finding import find_open
 from functions.shared.identity import RawObject
 from functions.shared.ledger import parse_ledger_file
 from tests.functional.desk import (
@@ -52,6 +51,7 @@ def test_a_discard_is_booked_beside_the_delivery_and_closes_the_letter(rooms: Ro
         **{name: told[name] for name in ("format", "object", "chunk", "dataset", "contract", "code")},
         "execution": EXECUTION_ARN,
         "redrive_of": None,
+        "parent": None,
         "attempt": 0,
         "counts": {"received": 2, "written": 1, "rejected": 0, "discarded": 1},
         "output": None,
@@ -127,15 +127,16 @@ def test_of_two_discards_at_the_same_moment_one_is_refused(
     rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter = delivered_in_part(rooms)
-    monkeypatch.setattr("custody.discarding.closed_by", lambda *_: None)
+    for module in ("discarding", "commands.letters"):
+        monkeypatch.setattr(f"custody.{module}.closed_by", lambda *_: None)
     run("discard", letter.id, "--reason", "the first")
     refused = run("discard", letter.id, "--reason", "the second")
     assert "just now" in str(refused.exception)
 
 
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
-@mock_aws
-def test_a_letter_is_not_discarded_while_a_redrive_is_under_way(name: str) -> None:
+def test_a_letter_is_not_discarded_while_a_redrive_is_under_way(rooms: Rooms, name: str) -> None:
+    books = Books(rooms.s3, "audit")
     stepfunctions = boto3.client("stepfunctions")
     waits = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
     machine = stepfunctions.create_state_machine(
@@ -146,10 +147,10 @@ def test_a_letter_is_not_discarded_while_a_redrive_is_under_way(name: str) -> No
     letter = Letter(an_id(1), 0, 0, DAY, "Write")
 
     with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
-        require_at_rest(stepfunctions, letter, body)
+        require_at_rest(stepfunctions, books, letter, body)
 
     stepfunctions.stop_execution(executionArn=running)
-    require_at_rest(stepfunctions, letter, body)
+    require_at_rest(stepfunctions, books, letter, body)
 
 
 def test_a_discard_tells_what_an_earlier_attempt_delivered(rooms: Rooms, run: Run) -> None:

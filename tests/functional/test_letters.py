@@ -13,7 +13,8 @@ from rich.text import Text
 from custody import show
 from custody.books import Books, Entry, Letter
 from custody.failure import CommandFailed
-from custody.letters import Filter, find_letter, select
+from custody.finding import find_letter
+from custody.letters import Filter, select
 from functions.shared.errors import RecordsRejected
 from tests.functional.desk import DAY, NEXT_DAY, Run, an_id, booked, chosen, delivered_in_part, posted
 from tests.functional.stages import BAD, GOOD, written

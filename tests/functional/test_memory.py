@@ -75,7 +75,5 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
 def test_what_a_step_holds_does_not_grow_with_its_chunk(buckets: Path) -> None:
     few, many = peaks(buckets, 600), peaks(buckets, 1_800)
     for step, held in many.items():
-        assert held < 2 * few[step], (
-            f"{step} held {few[step]:.1f} MB of 60,000 records, {held:.1f} MB of thrice that"
-        )
+        assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 60,000 records, {held:.1f} MB of thrice that"
         assert held < 12, f"{step} held {held:.1f} MB, of which a few MB are pieces of what it reads and writes"

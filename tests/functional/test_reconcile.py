@@ -4,7 +4,6 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,9 +15,9 @@ from custody.commands import reconcile as reconcile_command
 from custody.executions import Pipeline
 from custody.main import app
 from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
-from custody.target import Deployment
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
+from tests.functional.desk import a_deployment
 from tests.functional.failures import MACHINE_ARN, Machine, arn_of, book, discard, post
 from tests.rooms import Rooms
 
@@ -342,8 +341,7 @@ def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
     class Here:
         client = staticmethod(clients.__getitem__)
 
-    named = {"raw": "raw", "audit": "audit", "pipeline_arn": MACHINE_ARN}
-    deployment = Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+    deployment = a_deployment(pipeline_arn=MACHINE_ARN)
     monkeypatch.setattr(reconcile_command, "target_of", lambda *_: Here)
     monkeypatch.setattr(reconcile_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["reconcile", "--grace", "0s", *arguments])

@@ -5,7 +5,6 @@ import io
 import json
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from custody.letters import Filter, select
 from custody.main import app
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.redriving import Account, Redriver
-from custody.target import Deployment
 from custody.undelivered import Replayed
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
 from functions.start.handler import handle as start
+from tests.functional.desk import a_deployment
 from tests.functional.failures import MACHINE_ARN, STARTED, Machine, arn_of, book, discard, post
 from tests.rooms import Rooms
 
@@ -279,6 +278,25 @@ def test_an_undelivered_event_is_given_to_its_function_then_deleted(queue: Queue
     assert (queue.visible, queue.replay(function)) == (0, [])
 
 
+def test_an_event_that_the_buffer_moved_there_is_given_to_its_function_as_s3_sent_it(queue: Queue) -> None:
+    queue.put(EVENT)
+    function = Function(answer({"started": 1, "started_before": 0}))
+    (done,) = queue.replay(function)
+
+    assert function.calls == [EVENT]
+    assert (done.is_done, done.became) == (True, "started")
+    assert done.waiting.about == ("mission/2026/a.json",), done.waiting
+    assert done.waiting.error == "all tries failed; the log of the function says why"
+    assert queue.visible == 0
+
+
+def test_events_of_both_shapes_are_replayed_from_one_queue_as_after_a_change_of_settings(queue: Queue) -> None:
+    queue.put(EVENT)
+    queue.record(EVENT)
+
+    assert [one.is_done for one in queue.replay(Function(answer({})))] == [True, True]
+
+
 def test_more_events_than_one_answer_holds_are_all_replayed(queue: Queue) -> None:
     for _ in range(25):
         queue.record(EVENT)
@@ -350,7 +368,9 @@ def test_an_odd_answer_of_a_function_that_did_not_fail_is_an_acceptance(queue: Q
     assert [one.is_done for one in queue.replay(Function(lambda *_: said))] == [True]
 
 
-@pytest.mark.parametrize("body", ["no JSON", DEEP, "[]", "5", {"Records": []}, {"requestPayload": "text"}])
+@pytest.mark.parametrize(
+    "body", ["no JSON", DEEP, "[]", "5", {"Records": []}, {"Records": [5]}, {"Records": 5}, {"requestPayload": "text"}]
+)
 def test_a_message_that_is_no_event_of_ours_is_told_and_left(queue: Queue, body: Any) -> None:
     queue.put(body)
     queue.record(EVENT)
@@ -522,15 +542,13 @@ def run(rooms: Rooms, machine: Machine, queue: Queue, monkeypatch: pytest.Monkey
         name, is_local = "here", True
         client = staticmethod(clients.__getitem__)
 
-    told = {
-        "audit": "audit",
-        "pipeline_arn": MACHINE_ARN,
-        "undelivered_url": queue.url,
-        "unwritten_url": unwritten,
-        "start_function": "start",
-        "dead_letter_function": "start",
-    }
-    deployment = Deployment(**{field.name: told.get(field.name, "") for field in fields(Deployment)})
+    deployment = a_deployment(
+        pipeline_arn=MACHINE_ARN,
+        undelivered_url=queue.url,
+        unwritten_url=unwritten,
+        start_function="start",
+        dead_letter_function="start",
+    )
     monkeypatch.setattr(redrive_command, "target_of", lambda *_: Here)
     monkeypatch.setattr(redrive_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["redrive", *arguments])

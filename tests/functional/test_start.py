@@ -9,6 +9,7 @@ import pytest
 
 from functions.shared import store
 from functions.shared.errors import MessageRefused, ServiceUnavailable
+from functions.shared.messages import Batch, Plan
 from functions.start import handler
 from tests.rooms import Rooms
 
@@ -19,14 +20,35 @@ def event(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def buffered(*events: Any) -> dict[str, Any]:
+    """Give the events as Lambda takes them out of the buffer: each is a message, named by its place."""
+    messages = [
+        {
+            "messageId": str(number),
+            "eventSource": "aws:sqs",
+            "body": each if isinstance(each, str) else json.dumps(each),
+        }
+        for number, each in enumerate(events)
+    ]
+    return {"Records": messages}
+
+
+def of_key(key: str, size: int = 61) -> Any:
+    found = event("object_created")
+    found["Records"][0]["s3"]["object"] |= {"key": key, "size": size}
+    return found
+
+
 class Machine:
-    """Stands for the state machine: keeps what was started, and fails when told to."""
+    """Stands for the state machines: keeps what was started, and where, and fails when told to."""
 
     def __init__(self) -> None:
         self.started: dict[str, str] = {}
+        self.arns: list[str] = []
         self.failing: set[str] = set()
 
-    def start(self, _: str, name: str, message: str) -> bool:
+    def start(self, arn: str, name: str, message: str) -> bool:
+        self.arns.append(arn)
         if name.split("-", 1)[0] in self.failing:
             raise ServiceUnavailable("StartExecution was answered ThrottlingException")
         return self.started.setdefault(name, message) is message
@@ -101,6 +123,84 @@ def test_an_object_without_a_version_is_refused_for_it_could_change(machine: Mac
 def test_an_event_that_is_not_from_s3_is_refused(machine: Machine, odd: dict[str, Any]) -> None:
     with pytest.raises(MessageRefused):
         handler.handle(odd, None)
+    assert machine.started == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "machine_name"),
+    [
+        ("mission/a.jsonl", 64 * 2**20 + 1, "bulk"),
+        ("mission/A.NDJSON", 5_000 * 64 * 2**20, "bulk"),
+        ("mission/a.jsonl", 64 * 2**20, "pipeline"),
+        ("mission/a.json", 2**40, "pipeline"),
+        ("mission/a.jsonl.gz", 2**40, "pipeline"),
+        pytest.param("mission/a.jsonl", 5_000 * 64 * 2**20 + 1, "pipeline", id="too large: Validate says so"),
+    ],
+)
+def test_the_name_and_the_size_alone_tell_the_machine(machine: Machine, key: str, size: int, machine_name: str) -> None:
+    handler.handle(of_key(key, size), None)
+
+    assert [arn.rpartition(":")[2] for arn in machine.arns] == [machine_name]
+
+
+def test_a_large_object_is_started_with_its_chunks_and_the_same_input_each_time(machine: Machine) -> None:
+    large = of_key("mission/a.jsonl", 150 * 2**20)
+    first = handler.handle(large, None)
+    (message,) = machine.started.values()
+    again = handler.handle(large, None)
+
+    batch = Batch.decode(json.loads(message))
+    assert batch.plan == Plan(64 * 2**20, (0, 64 * 2**20, 128 * 2**20))
+    assert (first["counts"]["started"], again["counts"]["started_before"]) == (1, 1)
+    assert list(machine.started.values()) == [message]
+
+
+def test_every_event_of_the_buffer_is_started_and_none_comes_again(machine: Machine) -> None:
+    answer = handler.handle(buffered(event("object_created"), event("object_created_odd_key")), None)
+
+    assert answer == {"batchItemFailures": []}
+    assert len(machine.started) == 2
+
+
+def test_the_buffer_and_the_direct_way_give_the_same_input(machine: Machine) -> None:
+    handler.handle(event("object_created"), None)
+    handler.handle(buffered(event("object_created")), None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message) == event("start_input")
+
+
+def test_of_the_buffer_only_the_messages_that_failed_come_again(machine: Machine) -> None:
+    machine.failing = {"busy"}
+
+    answer = handler.handle(buffered(of_key("a.json"), of_key("busy/b.json"), of_key("c.json")), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert len(machine.started) == 2
+
+
+def test_a_message_that_comes_again_says_in_the_log_what_it_failed_of(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.failing = {"busy"}
+    handler.handle(buffered(of_key("busy/b.json")), None)
+
+    (told,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
+    assert (told["message_id"], told["error"]) == ("0", "ServiceUnavailable")
+    assert "ThrottlingException" in told["cause"]
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "not JSON", "[]", "null", "[" * 100_000, '{"detail": {}}', '{"Records": [{}]}', '{"Records": null}']
+)
+def test_a_message_that_is_no_event_of_s3_comes_again_and_holds_back_no_other(machine: Machine, odd: str) -> None:
+    answer = handler.handle(buffered(odd, event("object_created")), None)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert len(machine.started) == 1
+
+
+def test_the_test_event_of_s3_and_folder_markers_are_taken_out_of_the_buffer(machine: Machine) -> None:
+    assert handler.handle(buffered(event("s3_test_event"), event("folder_marker")), None) == {"batchItemFailures": []}
     assert machine.started == {}
 
 

@@ -26,7 +26,9 @@ def test_with_inline_off_no_document_is_in_the_message(rooms: Rooms, monkeypatch
 
     assert "MASINT" not in json.dumps(message)
     assert message["counts"] == {"received": 1, "written": 1, "rejected": 0}
-    assert message["claim"] == {"raw": True, "rejected": None}, "what was read stays where it is: it cannot change there"
+    assert message["claim"] == {"raw": True, "rejected": None}, (
+        "what was read stays where it is: it cannot change there"
+    )
     assert rooms.keys("staging") == []
 
 

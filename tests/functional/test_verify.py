@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,14 +15,16 @@ from custody.books import Books, Entry
 from custody.commands import verify as verify_command
 from custody.failure import CommandFailed
 from custody.letters import raw_of, record_bytes
+from custody.lines import encode
 from custody.main import app
-from custody.target import Deployment, Target
+from custody.target import Target
 from custody.verifying import Verdict, holdings, verdicts
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.ledger import parse_ledger_file
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
+from tests.functional.desk import a_deployment
 from tests.functional.stages import BAD, GOOD, transformed, written
 from tests.rooms import Rooms, called_with
 
@@ -36,8 +37,7 @@ Run = Callable[..., Result]
 def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
-    named = {"raw": "raw", "processed": "processed", "audit": "audit"}
-    deployment = Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+    deployment = a_deployment()
     monkeypatch.setattr(verify_command, "target_of", lambda *_, **__: target)
     monkeypatch.setattr(verify_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["verify", *arguments])
@@ -377,7 +377,9 @@ def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_ob
         {name: part for name, part in record.items() if name != "document"} | {"stage": "validate", "violations": []}
         for record in message["records"]
     ]
-    later = message | {"attempt": 1, "records": [], "rejected": message["rejected"] + bad}
+    counts = {"received": 3, "written": 0, "rejected": 3}
+    rejected = sorted(message["rejected"] + bad, key=lambda record: record["position"])
+    later = message | {"attempt": 1, "records": [], "rejected": rejected, "counts": counts}
     with pytest.raises(RecordsRejected):
         write(called_with(later, "Write"), None)
 
@@ -389,11 +391,13 @@ def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_ob
     assert "more bytes after its last record" in the_verdict(rooms).where[1]
 
 
-def test_each_batch_of_an_object_is_checked(rooms: Rooms) -> None:
+def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(rooms: Rooms) -> None:
     object_id = send(rooms)
     book = rooms.body("audit", Entry(object_id, 0, 0).key)
     rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 1000, 0).key, Body=book)
-    assert the_verdict(rooms).records == 6
+    verdict = the_verdict(rooms)
+    assert "tells of another chunk, the one at byte 0" in verdict.where[0]
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
 
 
 def test_an_object_keeps_the_first_findings_and_counts_the_others(rooms: Rooms) -> None:
@@ -517,9 +521,11 @@ def test_a_gzipped_object_is_compared_as_it_was_read(rooms: Rooms, key: str) -> 
     assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
 
     ((entry, _),) = [(entry, key) for key in rooms.keys("audit") if (entry := Entry.of(key))]
-    header, booked = Books(rooms.s3, "audit").lines(entry)
+    books = Books(rooms.s3, "audit")
+    header = books.header(entry)
     assert header["object"]["id"] == object_id
-    assert [record_bytes(rooms.s3, raw_of(header), line) for line in booked] == [GOOD, GOOD, GOOD]
+    found = [record_bytes(rooms.s3, raw_of(header), encode(line)) for line in books.lines(entry)]
+    assert found == [GOOD, GOOD, GOOD]
 
 
 def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(rooms: Rooms) -> None:

@@ -4,12 +4,12 @@ import pytest
 
 from tests.infra.deployment import Deployment
 
-CONTEXTS = {"prod": {"env": "prod"}, "dev": {}, "local": {"local": "true"}}
+CONTEXTS = {"prod": {"env": "prod"}, "dev": {}, "local": {"local": "true"}, "buffered": {"buffered": "true"}}
 
 
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
-    """Synthesise what `-c env=prod`, nothing, and `-c local=true` give."""
+    """Synthesise what `-c env=prod`, nothing, `-c local=true` and `-c buffered=true` give."""
     folder = tmp_path_factory.mktemp("synth")
     return {name: Deployment.synthesise(context, folder / name) for name, context in CONTEXTS.items()}
 
@@ -36,3 +36,9 @@ def dev(deployments: dict[str, Deployment]) -> Deployment:
 def local(deployments: dict[str, Deployment]) -> Deployment:
     """Give `-c local=true`: env=dev, on embedded AWS."""
     return deployments["local"]
+
+
+@pytest.fixture
+def buffered(deployments: dict[str, Deployment]) -> Deployment:
+    """Give `-c buffered=true`: env=dev, on AWS, with a buffer before the start function."""
+    return deployments["buffered"]

@@ -94,17 +94,21 @@ class Deployment:
         (logical_id,) = self.of_type("AWS::KMS::Key")
         return _ARN["AWS::KMS::Key"].format(logical_id)
 
-    @property
-    def machine(self) -> dict[str, Any]:
-        """The properties of the state machine."""
-        return self.of_type("AWS::StepFunctions::StateMachine")[f"custody-{self.env}-pipeline"]
+    def machine(self, name: str) -> dict[str, Any]:
+        """The properties of a state machine: `pipeline` or `bulk`."""
+        return self.of_type("AWS::StepFunctions::StateMachine")[f"custody-{self.env}-{name}"]
 
-    def definition(self) -> str:
-        """The state machine as AWS will read it: with every placeholder filled in."""
-        text: str = self.machine["DefinitionString"]
-        for name, value in self.machine["DefinitionSubstitutions"].items():
-            text = text.replace(f"${{{name}}}", value)
+    def definition(self, name: str) -> str:
+        """A state machine as AWS will read it: with every placeholder filled in."""
+        text: str = self.machine(name)["DefinitionString"]
+        for placeholder, value in self.machine(name)["DefinitionSubstitutions"].items():
+            text = text.replace(f"${{{placeholder}}}", value)
         return text
+
+    @property
+    def is_buffered(self) -> bool:
+        """Whether a queue stands between the raw bucket and the start function."""
+        return bool(self.of_type("AWS::Lambda::EventSourceMapping"))
 
     def policy(self, kind: str, **target: str) -> list[dict[str, Any]]:
         """The statements of the resource policy of a type that is attached to a target."""

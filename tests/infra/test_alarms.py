@@ -1,66 +1,85 @@
 """The alarms: one failure sets them off, and somebody hears of it."""
 
+from dataclasses import dataclass
 from typing import Any
-
-import pytest
 
 from infra.app import ROOT
 from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
 
-EXPECTED = {
-    "executions-failed": ("AWS/States", "ExecutionsFailed", "Sum"),
-    "executions-timed-out": ("AWS/States", "ExecutionsTimedOut", "Sum"),
-    "executions-aborted": ("AWS/States", "ExecutionsAborted", "Sum"),
-    "undelivered": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
-    "events-lost": ("AWS/Lambda", "DestinationDeliveryFailures", "Sum"),
-    "unwritten": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
-}
+MACHINES = {"": "pipeline", "bulk-": "bulk"}
+"""What the alarms of a machine begin with."""
+
+ENDS = {"executions-failed": "Failed", "executions-timed-out": "TimedOut", "executions-aborted": "Aborted"}
+MESSAGES = ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum")
 
 
-def alarm(deployment: Deployment, name: str) -> dict[str, Any]:
-    return deployment.of_type("AWS::CloudWatch::Alarm")[f"custody-{deployment.env}-{name}"]
+@dataclass(frozen=True)
+class Expected:
+    """What sets an alarm off: a metric of something of this stack, from a threshold on."""
+
+    section: str
+    metric: tuple[str, str, str]
+    dimension: tuple[str, str]
+    threshold: int = 1
+
+
+def expected(deployment: Deployment) -> dict[str, Expected]:
+    name = f"custody-{deployment.env}"
+    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+    found = {
+        f"{prefix}{section}": Expected(
+            section, ("AWS/States", f"Executions{end}", "Sum"), ("StateMachineArn", f"{machine}-{suffix}")
+        )
+        for prefix, suffix in MACHINES.items()
+        for section, end in ENDS.items()
+    } | {queue: Expected(queue, MESSAGES, ("QueueName", f"{name}-{queue}")) for queue in ("undelivered", "unwritten")}
+    if deployment.is_buffered:
+        age = ("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum")
+        return found | {"buffer-stuck": Expected("buffer-stuck", age, ("QueueName", f"{name}-buffer"), 300)}
+    lost = ("AWS/Lambda", "DestinationDeliveryFailures", "Sum")
+    return found | {"events-lost": Expected("events-lost", lost, ("FunctionName", f"{name}-start"))}
+
+
+def alarms(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """Each alarm, by what its name says after the name of the stack."""
+    prefix = f"custody-{deployment.env}-"
+    return {name.removeprefix(prefix): found for name, found in deployment.of_type("AWS::CloudWatch::Alarm").items()}
 
 
 def test_these_are_the_alarms(deployment: Deployment) -> None:
-    assert set(deployment.of_type("AWS::CloudWatch::Alarm")) == {
-        f"custody-{deployment.env}-{name}" for name in EXPECTED
-    }
+    assert set(alarms(deployment)) == set(expected(deployment))
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_a_single_failure_within_a_minute_sets_it_off(deployment: Deployment, name: str) -> None:
-    found = alarm(deployment, name)
-
-    assert (found["Namespace"], found["MetricName"], found["Statistic"]) == EXPECTED[name]
-    assert (found["ComparisonOperator"], found["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
-    assert (found["Period"], found["EvaluationPeriods"]) == (60, 1)
-    assert found.get("DatapointsToAlarm", 1) == 1
-    assert found["TreatMissingData"] == "notBreaching"
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_it_watches_something_of_this_stack(deployment: Deployment, name: str) -> None:
-    (dimension,) = alarm(deployment, name)["Dimensions"]
-
-    assert (dimension["Name"], dimension["Value"]) in {
-        ("StateMachineArn", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"),
-        ("QueueName", f"custody-{deployment.env}-undelivered"),
-        ("QueueName", f"custody-{deployment.env}-unwritten"),
-        ("FunctionName", f"custody-{deployment.env}-start"),
-    }
+def test_a_single_failure_within_a_minute_sets_one_off(deployment: Deployment) -> None:
+    for name, found in alarms(deployment).items():
+        wanted = expected(deployment)[name]
+        assert (found["Namespace"], found["MetricName"], found["Statistic"]) == wanted.metric
+        assert (found["ComparisonOperator"], found["Threshold"]) == (
+            "GreaterThanOrEqualToThreshold",
+            wanted.threshold,
+        ), name
+        assert (found["Period"], found["EvaluationPeriods"]) == (60, 1)
+        assert found.get("DatapointsToAlarm", 1) == 1
+        assert found["TreatMissingData"] == "notBreaching"
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_it_tells_the_topic_when_it_goes_off_and_when_it_ends(deployment: Deployment, name: str) -> None:
+def test_each_watches_something_of_this_stack(deployment: Deployment) -> None:
+    for name, found in alarms(deployment).items():
+        (dimension,) = found["Dimensions"]
+        assert (dimension["Name"], dimension["Value"]) == expected(deployment)[name].dimension
+
+
+def test_each_tells_the_topic_when_it_goes_off_and_when_it_ends(deployment: Deployment) -> None:
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:custody-{deployment.env}-alarms"
 
-    assert alarm(deployment, name)["AlarmActions"] == [topic]
-    assert alarm(deployment, name)["OKActions"] == [topic]
+    for found in alarms(deployment).values():
+        assert found["AlarmActions"] == found["OKActions"] == [topic]
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_it_says_where_to_read_on(deployment: Deployment, name: str) -> None:
-    assert alarm(deployment, name)["AlarmDescription"].endswith(f"What to do: docs/runbook.md#{name}.")
+def test_each_says_where_to_read_on(deployment: Deployment) -> None:
+    for name, found in alarms(deployment).items():
+        section = expected(deployment)[name].section
+        assert found["AlarmDescription"].endswith(f"What to do: docs/runbook.md#{section}.")
 
 
 def test_alarms_may_publish_to_the_topic(deployment: Deployment) -> None:
@@ -89,7 +108,7 @@ def test_nobody_is_written_to_unless_named(deployment: Deployment) -> None:
     assert deployment.of_type("AWS::SNS::Subscription") == {}
 
 
-def test_the_runbook_has_a_section_for_each_alarm() -> None:
+def test_the_runbook_has_a_section_for_each_alarm(deployment: Deployment) -> None:
     runbook = ROOT / "docs" / "runbook.md"
     titles = {
         line.lstrip("# ").strip().lower().replace(" ", "-")
@@ -97,4 +116,4 @@ def test_the_runbook_has_a_section_for_each_alarm() -> None:
         if line.startswith("#")
     }
 
-    assert set(EXPECTED) <= titles
+    assert {wanted.section for wanted in expected(deployment).values()} <= titles

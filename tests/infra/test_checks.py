@@ -20,14 +20,19 @@ def complaints(template: dict[str, Any]) -> list[str]:
     return [f"{match.rule.id} {match.message}" for match in lint(json.dumps(template), config=ARGUMENTS)]
 
 
-def spelled_out(deployment: Deployment) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give a copy of the template whose state machine has no placeholder left, and that machine's properties."""
+def spelled_out(deployment: Deployment) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Give a copy of the template whose state machines have no placeholder left, and their properties."""
     template = json.loads(json.dumps(deployment.template))
-    (machine,) = (found for found in template["Resources"].values() if found["Type"].endswith("::StateMachine"))
-    machine["Properties"]["DefinitionString"] = deployment.definition()
-    del machine["Properties"]["DefinitionSubstitutions"]
-    del machine["Metadata"]
-    return template, machine["Properties"]
+    machines = {}
+    for machine in template["Resources"].values():
+        if machine["Type"] == "AWS::StepFunctions::StateMachine":
+            name = machine["Properties"]["StateMachineName"].rpartition("-")[2]
+            machine["Properties"]["DefinitionString"] = deployment.definition(name)
+            del machine["Properties"]["DefinitionSubstitutions"]
+            del machine["Metadata"]
+            machines[name] = machine["Properties"]
+    assert set(machines) == {"pipeline", "bulk"}
+    return template, machines
 
 
 def test_cfn_lint_has_no_complaint(deployment: Deployment) -> None:
@@ -40,9 +45,15 @@ def test_cfn_lint_has_no_complaint_of_the_template_as_it_is(prod: Deployment) ->
     assert complaints(prod.template) == []
 
 
-def test_cfn_lint_reads_the_definition(prod: Deployment) -> None:
-    template, machine = spelled_out(prod)
-    machine["DefinitionString"] = machine["DefinitionString"].replace('"StartAt": "Validate"', '"StartAt": "Nowhere"')
+@pytest.mark.parametrize(
+    ("name", "begins"), [("pipeline", "Validate"), ("bulk", "ProcessChunks"), ("bulk", "ValidateChunk")]
+)
+def test_cfn_lint_reads_the_definition(prod: Deployment, name: str, begins: str) -> None:
+    template, machines = spelled_out(prod)
+    machine = machines[name]
+    spoilt = machine["DefinitionString"].replace(f'"StartAt": "{begins}"', '"StartAt": "Nowhere"')
+    assert spoilt != machine["DefinitionString"]
+    machine["DefinitionString"] = spoilt
 
     assert any(complaint.startswith("E3601") and "Nowhere" in complaint for complaint in complaints(template))
 

@@ -3,7 +3,7 @@
 from tests.infra.deployment import ACCOUNT, REGION, Deployment
 
 
-def test_every_bad_end_of_this_machine_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
+def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
     (rule,) = deployment.of_type("AWS::Events::Rule").values()
 
     assert rule["EventPattern"] == {
@@ -11,8 +11,10 @@ def test_every_bad_end_of_this_machine_is_told_to_the_dead_letter_function(deplo
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+            # Those of chunks are of the machine `…-bulk/ProcessChunks`: Account tells of them.
             "stateMachineArn": [
-                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{deployment.machine['StateMachineName']}"
+                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
+                for machine in ("pipeline", "bulk")
             ],
         },
     }

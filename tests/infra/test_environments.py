@@ -59,14 +59,16 @@ def test_everything_that_can_be_tagged_is(prod: Deployment) -> None:
 
 
 def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -> None:
-    found = {name: output["Value"] for name, output in deployment.template["Outputs"].items()}
+    buffer = {"BufferQueueUrl"} if deployment.is_buffered else set()
 
-    assert set(found) == {
+    assert set(deployment.template["Outputs"]) == buffer | {
         "RawBucket",
         "StagingBucket",
         "ProcessedBucket",
         "AuditBucket",
         "PipelineArn",
+        "BulkArn",
+        "ChunkBytes",
         "UndeliveredQueueUrl",
         "AlarmTopicArn",
         "KeyArn",

@@ -11,9 +11,9 @@ import pytest
 
 from infra.app import ROOT, build
 from infra.settings import FUNCTIONS, Settings
-from tests.infra.deployment import ACCOUNT, REGION, Deployment, empty_app
+from tests.infra.deployment import Deployment, empty_app
 
-STAGES = ("validate", "transform", "write", "dead_letter")
+STAGES = ("validate", "transform", "write", "account", "dead_letter")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -38,6 +38,7 @@ def test_the_settings_reach_the_functions(tmp_path: Path) -> None:
         "default_dataset": "other",
         "inline_limit_bytes": "0",
         "document_limit_bytes": "1000",
+        "chunk_bytes": "2000",
         "tolerated_rejects_percent": "2.5",
         "write_memory_mb": "2048",
         "write_timeout_seconds": "120",
@@ -51,8 +52,9 @@ def test_the_settings_reach_the_functions(tmp_path: Path) -> None:
 
     assert told["validate"]["DEFAULT_DATASET"] == "other"
     assert told["validate"]["INLINE_LIMIT_BYTES"] == told["transform"]["INLINE_LIMIT_BYTES"] == "0"
-    assert told["validate"]["DOCUMENT_LIMIT_BYTES"] == "1000"
-    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
+    assert told["validate"]["DOCUMENT_LIMIT_BYTES"] == told["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
+    assert told["validate"]["CHUNK_BYTES"] == told["transform"]["CHUNK_BYTES"] == "2000"
+    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == told["account"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
     assert (write["MemorySize"], write["Timeout"], write["ReservedConcurrentExecutions"]) == (2048, 120, 7)
     assert {group["RetentionInDays"] for group in deployment.of_type("AWS::Logs::LogGroup").values()} == {30}
     assert [found["Endpoint"] for found in deployment.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]
@@ -123,7 +125,7 @@ def test_editing_what_is_shared_changes_the_version_of_all(tmp_path: Path) -> No
     before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
     (edited / "functions" / "shared" / "errors.py").write_text("changed = True\n")
 
-    assert _differing(before, edited) == {"validate", "transform", "write", "deadletter"}
+    assert _differing(before, edited) == {"validate", "transform", "write", "account", "deadletter"}
 
 
 def test_what_is_no_code_of_a_function_changes_no_version(tmp_path: Path) -> None:
@@ -153,51 +155,15 @@ def _versions(root: Path) -> dict[str, str]:
     return {stage.node.id.lower(): stage.code_version for stage in stack.stages.all}
 
 
-@pytest.mark.parametrize(("function", "name"), [("start", "undelivered"), ("dead-letter", "unwritten")])
-def test_an_event_that_cannot_be_handled_is_tried_thrice_and_then_kept_for_a_fortnight(
-    deployment: Deployment, function: str, name: str
-) -> None:
-    configurations = deployment.of_type("AWS::Lambda::EventInvokeConfig").values()
-    called = f"custody-{deployment.env}-{function}"
-    (delivery,) = (found for found in configurations if found["FunctionName"] == called)
-    queue = deployment.of_type("AWS::SQS::Queue")[f"custody-{deployment.env}-{name}"]
-
-    assert (delivery["MaximumRetryAttempts"], delivery["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
-    assert delivery["DestinationConfig"] == {
-        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-{name}"}
-    }
-    assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, deployment.key)
-
-
-def test_every_new_object_version_calls_the_start_function_without_a_helper_in_between(prod: Deployment) -> None:
-    raw = prod.of_type("AWS::S3::Bucket")[prod.bucket("raw")]
-
-    assert raw["NotificationConfiguration"] == {
-        "LambdaConfigurations": [
-            {
-                "Event": "s3:ObjectCreated:*",
-                "Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-prod-start",
-            }
-        ]
-    }
-    assert len(prod.of_type("AWS::Lambda::Function")) == len(FUNCTIONS)
-
-
-def test_the_bucket_comes_after_the_permission_that_s3_tries_out(deployment: Deployment) -> None:
-    (permission,) = (
-        name
-        for name, found in deployment.resources.items()
-        if found["Type"] == "AWS::Lambda::Permission" and found["Properties"]["Principal"] == "s3.amazonaws.com"
-    )
-    (raw,) = (found for found in deployment.resources.values() if "NotificationConfiguration" in found["Properties"])
-
-    assert permission in raw["DependsOn"]
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_a_function_ends_before_its_state_does_even_at_the_longest_that_settings_allow(name: str) -> None:
-    definition = json.loads((ROOT / "statemachine" / "pipeline.asl.json").read_text())
-    state = definition["States"]["".join(word.title() for word in name.split("_"))]
+    state = "".join(word.title() for word in name.split("_"))
     (setting,) = (found for found in fields(Settings) if found.name == f"{name}_timeout_seconds")
+    timeouts = [
+        definition["States"][state]["TimeoutSeconds"]
+        for machine in ("pipeline", "bulk")
+        if state in (definition := json.loads((ROOT / "statemachine" / f"{machine}.asl.json").read_text()))["States"]
+    ]
 
-    assert setting.default <= setting.metadata["high"] < state["TimeoutSeconds"]
+    assert timeouts
+    assert setting.default <= setting.metadata["high"] < min(timeouts)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
 
-FUNCTIONS = ("start", "validate", "transform", "write", "dead_letter")
+FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
 TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 LOG_DELIVERY = {
     (f"logs:{action}", "*")
@@ -51,33 +51,37 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
     def objects(room: str, prefix: str) -> str:
         return f"arn:aws:s3:::{deployment.bucket(room)}/{prefix}"
 
-    start = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"
+    machines = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}"
     queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}"
-    executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}-pipeline:*"
+    receive = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    events = {("sqs:SendMessage", f"{queue}-undelivered")}
+    if deployment.is_buffered:
+        events = {(f"sqs:{action}", f"{queue}-buffer") for action in receive}
+    executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}"
     read_batches = {
         ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('staging')}"),
         ("s3:GetObject", objects("staging", "batches/*")),
         ("s3:GetObjectVersion", objects("staging", "batches/*")),
     }
     put_batches = {("s3:PutObject", objects("staging", "batches/*"))}
-    book = {
-        ("s3:PutObject", objects("audit", "ledger/*")),
-        ("s3:GetObject", objects("audit", "ledger/*")),
-        ("s3:PutObject", objects("audit", "letters/*")),
-    }
-    learn = {
-        ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('audit')}"),
-        ("states:DescribeExecution", executions),
-        ("states:GetExecutionHistory", executions),
+    close = {("s3:PutObject", objects("audit", "ledger/*")), ("s3:GetObject", objects("audit", "ledger/*"))}
+    book = close | {("s3:PutObject", objects("audit", "letters/*"))}
+    list_audit = {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('audit')}")}
+    learn = list_audit | {
+        (f"states:{action}", f"{executions}-{name}:*")
+        for action in ("DescribeExecution", "GetExecutionHistory")
+        for name in ("pipeline", "bulk")
     }
     return {
-        "start": {("states:StartExecution", start), ("sqs:SendMessage", f"{queue}-undelivered")},
+        "start": {("states:StartExecution", f"{machines}-{name}") for name in ("pipeline", "bulk")} | events,
         "validate": {("s3:GetObjectVersion", objects("raw", "*"))} | put_batches,
-        "transform": read_batches | put_batches,
+        # What Validate has read and found good, Transform reads where it lies.
+        "transform": {("s3:GetObjectVersion", objects("raw", "*"))} | read_batches | put_batches,
         "write": read_batches
         | {("s3:PutObject", objects("processed", "*"))}
         | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(room)}") for room in ("processed", "audit")}
         | book,
+        "account": list_audit | close,
         "dead_letter": read_batches | book | learn | {("sqs:SendMessage", f"{queue}-unwritten")},
     }
 
@@ -86,7 +90,9 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
 def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment, name: str) -> None:
     function = deployment.function(name)
     log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{function['FunctionName']}:*"
-    key = {("kms:Decrypt", deployment.key), ("kms:GenerateDataKey", deployment.key)}
+    # A function that only receives messages encrypts nothing.
+    uses = ("Decrypt",) if name == "start" and deployment.is_buffered else ("Decrypt", "GenerateDataKey")
+    key = {(f"kms:{use}", deployment.key) for use in uses}
 
     assert table(statements(deployment, function["Role"])) == (
         expected(deployment)[name] | key | TRACING | {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
@@ -107,44 +113,77 @@ def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment
     ]
 
 
-@pytest.mark.parametrize(("name", "prefix"), [("dead_letter", "letters/*"), ("write", "ledger/*")])
+@pytest.mark.parametrize(
+    ("name", "prefixes"),
+    [("dead_letter", ["letters/*", "ledger/*"]), ("write", ["ledger/*"]), ("account", ["ledger/*"])],
+)
 def test_a_function_lists_what_it_writes_in_the_audit_bucket_and_no_more(
-    deployment: Deployment, name: str, prefix: str
+    deployment: Deployment, name: str, prefixes: list[str]
 ) -> None:
     audit = f"arn:aws:s3:::{deployment.bucket('audit')}"
-    (listing,) = (
-        statement
+    conditions = [
+        statement["Condition"]
         for statement in statements(deployment, deployment.function(name)["Role"])
         if statement["Action"] == "s3:ListBucket" and statement["Resource"] == audit
-    )
+    ]
 
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": prefix}}
+    assert conditions == [{"StringLike": {"s3:prefix": prefix}} for prefix in prefixes]
 
 
 def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
     assert len({deployment.function(name)["Role"] for name in FUNCTIONS}) == len(FUNCTIONS)
 
 
-def test_the_state_machine_may_call_its_four_functions_and_be_observed(deployment: Deployment) -> None:
+STEPS = ("validate", "transform", "write")
+
+
+@pytest.mark.parametrize(
+    ("machine", "functions"), [("pipeline", (*STEPS, "dead-letter")), ("bulk", (*STEPS, "account", "dead-letter"))]
+)
+def test_a_state_machine_may_call_its_functions_and_be_observed(
+    deployment: Deployment, machine: str, functions: tuple[str, ...]
+) -> None:
     sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
     calls = {
         ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{name}")
-        for name in ("validate", "transform", "write", "dead-letter")
+        for name in functions
+    }
+    chunks = on_chunks(deployment) if machine == "bulk" else set()
+
+    assert table(statements(deployment, deployment.machine(machine)["RoleArn"])) == (
+        calls | chunks | TRACING | sampling | LOG_DELIVERY
+    )
+
+
+def on_chunks(deployment: Deployment) -> set[tuple[str, str]]:
+    """Tell what https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html asks for."""
+    states, name = f"arn:aws:states:{REGION}:{ACCOUNT}", f"custody-{deployment.env}-bulk"
+    of_chunks = f"{states}:execution:{name}/ProcessChunks:*"
+    looking = {
+        (f"states:{action}", resource)
+        for action in ("DescribeExecution", "StopExecution")
+        for resource in (f"{states}:execution:{name}:*", of_chunks)
+    }
+    return looking | {
+        ("states:StartExecution", f"{states}:stateMachine:{name}"),
+        ("states:RedriveExecution", of_chunks),
     }
 
-    assert table(statements(deployment, deployment.machine["RoleArn"])) == calls | TRACING | sampling | LOG_DELIVERY
 
-
-def test_only_this_state_machine_can_have_its_role_taken(deployment: Deployment) -> None:
-    role = deployment.machine["RoleArn"].rpartition("/")[2]
+@pytest.mark.parametrize(("machine", "suffixes"), [("pipeline", [""]), ("bulk", ["", "/ProcessChunks"])])
+def test_only_a_state_machine_itself_and_its_chunks_can_have_its_role_taken(
+    deployment: Deployment, machine: str, suffixes: list[str]
+) -> None:
+    role = deployment.machine(machine)["RoleArn"].rpartition("/")[2]
     (trust,) = deployment.of_type("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
 
-    assert trust["Condition"] == {
-        "StringEquals": {"aws:SourceAccount": ACCOUNT},
-        "ArnLike": {
-            "aws:SourceArn": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-pipeline"
-        },
-    }
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert listed(trust["Condition"]["ArnLike"]["aws:SourceArn"]) == [f"{arn}{suffix}" for suffix in suffixes]
+
+
+def test_no_two_machines_share_a_role(deployment: Deployment) -> None:
+    assert deployment.machine("pipeline")["RoleArn"] != deployment.machine("bulk")["RoleArn"]
 
 
 def test_no_role_has_a_wildcard_beyond_tracing_log_delivery_and_key_prefixes(deployment: Deployment) -> None:
@@ -213,7 +252,7 @@ def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
 
 
 def test_nothing_else_is_called_from_outside(deployment: Deployment) -> None:
-    assert len(deployment.of_type("AWS::Lambda::Permission")) == 2
+    assert len(deployment.of_type("AWS::Lambda::Permission")) == (1 if deployment.is_buffered else 2)
 
 
 def test_the_rule_alone_may_call_the_dead_letter_function(deployment: Deployment) -> None:
@@ -229,16 +268,6 @@ def test_events_may_use_the_key_for_the_queue_of_what_cannot_be_delivered(deploy
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
-
-
-def test_the_raw_bucket_alone_may_call_the_start_function(deployment: Deployment) -> None:
-    assert permission_to_call(deployment, "start") == {
-        "Action": "lambda:InvokeFunction",
-        "FunctionName": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-start",
-        "Principal": "s3.amazonaws.com",
-        "SourceAccount": ACCOUNT,
-        "SourceArn": f"arn:aws:s3:::{deployment.bucket('raw')}",
-    }
 
 
 def test_queue_and_topic_refuse_all_but_tls(deployment: Deployment) -> None:

@@ -52,8 +52,8 @@ def zipped(files: Mapping[str, str]) -> bytes:
     return content.getvalue()
 
 
-def allow(action: str, resource: str = "*") -> dict[str, Any]:
-    """Write a policy that allows one thing."""
+def allow(action: str | list[str], resource: str = "*") -> dict[str, Any]:
+    """Write a policy that allows something."""
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
 
 
@@ -114,8 +114,9 @@ class Cloud:
         return json.loads(self.functions.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
 
     def machine(self, name: str, definition: Mapping[str, Any], policy: Mapping[str, Any] | None = None) -> str:
-        """Make a state machine that may invoke every function, or do what `policy` says; give its ARN."""
-        role = self.role(f"{name}-machine", policy or allow("lambda:InvokeFunction"))
+        """Make a state machine that may invoke every function and run Maps, or do what `policy` says; give its ARN."""
+        usual = allow(["lambda:InvokeFunction", "states:StartExecution", "states:RedriveExecution"])
+        role = self.role(f"{name}-machine", policy or usual)
         return self.machines.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)[
             "stateMachineArn"
         ]

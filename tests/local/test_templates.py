@@ -190,6 +190,7 @@ def test_properties_of_a_function(cloud: Cloud) -> None:
     assert ":kms:" in found["KMSKeyArn"]
     assert found["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/own/logs"}
     assert cloud.functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 5
+    assert cloud.functions.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 5}
     assert cloud.functions.get_function_event_invoke_config(FunctionName=name)["MaximumRetryAttempts"] == 1
     groups = cloud.logs.describe_log_groups(logGroupNamePrefix="/own/logs")["logGroups"]
     assert [group.get("retentionInDays") for group in groups] == [7]

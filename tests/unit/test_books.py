@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.books import Books, Entry, Letter, Unreadable
+from custody.books import WHOLE, Books, Entry, Letter, Unreadable
 from functions.shared.identity import RawObject
-from functions.shared.ledger import START_DIGITS
+from functions.shared.ledger import HEADER_BYTES
 from tests.rooms import EXECUTION_ARN, Rooms
 
 DAY = "2026-11-23"
@@ -19,7 +19,7 @@ NEXT_DAY = "2026-11-24"
 OBJECT = "mission-a-json-0123456789abcdef01234567"
 
 OBJECT_IDS = st.from_regex(r"[0-9A-Za-z_-]{1,65}", fullmatch=True)
-STARTS = st.integers(0, 10**START_DIGITS - 1)
+STARTS = st.integers(0, WHOLE - 1) | st.just(WHOLE)
 ATTEMPTS = st.integers(0, 10_000)
 DAYS = st.dates().map(lambda day: day.isoformat())
 NAMES = st.sampled_from(["Validate", "Transform", "Write", "Rejected", "Aborted", "TimedOut", "Failed"])
@@ -187,7 +187,7 @@ def test_a_ledger_file_that_custody_did_not_write_closes_nothing(rooms: Rooms, o
     rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=odd)
 
     assert still_open(books) == [letter]
-    for read in (books.header, books.lines):
+    for read in (books.header, lambda entry: list(books.lines(entry))):
         with pytest.raises(Unreadable, match="is not what Custody wrote") as told:
             read(entry)
         assert told.value.key == entry.key
@@ -210,7 +210,7 @@ def test_a_line_of_another_form_is_not_what_custody_wrote(rooms: Rooms, line: An
     body = gzip.decompress(rooms.body("audit", entry.key)) + json.dumps(line).encode() + b"\n"
     rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
     with pytest.raises(Unreadable, match="line 2"):
-        Books(rooms.s3, "audit").lines(entry)
+        list(Books(rooms.s3, "audit").lines(entry))
 
 
 def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(rooms: Rooms) -> None:
@@ -220,6 +220,52 @@ def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(rooms: Rooms)
     copied = rooms.body("audit", Entry("another", 0, 0).key)
     rooms.s3.put_object(Bucket="audit", Key=Entry(OBJECT, 0, 0).key, Body=copied)
     assert still_open(books) == [letter]
+
+
+def test_of_a_large_ledger_file_only_the_beginning_is_read_for_its_header(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry(OBJECT, 0, 0)
+    book(rooms, entry)
+    header = rooms.body("audit", entry.key)
+    line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
+    lines = b"".join(json.dumps(line | {"position": at, "sha256": f"{at:064x}"}).encode() + b"\n" for at in range(9000))
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=header + gzip.compress(lines, 0))
+    books = Books(rooms.s3, "audit")
+    asked: list[Any] = []
+    true = rooms.s3.get_object
+
+    def noting(**call: Any) -> Any:
+        asked.append(call.get("Range"))
+        return true(**call)
+
+    monkeypatch.setattr(rooms.s3, "get_object", noting)
+    assert books.header(entry)["counts"]["received"] == 1
+    assert asked == [f"bytes=0-{HEADER_BYTES - 1}"]
+    assert sum(1 for _ in books.lines(entry)) == 9000
+
+
+def test_a_ledger_file_that_ends_too_soon_is_read_so_far_and_then_told(rooms: Rooms) -> None:
+    entry = Entry(OBJECT, 0, 0)
+    book(rooms, entry)
+    line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
+    body = rooms.body("audit", entry.key) + gzip.compress(b"".join([json.dumps(line).encode() + b"\n"] * 9000))[:-20]
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=body)
+    found = Books(rooms.s3, "audit").lines(entry)
+    assert next(found).position == 0
+    with pytest.raises(Unreadable):
+        list(found)
+
+
+def test_what_a_line_says_is_not_quoted_when_it_is_odd(rooms: Rooms) -> None:
+    entry = Entry(OBJECT, 0, 0)
+    for line in (b'{"outcome": "a secret"}', b'{"outcome": "rejected", "position": "a secret"}', b'"a secret', b"\xff"):
+        book(rooms, entry)
+        body = gzip.decompress(rooms.body("audit", entry.key)) + line + b"\n"
+        rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+        with pytest.raises(Unreadable) as told:
+            list(Books(rooms.s3, "audit").lines(entry))
+        assert "secret" not in str(told.value)
 
 
 def test_letters_are_listed_by_day_the_newest_first_and_others_keys_are_passed_over(rooms: Rooms) -> None:
@@ -268,6 +314,8 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
         f"letters/dt={DAY}/{OBJECT}/0.0.Write.json",
         f"letters/dt={DAY}/{OBJECT}/000000000000000.00.Write.json",
         f"ledger/{OBJECT}/0.0.jsonl.gz",
+        f"ledger/{OBJECT}/objects.0.jsonl.gz",
+        f"ledger/{OBJECT}/{WHOLE}.0.jsonl.gz",
     ],
 )
 def test_a_key_of_another_form_is_foreign(key: str) -> None:

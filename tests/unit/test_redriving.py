@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import typer
 
-from custody.books import Letter
+from custody.books import WHOLE, Letter
 from custody.commands.redrive import rate
 from custody.executions import Execution, execution_name
 from custody.planning import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
 from custody.redriving import paced
 from functions.shared.identity import RawObject
 from functions.shared.messages import Batch, Chunk
+from functions.shared.messages import Plan as Cut
 
 RAW = RawObject("raw", "mission/a.json", "v1", 60, "etag")
 ARN = f"arn:aws:states:us-east-1:123456789012:execution:pipeline:{RAW.id}"
@@ -112,6 +113,22 @@ def test_a_token_is_the_same_until_the_execution_is_redriven() -> None:
 
     assert plan.token == again.token != later.token
     assert len(plan.token) <= 64, "Step Functions takes no more"
+
+
+def bulk_wanted(start: int, attempt: int = 0, *, is_open: bool = True) -> Wanted:
+    letter = Letter(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Wanted(letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
+
+
+def test_letters_of_one_bulk_object_are_one_redrive_by_the_one_that_tells_of_all() -> None:
+    whole = bulk_wanted(WHOLE)
+    assert chosen([bulk_wanted(0), whole, bulk_wanted(200)]) == [whole]
+    assert chosen([bulk_wanted(0), bulk_wanted(WHOLE, is_open=False)]) == [bulk_wanted(0)], "what is open comes first"
+
+
+def test_a_new_execution_of_a_bulk_object_is_told_what_is_left() -> None:
+    left = Cut(200, (200, 400))
+    assert decide(Facts(bulk_wanted(WHOLE), cut=left)).batch == Batch(RAW, None, 1, redrive_of=ARN, plan=left)
 
 
 def test_letters_of_one_batch_are_one_redrive_of_the_latest() -> None:

@@ -1,11 +1,11 @@
-"""The real state machine with the real handlers, in memory: moto runs the ASL and calls the Python functions."""
+"""The real state machines with the real handlers, in memory: moto runs the ASL and calls the Python functions."""
 
 import json
 import threading
 import time
 import traceback
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,27 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
 
+from functions.account.handler import handle as account
 from functions.dead_letter.handler import handle as dead_letter
+from functions.shared.messages import Plan
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
+from infra.composition import compose
 from tests.rooms import Rooms
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 ASL = Path(__file__).parents[2] / "statemachine" / "pipeline.asl.json"
-HANDLERS = {"Validate": validate, "Transform": transform, "Write": write, "DeadLetter": dead_letter}
+BULK_ASL = ASL.with_name("bulk.asl.json")
+HANDLERS = {
+    "Validate": validate,
+    "Transform": transform,
+    "Write": write,
+    "Account": account,
+    "DeadLetter": dead_letter,
+}
 DEADLINE_SECONDS = 60
 
 
@@ -50,7 +60,7 @@ class Run:
 
 @dataclass
 class Workflow:
-    """The deployed state machine.
+    """The deployed state machines.
 
     `faults` are raised, one a call, before the handler of a state is called; `waits` are the seconds that each retry
     would have waited.
@@ -58,7 +68,8 @@ class Workflow:
 
     rooms: Rooms
     client: "SFNClient"
-    arn: str
+    pipeline: str
+    bulk: str
     calls: Counter[str] = field(default_factory=Counter)
     faults: dict[str, deque[BaseException]] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
@@ -85,11 +96,15 @@ class Workflow:
             raise faults.popleft()
         return HANDLERS[state](payload, None)
 
-    def run(self, key: str, body: bytes) -> Run:
+    def run(self, key: str, body: bytes, *, chunk_bytes: int | None = None) -> Run:
         """Upload an object, start its execution as `start` does, and wait until it has ended."""
         batch = self.rooms.upload(key, body)
+        if chunk_bytes:
+            batch = replace(batch, plan=Plan(chunk_bytes, tuple(range(0, len(body), chunk_bytes))))
         started = self.client.start_execution(
-            stateMachineArn=self.arn, name=batch.object.id, input=json.dumps(batch.encode())
+            stateMachineArn=self.bulk if chunk_bytes else self.pipeline,
+            name=batch.object.id,
+            input=json.dumps(batch.encode()),
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (ended := self.client.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
@@ -109,10 +124,14 @@ class Workflow:
 
 @pytest.fixture
 def workflow(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Workflow:
-    """Deploy the state machine; its retries do not wait."""
+    """Deploy the state machines; their retries do not wait."""
     role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}", Path="/")["Role"]["Arn"]
-    machine = boto3.client("stepfunctions").create_state_machine(name="pipeline", definition=definition(), roleArn=role)
-    workflow = Workflow(rooms, boto3.client("stepfunctions"), machine["stateMachineArn"])
+    client = boto3.client("stepfunctions")
+    arns = {
+        name: client.create_state_machine(name=name, definition=filled(definition), roleArn=role)["stateMachineArn"]
+        for name, definition in {"pipeline": ASL.read_text(encoding="utf-8"), "bulk": json.dumps(bulk())}.items()
+    }
+    workflow = Workflow(rooms, client, arns["pipeline"], arns["bulk"])
 
     def invoke(
         _: LambdaSimpleBackend, function_name: str, __: Any, body: Any, ___: Any, response_headers: dict[str, str]
@@ -133,9 +152,15 @@ def error_named(name: str) -> ErrorName:
     return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
 
 
-def definition() -> str:
-    """Fill in the placeholders of the ASL file."""
-    text = ASL.read_text(encoding="utf-8").replace("${Partition}", "aws")
+def bulk() -> dict[str, Any]:
+    """Compose the bulk machine as it is deployed, for one chunk at a time."""
+    own, of_a_batch = (json.loads(file.read_text(encoding="utf-8")) for file in (BULK_ASL, ASL))
+    return compose(own, of_a_batch, chunk_concurrency=1)
+
+
+def filled(definition: str) -> str:
+    """Fill in the placeholders of a definition."""
+    text = definition.replace("${Partition}", "aws")
     for state in HANDLERS:
         text = text.replace(f"${{{state}FunctionArn}}", f"arn:aws:lambda:us-east-1:123456789012:function:{state}")
     return text

@@ -1,0 +1,128 @@
+"""`custody put`: put files in, follow them to their end, and show what became of every record."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+from custody import show
+from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.fates import LISTED, Fate, Sent
+from custody.following import Follower, Whereabouts
+from custody.options import Aws, Env, Profile, target_of
+from custody.pointing import visible
+from custody.target import find
+
+_MEGABYTE = 10**6
+
+
+def put(  # noqa: PLR0913 - one parameter an option
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The files to put into the raw bucket.")],
+    *,
+    key: Annotated[str | None, typer.Option(help="The key; the name of the file if not given.")] = None,
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for the outcome.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help=f"Print one JSON document. Of an object of more than {LISTED:,} records it lists the first {LISTED:,} "
+            "that were rejected; `counts` and `records_more` tell of all.",
+        ),
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each outcome.")] = 600,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """Put files into the raw bucket, and show what became of each record; of many, the counts and the first rejected.
+
+    Exit code 0: all were written. 3: each has an outcome, some are rejected. 1: some have none. 2: wrong usage.
+    """
+    if key == "":
+        raise CommandFailed("--key is empty. Leave it out, and the name of the file is the key.", USAGE)
+    if key and len(files) > 1:
+        raise CommandFailed("--key names one object; put one FILE with it.", USAGE)
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise CommandFailed(f"Not a file: {', '.join(missing)}.", USAGE)
+    target = target_of(aws, profile)
+    follower = Follower(target, find(target, env))
+    with _progress(live=not as_json and show.stderr.is_terminal) as progress:
+        sent = [_send(follower, file, key or file.name, progress) for file in files]
+        if not no_follow:
+            for one in sent:
+                _watch(follower, one, timeout, progress)
+    if no_follow:
+        for one in sent:
+            line = json.dumps({"file": one.file, "object_id": one.raw.id, "execution": one.execution})
+            told = line if as_json else f"{visible(one.raw.key)}  {one.raw.id}"
+            show.console.print(told, soft_wrap=True, markup=False)
+        return
+    fates = [follower.fate(one) for one in sent]
+    if as_json:
+        sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
+    else:
+        show.fates(fates)
+    if late := [fate for fate in fates if not fate.has_ended]:
+        _tell_late(late, len(fates), timeout)
+    codes = {fate.code for fate in fates}
+    worst = next(code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED, ALL_WRITTEN) if code in codes)
+    raise typer.Exit(worst)
+
+
+def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
+    show.stderr.print(
+        f"{len(late)} of {number} did not end within {timeout:g} s, but may yet. See what became of them: "
+        f"custody reconcile --since 1h; and if one has failed: custody letters show {late[0].sent.raw.id}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@contextmanager
+def _progress(*, live: bool) -> Iterator[Progress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+    )
+    with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
+        yield progress
+
+
+def _send(follower: Follower, file: Path, key: str, progress: Progress) -> Sent:
+    size = file.stat().st_size
+    task = progress.add_task(f"{visible(key)}: sending", total=size or 1, done="")
+    gone = 0
+
+    def sent(number: int) -> None:
+        nonlocal gone
+        gone += number
+        progress.update(task, completed=gone, done=f"{gone / _MEGABYTE:,.0f} of {size / _MEGABYTE:,.0f} MB")
+
+    one = follower.send(file, key, sent)
+    progress.remove_task(task)
+    return one
+
+
+def _watch(follower: Follower, sent: Sent, timeout: float, progress: Progress) -> None:
+    """Wait until an execution has ended, or for so many seconds; show how far it is."""
+    task = progress.add_task(f"{visible(sent.raw.key)}", total=sent.chunks, done="")
+    for now in follower.watch(sent, timeout):
+        completed = now.chunks[0] if now.chunks else 0
+        said = f"{visible(sent.raw.key)}: {now}"
+        progress.update(task, description=said, completed=completed, done=_done(now))
+    progress.remove_task(task)
+
+
+def _done(now: Whereabouts) -> str:
+    """Say how much of a bulk object is done; of one batch nothing is known before its end."""
+    if now.chunks is None or now.counts is None:
+        return ""
+    rejected = f", {now.counts.rejected:,} rejected" if now.counts.rejected else ""
+    return f"{now.chunks[0]:,} of {now.chunks[1]:,} chunks, {now.counts.received:,} records{rejected}"

@@ -1,0 +1,234 @@
+"""`custody put`: a file of any size goes in, and what became of its records is counted; only the first are listed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from typer.testing import CliRunner, Result
+
+from custody import fates, uploading
+from custody.books import Entry
+from custody.commands import put as put_command
+from custody.executions import Pipeline
+from custody.failure import CommandFailed
+from custody.fates import Sent
+from custody.following import Follower, Whereabouts
+from custody.main import app
+from custody.target import Target
+from custody.uploading import upload
+from functions.shared.messages import Batch
+from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
+from tests.functional.desk import a_deployment, reads_of
+from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine
+from tests.functional.stages import BAD, GOOD, written
+from tests.rooms import Rooms
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def machine(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Machine:  # noqa: ARG001 - its client stands on moto
+    machine = Machine()
+    client: Any = machine
+    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES)
+    monkeypatch.setattr(Pipeline, "of", lambda *_: pipeline)
+    return machine
+
+
+@pytest.fixture
+def follower(machine: Machine) -> Follower:  # noqa: ARG001 - it follows what that runs
+    target = Target("buckets in memory", boto3.Session(), None)
+    follower = Follower(target, a_deployment())
+    follower._pause = 0.001  # noqa: SLF001 - a test does not wait
+    return follower
+
+
+def a_file(tmp_path: Path, body: bytes, name: str = "many.jsonl") -> Path:
+    file = tmp_path / name
+    file.write_bytes(body)
+    return file
+
+
+def bulk_of(rooms: Rooms, sent: Sent) -> Bulk:
+    found = Bulk.upload(rooms, lines(20))
+    assert found.batch.plan is not None
+    starts = tuple(range(0, sent.raw.size, CHUNK_BYTES))
+    return Bulk(rooms, Batch(sent.raw, plan=replace(found.batch.plan, chunks=starts)))
+
+
+def test_a_large_file_of_lines_is_followed_in_the_machine_of_bulk_objects(
+    rooms: Rooms, machine: Machine, follower: Follower, tmp_path: Path
+) -> None:
+    sent = follower.send(a_file(tmp_path, lines(20, bad=(4, 9))), "mission/many.jsonl")
+    bulk = bulk_of(rooms, sent)
+    assert (sent.execution, sent.chunks) == (bulk.arn, 7)
+
+    seen: list[Whereabouts] = []
+    watching = follower.watch(sent, 10)
+    seen.append(next(watching))
+    machine.add(bulk.batch, "RUNNING")
+    bulk.chunk(0)
+    bulk.chunk(200)
+    seen.append(next(watching))
+    for start in bulk.starts[2:]:
+        bulk.chunk(start)
+    seen.append(next(watching))
+    bulk.close()
+    machine.add(bulk.batch, error="RecordsRejected", cause='{"errorMessage": "2 of 20"}')
+    seen += watching
+
+    assert [str(each) for each in seen] == ["waiting for its event", "in ProcessChunks", "in Account", "FAILED"]
+    assert [each.chunks for each in seen] == [None, (2, 7), (7, 7), (7, 7)]
+    assert seen[1].counts is not None
+    assert (seen[1].counts.received, seen[1].counts.rejected) == (7, 1)
+
+    fate = follower.fate(sent)
+    assert fate.code == 3
+    told = fate.encode()
+    assert told["counts"] == {"received": 20, "written": 18, "rejected": 2}
+    assert told["chunks"] == {"total": 7, "booked": 7, "failed": 0}
+    assert (len(told["records"]), told["records_more"]) == (20, 0)
+    assert told["letter"].endswith("/object.0.Account.json")
+    assert told["cause"] == "2 of 20"
+
+
+def test_each_header_is_read_once_while_it_is_followed(
+    rooms: Rooms, machine: Machine, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = follower.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(rooms, sent)
+    machine.add(bulk.batch, "RUNNING")
+    read = reads_of("header", monkeypatch)
+    watching = follower.watch(sent, 10)
+    for start in bulk.starts[:3]:
+        bulk.chunk(start)
+        next(watching)
+    assert read == [Entry(bulk.id, start, 0) for start in bulk.starts[:3]]
+
+
+def test_a_bulk_object_with_a_chunk_that_failed_is_not_accounted_for(
+    rooms: Rooms, machine: Machine, follower: Follower, tmp_path: Path
+) -> None:
+    sent = follower.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(rooms, sent)
+    bulk.run(failing=(400,))
+    machine.add(bulk.batch, error="ChunksFailed")
+    fate = follower.fate(sent)
+    assert fate.code == 1
+    assert fate.encode()["counts"] == {"received": 17, "written": 17, "rejected": 0}
+
+
+def test_what_is_booked_so_far_is_counted_when_the_time_is_up(
+    rooms: Rooms, machine: Machine, follower: Follower, tmp_path: Path
+) -> None:
+    sent = follower.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(rooms, sent)
+    bulk.chunk(0)
+    machine.add(bulk.batch, "RUNNING")
+    fate = follower.fate(sent)
+    assert (fate.code, fate.has_ended, fate.chunks) == (1, False, None)
+    assert fate.encode()["counts"]["received"] == 4
+
+
+def test_of_many_records_only_the_first_that_were_rejected_are_listed(
+    rooms: Rooms, machine: Machine, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fates, "LISTED", 3)
+    sent = follower.send(a_file(tmp_path, lines(20, bad=(1, 4, 9, 12, 19))), "mission/many.jsonl")
+    bulk = bulk_of(rooms, sent)
+    bulk.run()
+    machine.add(bulk.batch, error="RecordsRejected")
+    told = follower.fate(sent).encode()
+    assert [record["outcome"] for record in told["records"]] == ["rejected"] * 3
+    assert [record["position"] for record in told["records"]] == [61, 243, 547]
+    assert told["records_more"] == 17
+    assert told["records"][0]["violations"][0]["pointer"] == "/confidence"
+
+
+@pytest.fixture
+def run(rooms: Rooms, follower: Follower, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give the command line, which finds each object processed as soon as it has sent it."""
+    true = follower.send
+
+    def send(file: Path, key: str, sent: Callable[[int], object]) -> Sent:
+        one = true(file, key, sent)
+        if one.chunks is not None:
+            bulk = bulk_of(rooms, one)
+            error = bulk.run()
+            machine.add(bulk.batch, "FAILED" if error else "SUCCEEDED", error=error)
+        else:
+            machine.add(Batch(one.raw), "SUCCEEDED")
+        return one
+
+    monkeypatch.setattr(follower, "send", send)
+    monkeypatch.setattr(put_command, "Follower", lambda *_: follower)
+    monkeypatch.setattr(put_command, "target_of", lambda *_, **__: None)
+    monkeypatch.setattr(put_command, "find", lambda *_: None)
+    return lambda *arguments: CliRunner().invoke(app, ["put", *map(str, arguments)])
+
+
+def test_the_table_counts_and_shows_no_more_than_ten_rejected_records(run: Run, tmp_path: Path) -> None:
+    shown = run(a_file(tmp_path, lines(60, bad=tuple(range(0, 60, 4)))), "--key", "mission/many.jsonl")
+    assert shown.exit_code == 3, shown.output
+    rows = shown.stdout.splitlines()
+    assert sum(" rejected " in row and "RUMINT" not in row and ".jsonl " in row for row in rows) == 11
+    assert any("5 more" in row and "custody trace mission-many-jsonl-" in row for row in rows)
+    assert any(row.split() == ["mission/many.jsonl", "60", "45", "15", "19", "of", "19"] for row in rows), rows
+    assert any("45 records" in row and "an object a chunk" in row for row in rows)
+
+
+def test_a_document_of_the_command_is_short_however_many_records_there_are(run: Run, tmp_path: Path) -> None:
+    shown = run(a_file(tmp_path, lines(60)), "--key", "mission/many.jsonl", "--json").stdout
+    (one,) = json.loads(shown[shown.index('{\n  "objects"') :])["objects"]  # behind what the handlers log
+    assert (one["status"], one["counts"]["written"], one["output"]) == ("SUCCEEDED", 60, None)
+
+
+def test_one_batch_of_many_records_is_counted_too(
+    rooms: Rooms, follower: Follower, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fates, "LISTED", 2)
+    report = written(rooms, "mission/a.json", b"[" + b", ".join([GOOD] * 3) + b"]")
+    batch = Batch.decode(report)
+    told = follower.fate(Sent("a.json", batch.object, machine.add(batch, "SUCCEEDED"), None)).encode()
+    assert (told["records"], told["records_more"], told["counts"]["written"]) == ([], 3, 3)
+    assert told["output"]["bucket"] == "processed"
+
+
+def test_a_file_of_many_parts_becomes_one_version(
+    rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
+    body = b"".join(b'{"n": %d}\n' % number for number in range(900_000))
+    told: list[int] = []
+    raw = upload(rooms.s3, "raw", a_file(tmp_path, body), "mission/large.jsonl", told.append)
+    stored = rooms.s3.get_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
+    assert stored["Body"].read() == body
+    assert stored["ETag"] == f'"{raw.etag}"'
+    assert (len(told), sum(told), raw.size) == (3, len(body), len(body))
+
+
+def test_an_upload_that_fails_leaves_no_parts(rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
+    true, calls = rooms.s3.upload_part, iter([1, 2])
+
+    def refused(**part: Any) -> Any:
+        if next(calls) == 2:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "told by a test"}}, "UploadPart")
+        return true(**part)
+
+    monkeypatch.setattr(rooms.s3, "upload_part", refused)
+    monkeypatch.setattr(uploading, "_WORKERS", 1)
+    with pytest.raises(ClientError, match="told by a test"):
+        upload(rooms.s3, "raw", a_file(tmp_path, b"x" * 6 * 2**20), "mission/large.jsonl")
+    assert "Uploads" not in rooms.s3.list_multipart_uploads(Bucket="raw")
+
+
+def test_a_bucket_that_keeps_no_versions_is_refused(rooms: Rooms, tmp_path: Path) -> None:
+    rooms.s3.create_bucket(Bucket="plain")
+    with pytest.raises(CommandFailed, match="keeps no versions"):
+        upload(rooms.s3, "plain", a_file(tmp_path, BAD), "a.json")

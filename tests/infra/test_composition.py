@@ -1,0 +1,105 @@
+"""The bulk machine is composed of its own states and of those of the pipeline, for chunks."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from functions.shared import closing, ledger, messages
+from functions.shared.cutting import MOST_CHUNKS
+from functions.shared.identity import RawObject
+from functions.shared.messages import Batch, Chunk, Plan
+from infra import composition
+from infra.composition import MAP, compose
+from tests.infra.deployment import ACCOUNT, Deployment
+from tests.infra.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
+
+STEPS = ("Validate", "Transform", "Write")
+
+
+def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:
+    assert OF_CHUNKS["StartAt"] == "ValidateChunk"
+    assert set(OF_CHUNKS["States"]) == {f"{name}Chunk" for name in (*STEPS, "DeadLetter")}
+    assert OF_CHUNKS["States"]["DeadLetterChunk"]["End"] is True
+    assert "resumable" not in OF_CHUNKS["States"]["DeadLetterChunk"]["Parameters"]["Payload"]
+
+
+def test_a_chunk_that_is_done_answers_nothing_for_the_answers_of_all_of_them_are_one_state() -> None:
+    # https://states-language.net/spec.html#filters: an OutputPath of null gives {}
+    assert OF_CHUNKS["States"]["WriteChunk"]["OutputPath"] is None
+    assert BULK["States"][MAP]["ResultPath"] is None
+
+
+def test_the_names_of_a_whole_machine_are_unique() -> None:
+    assert not set(BULK["States"]) & set(OF_CHUNKS["States"])
+
+
+def test_one_chunk_that_fails_holds_back_no_other() -> None:
+    assert BULK["States"][MAP]["ToleratedFailurePercentage"] == 100.0
+
+
+def test_as_many_chunks_are_processed_at_a_time_as_the_setting_says(deployment: Deployment) -> None:
+    assert json.loads(deployment.definition("bulk"))["States"][MAP]["MaxConcurrency"] == 100
+    assert compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=7)["States"][MAP]["MaxConcurrency"] == 7
+
+
+def test_composing_leaves_what_it_is_made_of_as_it_was() -> None:
+    assert json.loads(FILES["bulk"].read_text()) == FILE_OF_BULK
+    assert json.loads(FILES["pipeline"].read_text()) == PIPELINE
+
+
+def test_the_input_of_a_chunk_is_the_batch_that_the_functions_read() -> None:
+    raw = RawObject("raw", "mission/a.jsonl", "v", 100, "e")
+    whole = Batch(raw, attempt=2, redrive_of="arn:before", plan=Plan(40, (0, 40, 80)))
+    message = whole.encode() | {"resume": MAP}
+    context = {"Map": {"Item": {"Value": 40}}, "Execution": {"Id": "arn:parent"}}
+
+    def value(path: str) -> Any:
+        found: Any = context if path.startswith("$$") else message
+        for part in path.lstrip("$").strip(".").split("."):
+            found = found[part]
+        return found
+
+    def filled(template: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name.removesuffix(".$"): value(given) if name.endswith(".$") else filled(given)
+            for name, given in template.items()
+        }
+
+    chunk = filled(BULK["States"][MAP]["ItemSelector"])
+    assert Batch.decode(chunk) == Batch(raw, Chunk(40, 40), attempt=2, redrive_of="arn:before", parent="arn:parent")
+    assert chunk == Batch.decode(chunk).encode()
+    assert value(BULK["States"][MAP]["ItemsPath"]) == [0, 40, 80]
+
+
+def test_the_functions_and_the_machine_call_the_states_by_the_same_names() -> None:
+    assert composition.OF_A_CHUNK == messages.OF_A_CHUNK
+    assert (MAP, BULK["States"][MAP]["Next"]) == (ledger.PROCESS_CHUNKS, ledger.ACCOUNT)
+    assert BULK["States"][MAP]["Label"] == MAP, "the ARNs in the policies are made of it"
+
+
+STATE_LIMIT = 256 * 1024
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+
+
+def state_bytes(state: Any) -> int:
+    return len(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def test_no_state_of_the_largest_object_is_too_large() -> None:
+    # S3 holds 5 TB at most, under keys of at most 1,024 bytes, of which JSON escapes each with one more at the worst.
+    size = 5 * 10**12
+    raw = RawObject("b" * 63, "\\" * 1024, "v" * 1024, size, "e" * 64)
+    starts = tuple(range(0, size, size // MOST_CHUNKS))
+    arn = f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:custody-{'e' * 12}-bulk:{'n' * 80}"
+    batch = Batch(raw, attempt=999, redrive_of=arn, plan=Plan(size // MOST_CHUNKS, starts))
+    # A cause is the JSON of an error, of at most 32,768 characters of at most four bytes each
+    # (https://docs.aws.amazon.com/step-functions/latest/apireference/API_LambdaFunctionFailedEventDetails.html).
+    failed = batch.encode() | {"failure": {"Account": {"Error": "E" * 256, "Cause": "\U0001f6a7" * 32_768}}}
+    resumed = batch.encode() | {"resume": "Account", closing.CHUNKS_ATTEMPT: 999}
+    answers: list[Any] = [{}] * MOST_CHUNKS
+
+    assert len(starts) == MOST_CHUNKS
+    for state in (batch.encode(), resumed, answers):
+        assert state_bytes(state) < STATE_LIMIT / 2
+    assert state_bytes(failed) < STATE_LIMIT
+    assert state_bytes(replace(batch, plan=None).encode()) < STATE_LIMIT / 20, "what each chunk begins with"

@@ -1,0 +1,187 @@
+"""Objects of tens of megabytes arrive, are told of and are read as on AWS, and do not fill the memory."""
+
+import base64
+import hashlib
+import http.client
+import io
+import json
+import random
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+import local
+from tests.local.cloud import Cloud, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
+
+MIB = 1024 * 1024
+LARGE = random.Random(4).randbytes(90 * MIB)  # noqa: S311 - only its size matters
+SUM = hashlib.md5(LARGE, usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def bucket(cloud: Cloud) -> str:
+    return versioned(cloud, "large")
+
+
+def versioned(cloud: Cloud, name: str) -> str:
+    cloud.s3.create_bucket(Bucket=name)
+    cloud.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
+
+
+def digest(answer: "GetObjectOutputTypeDef") -> str:
+    """Read an object piece by piece."""
+    found = hashlib.md5(usedforsecurity=False)
+    for piece in answer["Body"].iter_chunks(64 * 1024):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def peak(cloud: Cloud) -> int:
+    """Give the most memory that the server has had, in MiB."""
+    status = Path(f"/proc/{cloud.instance.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of the memory of a process there")
+def test_large_objects_do_not_fill_the_memory(cloud: Cloud, bucket: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(LARGE)
+    put: list[Callable[[], Any]] = [
+        lambda: cloud.s3.put_object(Bucket=bucket, Key="raw", Body=LARGE),
+        lambda: cloud.s3.put_object(Bucket=bucket, Key="staged", Body=io.BytesIO(LARGE)),
+        lambda: cloud.s3.upload_file(str(file), bucket, "processed"),
+        lambda: cloud.s3.upload_file(str(file), bucket, "ledger"),
+    ]
+    with ThreadPoolExecutor() as pool:
+        for future in [pool.submit(one) for one in put]:
+            future.result()
+        read = pool.map(lambda key: digest(cloud.s3.get_object(Bucket=bucket, Key=key)), ["raw", "ledger"] * 4)
+        assert set(read) == {SUM}
+    for _ in range(8):  # readers that leave before the end
+        body = cloud.s3.get_object(Bucket=bucket, Key="staged")["Body"]
+        assert body.read(3) == LARGE[:3]
+        body.close()
+    cloud.s3.put_object(Bucket=bucket, Key="later", Body=b"")
+    assert peak(cloud) < 600, "eight readers and four writers of 90 MiB each"
+
+
+def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(cloud: Cloud, bucket: str) -> None:
+    body = LARGE[: 3 * MIB + 1]
+    version = cloud.s3.put_object(Bucket=bucket, Key="old", Body=body)["VersionId"]
+    cloud.s3.put_object(Bucket=bucket, Key="old", Body=b"new")
+    named: Any = {"Bucket": bucket, "Key": "old", "VersionId": version}
+    assert cloud.s3.get_object(**named)["Body"].read() == body
+    assert cloud.s3.head_object(**named)["ContentLength"] == len(body)
+    part = cloud.s3.get_object(**named, Range=f"bytes={MIB - 1}-{2 * MIB}")
+    assert (part["ContentRange"], part["ContentLength"]) == (f"bytes {MIB - 1}-{2 * MIB}/{len(body)}", MIB + 2)
+    assert part["Body"].read() == body[MIB - 1 : 2 * MIB + 1]
+    last = cloud.s3.get_object(**named, Range="bytes=-1")["Body"].read()
+    assert last == body[-1:]
+    cloud.s3.copy_object(Bucket=bucket, Key="copy", CopySource=named)
+    assert cloud.s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == body
+    assert cloud.s3.get_object(Bucket=bucket, Key="old")["Body"].read() == b"new"
+    cloud.s3.delete_object(
+        Bucket=bucket, Key="old", VersionId=cloud.s3.head_object(Bucket=bucket, Key="old")["VersionId"]
+    )
+    assert cloud.s3.get_object(Bucket=bucket, Key="old")["Body"].read() == body
+
+
+def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html."""
+    bucket = versioned(cloud, "parts")
+    url = cloud.queues.create_queue(QueueName="parts")["QueueUrl"]
+    arn = cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    cloud.queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [statement]})})
+    cloud.s3.put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]},
+    )
+    cloud.s3.upload_fileobj(io.BytesIO(LARGE), bucket, "a b.jsonl")
+    head = cloud.s3.head_object(Bucket=bucket, Key="a b.jsonl")
+    records: list[Any] = []
+
+    def look() -> bool:
+        found = cloud.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        records.extend(json.loads(message["Body"]) for message in found)
+        return any("Records" in one for one in records)
+
+    until(look, "the event")
+    (record,) = (one for body in records for one in body.get("Records", []))
+    assert record["eventName"] == "ObjectCreated:CompleteMultipartUpload"
+    assert record["s3"]["object"].pop("sequencer")
+    assert record["s3"]["object"] == {
+        "key": "a+b.jsonl",
+        "size": len(LARGE),
+        "eTag": head["ETag"].strip('"'),
+        "versionId": head["VersionId"],
+    }
+    assert head["ETag"].endswith('-12"'), "90 MiB in parts of 8 MiB"
+    named: Any = {"Bucket": bucket, "Key": "a b.jsonl", "VersionId": head["VersionId"]}
+    assert digest(cloud.s3.get_object(**named)) == SUM
+
+
+@pytest.mark.parametrize("checksum", ["right", "wrong"])
+def test_a_body_in_signed_chunks_with_a_checksum_at_its_end_arrives_right(
+    cloud: Cloud, bucket: str, checksum: str
+) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html: boto3 sends it so over TLS."""
+    body = LARGE[: 2 * MIB + 5]
+    sent = io.BytesIO()
+    for start in range(0, len(body), MIB):
+        chunk = body[start : start + MIB]
+        sent.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    summed = zlib.crc32(body if checksum == "right" else b"other").to_bytes(4, "big")
+    sent.write(b"0\r\nx-amz-checksum-crc32:%b\r\n\r\n" % base64.b64encode(summed))
+    url = urlsplit(
+        cloud.s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": f"chunked-{checksum}"})
+    )
+    connection = http.client.HTTPConnection(url.netloc)
+    headers = {
+        "Content-Encoding": "aws-chunked",
+        "X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "X-Amz-Decoded-Content-Length": str(len(body)),
+        "X-Amz-Trailer": "x-amz-checksum-crc32",
+    }
+    connection.request("PUT", f"{url.path}?{url.query}", sent.getvalue(), headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    if checksum == "wrong":
+        assert (answer.status, "BadDigest" in text) == (400, True)
+    else:
+        assert answer.status == 200, text
+        assert cloud.s3.get_object(Bucket=bucket, Key="chunked-right")["Body"].read() == body
+
+
+def test_large_versions_survive_a_restart(tmp_path: Path) -> None:
+    bodies = {"first": LARGE[:MIB], "second": LARGE[MIB : 3 * MIB]}
+    up = Cloud(local.start(tmp_path, persist=True))
+    versioned(up, "kept")
+    versions = {key: up.s3.put_object(Bucket="kept", Key="a", Body=body)["VersionId"] for key, body in bodies.items()}
+    up.close()
+    local.stop(tmp_path)
+    up = Cloud(local.start(tmp_path, persist=True))
+    try:
+        for key, version in versions.items():
+            part = up.s3.get_object(Bucket="kept", Key="a", VersionId=version, Range="bytes=7-")["Body"].read()
+            assert part == bodies[key][7:]
+        assert up.s3.get_object(Bucket="kept", Key="a")["Body"].read() == bodies["second"]
+    finally:
+        up.close()
+        local.stop(tmp_path)

@@ -1,0 +1,72 @@
+"""Cutting: chunks cover an object without a gap or an overlap, and a plan always fits into an execution's input."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from functions.shared.cutting import MOST_CHUNKS, cut, is_plain_lines
+from functions.shared.documents import encode
+from functions.shared.identity import RawObject
+from functions.shared.messages import Batch
+
+LARGEST_CHUNK = 2**30
+"""As `chunk_bytes` allows."""
+
+LARGEST_INPUT = 256 * 2**10
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+
+
+def raw(size: int, key: str = "mission/a.jsonl") -> RawObject:
+    return RawObject("raw", key, "v1", size, "etag")
+
+
+@given(st.integers(1, LARGEST_CHUNK), st.integers(1, MOST_CHUNKS), st.integers(0, LARGEST_CHUNK))
+@example(chunk_bytes=1, number=1, more=1)
+@example(chunk_bytes=LARGEST_CHUNK, number=MOST_CHUNKS - 1, more=LARGEST_CHUNK)
+def test_chunks_cover_an_object_without_a_gap_or_an_overlap(chunk_bytes: int, number: int, more: int) -> None:
+    size = chunk_bytes * number + more % (chunk_bytes + 1)
+    plan = cut(raw(size), chunk_bytes)
+
+    if size <= chunk_bytes or size > chunk_bytes * MOST_CHUNKS:
+        assert plan is None
+        return
+    assert plan
+    ends = [*plan.chunks[1:], size]
+    lengths = [end - start for start, end in zip(plan.chunks, ends, strict=True)]
+    assert plan.chunks[0] == 0
+    assert set(lengths[:-1]) == {chunk_bytes} == {plan.chunk_bytes}
+    assert 0 < lengths[-1] <= chunk_bytes
+
+
+@pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "mission/A.JSONL", "mission/2026/a.b.NdJson"])
+def test_plain_json_lines_are_cut(key: str) -> None:
+    assert is_plain_lines(key)
+    assert cut(raw(11, key), 10) is not None
+
+
+@pytest.mark.parametrize("key", ["a.json", "a.jsonl.gz", "a.NDJSON.GZ", "jsonl", "a", "a.jsonl/b", "a.jsonl.bak"])
+def test_anything_else_is_one_batch_however_large(key: str) -> None:
+    assert not is_plain_lines(key)
+    assert cut(raw(10**9, key), 10) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "chunks"), [(0, None), (1, None), (10, None), (11, 2), (10 * MOST_CHUNKS, MOST_CHUNKS)]
+)
+def test_an_object_that_fits_into_one_chunk_is_not_cut(size: int, chunks: int | None) -> None:
+    plan = cut(raw(size), 10)
+
+    assert (len(plan.chunks) if plan else None) == chunks
+
+
+def test_an_object_of_more_chunks_than_an_execution_bears_is_left_to_be_refused() -> None:
+    assert cut(raw(10 * MOST_CHUNKS + 1), 10) is None
+
+
+def test_the_longest_plan_fits_into_an_execution_s_input_with_everything_beside_it() -> None:
+    longest = RawObject("b" * 63, "k" * 1_018 + ".jsonl", "v" * 1_024, LARGEST_CHUNK * MOST_CHUNKS, "e" * 64)
+    redriven = Batch(longest, attempt=9_999, redrive_of="a" * 256, plan=cut(longest, LARGEST_CHUNK))
+
+    assert redriven.plan
+    assert len(redriven.plan.chunks) == MOST_CHUNKS
+    assert len(encode(redriven.encode())) < LARGEST_INPUT / 2, "the dead letter's cause and the resume stand beside it"

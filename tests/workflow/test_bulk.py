@@ -1,0 +1,150 @@
+"""Every way through the bulk machine: chunks that are done, chunks that fail, and each Retry and Catch of its own."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.shared import ledger
+from functions.shared.errors import AccessRefused, ServiceUnavailable
+from functions.transform import core
+from tests.workflow.conftest import BULK_ASL, EngineError, Run, Workflow
+
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
+ACCOUNT: dict[str, Any] = json.loads(BULK_ASL.read_text(encoding="utf-8"))["States"]["Account"]
+RETRIED = [(error, retrier["MaxAttempts"]) for retrier in ACCOUNT["Retry"] for error in retrier["ErrorEquals"]]
+LINE = len(json.dumps(GOOD)) + 1
+
+
+def lines(*records: Any) -> bytes:
+    """Lay records out as JSON Lines, all as long as the longest."""
+    return b"".join(json.dumps(record).encode().ljust(LINE - 1) + b"\n" for record in records)
+
+
+def run(workflow: Workflow, *records: Any) -> Run:
+    """Run an object in which each chunk holds two records."""
+    return workflow.run("mission/large.jsonl", lines(*records), chunk_bytes=2 * LINE)
+
+
+def summary(workflow: Workflow) -> tuple[Any, list[Any]]:
+    (key,) = [key for key in workflow.rooms.keys("audit", "ledger/") if "/object." in key]
+    return ledger.parse_ledger_file(workflow.rooms.body("audit", key))
+
+
+def delivered(workflow: Workflow) -> list[int]:
+    """Count the records in each processed object, by the start of its chunk."""
+    keys = workflow.rooms.keys("processed")
+    return [len(workflow.rooms.body("processed", key).splitlines()) for key in keys]
+
+
+def letters(workflow: Workflow) -> list[str]:
+    return [key.rpartition("/")[2] for key in workflow.rooms.keys("audit", "letters/")]
+
+
+def named(error: str) -> BaseException:
+    return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
+
+
+def test_all_chunks_are_delivered_and_the_books_of_the_object_closed(workflow: Workflow) -> None:
+    done = run(workflow, *[GOOD] * 5)
+
+    assert done.status == "SUCCEEDED", done.cause
+    assert done.states == ["ProcessChunks", "Account"]
+    assert done.output["counts"] == {"received": 5, "written": 5, "rejected": 0}
+    assert done.output["chunks"] == {"total": 3, "booked": 3, "failed": 0}
+    assert delivered(workflow) == [2, 2, 1]
+    assert workflow.calls == {"Validate": 3, "Transform": 3, "Write": 3, "Account": 1}
+    assert letters(workflow) == []
+    header, chunks = summary(workflow)
+    assert header["counts"] == done.output["counts"]
+    assert [(chunk["start"], chunk["counts"]["written"]) for chunk in chunks] == [(0, 2), (2 * LINE, 2), (4 * LINE, 1)]
+
+
+def test_the_answers_of_the_chunks_are_not_kept(workflow: Workflow) -> None:
+    assert "failure" not in run(workflow, *[GOOD] * 5).output
+    assert "written" not in json.dumps(run(workflow, *[GOOD] * 3).output["chunks"])
+
+
+def test_a_rejected_record_holds_back_no_other_and_fails_the_object_in_the_end(workflow: Workflow) -> None:
+    done = run(workflow, GOOD, GOOD, GOOD, BAD, GOOD)
+
+    assert (done.status, done.error) == ("FAILED", "RecordsRejected")
+    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    assert done.cause is not None
+    assert f"1 of 5 records rejected: 1 of 2 in the chunk at byte {2 * LINE}" in done.cause
+    assert delivered(workflow) == [2, 1, 1]
+    assert letters(workflow) == [f"{2 * LINE:015d}.0.Rejected.json", "object.0.Account.json"]
+
+
+def test_a_chunk_of_which_every_record_is_rejected_is_booked_all_the_same(workflow: Workflow) -> None:
+    done = run(workflow, BAD, BAD, GOOD, GOOD)
+
+    assert (done.status, done.error) == ("FAILED", "RecordsRejected")
+    assert delivered(workflow) == [2]
+    assert summary(workflow)[0]["chunks"] == {"total": 2, "booked": 2, "failed": 0}
+    assert letters(workflow) == [f"{0:015d}.0.Validate.json", "object.0.Account.json"]
+
+
+@pytest.mark.parametrize("step", ["Validate", "Transform", "Write"])
+def test_a_chunk_that_fails_holds_back_no_other_and_has_a_letter(workflow: Workflow, step: str) -> None:
+    workflow.fail(step, AccessRefused("no"))
+    done = run(workflow, *[GOOD] * 5)
+
+    assert (done.status, done.error) == ("FAILED", "ChunksFailed")
+    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    assert delivered(workflow) == [2, 1]
+    assert letters(workflow) == [f"{0:015d}.0.{step}.json", "object.0.Account.json"]
+    _, chunks = summary(workflow)
+    assert [chunk["outcome"] for chunk in chunks] == ["failed", "booked", "booked"]
+
+
+def test_a_bug_that_hits_every_chunk_fails_the_object_with_a_letter_for_each(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "load", lambda _: lambda record: int(record["source"]))
+    done = run(workflow, *[GOOD] * 5)
+
+    assert (done.status, done.error) == ("FAILED", "ChunksFailed")
+    assert len([name for name in letters(workflow) if name.endswith(".0.Transform.json")]) == 3
+    assert summary(workflow)[0]["chunks"]["failed"] == 3
+
+
+def test_a_step_of_a_chunk_is_retried_like_that_of_any_batch(workflow: Workflow) -> None:
+    workflow.fail("Write", *[ServiceUnavailable("busy")] * 6)
+    done = run(workflow, *[GOOD] * 5)
+
+    assert done.status == "SUCCEEDED", done.cause
+    assert workflow.calls["Write"] == 3 + 6
+
+
+@pytest.mark.parametrize(("error", "attempts"), RETRIED)
+def test_account_is_retried_as_often_as_it_says(workflow: Workflow, error: str, attempts: int) -> None:
+    workflow.fail("Account", *[named(error)] * attempts)
+    done = run(workflow, GOOD, GOOD, GOOD)
+
+    assert done.status == "SUCCEEDED", done.cause
+    assert workflow.calls["Account"] == attempts + 1
+    assert len([key for key in workflow.rooms.keys("audit") if "/object." in key]) == 1
+
+
+@pytest.mark.parametrize(("error", "attempts"), RETRIED)
+def test_account_that_fails_for_good_has_a_letter_and_leaves_what_is_delivered(
+    workflow: Workflow, error: str, attempts: int
+) -> None:
+    workflow.fail("Account", *[named(error)] * (attempts + 1))
+    done = run(workflow, GOOD, GOOD, GOOD)
+
+    assert (done.status, done.error) == ("FAILED", "StepFailed")
+    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    letter = workflow.rooms.letter()
+    assert (letter["step"], letter["error"], letter["resumes_at"]) == ("Account", error, "Account")
+    assert delivered(workflow) == [2, 1]
+
+
+def test_a_result_of_account_that_is_too_large_is_caught_by_its_name(workflow: Workflow) -> None:
+    workflow.fail("Account", EngineError("States.DataLimitExceeded"))
+    done = run(workflow, GOOD, GOOD, GOOD)
+
+    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    assert workflow.rooms.letter()["error"] == "States.DataLimitExceeded"
