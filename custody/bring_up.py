@@ -14,10 +14,13 @@ _DEPLOYED = "deployed"
 _LOG_LINES = 30
 
 
-def bring_up(root: Path, folder: Path, env: str, settings: Sequence[str] = (), *, persist: bool) -> Iterator[str]:
+def bring_up(
+    root: Path, folder: Path, env: str, settings: Sequence[str] = (), *, persist: bool = False
+) -> Iterator[str]:
     """Start embedded AWS and deploy onto it; say each step before it is done, and skip what is done already.
 
-    `settings` are as `cdk deploy -c` takes them, such as `chunk_bytes=1048576`. Raises CommandFailed with the end of what the CDK said, and LocalAwsError.
+    `settings` are as `cdk deploy -c` takes them, such as `chunk_bytes=1048576`. Raises CommandFailed with the end of
+    what the CDK said, and LocalAwsError.
     """
     yield "starting embedded AWS"
     instance = local.start(folder, persist=persist)

@@ -209,10 +209,11 @@ def _tell_discards(desk: Desk, letter: Letter, done: list[Discard], *, as_json: 
         encoded = [_encode_discard(desk, decision) for decision in done]
         sys.stdout.write(json.dumps({"letter": letter.id, "discards": encoded}, indent=2) + "\n")
         return
-    for decision in done[: show.SHOWN]:
+    whole = [decision for decision in done[show.SHOWN :] if decision.letter.is_of_whole]
+    for decision in done[: show.SHOWN] + whole:
         letter_pages.discarded(decision, desk.uri(decision.entry.key))
     records = sum(decision.counts["discarded"] for decision in done if decision.counts)
-    more = f", of which {show.SHOWN} are shown" if len(done) > show.SHOWN else ""
+    more = ", of which the first are shown" if len(done) > show.SHOWN else ""
     show.console.print(f"{len(done):,} letters discarded{more}; {records:,} records")
 
 

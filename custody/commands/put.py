@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
 from custody import show
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
@@ -19,6 +20,9 @@ from custody.pointing import visible
 from custody.target import find
 
 _MEGABYTE = 10**6
+_BAR = 10
+_NAME = 15
+"""Characters of a key beside the bar, so that a line fits into 80 with all that is told."""
 
 
 def put(  # noqa: PLR0913 - one parameter an option
@@ -87,9 +91,9 @@ def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
 def _progress(*, live: bool) -> Iterator[Progress]:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[done]}"),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=_BAR),
+        TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
         yield progress
@@ -97,7 +101,7 @@ def _progress(*, live: bool) -> Iterator[Progress]:
 
 def _send(follower: Follower, file: Path, key: str, progress: Progress) -> Sent:
     size = file.stat().st_size
-    task = progress.add_task(f"{visible(key)}: sending", total=size or 1, done="")
+    task = progress.add_task(f"{_short(key)}: sending", total=size or 1, done="")
     gone = 0
 
     def sent(number: int) -> None:
@@ -112,12 +116,18 @@ def _send(follower: Follower, file: Path, key: str, progress: Progress) -> Sent:
 
 def _watch(follower: Follower, sent: Sent, timeout: float, progress: Progress) -> None:
     """Wait until an execution has ended, or for so many seconds; show how far it is."""
-    task = progress.add_task(f"{visible(sent.raw.key)}", total=sent.chunks, done="")
+    task = progress.add_task(_short(sent.raw.key), total=sent.chunks, done="")
     for now in follower.watch(sent, timeout):
         completed = now.chunks[0] if now.chunks else 0
-        said = f"{visible(sent.raw.key)}: {now}"
+        # The chunks say where it is.
+        said = _short(sent.raw.key) if now.chunks else f"{_short(sent.raw.key)}: {now}"
         progress.update(task, description=said, completed=completed, done=_done(now))
     progress.remove_task(task)
+
+
+def _short(key: str) -> str:
+    """Give the end of a key, which tells more than its beginning."""
+    return visible(key if len(key) <= _NAME else f"…{key[1 - _NAME :]}")
 
 
 def _done(now: Whereabouts) -> str:

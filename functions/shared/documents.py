@@ -103,9 +103,14 @@ def _exact_or_unsure(digits: str) -> float | Decimal:
     return exact(digits)
 
 
-_decode_at_sight: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=_exact_or_unsure).decode
+_decode_exactly: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=_exact_or_unsure).decode
+_decode_doubles: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 _has_each_key_once = partial(jiter.from_json, catch_duplicate_keys=True, allow_inf_nan=False)
 
+_AS_NUMBERS = bytes(
+    ord("0") if chr(code) in "0123456789." else ord("e") if chr(code) in "eE" else ord(" ") for code in range(256)
+)
+_LONG, _WITH_EXPONENT = b"0" * _ALWAYS_EXACT, b"0e"
 
 UNSURE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -115,12 +120,30 @@ def at_sight(lines: Sequence[bytes]) -> list[Any]:
 
     Raises one of UNSURE if any is not: `Reader` tells what is wrong with it, if anything is.
     """
-    documents = list(map(_decode_at_sight, lines))
+    page = b"\n".join(lines)
+    documents = list(map(_decode_exactly if _may_be_inexact(page) else _decode_doubles, lines))
+    if _are_plain(page, documents):
+        return documents
     for line, document in zip(lines, documents, strict=True):
-        # Each member has its colon. As many colons as keys, and no array: nothing is nested, and no key is there twice.
-        if type(document) is not dict or line.count(b":") != len(document) or b"[" in line:
+        if not _are_plain(line, [document]):
             _look_inside(line)
     return documents
+
+
+def _may_be_inexact(page: bytes) -> bool:
+    """Say whether there may be a number that a double does not hold: one with many digits, or with an exponent."""
+    numbers = page.translate(_AS_NUMBERS)
+    return _LONG in numbers or _WITH_EXPONENT in numbers
+
+
+def _are_plain(page: bytes, documents: Sequence[Any]) -> bool:
+    """Say whether all are objects in which nothing is nested, and no key is there twice.
+
+    Each member has its colon, and there may be more of them: as many colons as keys, and no array, can be nothing else.
+    """
+    return (
+        _OBJECTS.issuperset(map(type, documents)) and b"[" not in page and page.count(b":") == sum(map(len, documents))
+    )
 
 
 def _look_inside(line: bytes) -> None:
@@ -177,8 +200,8 @@ def encode_all(documents: Sequence[Any]) -> list[bytes]:
     if not _are_flat(documents):
         for document in documents:
             _require_json(document)
-    for body, document in zip(bodies, documents, strict=True):
-        if b"null" in body:
+    if b"null" in b"".join(bodies):
+        for document in documents:
             _require_numbers(document)
     return bodies
 

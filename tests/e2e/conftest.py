@@ -49,16 +49,16 @@ class Cloud:
         found = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
         return [each["Key"] for each in found]
 
-    def custody(self, *arguments: str | Path) -> Ran:
+    def custody(self, *arguments: str | Path, cwd: Path | None = None) -> Ran:
         """Run the command line."""
-        return custody(self.folder, *arguments)
+        return custody(self.folder, *arguments, cwd=cwd)
 
 
-def custody(folder: Path, *arguments: str | Path) -> Ran:
+def custody(folder: Path, *arguments: str | Path, cwd: Path | None = None) -> Ran:
     """Run the command line on a folder of its own, without the variables that tests set."""
     environment = clean_environment() | {"CUSTODY_FOLDER": str(folder)}
     done = subprocess.run(  # noqa: S603 - our own command
-        [CUSTODY, *arguments], env=environment, capture_output=True, text=True, check=False
+        [CUSTODY, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, check=False
     )
     return Ran(done.returncode, done.stdout, done.stderr)
 

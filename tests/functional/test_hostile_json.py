@@ -129,14 +129,14 @@ def fates(rooms: Rooms, lines: list[bytes]) -> list[Any]:
     assert header["counts"]["received"] == len(told) == len(by_position)
     found: list[Any] = []
     for position in positions:
-        line = by_position.get(position)
-        if line is None:
+        fate = by_position.get(position)
+        if fate is None:
             found.append(None)
-        elif line["outcome"] == "written":
-            output = line["output"]
+        elif fate["outcome"] == "written":
+            output = fate["output"]
             found.append(delivered[output["offset"] : output["offset"] + output["length"]])
         else:
-            found.append({violation["rule"] for violation in line["violations"]})
+            found.append({violation["rule"] for violation in fate["violations"]})
     return found
 
 

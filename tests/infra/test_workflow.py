@@ -165,7 +165,12 @@ def test_every_error_of_a_step_leads_to_the_dead_letter_beside_the_step_s_own_in
     # States.ALL does not match this one (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     assert ["States.DataLimitExceeded"] in [catch["ErrorEquals"] for catch in catches]
     told = f"DeadLetter{name.removeprefix(step)}"
-    assert {(catch["Next"], catch["ResultPath"]) for catch in catches} == {(told, f"$.failure.{step}")}
+    led = {(catch["Next"], catch["ResultPath"]) for catch in catches}
+    if name == MAP:
+        # The chunks have ended by then, and their answers are not asked for: the ledger is.
+        assert [(catch["Next"], catch["ResultPath"]) for catch in catches[:-1]] == [("Account", None)]
+        led = {(catches[-1]["Next"], catches[-1]["ResultPath"])}
+    assert led == {(told, f"$.failure.{step}")}
 
 
 def test_every_state_that_can_fail_but_the_dead_letter_catches() -> None:

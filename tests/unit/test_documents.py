@@ -106,23 +106,28 @@ TEXTS = st.one_of(
 )
 
 
-@given(TEXTS)
-@example('{"a":1,"\\u0061":2}')
-@example('{"a":{"b":1,"b":2}}')
-@example('{"a:b":1,"a" :2,"a":3}')
-@example("[" * 101 + "]" * 101)
-@example('{"a":' * 101 + "1" + "}" * 101)
-@example('{"a":' + "[" * 100 + "]" * 100 + "}")
-def test_what_is_read_at_sight_is_what_a_closer_look_finds(text: str) -> None:
+@given(st.lists(TEXTS.filter(lambda text: "\n" not in text), min_size=1, max_size=4))
+@example(['{"a":1,"\\u0061":2}'])
+@example(['{"a":1,"a":2}', "{}", '{"b":":"}'])
+@example(['{"a":{"b":1,"b":2}}'])
+@example(['{"a:b":1,"a" :2,"a":3}'])
+@example(["[" * 101 + "]" * 101])
+@example(['{"a":' * 101 + "1" + "}" * 101])
+@example(['{"a":' + "[" * 100 + "]" * 100 + "}"])
+@example(["0.1234567890123456", "1.00000000000000001", "1e23", "1E+2", "100000000000000000000.5"])
+def test_what_is_read_at_sight_is_what_a_closer_look_finds(texts: list[str]) -> None:
     try:
-        (seen,) = at_sight([text.encode()])
+        seen = at_sight([text.encode() for text in texts])
     except UNSURE:
         return
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    document, end, violations = Reader().read(text, start)
-    assert not violations, f"at sight it seemed good, and it is not: {violations}"
-    assert not text[end:].strip(" \t\r\n")
-    assert (seen, repr(seen)) == (document, repr(document)), "the same values, of the same kinds, in the same order"
+    assert len(seen) == len(texts)
+    for text, document_seen in zip(texts, seen, strict=True):
+        start = len(text) - len(text.lstrip(" \t\r\n"))
+        document, end, violations = Reader().read(text, start)
+        assert not violations, f"at sight it seemed good, and it is not: {violations}"
+        assert not text[end:].strip(" \t\r\n")
+        same = (document_seen, repr(document_seen)) == (document, repr(document))
+        assert same, f"other values, kinds or order: {document_seen!r} and {document!r}"
 
 
 @pytest.mark.parametrize("line", ['{"a": 1, "b": "2026-11-23T09:00:00Z"}', '{"a": {"b": [1.5, null]}}', "[]", "1"])
