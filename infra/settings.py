@@ -81,9 +81,9 @@ class Settings:
     """Records up to this size travel in the state itself, where the console shows them; 0 keeps them all out of it."""
     document_limit_bytes: int = _number(16 * 2**20, 1, 2**30)
     """The largest JSON document, decompressed: an object that is one, or a line of JSON Lines."""
-    chunk_bytes: int = _number(64 * 2**20, 1, 2**30)
-    """Plain JSON Lines above this size are cut into chunks of it; it is also the most, decompressed, that a gzipped
-    object may hold. A chunk is processed within the timeouts and the temporary storage of the functions."""
+    chunk_bytes: int = _number(64 * 2**20, 2**20, 2**30)
+    """Large objects of plain JSON Lines are cut into chunks of this size; it is also the most, decompressed, that a
+    gzipped object may hold. A chunk is processed within the timeouts and the temporary storage of the functions."""
     chunk_concurrency: int = _number(100, 1, 10_000)
     """How many chunks of one object are processed at a time, each in calls of the functions of its own."""
     buffered: bool = _flag(default=False)

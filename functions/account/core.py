@@ -6,7 +6,7 @@ from typing import IO
 
 from functions.shared import ledger, outcomes
 from functions.shared.closing import Closing, Fate
-from functions.shared.cutting import cut
+from functions.shared.cutting import is_plain_lines, whole
 from functions.shared.documents import encode
 from functions.shared.errors import ChunksFailed, DataError, MessageRefused, RecordsRejected
 from functions.shared.messages import Batch, Counts, Facts, Json, Plan, Step
@@ -23,13 +23,12 @@ def plans(batch: Batch) -> tuple[Plan, Plan]:
 
     Raises MessageRefused if the object is not one that is cut into chunks.
     """
-    whole = cut(batch.object, batch.plan.chunk_bytes) if batch.plan else None
-    if whole is None or batch.plan is None:
+    if batch.plan is None or not is_plain_lines(batch.object.key):
         raise MessageRefused(
             f"Account was called for s3://{batch.object.bucket}/{batch.object.key}, which is not cut into chunks; "
             "start it with the input that the start function makes"
         )
-    return whole, batch.plan
+    return whole(batch.object, batch.plan.chunk_bytes), batch.plan
 
 
 def summary(step: Step, closing: Closing, *, dataset: str, code_version: str) -> IO[bytes]:

@@ -98,4 +98,4 @@ def _deployed(folder: Path, *settings: str) -> Iterator[Cloud]:
         target = on(instance)
         yield Cloud(folder, target, find(target, "dev"))
     finally:
-        custody(folder, "down")
+        local.stop(folder)

@@ -18,7 +18,7 @@ import local
 from tests.e2e.breaking import until
 from tests.e2e.conftest import Cloud
 
-RECORDS = int(os.environ.get("CUSTODY_RECORDS", "40000"))
+RECORDS = int(os.environ.get("CUSTODY_RECORDS", "75000"))
 OBJECTS = int(os.environ.get("CUSTODY_OBJECTS", "60"))
 MALFORMED = RECORDS // 1000
 GIB_IN_KB = 2**20
@@ -125,7 +125,7 @@ def cutting(cloud: Cloud, chunk_bytes: int) -> Iterator[None]:
 
 
 def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(buffered: Cloud, tmp_path: Path) -> None:
-    path = generate(buffered, tmp_path / "failing.jsonl", records=30_000)
+    path = generate(buffered, tmp_path / "failing.jsonl", records=75_000)
     second = f"{MIB:015d}"
     with denied(buffered, "write", f"arn:aws:s3:::{buffered.deployment.processed}/*.{second}.jsonl"):
         ran = buffered.custody("put", path, "--json", "--timeout", "300")
@@ -145,7 +145,7 @@ def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(buff
         "only that chunk ran"
     )
     lines, delivered = told(buffered, object_id)
-    assert len(lines) == delivered.count(b"\n") == 30_000
+    assert len(lines) == delivered.count(b"\n") == 75_000
     shown = buffered.custody("reconcile", "--prefix", "failing.jsonl", "--json")
     assert (shown.code, shown.json["counts"]["written"]) == (0, 1), shown.out
     assert buffered.custody("verify", object_id).code == 0

@@ -12,7 +12,7 @@ from jsonschema_rs import Draft202012Validator
 
 from functions.account import handler as account
 from functions.dead_letter.handler import handle as dead_letter
-from functions.shared import store
+from functions.shared import cutting, store
 from functions.shared.errors import AccessRefused, CustodyError
 from functions.shared.messages import Batch
 from functions.start import handler as start
@@ -126,6 +126,7 @@ class World:
         monkeypatch.setattr(store, "_stepfunctions", lambda: world.injector.client(world.engine))
         begins = replace(start.ENVIRONMENT, pipeline_arn=PIPELINE, bulk_arn=BULK, chunk_bytes=scenario.chunk_bytes)
         monkeypatch.setattr(start, "ENVIRONMENT", begins)
+        monkeypatch.setattr(cutting, "BULK_FROM", scenario.chunk_bytes)
         monkeypatch.setattr(contracts, "load", world.contract)
         limit, percent = scenario.inline_limit, scenario.tolerated_percent
         monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))

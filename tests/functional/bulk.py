@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.account.handler import handle as account
 from functions.dead_letter.handler import handle as dead_letter
-from functions.shared.cutting import cut
+from functions.shared.cutting import whole
 from functions.shared.errors import CustodyError, RecordsRejected
 from functions.shared.messages import Batch, Chunk
 from functions.transform.handler import handle as transform
@@ -43,9 +43,7 @@ class Bulk:
     def upload(cls, rooms: Rooms, body: bytes, key: str = KEY) -> "Bulk":
         """Put an object, and cut it."""
         batch = rooms.upload(key, body)
-        plan = cut(batch.object, CHUNK_BYTES)
-        assert plan is not None, "it must be cut"
-        return cls(rooms, replace(batch, plan=plan))
+        return cls(rooms, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
 
     @property
     def id(self) -> str:

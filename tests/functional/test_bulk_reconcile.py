@@ -133,7 +133,10 @@ def test_records_that_were_rejected_are_counted_over_all_chunks(rooms: Rooms, ma
     assert found.letter.endswith("/object.0.Account"), "the letter that tells of all"
 
 
-def test_what_was_never_started_is_started_cut_into_chunks(rooms: Rooms, machine: Machine) -> None:
+def test_what_was_never_started_is_started_cut_into_chunks(
+    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "BULK_FROM", CHUNK_BYTES)
     bulk = Bulk.upload(rooms, lines(20))
     missing = reconciled(rooms, machine)
     started = reconciler_on(rooms, machine).start(missing)

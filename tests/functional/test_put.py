@@ -21,6 +21,7 @@ from custody.following import Follower, Whereabouts
 from custody.main import app
 from custody.target import Target
 from custody.uploading import upload
+from functions.shared import cutting
 from functions.shared.messages import Batch
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
 from tests.functional.desk import a_deployment, reads_of
@@ -33,6 +34,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def machine(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Machine:  # noqa: ARG001 - its client stands on moto
+    monkeypatch.setattr(cutting, "BULK_FROM", CHUNK_BYTES)
     machine = Machine()
     client: Any = machine
     pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES)

@@ -129,9 +129,9 @@ def test_an_event_that_is_not_from_s3_is_refused(machine: Machine, odd: dict[str
 @pytest.mark.parametrize(
     ("key", "size", "machine_name"),
     [
-        ("mission/a.jsonl", 64 * 2**20 + 1, "bulk"),
+        ("mission/a.jsonl", 8 * 2**20 + 1, "bulk"),
         ("mission/A.NDJSON", 5_000 * 64 * 2**20, "bulk"),
-        ("mission/a.jsonl", 64 * 2**20, "pipeline"),
+        ("mission/a.jsonl", 8 * 2**20, "pipeline"),
         ("mission/a.json", 2**40, "pipeline"),
         ("mission/a.jsonl.gz", 2**40, "pipeline"),
         pytest.param("mission/a.jsonl", 5_000 * 64 * 2**20 + 1, "pipeline", id="too large: Validate says so"),

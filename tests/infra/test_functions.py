@@ -38,7 +38,7 @@ def test_the_settings_reach_the_functions(tmp_path: Path) -> None:
         "default_dataset": "other",
         "inline_limit_bytes": "0",
         "document_limit_bytes": "1000",
-        "chunk_bytes": "2000",
+        "chunk_bytes": "2000000",
         "tolerated_rejects_percent": "2.5",
         "write_memory_mb": "2048",
         "write_timeout_seconds": "120",
@@ -53,7 +53,7 @@ def test_the_settings_reach_the_functions(tmp_path: Path) -> None:
     assert told["validate"]["DEFAULT_DATASET"] == "other"
     assert told["validate"]["INLINE_LIMIT_BYTES"] == told["transform"]["INLINE_LIMIT_BYTES"] == "0"
     assert told["validate"]["DOCUMENT_LIMIT_BYTES"] == told["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
-    assert told["validate"]["CHUNK_BYTES"] == told["transform"]["CHUNK_BYTES"] == "2000"
+    assert told["validate"]["CHUNK_BYTES"] == told["transform"]["CHUNK_BYTES"] == "2000000"
     assert told["write"]["TOLERATED_REJECTS_PERCENT"] == told["account"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
     assert (write["MemorySize"], write["Timeout"], write["ReservedConcurrentExecutions"]) == (2048, 120, 7)
     assert {group["RetentionInDays"] for group in deployment.of_type("AWS::Logs::LogGroup").values()} == {30}

@@ -185,12 +185,12 @@ def test_the_start_function_knows_both_machines_and_how_large_objects_are_cut(
 
 
 def test_the_settings_of_ingestion_reach_the_template(tmp_path: Path) -> None:
-    given = synthesise(tmp_path, buffer_concurrency="25", start_concurrency="30", chunk_bytes="1000000")
+    given = synthesise(tmp_path, buffer_concurrency="25", start_concurrency="30", chunk_bytes="2000000")
     (mapping,) = given.of_type("AWS::Lambda::EventSourceMapping").values()
 
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 25}
     assert given.function("start")["ReservedConcurrentExecutions"] == 30
-    assert given.function("start")["Environment"]["Variables"]["CHUNK_BYTES"] == "1000000"
+    assert given.function("start")["Environment"]["Variables"]["CHUNK_BYTES"] == "2000000"
 
 
 def test_a_reserve_that_is_too_small_for_the_buffer_is_refused_for_calls_would_be_throttled() -> None:

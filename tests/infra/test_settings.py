@@ -53,7 +53,7 @@ def test_the_keys_of_cdk_itself_are_none_of_our_business() -> None:
         ("buffered", "yes", "true or false"),
         ("buffer_concurrency", "1", "a whole number from 2 to 1000"),
         ("chunk_concurrency", "0", "a whole number from 1 to 10000"),
-        ("chunk_bytes", "0", "a whole number from 1 to 1073741824"),
+        ("chunk_bytes", "1048575", "a whole number from 1048576 to 1073741824"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: object, allowed: str) -> None:

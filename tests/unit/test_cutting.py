@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.cutting import MOST_CHUNKS, cut, is_plain_lines
+from functions.shared.cutting import BULK_FROM, MOST_CHUNKS, cut, is_plain_lines, whole
 from functions.shared.documents import encode
 from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from functions.shared.messages import Batch, Plan
 
 LARGEST_CHUNK = 2**30
 """As `chunk_bytes` allows."""
@@ -25,23 +25,21 @@ def raw(size: int, key: str = "mission/a.jsonl") -> RawObject:
 @example(chunk_bytes=LARGEST_CHUNK, number=MOST_CHUNKS - 1, more=LARGEST_CHUNK)
 def test_chunks_cover_an_object_without_a_gap_or_an_overlap(chunk_bytes: int, number: int, more: int) -> None:
     size = chunk_bytes * number + more % (chunk_bytes + 1)
-    plan = cut(raw(size), chunk_bytes)
+    plan = whole(raw(size), chunk_bytes)
 
-    if size <= chunk_bytes or size > chunk_bytes * MOST_CHUNKS:
-        assert plan is None
-        return
-    assert plan
     ends = [*plan.chunks[1:], size]
     lengths = [end - start for start, end in zip(plan.chunks, ends, strict=True)]
     assert plan.chunks[0] == 0
-    assert set(lengths[:-1]) == {chunk_bytes} == {plan.chunk_bytes}
+    assert {*lengths[:-1], plan.chunk_bytes} == {chunk_bytes}
     assert 0 < lengths[-1] <= chunk_bytes
+    if size > BULK_FROM:
+        assert cut(raw(size), chunk_bytes) == (plan if len(plan.chunks) <= MOST_CHUNKS else None)
 
 
 @pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "mission/A.JSONL", "mission/2026/a.b.NdJson"])
 def test_plain_json_lines_are_cut(key: str) -> None:
     assert is_plain_lines(key)
-    assert cut(raw(11, key), 10) is not None
+    assert cut(raw(BULK_FROM + 1, key), BULK_FROM) == Plan(BULK_FROM, (0, BULK_FROM))
 
 
 @pytest.mark.parametrize("key", ["a.json", "a.jsonl.gz", "a.NDJSON.GZ", "jsonl", "a", "a.jsonl/b", "a.jsonl.bak"])
@@ -50,17 +48,16 @@ def test_anything_else_is_one_batch_however_large(key: str) -> None:
     assert cut(raw(10**9, key), 10) is None
 
 
-@pytest.mark.parametrize(
-    ("size", "chunks"), [(0, None), (1, None), (10, None), (11, 2), (10 * MOST_CHUNKS, MOST_CHUNKS)]
-)
-def test_an_object_that_fits_into_one_chunk_is_not_cut(size: int, chunks: int | None) -> None:
-    plan = cut(raw(size), 10)
-
-    assert (len(plan.chunks) if plan else None) == chunks
+@given(st.integers(0, 2 * BULK_FROM), st.integers(2**20, LARGEST_CHUNK), st.integers(2**20, LARGEST_CHUNK))
+@example(size=BULK_FROM, one=2**20, other=LARGEST_CHUNK)
+@example(size=BULK_FROM + 1, one=2**20, other=LARGEST_CHUNK)
+def test_no_setting_sends_an_object_to_another_machine(size: int, one: int, other: int) -> None:
+    assert (cut(raw(size), one) is None) == (cut(raw(size), other) is None) == (size <= BULK_FROM)
 
 
 def test_an_object_of_more_chunks_than_an_execution_bears_is_left_to_be_refused() -> None:
-    assert cut(raw(10 * MOST_CHUNKS + 1), 10) is None
+    assert cut(raw(BULK_FROM * MOST_CHUNKS), BULK_FROM)
+    assert cut(raw(BULK_FROM * MOST_CHUNKS + 1), BULK_FROM) is None
 
 
 def test_the_longest_plan_fits_into_an_execution_s_input_with_everything_beside_it() -> None:
