@@ -59,21 +59,24 @@ def _failure(step: Step, *, can_go_on: bool) -> Json:
 
 
 def _resumption(step: Step, failure: Failure, redrives: int) -> Json:
-    return verdict.resumption(step, failure, redrives, _summary(step) if verdict.needs_summary(failure) else ())
+    if not verdict.needs_summary(failure):
+        return verdict.resumption(step, failure, redrives)
+    keys = store.all_keys(ENVIRONMENT.audit_bucket, closing.chunks_prefix(step.batch))
+    return verdict.resumption(step, failure, redrives, _summary(step, keys), closing.given_up(keys))
 
 
-def _summary(step: Step) -> list[Json]:
+def _summary(step: Step, keys: list[str]) -> list[Json]:
     """Read the lines of the latest summary that this execution wrote of its chunks.
 
     If there is none, or it is gone, all of the chunks are processed again.
     """
-    bucket = ENVIRONMENT.audit_bucket
     try:
-        key = closing.summary_of(step, store.keys(bucket, ledger.ledger_prefix(step.batch)))
-        header, lines = ledger.parse_ledger_file(store.read(bucket, key).body) if key else ({}, [])
+        key = closing.summary_of(step, keys)
+        body = store.read(ENVIRONMENT.audit_bucket, key).body if key else None
     except (ObjectMissing, AccessRefused) as error:
         runtime.logger.warning("the summary of the chunks cannot be read", cause=str(error))
         return []
+    header, lines = ledger.parse_ledger_file(body) if body else ({}, [])
     return lines if header.get("execution") == step.execution.arn else []
 
 

@@ -113,16 +113,22 @@ def as_it_failed(step: Step) -> Step:
     return replace(step, batch=Batch.decode(step.message))
 
 
-def resumption(step: Step, failure: Failure, redrives: int, summary: Iterable[Json] = ()) -> Json:
+def resumption(
+    step: Step,
+    failure: Failure,
+    redrives: int,
+    summary: Iterable[Json] = (),
+    discarded: frozenset[int] = frozenset(),
+) -> Json:
     """Make the message with which the batch goes on, and name the step at which it does.
 
     `summary` are the lines of what Account wrote down before it failed: a bulk object goes on with the chunks that they
-    tell to process again.
+    tell to process again, without those that were `discarded`.
     """
     state = ledger.resumes_at(failure)
     batch = replace(step.batch, attempt=step.batch.attempt + redrives - step.execution.redrives)
     if state in FIRST:
-        return closing.narrowed(batch, summary).encode() | {"resume": state}
+        return closing.narrowed(batch, summary, discarded).encode() | {"resume": state}
     begun = {name: part for name, part in step.message.items() if name != "failure"}
     if state == ledger.ACCOUNT:
         begun |= {closing.CHUNKS_ATTEMPT: closing.processed_at(step.message)}

@@ -18,6 +18,7 @@ FAILED = "failed"
 CHUNKS_ATTEMPT = "chunks_attempt"
 """The part of a message that tells at which attempt the chunks were processed, where Account alone is done again."""
 
+_ENTRY = re.compile(rf"(\d{{{START_DIGITS}}})\.(\d+)(\.discarded)?\.jsonl\.gz")
 _NAME = re.compile(rf"(\d{{{START_DIGITS}}})\.(\d+)\.jsonl\.gz")
 
 
@@ -159,11 +160,25 @@ def close(whole: Plan, processed: Plan, since: int, booked: Mapping[int, Booking
     return Closing(tuple(fate(start) for start in whole.chunks))
 
 
-def narrowed(batch: Batch, lines: Iterable[Json]) -> Batch:
-    """Leave of a batch's plan only the chunks that failed or have rejected records, by the lines of a summary."""
+def given_up(keys: Iterable[str]) -> frozenset[int]:
+    """Find the chunks that an operator has discarded since they were last processed, by the keys of ledger files."""
+    last: dict[int, tuple[int, bool]] = {}
+    for key in keys:
+        if named := _ENTRY.fullmatch(key.rpartition("/")[2]):
+            start, entry = int(named[1]), (int(named[2]), named[3] is not None)
+            last[start] = max(last.get(start, entry), entry)
+    return frozenset(start for start, (_, is_discard) in last.items() if is_discard)
+
+
+def narrowed(batch: Batch, lines: Iterable[Json], discarded: frozenset[int] = frozenset()) -> Batch:
+    """Leave of a batch's plan only the chunks that failed or have rejected records, by the lines of a summary.
+
+    Those that were discarded are done with, whatever it says. Without such a line the plan stays as it is.
+    """
     if batch.plan is None:
         return batch
-    again = tuple(
-        line["start"] for line in lines if line["outcome"] == FAILED or line.get("counts", {}).get("rejected")
-    )
-    return replace(batch, plan=replace(batch.plan, chunks=again)) if again else batch
+    again = [line["start"] for line in lines if line["outcome"] == FAILED or line.get("counts", {}).get("rejected")]
+    if not again:
+        return batch
+    chunks = tuple(start for start in again if start not in discarded)
+    return replace(batch, plan=replace(batch.plan, chunks=chunks))

@@ -11,6 +11,7 @@ import pytest
 from custody.books import WHOLE, Books, Entry
 from custody.executions import Pipeline
 from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
+from functions.shared import cutting
 from functions.shared.messages import Batch
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
 from tests.functional.desk import reads_of

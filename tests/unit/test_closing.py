@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.shared import closing
-from functions.shared.closing import Booking, Fate, close, latest, narrowed, processed_at, summary_of
+from functions.shared.closing import Booking, Fate, close, given_up, latest, narrowed, processed_at, summary_of
 from functions.shared.errors import MessageRefused
 from functions.shared.identity import RawObject
 from functions.shared.ledger import Failure, resumes_at
@@ -150,6 +150,24 @@ def test_only_chunks_that_failed_or_have_rejects_are_processed_again() -> None:
     batch = Batch(RAW, plan=Plan(10, (0, 10, 20, 30)))
 
     assert narrowed(batch, [fate.encode() for fate in fates]).plan == Plan(10, (10, 20, 30))
+
+
+def test_a_chunk_that_was_discarded_is_not_processed_again_unless_it_was_since() -> None:
+    names = [
+        "000000000000000.0.jsonl.gz",
+        "000000000000000.0.discarded.jsonl.gz",
+        "000000000000010.0.discarded.jsonl.gz",
+        "000000000000010.1.jsonl.gz",
+        "000000000000020.1.discarded.jsonl.gz",
+        "object.0.jsonl.gz",
+        "object.1.discarded.jsonl.gz",
+    ]
+    discarded = given_up([key(name) for name in names])
+
+    assert discarded == {0, 20}
+    lines = [Fate(start, booking(start, rejected=1), failed=start == 20).encode() for start in WHOLE.chunks]
+    assert narrowed(BATCH, lines, discarded).plan == Plan(10, (10,))
+    assert narrowed(BATCH, lines[:1], discarded).plan == Plan(10, ()), "Account alone is left to do"
 
 
 @pytest.mark.parametrize("lines", [[], [Fate(0, booking(0), failed=False).encode()]])
