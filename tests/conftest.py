@@ -28,13 +28,11 @@ os.environ.update(
 for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
     os.environ.pop(leaking, None)
 
-from tests.rooms import Rooms, forget_clients  # noqa: E402 - the handlers read the variables when they are imported
+from tests.rooms import Rooms  # noqa: E402 - the handlers read the variables when they are imported
 
 
 @pytest.fixture
 def rooms() -> Iterator[Rooms]:
     """Give the buckets of a deployment, in memory, with state machines that really run."""
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}):
-        forget_clients()
         yield Rooms.create()
-    forget_clients()

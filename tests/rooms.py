@@ -3,13 +3,13 @@
 import gzip
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from functions.shared import store
 from functions.shared.identity import RawObject
 from functions.shared.messages import Batch
 
@@ -21,10 +21,10 @@ ENTERED_AT = "2026-11-23T09:00:01.000Z"
 EXECUTION_ARN = "arn:aws:states:us-east-1:123456789012:execution:pipeline:the-execution"
 
 
-def forget_clients() -> None:
-    """Let the store make new clients: those of another test talk to buckets that are gone."""
-    store._s3.cache_clear()  # noqa: SLF001
-    store._stepfunctions.cache_clear()  # noqa: SLF001
+@cache
+def _s3() -> "S3Client":
+    """Make one client for all tests: moto answers it in each, and making it takes longer than most tests."""
+    return boto3.client("s3")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Rooms:
     @classmethod
     def create(cls) -> "Rooms":
         """Create the buckets, versioned."""
-        s3 = boto3.client("s3")
+        s3 = _s3()
         for bucket in ("raw", "staging", "processed", "audit"):
             s3.create_bucket(Bucket=bucket)
             s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})

@@ -27,8 +27,8 @@ def is_plain_lines(key: str) -> bool:
 def cut(raw: RawObject, chunk_bytes: int) -> Plan | None:
     """Cut an object into chunks of `chunk_bytes`, the last of which may be shorter; None if it is one batch.
 
-    It is one if it is no plain JSON Lines, has no more than BULK_FROM bytes, or would be more than MOST_CHUNKS: Validate
-    refuses it in the last case.
+    It is one if it is no plain JSON Lines, has no more than BULK_FROM bytes, or would be more than MOST_CHUNKS; in the
+    last case Validate refuses it.
     """
     if not is_plain_lines(raw.key) or raw.size <= BULK_FROM:
         return None
