@@ -21,6 +21,7 @@ from custody.lines import Readable, Rejected, Written, buffered, encode, of_lett
 from custody.openness import Standing
 from custody.pointing import visible
 from functions.shared import documents
+from functions.shared.identity import record_id
 from functions.shared.ledger import processed_key
 from functions.shared.messages import FORMAT, Batch, Chunk
 
@@ -154,21 +155,41 @@ def under_way(stepfunctions: "SFNClient", books: Books, letter: Letter, body: di
 
 @dataclass(frozen=True)
 class Discarder:
-    """Gives letters up, one by one: each is looked at, and booked only if nothing speaks against it."""
+    """Gives letters up, one by one: each is looked at, and booked only if nothing speaks against it.
+
+    `only` is the position of the one record that is to be given up; None if it is all that the letters tell of.
+    """
 
     books: Books
     processed: str
     standing: Standing
     reason: str
     by: str
+    only: int | None = None
 
     def discard(self, letter: Letter) -> Discard:
-        """Book the discard of a letter; raise CommandFailed if consumers read its records, or Unreadable."""
+        """Book the discard of a letter; raise CommandFailed if it may not be given up, or Unreadable.
+
+        It may not if consumers read its records, or if it gives up more than was named.
+        """
         booked = latest_booked(self.books, letter, self.standing)
         decision = Discard(letter, self.books.read(letter), booked, self.reason, self.by, datetime.now(UTC))
+        if self.only is not None:
+            require_alone(decision, self.only)
         require_claimed(self.books, self.processed, decision)
         book(self.books, decision)
         return decision
+
+
+def require_alone(decision: Discard, position: int) -> None:
+    """Raise CommandFailed if a discard gives up more than the record at a position: nobody has named the others."""
+    counts = decision.counts
+    is_alone = counts is not None and counts["discarded"] == 1
+    if not is_alone or [record.position for record in decision.rejected] != [position]:
+        raise CommandFailed(
+            f"{record_id(decision.letter.object_id, position)} is not alone in its letter, which gives up {decision}. "
+            f"To give up all of that: custody letters discard {decision.letter.id} --reason TEXT"
+        )
 
 
 def open_chunks(books: Books, letter: Letter) -> list[Letter]:

@@ -103,7 +103,7 @@ def fate_of(books: Books, sent: Sent, described: dict[str, Any] | None) -> Fate:
     ended = described or {"status": NOT_STARTED}
     standing = books.standing(sent.raw.id)
     summary = books.header(standing.summary) if standing.summary else None
-    parts = _parts(books, standing)
+    parts = parts_of(books, standing)
     counts, records = None, []
     for _, header in parts:
         counts = added(counts or Counts(0, 0, 0), Counts(**header["counts"]))
@@ -123,11 +123,11 @@ def fate_of(books: Books, sent: Sent, described: dict[str, Any] | None) -> Fate:
     )
 
 
-_Part = tuple[Entry, dict[str, Any]]
+Part = tuple[Entry, dict[str, Any]]
 """A ledger file of records, and its header, or as much of that as the summary of a bulk object repeats."""
 
 
-def _parts(books: Books, standing: Standing) -> list[_Part]:
+def parts_of(books: Books, standing: Standing) -> list[Part]:
     """Give the ledger file of the latest attempt of each batch, by the summary where there is one."""
     if standing.chunks:
         return [
@@ -142,20 +142,20 @@ def _parts(books: Books, standing: Standing) -> list[_Part]:
     return list(zip(entries, answers(books.header, entries), strict=True))
 
 
-def _listed(books: Books, parts: list[_Part], *, all_of_them: bool) -> Iterator[RecordLine]:
+def _listed(books: Books, parts: list[Part], *, all_of_them: bool) -> Iterator[RecordLine]:
     if all_of_them:
         for entry, _ in parts:
             yield from books.lines(entry)
         return
-    yield from islice(_rejected(books, parts), LISTED)
+    yield from (line for _, line in islice(rejected_of(books, parts), LISTED))
 
 
-def _rejected(books: Books, parts: list[_Part]) -> Iterator[RecordLine]:
+def rejected_of(books: Books, parts: list[Part]) -> Iterator[tuple[Entry, Rejected]]:
     """Give the rejected records; no ledger file is read further than to the last of its own, or to what is wanted."""
     for entry, header in parts:
         if number := header["counts"]["rejected"]:
             with closing(books.lines(entry)) as lines:
-                yield from islice((line for line in lines if isinstance(line, Rejected)), number)
+                yield from islice(((entry, line) for line in lines if isinstance(line, Rejected)), number)
 
 
 def _letter(books: Books, sent: Sent, ended: dict[str, Any]) -> str | None:

@@ -15,10 +15,12 @@ from custody.fates import Fate, Sent, fate_of
 from custody.lines import Counts, added
 from custody.parallel import answers
 from custody.target import Deployment, Target
-from custody.uploading import upload
+from custody.uploading import Place, upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from functions.shared.identity import RawObject
 
 __all__ = ["Follower", "Sent", "Whereabouts"]
 
@@ -43,9 +45,10 @@ class Whereabouts:
 
 
 class Follower:
-    """Sends and follows, on one deployment."""
+    """Sends and follows, on one deployment; `arrived` are the objects that it has put, as soon as they are there."""
 
     def __init__(self, target: Target, deployment: Deployment) -> None:
+        self.arrived: list[RawObject] = []
         self._s3: S3Client = target.client("s3")
         self._books = Books(self._s3, deployment.audit)
         self._pipeline = Pipeline.of(target, deployment)
@@ -55,7 +58,7 @@ class Follower:
 
     def send(self, file: Path, key: str, sent: Callable[[int], object] = lambda _: None) -> Sent:
         """Put a file into the raw bucket under a key; `sent` is told how many bytes went, each time some did."""
-        raw = upload(self._s3, self._raw, file, key, sent)
+        raw = upload(Place(self._s3, self._raw, key, self.arrived.append), file, sent)
         plan = self._pipeline.plan_of(raw)
         execution = self._pipeline.arn_of(raw.id, is_bulk=plan is not None)
         return Sent(str(file), raw, execution, len(plan.chunks) if plan else None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _SOURCES = ("GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT")
 _MISSIONS = ("Dawn Patrol", "Harbour Watch", "Long Range", "Northern Light", "Quiet Field", "Space Weather")
-_BLOCK = 1000
+BLOCK = 1000
 """Lines that are made together."""
 
 _CONFIDENCES = 1001
@@ -36,8 +36,8 @@ class Sample:
         """Give the lines, a block of them at a time."""
         # For show, and no secret: the same seed shall give the same data.
         chance = random.Random(self.seed)  # noqa: S311
-        for first in range(0, self.records, _BLOCK):
-            numbers = range(first, min(first + _BLOCK, self.records))
+        for first in range(0, self.records, BLOCK):
+            numbers = range(first, min(first + BLOCK, self.records))
             yield "".join([self._line(number, chance) for number in numbers]).encode()
 
     def _line(self, number: int, chance: random.Random) -> str:

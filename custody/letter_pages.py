@@ -1,4 +1,4 @@
-"""Letters as people see them: a table of many, a page of one, and what a discard gave up."""
+"""Letters as people see them: a table of many, and a page of one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,11 +12,9 @@ from rich.text import Text
 
 from custody import show
 from custody.books import Letter
-from custody.discarding import Discard
 from custody.letters import Found, raw_of, record_bytes, rejected_count
 from custody.pointing import excerpt, place, visible
 from functions.shared.errors import RecordsRejected
-from functions.shared.identity import record_id
 from functions.shared.messages import Violation
 
 if TYPE_CHECKING:
@@ -108,20 +106,6 @@ def record(s3: "S3Client", body: dict[str, Any], rejected: dict[str, Any]) -> No
         show.console.print(Text(f"    {visible(str(violation))}", style="red"), soft_wrap=True)
         if content is not None:
             _print_place(content, violation)
-
-
-def discarded(decision: Discard, booked_at: str) -> None:
-    """Show what was given up, and where that was booked."""
-    show.console.print(Text(f"discarded: {decision}, of {visible(raw_of(decision.body).uri)}"), soft_wrap=True)
-    for each in decision.rejected[: show.SHOWN]:
-        why = "; ".join(map(str, each.violations))
-        name = record_id(decision.letter.object_id, each.position)
-        show.console.print(Text(f"  {name}  {visible(why)}"), soft_wrap=True)
-    if len(decision.rejected) > show.SHOWN:
-        show.console.print(f"  and {len(decision.rejected) - show.SHOWN:,} more")
-    show.console.print(Text(f"  reason    {visible(decision.reason)}"), soft_wrap=True)
-    show.console.print(Text(f"  by        {decision.by}"), soft_wrap=True)
-    show.console.print(Text(f"  booked    {booked_at}; nothing was deleted"), soft_wrap=True)
 
 
 def count_of_rejected(body: dict[str, Any]) -> int | None:

@@ -117,7 +117,7 @@ def run() -> None:
         # Whoever read this has seen enough.
         _end("", SOME_WITHOUT_OUTCOME)
     except OSError as error:
-        _end(str(error), SOME_WITHOUT_OUTCOME)
+        _end(_of_system(error), SOME_WITHOUT_OUTCOME)
 
 
 def _refuse_foreign_text(arguments: list[str]) -> None:
@@ -133,6 +133,14 @@ def _told(error: ClientError) -> str:
     if error.response["Error"]["Code"] in _THROTTLED:
         return f"AWS takes no more calls just now, also not when asked again and again: {error}. Run it again later."
     return str(error)
+
+
+def _of_system(error: OSError) -> str:
+    """Say what the system refused, of which file if it names one, and what to do."""
+    if error.filename is None:
+        return f"{error.strerror or error}. If the output goes into a file, see that it has room; then run it again."
+    name = visible(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename))
+    return f"{name}: {error.strerror}. See that it is there, and that you may use it; then run it again."
 
 
 def _end(said: str, code: int) -> NoReturn:

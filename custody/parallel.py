@@ -1,7 +1,7 @@
 """Ask many questions of AWS a few at a time, and take the answers in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,10 +17,11 @@ WAITING = 32
 
 def answers(
     ask: Callable[[Question], Answer], questions: Iterable[Question], workers: int = WORKERS, ahead: int | None = None
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Give the answer to each question, in their order; raise what one raises.
 
-    Only so many questions are taken `ahead`, WAITING if it is None, so that there may be any number of them.
+    Only so many questions are taken `ahead`, WAITING if it is None, so that there may be any number of them. When it is
+    closed, those that were begun are waited for: whatever asking them changes, `ask` has to note itself.
     """
     pool = ThreadPoolExecutor(workers)
     try:

@@ -89,7 +89,8 @@ class Closed:
 class Facts:
     """What is known of a batch now: `booked` is its highest attempt in the ledger, `executions` end with the latest.
 
-    `closed` says what closed the letter; None while it is open. `cut` is what is left to do of a bulk object.
+    `closed` says what closed the letter; None while it is open. `cut` is what is left to do of a bulk object, and
+    `is_summed` says that its own execution would do just that again.
     """
 
     wanted: Wanted
@@ -98,6 +99,7 @@ class Facts:
     executions: tuple[Execution, ...] = ()
     is_unchanged: bool = False
     cut: Cut | None = None
+    is_summed: bool = False
 
     @property
     def highest(self) -> int:
@@ -109,7 +111,8 @@ class Facts:
 class Plan:
     """What to do about a letter: `execution` is the one to redrive, or whose work is to be done again.
 
-    `redrives` is how often that was redriven already; `attempt` is the one that begins; `cut` as in Facts.
+    `redrives` is how often that was redriven already; `attempt` is the one that begins. `cut` are the chunks of a bulk
+    object that are processed again; None if its execution alone knows them.
     """
 
     wanted: Wanted
@@ -129,6 +132,13 @@ class Plan:
     def batch(self) -> Batch:
         """The input of a new execution."""
         return Batch(self.wanted.raw, self.wanted.chunk, self.attempt, redrive_of=self.execution, plan=self.cut)
+
+    @property
+    def chunks(self) -> tuple[int, int] | None:
+        """How many chunks of how many are processed again; None for one batch, or if that is not known."""
+        if self.cut is None:
+            return None
+        return len(self.cut.chunks), -(-self.wanted.raw.size // self.cut.chunk_bytes)
 
     @property
     def starts(self) -> bool:
@@ -193,7 +203,8 @@ def decide(facts: Facts) -> Plan:
         return Plan(wanted, How.NEW, "its execution is no longer in the history", highest + 1, arn, cut=facts.cut)
     if why := _obstacle(last, facts):
         return Plan(wanted, How.NEW, why, highest + 1, arn, cut=facts.cut)
-    return Plan(wanted, How.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives)
+    cut = facts.cut if facts.is_summed else None
+    return Plan(wanted, How.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives, cut)
 
 
 def _obstacle(last: Execution, facts: Facts) -> str | None:

@@ -13,9 +13,9 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.books import Books, Letter, Unreadable
-from custody.executions import RUNNING, SUCCEEDED, Pipeline
+from custody.executions import RUNNING, SUCCEEDED, Execution, Pipeline
 from custody.letters import closed_by
-from custody.openness import Standing
+from custody.openness import SUMS_UP, Standing
 from custody.parallel import WORKERS, answers
 from custody.planning import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
 from functions.shared.messages import Plan as Cut
@@ -31,6 +31,16 @@ def paced(each: Iterable[Each], per_second: float) -> Iterator[Each]:
         time.sleep(max(0.0, due - now))
         due = max(due, now) + 1 / per_second
         yield one
+
+
+def _is_summed(wanted: Wanted, standing: Standing, last: Execution) -> bool:
+    """Say whether the summary tells which chunks the last execution of a bulk object would process again.
+
+    It does where that has closed the books, and ended with nothing else than what the chunks came to.
+    """
+    summary = standing.summary
+    ended_so = not wanted.letter.is_of_whole or wanted.error in SUMS_UP
+    return wanted.is_bulk and ended_so and summary is not None and summary.attempt == last.attempt
 
 
 class Account:
@@ -148,7 +158,10 @@ class Redriver:
         others = self.books.letters_of(letter.object_id, since=letter.day) if letter.is_of_whole else [letter]
         is_open = letter in standing.open_among(others)
         left = self._left(wanted, standing) if wanted.is_bulk else None
-        return Facts(wanted, None if is_open else self._closed(letter), booked, executions, cut=left)
+        is_summed = bool(executions) and _is_summed(wanted, standing, executions[-1])
+        return Facts(
+            wanted, None if is_open else self._closed(letter), booked, executions, cut=left, is_summed=is_summed
+        )
 
     def _left(self, wanted: Wanted, standing: Standing) -> Cut:
         """Say which chunks of an object are left to do: those that its summary does not settle, else all of them."""

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
-from custody.executions import Execution, Pipeline
+from custody.books import WHOLE, Books, Entry
+from custody.executions import SUCCEEDED, Execution, Pipeline
+from custody.failure import CommandFailed
+from custody.naming import object_of
 from custody.parallel import answers
 from functions.shared.messages import Json
 
@@ -22,12 +25,16 @@ _PAGE = 100
 _DESCRIBERS = 4
 """Step Functions answers but some 15 such questions a second."""
 
-_OF_A_CHUNK = ("total", "succeeded", "failed", "running", "pending")
+_OF_A_RUN = ("total", "succeeded", "failed", "aborted", "timedOut", "running", "pending")
 
 
 @dataclass(frozen=True)
 class Row:
-    """An execution in a list: `counts` is from its output, `chunks` from the Map Run of a bulk one; None if unknown."""
+    """An execution in a list: `counts` and, of a bulk one, `chunks` are what its attempt has booked; None if nothing.
+
+    `runs` counts how the runs of the chunks of a bulk one ended, as long as its books are not closed: a chunk of which
+    every record is rejected is booked, and its run FAILED.
+    """
 
     execution: Execution
     key: str | None
@@ -35,6 +42,7 @@ class Row:
     ended_at: datetime | None
     counts: dict[str, int] | None
     chunks: dict[str, int] | None
+    runs: dict[str, int] | None
 
     @property
     def seconds(self) -> float:
@@ -52,21 +60,26 @@ class Row:
             "status": one.status,
             "attempt": one.attempt,
             "redrives": one.redrives,
-            "started_at": one.started_at.isoformat(),
-            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "started_at": _moment(one.started_at),
+            "ended_at": _moment(self.ended_at) if self.ended_at else None,
             "seconds": round(self.seconds, 3),
             "counts": self.counts,
             "chunks": self.chunks,
+            "runs": self.runs,
             "error": one.error,
         }
 
 
-def listed(pipeline: Pipeline, status: str | None, limit: int) -> Iterator[Row]:
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def listed(pipeline: Pipeline, books: Books, status: str | None, limit: int) -> Iterator[Row]:
     """Give the executions that were started last, the newest first; of a status, if one is given."""
     of_each = (_pages(pipeline, machine, status) for machine in pipeline.machines)
     newest = merge(*of_each, key=lambda found: -found["startDate"].timestamp())
     arns = [found["executionArn"] for found in islice(newest, limit)]
-    return answers(lambda arn: _row(pipeline, arn), arns, _DESCRIBERS)
+    return answers(lambda arn: _row(pipeline, books, arn), arns, _DESCRIBERS)
 
 
 def _pages(pipeline: Pipeline, machine: str, status: str | None) -> "Iterator[ExecutionListItemTypeDef]":
@@ -79,22 +92,43 @@ def _pages(pipeline: Pipeline, machine: str, status: str | None) -> "Iterator[Ex
     return (found for page in pages for found in page["executions"])
 
 
-def _row(pipeline: Pipeline, arn: str) -> Row:
+def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
     described = pipeline.client.describe_execution(executionArn=arn)
-    is_bulk = pipeline.is_bulk(arn)
+    execution, is_bulk = Execution.of(described), pipeline.is_bulk(arn)
     ended_at = described.get("stopDate")
+    if execution.status == SUCCEEDED:
+        counts, chunks = _part(described.get("output"), "counts"), _part(described.get("output"), "chunks")
+    else:
+        counts, chunks = (None, None) if execution.is_running else _booked(books, execution, is_bulk=is_bulk)
     return Row(
-        Execution.of(described),
+        execution,
         _part(described.get("input"), "object", "key"),
         is_bulk,
         ended_at.astimezone(UTC) if ended_at else None,
-        _part(described.get("output"), "counts"),
-        _chunks(pipeline, described) if is_bulk else None,
+        counts,
+        chunks if is_bulk else None,
+        _runs(pipeline, described) if is_bulk and not chunks else None,
     )
 
 
-def _chunks(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> dict[str, int] | None:
-    """Count the chunks of a bulk execution as its Map Runs do; None if they do not say."""
+def _booked(
+    books: Books, execution: Execution, *, is_bulk: bool
+) -> tuple[dict[str, int] | None, dict[str, int] | None]:
+    """Read the counts of the records and chunks that the attempt of an execution that failed has booked."""
+    named, _, again = execution.name.rpartition("-r")
+    object_id = object_of(named if named and again.isdecimal() else execution.name)
+    if object_id is None:
+        return None, None
+    try:
+        header = books.header(Entry(object_id, WHOLE if is_bulk else 0, execution.attempt))
+    except (CommandFailed, ClientError):
+        # It is not there, or is damaged: `custody verify` tells that.
+        return None, None
+    return header["counts"], header.get("chunks")
+
+
+def _runs(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> dict[str, int] | None:
+    """Count the runs of the chunks of a bulk execution as its Map Runs do; None if they do not say."""
     client = pipeline.client
     try:
         runs = client.list_map_runs(executionArn=described["executionArn"])["mapRuns"]
@@ -104,7 +138,7 @@ def _chunks(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> 
         counts: Any = client.describe_map_run(mapRunArn=last["mapRunArn"])["itemCounts"]
     except ClientError:
         return None
-    return {name: counts[name] for name in _OF_A_CHUNK}
+    return {name: counts[name] for name in _OF_A_RUN}
 
 
 def _part(document: str | None, *path: str) -> Any:

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.failure import CommandFailed
+from custody.interruption import held_back
 from custody.parallel import answers
+from custody.pointing import visible
 from functions.shared.identity import RawObject
 
 if TYPE_CHECKING:
@@ -28,79 +31,130 @@ _WORKERS = 4
 """Each holds a part."""
 
 
-def upload(
-    s3: "S3Client", bucket: str, file: Path, key: str, sent: Callable[[int], object] = lambda _: None
-) -> RawObject:
-    """Put a file under a key; `sent` is told how many bytes went, each time some did.
+@dataclass(frozen=True)
+class Place:
+    """Where a file goes; `arrived` is told what it became, and no signal comes between the two."""
 
-    Raises CommandFailed if the bucket keeps no versions, ClientError or BotoCoreError; then no part is left behind.
+    s3: "S3Client"
+    bucket: str
+    key: str
+    arrived: Callable[[RawObject], object] = lambda _: None
+
+    def became(self, version_id: str | None, etag: str, size: int) -> RawObject:
+        """Tell what was put; raise CommandFailed in a bucket without versions, which names none."""
+        if not version_id:
+            raise CommandFailed(
+                f"s3://{self.bucket} keeps no versions, so that {self.key} could change while it is read."
+            )
+        raw = RawObject(self.bucket, self.key, version_id, size, etag.strip('"'))
+        self.arrived(raw)
+        return raw
+
+
+def upload(place: Place, file: Path, sent: Callable[[int], object] = lambda _: None) -> RawObject:
+    """Put a file somewhere; `sent` is told how many bytes went, each time some did.
+
+    Raises CommandFailed if the bucket keeps no versions, or if the file changes meanwhile; OSError, ClientError or
+    BotoCoreError. Then no part is left behind.
     """
-    size = file.stat().st_size
-    if size <= PART_BYTES:
-        answer = s3.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
-        sent(size)
-        found = _Version(answer.get("VersionId"), answer["ETag"])
-    else:
-        found = _in_parts(_Parts(s3, bucket, key, file, size), sent)
-    if not found.id:
-        raise CommandFailed(f"s3://{bucket} keeps no versions, so that {key} could change while it is read.")
-    return RawObject(bucket, key, found.id, size, found.etag.strip('"'))
+    # What is opened stays the same file, also if another one gets its name.
+    with file.open("rb") as stream:
+        source = _Source(file, stream.fileno(), _state(stream.fileno()))
+        if source.size > PART_BYTES:
+            return _in_parts(_Parts(source, place), sent)
+        body = source.read(0, source.size)
+        with held_back():
+            answer = place.s3.put_object(Bucket=place.bucket, Key=place.key, Body=body)
+            raw = place.became(answer.get("VersionId"), answer["ETag"], source.size)
+        sent(source.size)
+        return raw
+
+
+_State = tuple[int, int]
+"""How many bytes a file has, and when it was last changed, in ns."""
+
+
+def _state(descriptor: int) -> _State:
+    found = os.fstat(descriptor)
+    return found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True)
-class _Version:
-    """The version that an upload became; `id` is None in a bucket without versions."""
+class _Source:
+    """An open file, and its state as it was opened."""
 
-    id: str | None
-    etag: str
+    file: Path
+    descriptor: int
+    state: _State
+
+    @property
+    def size(self) -> int:
+        """How many bytes it had."""
+        return self.state[0]
+
+    def read(self, start: int, number: int) -> bytes:
+        """Read so many bytes from `start`; raise CommandFailed if they are not of the file as it was."""
+        body = os.pread(self.descriptor, number, start)
+        self.require_unchanged()
+        if len(body) != number:
+            raise self._changed()
+        return body
+
+    def require_unchanged(self) -> None:
+        """Raise CommandFailed if the file is not as it was."""
+        if _state(self.descriptor) != self.state:
+            raise self._changed()
+
+    def _changed(self) -> CommandFailed:
+        name = visible(str(self.file))
+        return CommandFailed(
+            f"{name} changed while it was sent; nothing of it was put. Put it again when it is finished."
+        )
 
 
 @dataclass(frozen=True)
 class _Parts:
     """A file, and where its parts go."""
 
-    s3: "S3Client"
-    bucket: str
-    key: str
-    file: Path
-    size: int
+    source: _Source
+    place: Place
 
     @property
     def starts(self) -> range:
         """Where each part begins."""
-        return range(0, self.size, max(PART_BYTES, -(-self.size // _PARTS)))
+        return range(0, self.source.size, max(PART_BYTES, -(-self.source.size // _PARTS)))
 
     def put(self, upload_id: str, start: int) -> tuple["CompletedPartTypeDef", int]:
         """Put the part that begins at a byte; say which it is, and how many bytes it has."""
         number = start // self.starts.step + 1
-        with self.file.open("rb") as stream:
-            stream.seek(start)
-            body = stream.read(min(self.starts.step, self.size - start))
-        etag = self.s3.upload_part(Bucket=self.bucket, Key=self.key, UploadId=upload_id, PartNumber=number, Body=body)[
-            "ETag"
-        ]
-        return {"PartNumber": number, "ETag": etag}, len(body)
+        body = self.source.read(start, min(self.starts.step, self.source.size - start))
+        to = self.place
+        answer = to.s3.upload_part(Bucket=to.bucket, Key=to.key, UploadId=upload_id, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": answer["ETag"]}, len(body)
 
 
-def _in_parts(parts: _Parts, sent: Callable[[int], object]) -> _Version:
-    upload_id = parts.s3.create_multipart_upload(Bucket=parts.bucket, Key=parts.key)["UploadId"]
+def _in_parts(parts: _Parts, sent: Callable[[int], object]) -> RawObject:
+    to = parts.place
+    upload_id = to.s3.create_multipart_upload(Bucket=to.bucket, Key=to.key)["UploadId"]
     try:
         done: list[CompletedPartTypeDef] = []
         for part, number in answers(lambda start: parts.put(upload_id, start), parts.starts, _WORKERS, ahead=_WORKERS):
             done.append(part)
             sent(number)
-        answer = parts.s3.complete_multipart_upload(
-            Bucket=parts.bucket, Key=parts.key, UploadId=upload_id, MultipartUpload={"Parts": done}
-        )
+        parts.source.require_unchanged()
+        with held_back():
+            answer = to.s3.complete_multipart_upload(
+                Bucket=to.bucket, Key=to.key, UploadId=upload_id, MultipartUpload={"Parts": done}
+            )
+            return to.became(answer.get("VersionId"), answer["ETag"], parts.source.size)
     except BaseException:
-        _give_up(parts, upload_id)
+        _give_up(to, upload_id)
         raise
-    return _Version(answer.get("VersionId"), answer["ETag"])
 
 
-def _give_up(parts: _Parts, upload_id: str) -> None:
+def _give_up(to: Place, upload_id: str) -> None:
     """Let S3 forget the parts; if it cannot be told, the lifecycle of the bucket forgets them later."""
     try:
-        parts.s3.abort_multipart_upload(Bucket=parts.bucket, Key=parts.key, UploadId=upload_id)
+        to.s3.abort_multipart_upload(Bucket=to.bucket, Key=to.key, UploadId=upload_id)
     except (ClientError, BotoCoreError):
         return

@@ -8,8 +8,8 @@ from typing import Any, Literal, cast
 FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
 """Every function, by the name of its folder."""
 
-OF_A_BATCH = ("validate", "transform", "write")
-"""The functions through which the records of a batch pass."""
+OF_A_BATCH = ("validate", "transform", "write", "dead_letter")
+"""The functions through which the records of a batch pass; the last only if all of them are rejected."""
 
 LEAST_STORAGE_MB, MOST_STORAGE_MB = 512, 10_240
 """What Lambda gives a function of temporary storage

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from custody import show
+from custody.books import Books
 from custody.executions import STATUSES, Pipeline
 from custody.options import AsJson, Aws, Env, Profile, target_of
 from custody.pointing import visible
@@ -17,6 +18,10 @@ from custody.running import Row, listed
 from custody.target import find
 
 _COLOURS = {"SUCCEEDED": "green", "RUNNING": "yellow", "PENDING_REDRIVE": "yellow"}
+_STATES = {"timedOut": "timed out"}
+_WIDE = 140
+"""Columns from which on the table has room: a time, a key, a status, records and chunks."""
+
 _MINUTE = 60
 _HOUR = 3600
 
@@ -42,15 +47,36 @@ def executions(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """List executions, the newest first: of each its object, its status, how long it took, and its records."""
     target = target_of(aws, profile)
-    pipeline = Pipeline.of(target, find(target, env))
-    rows = list(listed(pipeline, status, limit))
+    deployment = find(target, env)
+    books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
+    rows = list(listed(pipeline, books, status, limit))
     if as_json:
         sys.stdout.write(json.dumps({"executions": [row.encode() for row in rows]}, indent=2) + "\n")
         return
     if rows:
-        show.console.print(_table(rows))
+        _show(rows)
     else:
         show.console.print("no execution" if status is None else f"no execution is {status}")
+
+
+def _show(rows: list[Row]) -> None:
+    """Print a table, or a paragraph an execution where a table would be folded beyond reading."""
+    if show.console.width >= _WIDE:
+        show.console.print(_table(rows))
+        return
+    for row in rows:
+        one = row.execution
+        parts = (
+            f"attempt {_attempt(row)}",
+            f"took {_took(row.seconds)}",
+            _records(row),
+            f"chunks {_chunks(row)}" if row.is_bulk and _chunks(row) else "",
+        )
+        status = Text(one.status, style=_COLOURS.get(one.status, "red"))
+        error = f": {visible(one.error)}" if one.error else ""
+        show.console.print(Text.assemble(f"{one.started_at:%Y-%m-%d %H:%M:%S}  ", status, error))
+        show.console.print(Text(f"  {visible(row.key or one.name)}"))
+        show.console.print(Text(f"  {', '.join(filter(None, parts))}", style="dim"))
 
 
 def _table(rows: list[Row]) -> Table:
@@ -62,13 +88,19 @@ def _table(rows: list[Row]) -> Table:
             f"{one.started_at:%Y-%m-%d %H:%M:%S}",
             Text(visible(row.key or one.name)),
             Text(one.status, style=_COLOURS.get(one.status, "red")),
-            f"{one.attempt} ({one.redrives} redrives)" if one.redrives else str(one.attempt),
+            _attempt(row),
             _took(row.seconds),
             _records(row),
             _chunks(row),
             Text(visible(one.error or "")),
         )
     return table
+
+
+def _attempt(row: Row) -> str:
+    one = row.execution
+    redrives = f"{one.redrives} redrive{'' if one.redrives == 1 else 's'}"
+    return f"{one.attempt} ({redrives})" if one.redrives else str(one.attempt)
 
 
 def _records(row: Row) -> str:
@@ -80,10 +112,15 @@ def _records(row: Row) -> str:
 
 
 def _chunks(row: Row) -> str:
-    if not row.chunks:
+    """Count the chunks by what is booked of them or, before that is known, by how their runs went."""
+    counted = row.chunks or row.runs
+    if not counted:
         return ""
-    told = ", ".join(f"{number:,} {name}" for name, number in row.chunks.items() if name != "total" and number)
-    return f"{row.chunks['total']:,}: {told}" if told else f"{row.chunks['total']:,}"
+    told = ", ".join(
+        f"{number:,} {_STATES.get(name, name)}" for name, number in counted.items() if name != "total" and number
+    )
+    total = f"{counted['total']:,}" if row.chunks else f"{counted['total']:,} runs"
+    return f"{total}: {told}" if told else total
 
 
 def _took(seconds: float) -> str:

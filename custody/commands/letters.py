@@ -5,25 +5,20 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from custody import discarding, letter_pages, show
-from custody.books import Books, Letter, Unreadable
-from custody.discarding import Discard, Discarder
+from custody import discarding, discards, letter_pages, show
+from custody.books import Books, Unreadable
+from custody.discarding import Discarder
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.finding import beside, find_letter, find_open, require_record
+from custody.finding import beside, find_letter, find_open, position_of
 from custody.letter_pages import Page
 from custody.letters import Filter, Found, closed_by, rejected_count, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
-from custody.parallel import answers
 from custody.pointing import visible
 from custody.target import Deployment, Target, find
-from functions.shared.identity import record_id
-
-_LISTED = 1000
-"""Records that the JSON of a discard lists; its ledger file has all."""
 
 app = typer.Typer(
     help="List the letters of what failed and is not settled yet; `show` one, or `discard` it.",
@@ -121,10 +116,9 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
     """Show one letter, and point at what is wrong in the bytes of each rejected record."""
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
-    letter = find_letter(desk.books, letter_id)
     with desk.telling(as_json=as_json):
+        letter = find_letter(desk.books, letter_id)
         body = desk.books.read(letter)
-    require_record(letter_id, letter, body)
     closing = closed_by(desk.books, letter)
     others = beside(desk.books, letter)
     if as_json:
@@ -173,62 +167,19 @@ def discard(  # noqa: PLR0913 - one parameter an option
         raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
-    letter = find_open(desk.books, letter_id)
-    discarding.require_open(desk.books, letter)
     with desk.telling(as_json=as_json):
+        letter = find_open(desk.books, letter_id)
+        discarding.require_open(desk.books, letter)
         body = desk.books.read(letter)
-    require_record(letter_id, letter, body)
     discarding.require_at_rest(target.client("stepfunctions"), desk.books, letter, body)
     by = target.client("sts").get_caller_identity()["Arn"]
     standing = desk.books.standing(letter.object_id)
-    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by)
-    done: list[Discard] = []
-    try:
-        with desk.telling(as_json=as_json and not letter.is_of_whole):
-            # Those that were given up before one that cannot be are in the list by then.
-            done.extend(answers(discarder.discard, discarding.open_chunks(desk.books, letter)))
-            if closed_by(desk.books, letter) is None:
-                done.append(discarder.discard(letter))
-    finally:
-        if letter.is_of_whole:
-            _tell_discards(desk, letter, done, as_json=as_json)
-    if not letter.is_of_whole:
-        _tell_discard(desk, done[0], as_json=as_json)
-
-
-def _tell_discard(desk: Desk, decision: Discard, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(json.dumps(_encode_discard(desk, decision), indent=2) + "\n")
-    else:
-        letter_pages.discarded(decision, desk.uri(decision.entry.key))
-
-
-def _tell_discards(desk: Desk, letter: Letter, done: list[Discard], *, as_json: bool) -> None:
-    """Tell what was given up of a bulk object, also when something stood in the way of the rest."""
-    if as_json:
-        encoded = [_encode_discard(desk, decision) for decision in done]
-        sys.stdout.write(json.dumps({"letter": letter.id, "discards": encoded}, indent=2) + "\n")
+    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by, position_of(letter_id))
+    if letter.is_of_whole:
+        discards.give_up_whole(discarder, letter, as_json=as_json)
         return
-    whole = [decision for decision in done[show.SHOWN :] if decision.letter.is_of_whole]
-    for decision in done[: show.SHOWN] + whole:
-        letter_pages.discarded(decision, desk.uri(decision.entry.key))
-    records = sum(decision.counts["discarded"] for decision in done if decision.counts)
-    more = ", of which the first are shown" if len(done) > show.SHOWN else ""
-    show.console.print(f"{len(done):,} letters discarded{more}; {records:,} records")
-
-
-def _encode_discard(desk: Desk, decision: Discard) -> dict[str, Any]:
-    """Give the JSON shape of a discard; its ledger file names the records that are not listed."""
-    listed = decision.rejected[:_LISTED]
-    return {
-        "letter": decision.letter.id,
-        "ledger": desk.uri(decision.entry.key),
-        "counts": decision.counts,
-        "records": [record_id(decision.letter.object_id, record.position) for record in listed],
-        "records_more": len(decision.rejected) - len(listed),
-        "reason": decision.reason,
-        "by": decision.by,
-    }
+    with desk.telling(as_json=as_json):
+        discards.give_up_one(discarder, letter, as_json=as_json)
 
 
 def _refuse_options_before(context: typer.Context, command: str) -> None:

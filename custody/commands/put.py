@@ -18,11 +18,15 @@ from custody.following import Follower, Whereabouts
 from custody.options import Aws, Env, Profile, target_of
 from custody.pointing import visible
 from custody.target import find
+from functions.shared.identity import RawObject
 
 _MEGABYTE = 10**6
 _BAR = 10
 _NAME = 15
 """Characters of a key beside the bar, so that a line fits into 80 with all that is told."""
+
+_TOLD = 10
+"""Of so many objects that are in when the command ends too soon, each is told."""
 
 
 def put(  # noqa: PLR0913 - one parameter an option
@@ -47,26 +51,26 @@ def put(  # noqa: PLR0913 - one parameter an option
 
     Exit code 0: all were written. 3: each has an outcome, some are rejected. 1: some have none. 2: wrong usage.
     """
-    if key == "":
-        raise CommandFailed("--key is empty. Leave it out, and the name of the file is the key.", USAGE)
-    if key and len(files) > 1:
-        raise CommandFailed("--key names one object; put one FILE with it.", USAGE)
-    if missing := [str(file) for file in files if not file.is_file()]:
-        raise CommandFailed(f"Not a file: {', '.join(missing)}.", USAGE)
+    _require_files(files, key)
     target = target_of(aws, profile)
     follower = Follower(target, find(target, env))
-    with _progress(live=not as_json and show.stderr.is_terminal) as progress:
-        sent = [_send(follower, file, key or file.name, progress) for file in files]
-        if not no_follow:
-            for one in sent:
-                _watch(follower, one, timeout, progress)
+    fates = []
+    try:
+        with _progress(live=not as_json and show.stderr.is_terminal) as progress:
+            sent = [_send(follower, file, key or file.name, progress) for file in files]
+            if not no_follow:
+                for one in sent:
+                    _watch(follower, one, timeout, progress)
+                fates = [_fate(follower, one, progress) for one in sent]
+    except BaseException:
+        _tell_arrived(follower.arrived)
+        raise
     if no_follow:
         for one in sent:
             line = json.dumps({"file": one.file, "object_id": one.raw.id, "execution": one.execution})
             told = line if as_json else f"{visible(one.raw.key)}  {one.raw.id}"
             show.console.print(told, soft_wrap=True, markup=False)
         return
-    fates = [follower.fate(one) for one in sent]
     if as_json:
         sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
     else:
@@ -78,13 +82,35 @@ def put(  # noqa: PLR0913 - one parameter an option
     raise typer.Exit(worst)
 
 
+def _require_files(files: list[Path], key: str | None) -> None:
+    if key == "":
+        raise CommandFailed("--key is empty. Leave it out, and the name of the file is the key.", USAGE)
+    if key and len(files) > 1:
+        raise CommandFailed("--key names one object; put one FILE with it.", USAGE)
+    if missing := [visible(str(file)) for file in files if not file.is_file()]:
+        raise CommandFailed(
+            f"Not a file: {', '.join(missing)}. Name files that are there; what comes from a pipe is written into a "
+            "file first.",
+            USAGE,
+        )
+
+
 def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
     show.stderr.print(
-        f"{len(late)} of {number} did not end within {timeout:g} s, but may yet. See what became of them: "
-        f"custody reconcile --since 1h; and if one has failed: custody letters show {late[0].sent.raw.id}",
+        f"{len(late)} of {number} did not end within {timeout:g} s, but may yet. See where they are: "
+        f"custody executions; and what became of one: custody trace {late[0].sent.raw.id}",
         soft_wrap=True,
         markup=False,
     )
+
+
+def _tell_arrived(arrived: list[RawObject]) -> None:
+    """Tell of objects that are in, and go on while the command does not."""
+    lines = [f"{visible(raw.key)} is in and goes on: custody trace {raw.id}" for raw in arrived[:_TOLD]]
+    if (more := len(arrived) - _TOLD) > 0:
+        lines.append(f"{more:,} more that are in and go on: custody executions")
+    for line in lines:
+        show.stderr.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -125,6 +151,14 @@ def _watch(follower: Follower, sent: Sent, timeout: float, progress: Progress) -
     progress.remove_task(task)
 
 
+def _fate(follower: Follower, sent: Sent, progress: Progress) -> Fate:
+    """Read what became of an object, which takes a while if it has many chunks."""
+    task = progress.add_task(f"{_short(sent.raw.key)}: reading what became of it", total=None, done="")
+    fate = follower.fate(sent)
+    progress.remove_task(task)
+    return fate
+
+
 def _short(key: str) -> str:
     """Give the end of a key, which tells more than its beginning."""
     return visible(key if len(key) <= _NAME else f"…{key[1 - _NAME :]}")
@@ -135,4 +169,5 @@ def _done(now: Whereabouts) -> str:
     if now.chunks is None or now.counts is None:
         return ""
     rejected = f", {now.counts.rejected:,} rejected" if now.counts.rejected else ""
-    return f"{now.chunks[0]:,} of {now.chunks[1]:,} chunks, {now.counts.received:,} records{rejected}"
+    records = "1 record" if now.counts.received == 1 else f"{now.counts.received:,} records"
+    return f"{now.chunks[0]:,} of {now.chunks[1]:,} chunks, {records}{rejected}"

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from custody import show
-from custody.books import Books, Unreadable
+from custody.books import Books, Letter, Unreadable
 from custody.commands.events import Events, print_events
 from custody.executions import Pipeline, execution_name
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
@@ -162,12 +162,21 @@ def _warn(odd: Unreadable) -> int:
 def _named(books: Books, texts: list[str]) -> Iterator[Found]:
     for text in texts:
         letter = find_letter(books, text)
-        if "/" not in text and "." in text:
-            said = f"{visible(text)} is a record: its whole batch is redriven, {letter.object_id}"
-            show.stderr.print(said, soft_wrap=True, markup=False)
+        body = books.read(letter)
+        if said := _wider(text, letter, body):
+            show.stderr.print(f"{visible(text)} is {said}", soft_wrap=True, markup=False)
         of_day = list(books.letters(letter.day, letter.object_id))
         is_open = letter in open_of_day(books, letter.object_id, letter.day, of_day)
-        yield Found(letter, books.read(letter), is_open)
+        yield Found(letter, body, is_open)
+
+
+def _wider(text: str, letter: Letter, body: Any) -> str | None:
+    """Say what else is redriven than what was named: an execution does a whole batch, or all chunks that are left."""
+    is_record = "/" not in text and "." in text
+    if body.get("parent") or letter.is_of_whole:
+        named = "a record" if is_record else None if letter.is_of_whole else "of one chunk"
+        return f"{named}: all chunks of {letter.object_id} that are left to do are redriven" if named else None
+    return f"a record: its whole batch is redriven, {letter.object_id}" if is_record else None
 
 
 def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
@@ -176,7 +185,7 @@ def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
         return redriver.plan(chosen(map(Wanted.of, found)))
     with live:
         wanted = chosen(map(Wanted.of, found))
-        live.update(f"looking at {len(wanted)} executions")
+        live.update(f"looking at {len(wanted):,} execution{'' if len(wanted) == 1 else 's'}")
         return redriver.plan(wanted)
 
 
@@ -204,10 +213,11 @@ def _code(one: Redrive, *, no_follow: bool) -> int:
 
 def _show_plans(plans: list[Plan]) -> None:
     if plans:
-        table = _table("object", "error", "how", "attempt", "why", "letter")
+        table = _table("object", "error", "how", "attempt", "chunks", "why", "letter")
         for plan in plans:
             error, why = Text(visible(plan.wanted.error)), Text(visible(plan.why))
-            table.add_row(_key(plan), error, plan.how, str(plan.attempt), why, plan.wanted.letter.id)
+            chunks = f"{plan.chunks[0]:,} of {plan.chunks[1]:,}" if plan.chunks and plan.starts else ""
+            table.add_row(_key(plan), error, plan.how, str(plan.attempt), chunks, why, plan.wanted.letter.id)
         show.console.print(table)
     _count(Counter(plan.how.value for plan in plans), "would be redriven", sum(plan.starts for plan in plans))
 
@@ -244,6 +254,7 @@ def _encode(plan: Plan, execution: str) -> dict[str, Any]:
         "how": plan.how,
         "why": plan.why,
         "attempt": plan.attempt,
+        "chunks": {"again": plan.chunks[0], "total": plan.chunks[1]} if plan.chunks and plan.starts else None,
         "execution": execution,
     }
 
@@ -256,7 +267,7 @@ def _encode_redrive(one: Redrive) -> dict[str, Any]:
 def _execution_of(plan: Plan, pipeline: Pipeline) -> str:
     """Say which execution would do the work."""
     if plan.how is How.NEW:
-        return pipeline.arn_of(execution_name(plan.wanted.raw.id, plan.attempt))
+        return pipeline.arn_of(execution_name(plan.wanted.raw.id, plan.attempt), is_bulk=plan.wanted.is_bulk)
     return plan.execution
 
 

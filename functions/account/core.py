@@ -49,16 +49,17 @@ def summary(step: Step, closing: Closing, *, dataset: str, code_version: str) ->
 
 def shortfall(closing: Closing, tolerated_percent: float) -> DataError | None:
     """Make the error that the object ends with: of chunks that failed, or else of more rejects than are tolerated."""
-    counts = closing.counts
+    counts = closing.judged
     letters = "their letters say why, see `custody letters`"
-    if closing.failed:
-        starts = _told(closing.failed, lambda fate: f"{fate.start}")
-        return ChunksFailed(
-            f"{len(closing.failed)} of {len(closing.fates)} chunks failed, those that begin at byte {starts}; {letters}"
-        )
+    if closing.unsettled:
+        starts = _told(closing.unsettled, lambda fate: f"{fate.start}")
+        failed, of_all = len(closing.unsettled), len(closing.fates)
+        return ChunksFailed(f"{failed} of {of_all} chunks failed, those that begin at byte {starts}; {letters}")
     if not outcomes.is_tolerable(counts, tolerated_percent):
         shares = _told(closing.rejecting, _share)
         return RecordsRejected(f"{counts.rejected} of {counts.received} records rejected: {shares}; {letters}")
+    if not closing.counts.received and not closing.discarded:
+        return RecordsRejected("the object holds no record: none of its lines has more than white space")
     return None
 
 

@@ -1,14 +1,12 @@
 """Close the books of a bulk object, once all of its chunks have been processed or have failed."""
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from functions.account import core
-from functions.shared import booking, closing, ledger, runtime, store
+from functions.shared import booking, closing, runtime, store
 from functions.shared.closing import Booking
-from functions.shared.errors import MessageRefused
 from functions.shared.identity import dataset_of
 from functions.shared.messages import Json, Step
 
@@ -38,7 +36,9 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     """
     step = Step.decode(event)
     whole, processed = core.plans(step.batch)
-    found = closing.close(whole, processed, closing.processed_at(step.message), _booked(step))
+    keys = store.all_keys(ENVIRONMENT.audit_bucket, closing.chunks_prefix(step.batch))
+    since = closing.processed_at(step.message)
+    found = closing.close(whole, processed, since, _booked(keys), closing.given_up(keys))
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
     with core.summary(step, found, dataset=dataset, code_version=ENVIRONMENT.code_version) as entry:
         booking.book(ENVIRONMENT.audit_bucket, step, entry)
@@ -47,17 +47,12 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     return core.report(step, found, dataset=dataset, audit_bucket=ENVIRONMENT.audit_bucket)
 
 
-def _booked(step: Step) -> dict[int, Booking]:
+def _booked(listed: list[str]) -> dict[int, Booking]:
     """Read the header of the latest ledger file of each chunk, several at a time."""
-    keys = closing.latest(store.all_keys(ENVIRONMENT.audit_bucket, closing.chunks_prefix(step.batch)))
+    keys = closing.latest(listed)
     with ThreadPoolExecutor(READERS) as readers:
         return dict(zip(keys, readers.map(_header, keys.values()), strict=True))
 
 
 def _header(key: str) -> Booking:
-    beginning = store.read_start(ENVIRONMENT.audit_bucket, key, ledger.HEADER_BYTES)
-    try:
-        header = ledger.parse_header(beginning)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise MessageRefused(f"the ledger file {key} cannot be read ({error}); {closing.MEND}") from error
-    return Booking.decode(key, header)
+    return Booking.decode(key, booking.header_at(ENVIRONMENT.audit_bucket, key))

@@ -8,11 +8,12 @@ from typing import Any
 from functions.dead_letter import verdict
 from functions.dead_letter.ends import End, is_end
 from functions.dead_letter.verdict import Standing
-from functions.shared import booking, claims, closing, ledger, runtime, store
-from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
+from functions.shared import booking, claims, closing, ledger, parcels, runtime, store
+from functions.shared.documents import decode
+from functions.shared.errors import AccessRefused, CallRefused, MessageRefused, ObjectMissing, ServiceUnavailable
 from functions.shared.identity import dataset_of
 from functions.shared.ledger import Failure, Known
-from functions.shared.messages import Counts, Facts, Json, Step
+from functions.shared.messages import Counts, Facts, Json, Rejected, Step
 from functions.shared.packing import Packed
 
 
@@ -131,7 +132,8 @@ def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
             known = Known(Facts.decode(step.message), claims.counts(step.message), listed)
         else:
             return None
-    except (ObjectMissing, AccessRefused) as error:
+    except (ObjectMissing, AccessRefused, MessageRefused) as error:
+        # The letter of a step that refused its message is of one that cannot be read here either.
         runtime.logger.warning("the records of the batch cannot be read for its letter", cause=str(error))
         return None
     return replace(known, facts=known.facts.passed(verdict.STAGE, ENVIRONMENT.code_version))
@@ -139,11 +141,11 @@ def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
 
 def _left(step: Step, failure: Failure, lines: Packed) -> Known:
     batch, listed, number = verdict.as_it_failed(step).batch, [], 0
-    with claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, rejected):
-        for number, each in enumerate(rejected, 1):
-            lines.add(ledger.rejected_line(each))
-            if number <= ledger.LISTED:
-                listed.append(each)
+    with claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, staged):
+        for page in staged:
+            listed += [Rejected.decode(decode(line)) for line in page[: max(0, ledger.LISTED - number)]]
+            number += len(page)
+            lines.add(b"".join(map(parcels.ledger_line, page)))
     return Known(facts, Counts(0, number), listed)
 
 

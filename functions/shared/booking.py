@@ -1,10 +1,13 @@
 """Book an attempt of a batch in the ledger, once, and by one execution only."""
 
+import zlib
 from functools import partial
 from typing import IO
 
+from msgspec import MsgspecError
+
 from functions.shared import ledger, store
-from functions.shared.errors import AttemptTaken
+from functions.shared.errors import AttemptTaken, MessageRefused
 from functions.shared.messages import Json, Step
 
 
@@ -17,7 +20,7 @@ def headers(bucket: str, step: Step) -> list[Json]:
         return []
     known = set(store.keys(bucket, ledger.ledger_prefix(step.batch)))
     keys = [*ledger.earlier_keys(step.batch), ledger.ledger_key(step.batch)]
-    return [_header(bucket, key) for key in keys if key in known]
+    return [header_at(bucket, key) for key in keys if key in known]
 
 
 def require_free(step: Step, found: list[Json]) -> None:
@@ -36,15 +39,22 @@ def book(bucket: str, step: Step, entry: IO[bytes]) -> None:
     key = ledger.ledger_key(step.batch)
     if store.write_once(bucket, key, entry, "application/gzip"):
         return
-    require_free(step, [_header(bucket, key)])
+    require_free(step, [header_at(bucket, key)])
     entry.seek(0)
     with store.streamed(bucket, key) as booked:
         if ledger.claims_of(booked.pieces) != ledger.claims_of(iter(partial(entry.read, store.PIECE_BYTES), b"")):
             raise _taken(step, "with other outcomes")
 
 
-def _header(bucket: str, key: str) -> Json:
-    return ledger.parse_header(store.read_start(bucket, key, ledger.HEADER_BYTES))
+def header_at(bucket: str, key: str) -> Json:
+    """Read the header of a ledger file; raise MessageRefused if it is none, or what a read raises."""
+    beginning = store.read_start(bucket, key, ledger.HEADER_BYTES)
+    try:
+        return ledger.parse_header(beginning)
+    except (OSError, EOFError, ValueError, zlib.error, MsgspecError) as error:
+        raise MessageRefused(
+            f"the ledger file {key} cannot be read ({error}); put the version back that was booked first, then redrive"
+        ) from error
 
 
 def _taken(step: Step, how: str) -> AttemptTaken:

@@ -166,17 +166,17 @@ def counts(message: Json) -> Counts:
 def pages(step: Step, limits: Limits) -> Iterator[Iterator[Page]]:
     """Open the records of a message, wherever they are: some at a time.
 
-    Raises MessageRefused or what a read raises, also while they are read.
+    Raises MessageRefused, also if they are not as many as the message says, or what a read raises, while they are read.
     """
     message = step.message
     if "claim" not in message:
-        yield iter([decode_records(message)])
+        yield _all_of(message, iter([decode_records(message)]))
     elif message["claim"].get("raw"):
         with source.opened(step.batch, limits) as found, _parcel(message["claim"].get("rejected")) as (_, staged):
-            yield _without(found.pages, parcels.rejected(staged))
+            yield _all_of(message, _without(found.pages, parcels.rejected(staged)))
     else:
         with _parcel(message["claim"]) as (_, staged):
-            yield map(_page, staged)
+            yield _all_of(message, map(_page, staged))
 
 
 @contextmanager
@@ -207,10 +207,31 @@ def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
 
 
 @contextmanager
-def left_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[Rejected]]]:
-    """Open what a step left when it raised RecordsRejected: what it knew, and the records; raise what a read raises."""
+def left_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[list[bytes]]]]:
+    """Open what a step left when it raised RecordsRejected: what it knew, and the records, as lines of a parcel.
+
+    Raises MessageRefused or what a read raises.
+    """
     with _parcel({"bucket": bucket, "key": staged_key(batch, step), "version_id": None}) as (facts, staged):
-        yield Facts.decode(facts), parcels.rejected(staged)
+        yield Facts.decode(facts), staged
+
+
+def require_all(message: Json, found: Counts) -> None:
+    """Raise MessageRefused if there are not as many records as a message says."""
+    if found != (said := counts(message)):
+        raise MessageRefused(
+            f"the message says {said.good} good and {said.rejected} rejected records, and there are {found.good} and "
+            f"{found.rejected}"
+        )
+
+
+def _all_of(message: Json, found: Iterable[Page]) -> Iterator[Page]:
+    """Give the pages of a message; raise MessageRefused at their end if a record is missing, or is there twice."""
+    seen = Counts()
+    for page in found:
+        seen += Counts(len(page.records), len(page.rejected))
+        yield page
+    require_all(message, seen)
 
 
 def _page(staged: list[bytes]) -> Page:
@@ -231,9 +252,21 @@ def _parcel(place: Json | None) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
     except (KeyError, TypeError) as error:
         raise MessageRefused(f"a claim came without a part that it must have: {error}") from error
     with store.streamed(bucket, key, version_id) as stored:
-        found = packing.lines(packing.unpacked(stored.pieces))
-        first, *others = next(found)
-        yield decode(first), chain([others], found)
+        found = _sound(packing.lines(packing.unpacked(stored.pieces)), f"s3://{bucket}/{key}")
+        try:
+            first, *others = next(found, [b""])
+            facts = decode(first)
+        except UNSURE as error:
+            raise MessageRefused(f"s3://{bucket}/{key} is no parcel of records: {error!r}") from error
+        yield facts, chain([others], found)
+
+
+def _sound(found: Iterator[list[bytes]], name: str) -> Iterator[list[bytes]]:
+    """Give the lines of a parcel; raise MessageRefused if it turns out to be damaged."""
+    try:
+        yield from found
+    except packing.DAMAGED as error:
+        raise MessageRefused(f"{name} is no parcel of records, or is damaged: {error}") from error
 
 
 def _without(found: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterator[Page]:

@@ -88,9 +88,10 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The fates of all the chunks of an object, in order."""
+    """The fates of all the chunks of an object, in order; an operator has `discarded` what some of them left open."""
 
     fates: tuple[Fate, ...]
+    discarded: frozenset[int] = frozenset()
 
     @property
     def counts(self) -> Counts:
@@ -103,9 +104,21 @@ class Closing:
         return [fate for fate in self.fates if fate.failed]
 
     @property
+    def unsettled(self) -> list[Fate]:
+        """The chunks that failed and were not discarded since."""
+        return [fate for fate in self.failed if fate.start not in self.discarded]
+
+    @property
     def rejecting(self) -> list[Fate]:
-        """The chunks with rejected records."""
-        return [fate for fate in self.fates if fate.booking and fate.booking.counts.rejected]
+        """The chunks with rejected records that were not discarded since."""
+        with_rejects = [fate for fate in self.fates if fate.booking and fate.booking.counts.rejected]
+        return [fate for fate in with_rejects if fate.start not in self.discarded]
+
+    @property
+    def judged(self) -> Counts:
+        """The records by which the object is judged: what was discarded is rejected no longer."""
+        open_rejects = (fate.booking.counts.rejected for fate in self.rejecting if fate.booking)
+        return Counts(self.counts.good, sum(open_rejects))
 
     @property
     def chunks(self) -> Json:
@@ -143,7 +156,13 @@ def processed_at(message: Json) -> int:
     return attempt
 
 
-def close(whole: Plan, processed: Plan, since: int, booked: Mapping[int, Booking]) -> Closing:
+def close(
+    whole: Plan,
+    processed: Plan,
+    since: int,
+    booked: Mapping[int, Booking],
+    discarded: frozenset[int] = frozenset(),
+) -> Closing:
     """Say what became of each chunk of the whole object.
 
     Those of `processed` were processed at the attempt `since` and must have been booked then, or at a redrive of their
@@ -157,7 +176,7 @@ def close(whole: Plan, processed: Plan, since: int, booked: Mapping[int, Booking
             return Fate(start, None, failed=True)
         return Fate(start, found, failed=start in due and found.attempt < since)
 
-    return Closing(tuple(fate(start) for start in whole.chunks))
+    return Closing(tuple(fate(start) for start in whole.chunks), discarded)
 
 
 def given_up(keys: Iterable[str]) -> frozenset[int]:

@@ -89,7 +89,8 @@ class Reader:
 def exact(digits: str) -> float | Decimal:
     """Read a number with a point or an exponent: a float if that is the same number, and a Decimal if it is not."""
     number = float(digits)
-    if len(digits) <= _ALWAYS_EXACT and abs(number) > _SMALLEST_PRECISE:
+    if number == 0.0 or (len(digits) <= _ALWAYS_EXACT and abs(number) > _SMALLEST_PRECISE):
+        # Zero is zero, whatever its exponent; a number that only seems to be is not asked for here.
         return number
     return number if Decimal(digits) == Decimal(repr(number)) else Decimal(digits)
 

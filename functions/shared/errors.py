@@ -46,7 +46,10 @@ class RecordsRejected(DataError):
 class ChunksFailed(DataError):
     """Some chunks of a bulk object failed, so that the books of the object have a gap."""
 
-    advice = "Read the letters of the chunks, mend what they name, and redrive: only these chunks are processed again."
+    advice = (
+        "Mend what the letters of the chunks name, and redrive: only those are processed again that failed "
+        "or have rejected records."
+    )
 
 
 class UnknownDataset(DataError):

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, cast
 
 from isal import isal_zlib
 
 _GZIP_FORMAT = 31
 _FASTEST = 1
+DAMAGED = (EOFError, cast("type[Exception]", isal_zlib.error))
+"""What reading raises of a gzip stream that is not whole."""
+
 _SLICE_BYTES = 2**12
 _GATHERED_BYTES = 2**17
 """In larger pieces igzip is quicker."""
@@ -61,7 +64,7 @@ def pack(body: bytes) -> bytes:
 
 
 def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress every member of a gzip stream, piece by piece; raise EOFError or isal's error if it is damaged."""
+    """Decompress every member of a gzip stream, piece by piece; raise one of DAMAGED if it is not whole."""
     member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
     is_between = True
     for piece in _slices(pieces):
@@ -86,10 +89,13 @@ def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Cut a stream into its lines, some at a time, without their endings."""
-    rest = b""
+    waiting: list[bytes] = []
     for piece in pieces:
-        whole, ending, rest = (rest + piece).rpartition(b"\n")
+        whole, ending, rest = piece.rpartition(b"\n")
         if ending:
-            yield whole.split(b"\n")
-    if rest:
-        yield [rest]
+            yield b"".join([*waiting, whole]).split(b"\n")
+            waiting = []
+        if rest:
+            waiting.append(rest)
+    if waiting:
+        yield [b"".join(waiting)]

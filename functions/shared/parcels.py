@@ -35,8 +35,15 @@ def written(page: Page) -> bytes:
     if not page.rejected:
         return b"".join(good)
     positions = (record.span.position for record in page.records)
-    others = ((rejected.span.position, encode(rejected.encode()) + b"\n") for rejected in page.rejected)
+    others = ((rejected.span.position, _rejected(rejected)) for rejected in page.rejected)
     return b"".join(line for _, line in merge(zip(positions, good, strict=True), others))
+
+
+def _rejected(rejected: Rejected) -> bytes:
+    try:
+        return encode(rejected.encode()) + b"\n"
+    except (TypeError, ValueError) as error:
+        raise NoJson(rejected.span.position, f"{type(error).__name__} in the limit of a violation") from error
 
 
 def _find_no_json(page: Page) -> None:
@@ -54,6 +61,11 @@ def read(lines: Sequence[bytes]) -> Page:
         [Record(read_span(head), decode(document)) for head, tab, document in parts if tab],
         [Rejected.decode(decode(head)) for head, tab, _ in parts if not tab],
     )
+
+
+def ledger_line(line: bytes) -> bytes:
+    """Make the ledger line of a rejected record from its line in a parcel, without reading either."""
+    return line[:-1] + b',"outcome":"rejected"}\n'
 
 
 def rejected(pages: Iterable[Sequence[bytes]]) -> Iterator[Rejected]:

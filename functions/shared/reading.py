@@ -11,14 +11,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, Any
 
 from msgspec import Struct
 
 from functions.shared.documents import UNSURE, Malformed, Reader, at_sight
 from functions.shared.errors import ObjectTooLarge
-from functions.shared.lines import BOM, LF, SPACE, Line, lines
+from functions.shared.lines import AT_A_TIME, BOM, LF, SPACE, Line, lines
 from functions.shared.messages import Record, Span, Violation
 from functions.shared.packing import spool
 
@@ -97,7 +97,7 @@ def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
         except _OF_DAMAGE as error:
             spooled.seek(0)
             beginning = spooled.read(limits.document)
-            yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {error}"))]
+            yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {_damage(error)}"))]
             return
         spooled.seek(0)
         with gzip.open(spooled) as plain:
@@ -132,6 +132,15 @@ def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     return iter(partial(stream.read, PIECE_BYTES), b"")
 
 
+def _damage(error: Exception) -> str:
+    """Say what is wrong with a gzip stream; the library's own words may quote it."""
+    if isinstance(error, EOFError):
+        return "it ends too soon"
+    if isinstance(error, gzip.BadGzipFile):
+        return "it does not begin as one" if str(error).startswith("Not a gzipped file") else "its checksum is wrong"
+    return "it is damaged"
+
+
 def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
     """Decompress every member of a gzip stream once, to know that it can be done; raise what gzip raises if not."""
     spooled.seek(0)
@@ -152,7 +161,7 @@ def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) ->
     if ending.endswith(_LINES):
         yield from _lines_or_nothing(stream, limits)
     else:
-        yield list(_document(_gathered(stream, key, limits.document)))
+        yield from _document(_gathered(stream, key, limits.document))
 
 
 def _lines_or_nothing(stream: Iterable[bytes], limits: Limits) -> Pages:
@@ -198,11 +207,8 @@ def _looks_like_lines(beginning: bytes, limit: int) -> bool:
 
 
 def _page(found: Sequence[Line], reader: Reader) -> list[Raw]:
-    try:
-        documents = at_sight([line.body for line in found])
-    except UNSURE:
-        return [_line(line, reader) for line in found]
-    if any(line.is_too_long for line in found):
+    documents = _at_sight(found)
+    if documents is None or any(line.is_too_long for line in found):
         return [_line(line, reader) for line in found]
     return [
         Raw(line.position, line.offset, line.body, document) for line, document in zip(found, documents, strict=True)
@@ -213,10 +219,16 @@ def _line(line: Line, reader: Reader) -> Raw:
     if line.is_too_long:
         violation = Violation("", "line-length", f"at most {len(line.body)} bytes (document_limit_bytes)")
         return Raw(line.position, line.offset, line.body, None, (violation,))
+    documents = _at_sight([line])
+    return _closely(line, reader) if documents is None else Raw(line.position, line.offset, line.body, documents[0])
+
+
+def _at_sight(found: Sequence[Line]) -> list[Any] | None:
+    """Read lines at sight; None if one of them needs a closer look. What was read by then is let go first."""
     try:
-        return Raw(line.position, line.offset, line.body, *at_sight([line.body]))
+        return at_sight([line.body for line in found])
     except UNSURE:
-        return _closely(line, reader)
+        return None
 
 
 def _closely(line: Line, reader: Reader) -> Raw:
@@ -233,19 +245,28 @@ def _closely(line: Line, reader: Reader) -> Raw:
     return Raw(position, offset, body, document, violations)
 
 
-def _document(body: bytes) -> tuple[Raw, ...]:
+def _document(body: bytes) -> Pages:
     """Read a JSON document: each element of an array is a record, and anything else is one record at position 0.
 
-    A body that is no document is one record, with the violation that says why; `[]` is no records.
+    A body that is no document is one record, with the violation that says why; `[]` is no records. An array is read
+    twice, for only its end tells whether it is a document, and all of its elements would take many times its memory.
     """
     if body.strip(SPACE + LF) in {b"", BOM}:
-        return (_nothing(),)
+        yield [_nothing()]
+        return
     try:
-        return _elements(body.decode())
+        text = body.decode()
+        for _ in _elements(text):
+            pass
     except UnicodeDecodeError as error:
-        return (_whole(body, _no_utf8(error)),)
+        yield [_whole(body, _no_utf8(error))]
+        return
     except Malformed as malformed:
-        return (_whole(body, malformed.violation),)
+        yield [_whole(body, malformed.violation)]
+        return
+    elements = _elements(text)
+    while page := list(islice(elements, AT_A_TIME)):
+        yield page
 
 
 def _no_utf8(error: UnicodeDecodeError) -> Violation:
@@ -256,32 +277,33 @@ def _whole(body: bytes, violation: Violation) -> Raw:
     return Raw(0, 0, body, None, (violation,))
 
 
-def _elements(text: str) -> tuple[Raw, ...]:
+def _elements(text: str) -> Iterator[Raw]:
+    """Read a document, element by element; raise Malformed where it turns out to be none."""
     start = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
     reader = Reader()
-    if text[start] != "[":
-        document, end, violations = reader.read(text, start)
-        _expect_end(text, end)
-        return (Raw(0, len(text[:start].encode()), text[start:end].encode(), document, violations),)
-    return _array(text, start, reader)
+    if text[start] == "[":
+        yield from _array(text, start, reader)
+        return
+    document, end, violations = reader.read(text, start)
+    _expect_end(text, end)
+    yield Raw(0, len(text[:start].encode()), text[start:end].encode(), document, violations)
 
 
-def _array(text: str, start: int, reader: Reader) -> tuple[Raw, ...]:
-    found: list[Raw] = []
-    at, offset, counted = _skip(text, start + 1), 0, 0
+def _array(text: str, start: int, reader: Reader) -> Iterator[Raw]:
+    at, offset, counted, number = _skip(text, start + 1), 0, 0, 0
     if text[at : at + 1] == "]":
         _expect_end(text, at + 1)
-        return ()
+        return
     while True:
         document, end, violations = reader.read(text, at)
         offset += len(text[counted:at].encode())
         body = text[at:end].encode()
-        found.append(Raw(len(found), offset, body, document, violations))
-        offset, counted = offset + len(body), end
+        yield Raw(number, offset, body, document, violations)
+        offset, counted, number = offset + len(body), end, number + 1
         at = _skip(text, end)
         if text[at : at + 1] == "]":
             _expect_end(text, at + 1)
-            return tuple(found)
+            return
         if text[at : at + 1] != ",":
             raise Malformed("json", f"Expecting ',' delimiter at character {at}")
         at = _skip(text, at + 1)

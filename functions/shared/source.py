@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from functions.shared import lines, reading, store
-from functions.shared.cutting import MOST_CHUNKS, is_plain_lines
+from functions.shared.cutting import BULK_FROM, MOST_CHUNKS, is_plain_lines
 from functions.shared.errors import ObjectTooLarge
 from functions.shared.messages import Batch
 from functions.shared.reading import Limits, Pages
@@ -42,7 +42,12 @@ def _require_fits(batch: Batch, limits: Limits) -> None:
     if batch.chunk:
         return
     if is_plain_lines(raw.key):
-        most, why = MOST_CHUNKS * limits.gzipped, f"{MOST_CHUNKS:,} chunks of {limits.gzipped:,} bytes (chunk_bytes)"
+        # Larger ones are cut; what comes here all the same would be more chunks than an object may have.
+        most = BULK_FROM
+        why = (
+            f"{MOST_CHUNKS:,} chunks of {limits.gzipped:,} bytes (chunk_bytes); raise that, deploy, and upload it "
+            "again, for only a new object is cut anew"
+        )
     elif reading.may_be_gzipped(raw.key):
         most, why = limits.gzipped, f"{limits.gzipped:,} bytes (chunk_bytes), gzipped or not"
     else:

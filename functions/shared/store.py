@@ -10,7 +10,15 @@ from typing import IO, TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from urllib3.exceptions import HTTPError
 
 from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
 
@@ -44,6 +52,9 @@ PIECE_BYTES = 2**20
 """How much of a stream is held at a time."""
 
 Body = bytes | IO[bytes]
+
+_BROKEN = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError)
+"""What a connection that breaks raises, also in the middle of a body: the call is made again."""
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """S3 answers 405 when the version named is a delete marker."""
@@ -249,7 +260,7 @@ def _named(operation: str, target: str) -> Iterator[None]:
         if status == HTTPStatus.FORBIDDEN or code.startswith("AccessDenied"):
             raise AccessRefused(said) from error
         raise CallRefused(said) from error
-    except (ConnectionError, HTTPClientError) as error:
+    except _BROKEN as error:
         raise ServiceUnavailable(f"{operation} of {target} got no answer: {error}") from error
     except BotoCoreError as error:
         raise CallRefused(f"{operation} of {target} could not be made: {error}") from error

@@ -63,8 +63,11 @@ def raw_object(record: dict[str, Any]) -> RawObject:
             size=s3_object["size"],
             etag=s3_object["eTag"],
         )
-    except (KeyError, TypeError) as error:
+        is_odd = not isinstance(raw.size, int)
+    except (KeyError, TypeError, AttributeError) as error:
         raise MessageRefused(f"a record of an S3 event lacks {error}") from error
+    if is_odd:
+        raise MessageRefused(f"a record of an S3 event has a size that is no number: {raw.uri}")
     if raw.version_id == "null":
         raise MessageRefused(
             f"s3://{raw.bucket}/{raw.key} has no version id, so it could change while it is read; "
@@ -74,5 +77,8 @@ def raw_object(record: dict[str, Any]) -> RawObject:
 
 
 def _is_folder_marker(record: dict[str, Any]) -> bool:
-    s3_object = record.get("s3", {}).get("object", {})
-    return str(s3_object.get("key", "")).endswith("/") and s3_object.get("size", 0) == 0
+    try:
+        s3_object = record["s3"]["object"]
+        return bool(s3_object["key"].endswith("/") and not s3_object.get("size"))
+    except (KeyError, TypeError, AttributeError):
+        return False  # `raw_object` says what it lacks

@@ -1,7 +1,7 @@
 """Transform the records of a batch, one by one, with the transform of their dataset."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -49,7 +49,18 @@ def apply(transform: Transform, page: Page) -> Page:
                 f"{span.position}"
             ) from error
     rejected.sort(key=lambda each: each.span.position)
+    _require_own(records)
     return Page(records, rejected)
+
+
+def _require_own(records: Sequence[Record]) -> None:
+    """Raise TransformFailed if two records got one and the same object: what the last one put in, all would have."""
+    documents = [record.document for record in records if isinstance(record.document, dict | list)]
+    if len(set(map(id, documents))) != len(documents):
+        raise TransformFailed(
+            "it returned the same object for two records of a page that begins with the record at position "
+            f"{records[0].span.position}; return a new one for each"
+        )
 
 
 def no_json(found: NoJson) -> TransformFailed:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from functions.shared import booking, claims, ledger, outcomes, runtime, store
-from functions.shared.errors import MessageRefused
 from functions.shared.ledger import Output
 from functions.shared.messages import Facts, Step
 from functions.write import plan
@@ -57,11 +56,7 @@ def _fill(delivery: Delivery, step: Step) -> None:
     with claims.lines(step.message) as pages:
         for lines in pages:
             delivery.add(lines)
-    if delivery.counts != (said := claims.counts(step.message)):
-        raise MessageRefused(
-            f"the message says {said.good} good and {said.rejected} rejected records, and there are "
-            f"{delivery.counts.good} and {delivery.counts.rejected}"
-        )
+    claims.require_all(step.message, delivery.counts)
 
 
 def _was_delivered(step: Step, key: str) -> bool:

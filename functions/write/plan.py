@@ -12,7 +12,7 @@ from functions.shared.errors import RecordsRejected
 from functions.shared.ledger import Failure, Known, Output
 from functions.shared.messages import Counts, Facts, Json, Rejected, Step
 from functions.shared.packing import Packed, spool
-from functions.shared.parcels import TAB
+from functions.shared.parcels import TAB, ledger_line
 
 STAGE = "write"
 MEDIA_TYPE = "application/jsonl"
@@ -78,7 +78,7 @@ class Delivery:
     def _rejected(self, line: bytes) -> bytes:
         if len(self.first) < ledger.LISTED:
             self.first.append(Rejected.decode(decode(line)))
-        return line[:-1] + b',"outcome":"rejected"}\n'
+        return ledger_line(line)
 
 
 def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:

@@ -5,14 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from custody.books import WHOLE, Books, Entry
+from custody.commands import redrive as redrive_command
 from custody.executions import Pipeline
 from custody.letters import Filter, select
+from custody.main import app
 from custody.planning import How, Outcome, Plan, Wanted, chosen
 from custody.redriving import Redriver
 from functions.shared.messages import Batch
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
+from tests.functional.desk import Run, a_deployment
 from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine, arn_of, post
 from tests.rooms import Rooms
 
@@ -143,3 +147,53 @@ def test_a_redrive_that_rejects_records_again_tells_of_the_letter_of_the_whole(r
     (done,) = redriver.follow(begun, 10)
     assert (done.outcome, done.letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Account")
     assert Books(rooms.s3, "audit").standing(bulk.id).summary == Entry(bulk.id, WHOLE, 1)
+
+
+@pytest.fixture
+def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Give `custody redrive`, on buckets in memory and a machine."""
+    clients = {"s3": rooms.s3, "stepfunctions": machine}
+
+    class Here:
+        name, is_local = "here", True
+        client = staticmethod(clients.__getitem__)
+
+    deployment = replace(a_deployment(pipeline_arn=MACHINE_ARN, bulk_arn=BULK_ARN), chunk_bytes=CHUNK_BYTES)
+    monkeypatch.setattr(redrive_command, "target_of", lambda *_: Here)
+    monkeypatch.setattr(redrive_command, "find", lambda *_: deployment)
+    return lambda *arguments: CliRunner().invoke(app, ["redrive", *arguments])
+
+
+@pytest.mark.parametrize(("how", "name"), [("native", "{id}"), ("new", "{id}-r1")])
+def test_a_dry_run_tells_of_the_execution_and_the_chunks_of_a_bulk_object(
+    run: Run, rooms: Rooms, machine: Machine, how: str, name: str
+) -> None:
+    bulk = failed(rooms, machine, redriveStatus="REDRIVABLE" if how == "native" else "NOT_REDRIVABLE")
+
+    ran = run(bulk.id, "--dry-run", "--json")
+    (plan,) = json.loads(ran.stdout)["redrives"]
+    assert (plan["how"], plan["execution"]) == (how, arn_of(name.format(id=bulk.id), BULK_ARN))
+    assert plan["chunks"] == {"again": 2, "total": 7}
+    assert "left to do" not in ran.stderr
+    assert "2 of 7" in run(bulk.id, "--dry-run").stdout
+
+
+def test_whoever_names_a_chunk_is_told_that_all_that_are_left_are_redriven(
+    run: Run, rooms: Rooms, machine: Machine
+) -> None:
+    bulk = failed(rooms, machine)
+    letter = next(each for each in Books(rooms.s3, "audit").letters_of(bulk.id) if each.start == 400)
+    left = f"all chunks of {bulk.id} that are left to do are redriven"
+    assert f"{letter.id} is of one chunk: {left}" in run(letter.id, "--dry-run").stderr
+    ran = run(f"{bulk.id}.244", "--dry-run", "--json")
+    assert f"{bulk.id}.244 is a record: {left}" in ran.stderr
+    assert json.loads(ran.stdout)["redrives"][0]["chunks"] == {"again": 2, "total": 7}
+
+
+def test_a_stopped_execution_alone_knows_which_chunks_it_goes_on_with(run: Run, rooms: Rooms, machine: Machine) -> None:
+    bulk = Bulk.upload(rooms, lines(20))
+    machine.add(bulk.batch, "ABORTED")
+    bulk.chunk(0)
+    bulk.end("ExecutionAborted", "ProcessChunks")
+    (plan,) = json.loads(run(bulk.id, "--dry-run", "--json").stdout)["redrives"]
+    assert (plan["how"], plan["chunks"]) == ("native", None)

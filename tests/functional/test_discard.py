@@ -127,8 +127,7 @@ def test_of_two_discards_at_the_same_moment_one_is_refused(
     rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter = delivered_in_part(rooms)
-    for module in ("discarding", "commands.letters"):
-        monkeypatch.setattr(f"custody.{module}.closed_by", lambda *_: None)
+    monkeypatch.setattr("custody.discarding.closed_by", lambda *_: None)
     run("discard", letter.id, "--reason", "the first")
     refused = run("discard", letter.id, "--reason", "the second")
     assert "just now" in str(refused.exception)

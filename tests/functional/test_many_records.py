@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from functions.shared import ledger, packing
-from functions.shared.errors import MessageRefused, ObjectTooLarge, RecordsRejected
-from functions.shared.messages import Batch, Chunk
+from functions.dead_letter import handler as dead_letter
+from functions.shared import ledger, packing, source
+from functions.shared.errors import MessageRefused, ObjectTooLarge, RecordsRejected, TransformFailed
+from functions.shared.messages import Batch, Chunk, Page, Record, Span
+from functions.transform import core
 from functions.transform import handler as transform
 from functions.validate import handler as validate
 from functions.write import handler as write
@@ -86,13 +88,11 @@ def test_however_an_object_is_cut_the_same_is_told_and_delivered(rooms: Rooms, s
 
 def book(rooms: Rooms, chunk: Batch) -> None:
     """Book a chunk of which every record was rejected, as DeadLetter does."""
-    from functions.dead_letter import handler  # noqa: PLC0415 - only here
-
     step = "Validate"
     caught = {"failure": {step: {"Error": "RecordsRejected", "Cause": json.dumps({"errorMessage": "all rejected"})}}}
     payload = called_with(chunk.encode() | caught, "DeadLetterChunk")
     with pytest.raises(RecordsRejected):
-        handler.handle(payload, None)
+        dead_letter.handle(payload, None)
     assert ledger.ledger_key(chunk) in rooms.keys("audit", "ledger/")
 
 
@@ -179,6 +179,83 @@ def test_lines_of_more_than_the_most_chunks_are_refused_with_advice(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=1))
+    monkeypatch.setattr(source, "BULK_FROM", 1_000)
     with pytest.raises(ObjectTooLarge, match=r"5,000 chunks of 1 bytes \(chunk_bytes\)") as refused:
         validate.handle(called_with(rooms.upload("mission/a.jsonl", b"{}\n" * 2_000).encode(), "Validate"), None)
     assert "chunk_bytes" in refused.value.advice
+
+
+@pytest.mark.usefixtures("small")
+def test_records_that_are_lost_before_transform_are_missed(rooms: Rooms) -> None:
+    body = (GOOD + b"\n") * 50
+    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", body).encode(), "Validate"), None)
+    assert message["claim"] == {"raw": True, "rejected": None}
+    message["counts"] = {"received": 51, "written": 51, "rejected": 0}
+    with pytest.raises(MessageRefused, match="says 51 good and 0 rejected records, and there are 50 and 0"):
+        transform.handle(called_with(message, "Transform"), None)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "staged",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b'{"records": []}'),
+        packing.pack(b"[1]\n{}\t\n"),
+        packing.pack(b'{"dataset": "mission"}\n' + b"{} " * 9)[:-9],
+    ],
+)
+def test_what_is_no_parcel_is_refused_and_its_letter_is_written_all_the_same(rooms: Rooms, staged: bytes) -> None:
+    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+    handed = transform.handle(called_with(message, "Transform"), None)
+    put = rooms.s3.put_object(Bucket="staging", Key=handed["claim"]["key"], Body=staged)
+    handed["claim"]["version_id"] = put["VersionId"]
+    with pytest.raises(MessageRefused) as refused:
+        write.handle(called_with(handed, "Write"), None)
+
+    caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}
+    with pytest.raises(MessageRefused):
+        dead_letter.handle(called_with(handed | {"failure": {"Write": caught}}, "DeadLetter"), None)
+    assert rooms.letter()["resumes_at"] == "Validate"
+    assert rooms.keys("audit", "ledger/") == []
+
+
+def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(rooms: Rooms) -> None:
+    numbers = ["0e99999999999999999999", "0e-9999999999999999999", "1e99999999999999999999", "1e-99999999999999999999"]
+    lines = [GOOD[:-1] + b', "n": ' + number.encode() + b"}" for number in numbers]
+    answer = validate.handle(called_with(rooms.upload("mission/a.jsonl", b"\n".join(lines)).encode(), "Validate"), None)
+    assert answer["counts"] == {"received": 4, "written": 2, "rejected": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"SECRET", "it does not begin as one"),
+        (gzip.compress(b"SECRET")[:-9], "it ends too soon"),
+        (gzip.compress(b"SECRET")[:-8] + bytes(8), "its checksum is wrong"),
+        (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
+    ],
+)
+def test_what_is_wrong_with_a_gzip_stream_is_told_without_quoting_it(rooms: Rooms, body: bytes, said: str) -> None:
+    with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {said}$"):
+        validate.handle(called_with(rooms.upload("mission/a.json.gz", body).encode(), "Validate"), None)
+
+
+def test_a_large_array_goes_through_the_steps_a_page_at_a_time(rooms: Rooms) -> None:
+    elements = [GOOD] * 300 + [BAD] + [GOOD] * 300
+    with pytest.raises(RecordsRejected, match="1 of 601"):
+        through(rooms.upload("mission/a.json", b"[" + b",\n".join(elements) + b"]"))
+    assert [line["position"] for line in rooms.ledger()[1:]] == list(range(601))
+
+
+def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
+    one: dict[str, Any] = {}
+    page = Page([Record(Span(at, at, 1, "hash"), {"n": at}) for at in range(3)])
+
+    def again(record: dict[str, Any]) -> dict[str, Any]:
+        one.update(record)
+        return one
+
+    with pytest.raises(TransformFailed, match="the same object for two records"):
+        core.apply(again, page)

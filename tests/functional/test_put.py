@@ -1,26 +1,32 @@
 """`custody put`: a file of any size goes in, and what became of its records is counted; only the first are listed."""
 
+import io
+import itertools
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from custody import fates, uploading
+from custody import fates, show, uploading
 from custody.books import Entry
 from custody.commands import put as put_command
 from custody.executions import Pipeline
 from custody.failure import CommandFailed
 from custody.fates import Sent
 from custody.following import Follower, Whereabouts
+from custody.lines import Counts
 from custody.main import app
 from custody.target import Target
-from custody.uploading import upload
+from custody.uploading import Place, upload
 from functions.shared import cutting
 from functions.shared.messages import Batch
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
@@ -28,6 +34,9 @@ from tests.functional.desk import a_deployment, reads_of
 from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine
 from tests.functional.stages import BAD, GOOD, written
 from tests.rooms import Rooms
+
+if TYPE_CHECKING:
+    from functions.shared.identity import RawObject
 
 Run = Callable[..., Result]
 
@@ -207,7 +216,7 @@ def test_a_file_of_many_parts_becomes_one_version(
     monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
     body = b"".join(b'{"n": %d}\n' % number for number in range(900_000))
     told: list[int] = []
-    raw = upload(rooms.s3, "raw", a_file(tmp_path, body), "mission/large.jsonl", told.append)
+    raw = upload(Place(rooms.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, body), told.append)
     stored = rooms.s3.get_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
     assert stored["Body"].read() == body
     assert stored["ETag"] == f'"{raw.etag}"'
@@ -226,11 +235,182 @@ def test_an_upload_that_fails_leaves_no_parts(rooms: Rooms, tmp_path: Path, monk
     monkeypatch.setattr(rooms.s3, "upload_part", refused)
     monkeypatch.setattr(uploading, "_WORKERS", 1)
     with pytest.raises(ClientError, match="told by a test"):
-        upload(rooms.s3, "raw", a_file(tmp_path, b"x" * 6 * 2**20), "mission/large.jsonl")
+        upload(Place(rooms.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, b"x" * 6 * 2**20))
     assert "Uploads" not in rooms.s3.list_multipart_uploads(Bucket="raw")
 
 
 def test_a_bucket_that_keeps_no_versions_is_refused(rooms: Rooms, tmp_path: Path) -> None:
     rooms.s3.create_bucket(Bucket="plain")
     with pytest.raises(CommandFailed, match="keeps no versions"):
-        upload(rooms.s3, "plain", a_file(tmp_path, BAD), "a.json")
+        upload(Place(rooms.s3, "plain", "a.json"), a_file(tmp_path, BAD))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "shrinks": lambda file: os.truncate(file, file.stat().st_size - 1),
+    "grows": lambda file: os.truncate(file, file.stat().st_size + 1),
+    "is emptied": lambda file: os.truncate(file, 0),
+    "is written anew": lambda file: file.write_bytes(b"y" * file.stat().st_size),
+}
+
+
+def is_as_before(rooms: Rooms) -> bool:
+    """Say whether the raw bucket has neither a version nor a part of one."""
+    has_version = "Versions" in rooms.s3.list_object_versions(Bucket="raw")
+    return not has_version and "Uploads" not in rooms.s3.list_multipart_uploads(Bucket="raw")
+
+
+@pytest.mark.parametrize("first", [1, 2, 3], ids=["at the first part", "between parts", "at the last part"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_of_a_file_that_changes_while_its_parts_are_sent_nothing_is_put(
+    rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], first: int
+) -> None:
+    monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(uploading, "_WORKERS", 1)
+    file = a_file(tmp_path, b"x" * 12 * 2**20, "million.jsonl")
+    os.utime(file, (0, 0))  # not in the moment, which is as long as the clock of a file system is coarse
+    true, calls = rooms.s3.upload_part, itertools.count(1)
+
+    def meanwhile(**part: Any) -> Any:
+        if next(calls) == first:
+            change(file)
+        return true(**part)
+
+    monkeypatch.setattr(rooms.s3, "upload_part", meanwhile)
+    with pytest.raises(CommandFailed, match=r"million\.jsonl changed while it was sent; nothing of it was put\. Put"):
+        upload(Place(rooms.s3, "raw", "mission/million.jsonl"), file)
+    assert is_as_before(rooms)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_of_a_small_file_that_changes_while_it_is_read_nothing_is_put(
+    rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    file = a_file(tmp_path, GOOD, "small.json")
+    os.utime(file, (0, 0))
+    true = os.pread
+
+    def meanwhile(descriptor: int, number: int, offset: int) -> bytes:
+        change(file)
+        return true(descriptor, number, offset)
+
+    monkeypatch.setattr(os, "pread", meanwhile)
+    with pytest.raises(CommandFailed, match=r"small\.json changed while it was sent; nothing of it was put\. Put"):
+        upload(Place(rooms.s3, "raw", "mission/small.json"), file)
+    assert is_as_before(rooms)
+
+
+def test_a_file_that_is_replaced_while_it_is_sent_is_put_as_it_was(
+    rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
+    file, other = a_file(tmp_path, b"x" * 12 * 2**20), a_file(tmp_path, b"y" * 12 * 2**20, "other.jsonl")
+    raw = upload(Place(rooms.s3, "raw", "mission/a.jsonl"), file, lambda _: other.exists() and other.replace(file))
+    assert file.read_bytes()[:1] == b"y"
+    assert set(rooms.body("raw", raw.key)) == set(b"x")
+
+
+def test_an_empty_file_is_put(rooms: Rooms, tmp_path: Path) -> None:
+    assert upload(Place(rooms.s3, "raw", "mission/empty.jsonl"), a_file(tmp_path, b"")).size == 0
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_signal_does_not_come_between_an_object_and_the_note_that_it_is_there(
+    rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    monkeypatch.setattr(uploading, "PART_BYTES", 5 * 2**20)
+    call = "put_object" if parts == 1 else "complete_multipart_upload"
+    true = getattr(rooms.s3, call)
+
+    def interrupted(**asked: Any) -> Any:
+        answer = true(**asked)
+        signal.raise_signal(signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(rooms.s3, call, interrupted)
+    arrived: list[RawObject] = []
+    file = a_file(tmp_path, b"x" * (parts * 4 * 2**20))
+    with pytest.raises(KeyboardInterrupt):
+        upload(Place(rooms.s3, "raw", "a.jsonl", arrived.append), file)
+    assert [raw.version_id for raw in arrived] == [rooms.s3.head_object(Bucket="raw", Key="a.jsonl")["VersionId"]]
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143), ClientError({}, "DescribeExecution")])
+def test_a_command_that_ends_while_it_waits_tells_what_is_in(
+    run: Run, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: BaseException
+) -> None:
+    def broken(*_: object) -> None:
+        raise ended
+
+    monkeypatch.setattr(follower, "watch", broken)
+    told = run(a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json"))
+    assert told.exit_code != 0
+    lines = told.stderr.splitlines()
+    for name in ("a", "b"):
+        assert any(line.startswith(f"{name}.json is in and goes on: custody trace {name}-json-") for line in lines), (
+            lines
+        )
+
+
+def test_of_many_objects_that_are_in_only_the_first_are_told(
+    run: Run, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put_command, "_TOLD", 2)
+    monkeypatch.setattr(follower, "watch", lambda *_: 1 / 0)
+    told = run(*(a_file(tmp_path, GOOD, f"{name}.json") for name in "abcde")).stderr
+    assert told.count("is in and goes on") == 2
+    assert "3 more that are in and go on: custody executions" in told
+
+
+def test_of_files_of_which_one_changes_those_before_it_are_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [a_file(tmp_path, GOOD * 2, "a.json"), a_file(tmp_path, GOOD, "b.json")]
+    true = os.pread
+
+    def meanwhile(descriptor: int, number: int, offset: int) -> bytes:
+        if number == len(GOOD):
+            os.truncate(files[1], 0)
+        return true(descriptor, number, offset)
+
+    monkeypatch.setattr(os, "pread", meanwhile)
+    told = run(*files)
+    assert "b.json changed" in str(told.exception)
+    assert "a.json is in and goes on" in told.stderr
+    assert "b.json is in" not in told.stderr
+
+
+def test_after_the_time_is_up_it_is_said_where_to_look(
+    run: Run, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = follower.fate
+    monkeypatch.setattr(follower, "fate", lambda sent: replace(true(sent), status="RUNNING", counts=None))
+    told = run(a_file(tmp_path, GOOD, "a.json"), "--timeout", "1")
+    assert told.exit_code == 1
+    assert "1 of 1 did not end within 1 s" in told.stderr
+    assert "custody executions; and what became of one: custody trace a-json-" in told.stderr
+
+
+def test_a_terminal_is_told_that_it_is_read_what_became_of_an_object(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(show, "stderr", terminal)
+    assert run(a_file(tmp_path, GOOD, "a.json")).exit_code == 0
+    assert isinstance(terminal.file, io.StringIO)
+    assert "a.json: reading what became of it" in terminal.file.getvalue()
+
+
+@pytest.mark.parametrize(("name", "said"), [("-", "-"), ("two\nlines", "two␊lines")])
+def test_what_is_no_file_is_refused_in_a_line_that_says_what_to_do(run: Run, name: str, said: str) -> None:
+    refused = run(name).exception
+    assert isinstance(refused, CommandFailed)
+    assert refused.code == 2
+    assert str(refused) == (
+        f"Not a file: {said}. Name files that are there; what comes from a pipe is written into a file first."
+    )
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "1 of 7 chunks, 1 record"), (1200, "1 of 7 chunks, 1,200 records")])
+def test_one_record_is_no_records(number: int, said: str) -> None:
+    now = Whereabouts("in ProcessChunks", chunks=(1, 7), counts=Counts(number, number, 0))
+    assert put_command._done(now) == said  # noqa: SLF001 - a terminal alone shows it

@@ -1,36 +1,49 @@
 """A record leads straight to its ledger file and its bytes; an object to its books and letters."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
 from typer.testing import CliRunner
 
-from custody.books import Entry
+from custody.books import Books, Entry
 from custody.commands import trace as trace_command
+from custody.discarding import Discarder
+from custody.executions import Pipeline
 from custody.failure import CommandFailed
 from custody.main import app
 from custody.target import Target
-from tests.functional.bulk import Bulk, lines
+from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
 from tests.functional.desk import Run, a_deployment, delivered_in_part, reads_of, redriven_in_vain
+from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine
 from tests.functional.stages import GOOD, written
 from tests.rooms import Rooms
 
 
 @pytest.fixture
-def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
+def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+    return Machine()
+
+
+@pytest.fixture
+def run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
     deployment = a_deployment()
+    client: Any = machine
+    monkeypatch.setattr(Pipeline, "of", lambda *_: Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES))
     monkeypatch.setattr(trace_command, "target_of", lambda *_, **__: target)
     monkeypatch.setattr(trace_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["trace", *arguments])
 
 
 @pytest.fixture
-def bulk(rooms: Rooms) -> Bulk:
+def bulk(rooms: Rooms, machine: Machine) -> Bulk:
     """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
     bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
+    machine.add(bulk.batch, error="ChunksFailed")
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
@@ -53,13 +66,13 @@ def test_a_rejected_record_is_shown_with_all_that_it_breaks(bulk: Bulk, run: Run
     assert "rejected at attempt 0" in shown
     assert "validate: /confidence: maximum 1" in shown
     assert "RUMINT" in shown
-    assert f"{bulk.id}/000000000000200.0.Rejected (open)" in shown
+    assert f"{bulk.id}/000000000000200.0.Rejected (open, of its chunk)" in shown
     assert "written to" not in shown
 
 
 def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
     bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
-    assert "discarded at attempt 0" in run(f"{bulk.id}.244").stdout
+    assert "discarded at attempt 0, by whom is not known" in run(f"{bulk.id}.244").stdout
     assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
 
 
@@ -73,8 +86,8 @@ def test_only_the_ledger_file_of_its_chunk_is_read(bulk: Bulk, run: Run, monkeyp
     ("wanted", "said"),
     [
         ("{id}.62", "There is no record"),
-        ("{id}.450", "that of its chunk is missing; its latest letter says why: custody letters show"),
-        ("{id}.999999", "that of its chunk is missing"),
+        ("{id}.450", "its chunk failed: custody letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
+        ("{id}.1219", "its position is the byte at which it begins, and s3://raw/mission/many.jsonl"),
         ("nothing.json", "it is no record id, no object id, and no key in raw"),
         ("", "it is no record id"),
         (f"a-json-{0:024x}", "no ledger file and no letter"),
@@ -85,7 +98,122 @@ def test_what_nothing_tells_of_is_said_in_a_line(bulk: Bulk, run: Run, wanted: s
     refused = run(wanted.format(id=bulk.id))
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 1
-    assert said in str(refused.exception)
+    assert said.format(id=bulk.id) in str(refused.exception)
+
+
+def refused_for(run: Run, wanted: str) -> str:
+    refused = run(wanted)
+    assert isinstance(refused.exception, CommandFailed), refused.output
+    return str(refused.exception)
+
+
+def test_a_record_whose_chunk_is_not_processed_yet_waits_for_what_runs(
+    rooms: Rooms, machine: Machine, run: Run
+) -> None:
+    bulk = Bulk.upload(rooms, lines(20))
+    arn = machine.add(bulk.batch, "RUNNING")
+    said = f"{bulk.id}.450 has no outcome yet: its chunk is not booked so far, and {arn} is RUNNING"
+    assert refused_for(run, f"{bulk.id}.450") == said
+    bulk.chunk(0)
+    assert refused_for(run, f"{bulk.id}.450") == said
+
+
+def test_a_record_whose_chunk_was_never_processed_is_led_to_the_end_of_its_execution(
+    rooms: Rooms, machine: Machine, run: Run
+) -> None:
+    bulk = Bulk.upload(rooms, lines(20))
+    arn = machine.add(bulk.batch, "ABORTED")
+    bulk.chunk(0)
+    bulk.end("ExecutionAborted", "ProcessChunks")
+    said = refused_for(run, f"{bulk.id}.450")
+    assert f"its chunk was not processed; {arn} is ABORTED; custody letters show" in said
+    assert "object.0.ProcessChunks" in said
+
+
+def test_a_record_whose_ledger_file_was_deleted_is_said_to_be_missing_there(bulk: Bulk, run: Run) -> None:
+    bulk.rooms.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 600, 0).key)
+    assert "that of its chunk is missing, though the summary tells of it" in refused_for(run, f"{bulk.id}.609")
+
+
+def discarded(bulk: Bulk, start: int) -> None:
+    """Discard a chunk as an operator does."""
+    books = Books(bulk.rooms.s3, "audit")
+    (letter,) = (letter for letter in books.letters_of(bulk.id) if letter.start == start)
+    Discarder(books, "processed", books.standing(bulk.id), "sent by mistake", "arn:aws:iam::1:user/eve").discard(letter)
+
+
+def test_a_record_of_a_chunk_that_was_given_up_unread_says_who_did(bulk: Bulk, run: Run) -> None:
+    discarded(bulk, 400)
+    said = refused_for(run, f"{bulk.id}.450")
+    assert "its chunk was never booked, and was discarded on" in said
+    assert said.endswith("by arn:aws:iam::1:user/eve: sent by mistake")
+
+
+def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
+    discarded(bulk, 200)
+    header = Books(bulk.rooms.s3, "audit").header(Entry(bulk.id, 200, 0, discards=True))
+    said = f"on {header['recorded_at']} by arn:aws:iam::1:user/eve: sent by mistake"
+    assert f"discarded at attempt 0, {said}" in run(f"{bulk.id}.244").stdout
+    assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header["recorded_at"]
+    assert "sent by mistake" not in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
+
+    shown = run(bulk.id).stdout
+    assert f"discarded  the chunk at byte 200, {said}" in shown
+    assert f"{bulk.id}.244 discarded: /confidence: maximum 1" in shown
+    assert "discarded at byte 200, rejected records: 1" in shown
+
+
+def test_the_first_rejected_records_of_an_object_are_listed(rooms: Rooms, run: Run) -> None:
+    bulk = Bulk.upload(rooms, lines(20, bad=tuple(range(3, 15))))
+    assert bulk.run() == "RecordsRejected"
+    shown = run(bulk.id).stdout
+    assert shown.count(" rejected: ") == 10
+    assert f"{bulk.id}.183 rejected: " in shown
+    assert "/confidence: maximum 1" in shown
+    assert "and 2 more; the ledger has all" in shown
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "ABORTED"])
+def test_an_object_without_any_books_is_shown_by_its_execution(
+    rooms: Rooms, machine: Machine, run: Run, status: str
+) -> None:
+    bulk = Bulk.upload(rooms, lines(20))
+    assert "no execution yet" in run(bulk.batch.object.key).stdout
+    machine.add(bulk.batch, status)
+    shown = run(bulk.id).stdout
+    assert f"state      {status}\n" in shown
+    assert "7 total, 0 booked" in shown
+
+
+def test_whatever_custody_prints_leads_to_its_object(bulk: Bulk, machine: Machine, run: Run) -> None:
+    rooms, raw = bulk.rooms, bulk.batch.object
+    child = machine.add(replace(bulk.batch, plan=None), name="a-child-without-a-name")
+    shown = run(bulk.id).stdout
+    printed = [raw.uri, bulk.arn, f"{bulk.arn}-r2", child, f"s3://processed/{rooms.keys('processed')[0]}?versionId=1"]
+    for key in rooms.keys("audit"):
+        printed += [f"s3://audit/{key}", key, key.removeprefix("letters/").removesuffix(".json")]
+    for text in printed:
+        assert run(text).stdout == shown, text
+
+
+def test_the_letter_to_act_on_comes_first(rooms: Rooms, run: Run) -> None:
+    bulk = Bulk.upload(rooms, lines(70, bad=tuple(range(70))))
+    assert bulk.run() == "RecordsRejected"
+    letters = [line for line in run(bulk.id).stdout.splitlines() if line.startswith("  letter")]
+    assert "object.0.Account (open)" in letters[0]
+    assert len(letters) == 20
+    assert "and 2 more letters; 22 of all 22 are open" in run(bulk.id).stdout
+
+
+def test_who_may_not_ask_step_functions_is_told_all_else(
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: Any) -> None:
+        raise machine.error("AccessDeniedException")
+
+    monkeypatch.setattr(machine, "describe_execution", refused)
+    assert "state      not known" in run(bulk.id).stdout
+    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
 
 
 def test_an_object_is_shown_with_its_chunks_and_letters(bulk: Bulk, run: Run) -> None:
@@ -107,7 +235,7 @@ def test_a_bulk_object_in_the_making_is_shown_as_such(rooms: Rooms, run: Run) ->
     bulk.chunk(200)
     told = json.loads(run(bulk.id, "--json").stdout)
     assert (told["counts"], told["ledger"], told["execution"]) == (None, None, bulk.arn)
-    assert told["chunks"] == {"booked": 2, "not_written": []}
+    assert told["chunks"] == {"total": 7, "booked": 2, "not_written": []}
     assert "its books are not closed, at attempt 0" in run(bulk.id).stdout
 
 

@@ -1,15 +1,17 @@
 """The books of a bulk object: from the headers of ledger files to what became of each chunk."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.account import core
 from functions.shared import closing
 from functions.shared.closing import Booking, Fate, close, given_up, latest, narrowed, processed_at, summary_of
-from functions.shared.errors import MessageRefused
+from functions.shared.errors import ChunksFailed, MessageRefused, RecordsRejected
 from functions.shared.identity import RawObject
 from functions.shared.ledger import Failure, resumes_at
 from functions.shared.messages import Batch, Chunk, Counts, Execution, Plan, Step
@@ -208,3 +210,19 @@ def test_the_summary_of_what_failed_is_the_latest_since_the_chunks_were_processe
 )
 def test_a_bulk_execution_goes_on_with_its_chunks_if_these_are_at_fault(step: str, error: str, state: str) -> None:
     assert resumes_at(Failure(step, error, "said")) == state
+
+
+def test_what_was_discarded_is_no_longer_held_against_the_object() -> None:
+    booked = {0: booking(0, rejected=1), 10: booking(10)}
+    closing_of = partial(close, WHOLE, WHOLE, 0, booked)
+
+    assert isinstance(core.shortfall(closing_of(), 0), ChunksFailed)
+    assert isinstance(core.shortfall(closing_of(frozenset({20})), 0), RecordsRejected), "the first chunk rejects still"
+    settled = closing_of(frozenset({0, 20}))
+    assert core.shortfall(settled, 0) is None
+    assert (settled.counts, settled.chunks["failed"]) == (Counts(2, 1), 1), "the books say what happened all the same"
+
+
+def test_an_object_of_which_no_line_is_a_record_is_rejected_as_in_one_batch() -> None:
+    empty = {start: booking(start, good=0) for start in WHOLE.chunks}
+    assert isinstance(core.shortfall(close(WHOLE, WHOLE, 0, empty), 100), RecordsRejected)

@@ -138,7 +138,16 @@ def run(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> object:
     [
         (KeyboardInterrupt(), 130, ""),
         (BrokenPipeError(), 1, ""),
-        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "No space left on device. If the output goes into a file, see that",
+        ),
+        (
+            OSError(13, "Permission denied", "a\nb"),
+            1,
+            "custody: a␊b: Permission denied. See that it is there, and that",
+        ),
         (ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeExecution"), 1, "Run it again later"),
         (CommandFailed("wrong", USAGE), 2, "custody: wrong"),
     ],
