@@ -231,8 +231,8 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
     with without(cloud, "start", "states:StartExecution"):
         ran = cloud.custody("put", file(tmp_path, "patient.json", GOOD), "--timeout", "1")
         assert ran.code == 1
-        assert "custody reconcile" in ran.err
-        assert "custody letters show patient-json-" in ran.err
+        assert "custody executions" in ran.err
+        assert "custody trace patient-json-" in ran.err
         until(lambda: cloud.custody("status", "--json").json["undelivered"], DEADLINE_SECONDS, "its event waits")
     assert cloud.custody("redrive", "--undelivered").code == 0
 
