@@ -24,6 +24,8 @@ MALFORMED = RECORDS // 1000
 GIB_IN_KB = 2**20
 MIB = 2**20
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 def generate(cloud: Cloud, path: Path, *options: str, records: int = RECORDS) -> Path:
     ran = cloud.custody("generate", "--records", str(records), "--out", path, *options)
