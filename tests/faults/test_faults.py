@@ -79,14 +79,6 @@ SCENARIOS = (
         fails_in=LINE,
         chunk_bytes=LINE,
     ),
-    Scenario(
-        "the contract is made looser for a chunk",
-        lines(GOOD, BAD),
-        ("written",) * 2,
-        contract={"type": "object"},
-        again=(LINE,),
-        chunk_bytes=LINE,
-    ),
 )
 
 

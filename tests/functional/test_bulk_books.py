@@ -2,14 +2,22 @@
 
 import gzip
 import json
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from io import StringIO
+from threading import Event
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from custody import discarding, discards, show
 from custody.books import WHOLE, Books, Entry, Letter, Unreadable
-from custody.discarding import under_way
+from custody.discarding import Discard, under_way
 from custody.lines import BookedChunk, FailedChunk
+from custody.parallel import WORKERS, answers
 from functions.shared.ledger import parse_ledger_file
 from tests.functional.bulk import Bulk, lines
 from tests.functional.desk import Run, reads_of
@@ -122,15 +130,133 @@ def test_an_object_is_discarded_by_the_letter_of_the_whole_chunk_by_chunk(bulk: 
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["letter"].endswith("object.0.Account")
-    assert [each["letter"].rpartition("/")[2] for each in told["discards"]] == [
+    assert sorted(each["letter"].rpartition("/")[2] for each in told["discards"]) == [
         "000000000000200.0.Rejected",
         "000000000000400.0.Write",
     ]
+    assert told["still_open"] == 0
     _, discarded = parse_ledger_file(bulk.rooms.body("audit", Entry(bulk.id, 200, 0, discards=True).key))
     assert [line["position"] for line in discarded] == [244], "the record, and not those that were written"
     assert open_starts(bulk) == []
     assert bulk.rooms.keys("audit", Entry(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
     assert "each of these is written or discarded by now" in run("show", bulk.id).stdout
+
+
+def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come while a discard is told of as the first, and while the others that were begun are booked."""
+    told = Event()
+    true_book = discarding.book
+
+    def book(books: Books, discard: Discard) -> None:
+        assert discard.letter.start == 0 or told.wait(60)
+        true_book(books, discard)
+
+    def interrupted(ask: Callable[[Letter], None], letters: list[Letter]) -> Iterator[None]:
+        with closing(answers(ask, letters)) as given:
+            for _ in given:
+                told.set()
+                raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(discarding, "book", book)
+    monkeypatch.setattr(discards, "answers", interrupted)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_an_interrupted_discard_tells_of_all_that_it_booked_and_of_what_is_left(
+    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    bulk = Bulk.upload(rooms, lines(100))
+    bulk.run(failing=bulk.starts)
+    interrupted_by_the_first(monkeypatch)
+
+    ended = run("discard", bulk.id, "--reason", "sent by mistake", *options)
+
+    assert ended.exit_code != 0
+    booked = len([key for key in rooms.keys("audit", "ledger/") if "discarded" in key])
+    left = len(bulk.starts) - booked
+    assert 1 < booked < len(bulk.starts), "those that were begun are finished, and no more are begun"
+    if options:
+        told = json.loads(ended.stdout)
+        assert (len(told["discards"]), told["still_open"]) == (booked, left)
+    else:
+        assert f"{booked} letters discarded" in ended.stdout
+    assert f"still open: {left} letters of its chunks; run the same again" in ended.stderr
+
+    monkeypatch.undo()
+    assert open_starts(bulk) != []
+
+
+def test_of_the_discards_of_many_letters_no_more_are_kept_than_are_at_work(
+    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk = Bulk.upload(rooms, lines(100))
+    bulk.run(failing=bulk.starts)
+    made: list[weakref.ref[Discard]] = []
+    kept: list[int] = []
+    true_book = discarding.book
+
+    def book(books: Books, discard: Discard) -> None:
+        made.append(weakref.ref(discard))
+        kept.append(sum(each() is not None for each in made))
+        true_book(books, discard)
+
+    monkeypatch.setattr(discarding, "book", book)
+
+    assert run("discard", bulk.id, "--reason", "sent by mistake").exit_code == 0
+    assert len(made) == len(bulk.starts) > 2 * WORKERS
+    assert max(kept) <= WORKERS, "a discard has every line that it gives up"
+
+
+class Screen(StringIO):
+    """A terminal's screen, which notes when it is told that a discard is under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = Event()
+
+    def write(self, text: str) -> int:
+        if "discarding" in text:
+            self.told.set()
+        return super().write(text)
+
+
+@pytest.mark.parametrize("name", ["{id}", "{id}.244"], ids=["whole", "one"])
+def test_a_terminal_is_told_that_a_discard_is_under_way_before_the_first_is_booked(
+    bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(show, "stderr", Console(file=screen, force_terminal=True, width=200))
+    true_book = discarding.book
+
+    def book(books: Books, discard: Discard) -> None:
+        assert screen.told.wait(10), "the screen is silent"
+        true_book(books, discard)
+
+    monkeypatch.setattr(discarding, "book", book)
+    assert run("discard", name.format(id=bulk.id), "--reason", "sent by mistake").exit_code == 0
+
+
+def test_the_letter_of_an_object_says_what_its_chunks_came_to_and_names_their_letters(bulk: Bulk, run: Run) -> None:
+    shown = run("show", bulk.id)
+    assert "17 received, 16 written, " in shown.stdout
+    assert "1 rejected (7 chunks, of which 1 failed)" in shown.stdout
+    assert "not read" not in shown.stdout
+    assert "Its chunks have 2 open letters:" in shown.stderr
+    letters = [letter for letter in books_on(bulk.rooms).letters_of(bulk.id) if not letter.is_of_whole]
+    assert all(f"custody letters show {letter.id}\n" in shown.stderr for letter in letters)
+    assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == [letter.id for letter in letters]
+
+
+def test_a_summary_that_cannot_be_read_is_not_told_as_no_records(bulk: Bulk, run: Run) -> None:
+    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"odd")
+    assert "not counted: the summary of the object cannot be read" in run("show", bulk.id).stdout
+
+
+def test_an_object_that_was_never_cut_is_said_not_to_be_read(rooms: Rooms, run: Run) -> None:
+    bulk = Bulk.upload(rooms, lines(20))
+    bulk.end("AccessRefused", "Account")
+    assert "records    not read" in run("show", bulk.id).stdout
 
 
 def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(rooms: Rooms, run: Run) -> None:

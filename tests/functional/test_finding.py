@@ -57,6 +57,16 @@ def test_a_redrive_is_not_given_the_letter_of_another_record(bulk: Bulk) -> None
             find_letter(Books(bulk.rooms.s3, "audit"), f"{bulk.id}.{position}")
 
 
+@COMMANDS
+def test_a_record_before_all_that_the_books_tell_of_is_in_no_chunk_of_theirs(
+    rooms: Rooms, run: Run, command: list[str]
+) -> None:
+    bulk = Bulk.upload(rooms, lines(8))
+    bulk.chunk(200, fails=True)
+    assert "no chunk that the books tell of has it" in str(run(*command, f"{bulk.id}.0").exception)
+    assert discards(rooms) == []
+
+
 def test_a_record_is_discarded_and_no_other_one(bulk: Bulk, run: Run) -> None:
     assert run(*DISCARD, f"{bulk.id}.244").exit_code == 0
     assert discards(bulk.rooms) == ["000000000000200.0.discarded.jsonl.gz"]

@@ -108,6 +108,7 @@ def test_a_letter_is_found_by_whatever_names_it(rooms: Rooms) -> None:
     [
         ("nothing", "custody letters --all"),
         ("", "custody letters --all"),
+        (".5", "custody letters --all"),
         (f"dt={DAY}/{an_id(9)}/000000000000000.0.Write", "dt=2026-03-01/OBJECT_ID"),
         ("dt=/..", "dt=2026-03-01/OBJECT_ID"),
         ("s3://other/letters/a", "are in audit, not in other"),
@@ -143,6 +144,13 @@ def test_the_list_as_json_is_one_document(rooms: Rooms, run: Run) -> None:
     assert [each["id"] for each in found] == [letter.id, other.id]
     assert [each["rejected"] for each in found] == [1, None], "None: it is about the whole batch"
     assert found[0]["object"]["key"] == "mission/a.json"
+
+
+def test_in_a_pipe_that_takes_both_what_is_said_stands_behind_what_was_printed(rooms: Rooms, run: Run) -> None:
+    delivered_in_part(rooms)
+    both = run("--json").output
+    assert both.startswith('{"letters"')
+    assert both.index('"unreadable"') < both.index("1 open letter. ")
 
 
 def test_nothing_found_is_a_line_and_no_failure(run: Run) -> None:
@@ -206,6 +214,7 @@ def test_a_letter_as_json_is_whole_and_has_no_bytes_of_a_record(rooms: Rooms, ru
         "open": True,
         "closed_by": None,
         "beside": [],
+        "chunks": [],
         "letter": rooms.letter(),
     }
     assert "RUMINT" not in shown.stdout

@@ -1,16 +1,19 @@
 """Verification: what is stored bears out the ledger, or it is said where it does not."""
 
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 import boto3
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from custody import parallel
+from custody import parallel, show, verifying
 from custody.books import Books, Entry
 from custody.commands import verify as verify_command
 from custody.failure import CommandFailed
@@ -400,12 +403,64 @@ def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(rooms
     assert (str(verdict.result), verdict.records) == ("broken", 3)
 
 
+def hashes_all_otherwise(header: Any, found: list[Any]) -> None:
+    del header
+    for line in found:
+        line["sha256"] = "0"
+
+
 def test_an_object_keeps_the_first_findings_and_counts_the_others(rooms: Rooms) -> None:
     send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
-    replaced(lambda body: b"x" * len(body))(rooms)
+    rewrite(rooms, hashes_all_otherwise)
     verdict = the_verdict(rooms)
     assert len(verdict.findings) == 10
-    assert verdict.where[-1] == "and 16 more"
+    assert verdict.where[-1] == "and 15 more"
+
+
+def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record(rooms: Rooms) -> None:
+    object_id = send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+    replaced(lambda body: b"x" * len(body))(rooms)
+    replacing, record = the_verdict(rooms).where
+    assert "replaced: its version" in replacing
+    assert record == (
+        f"record {object_id}.0: its line in the processed object is not the one that was written; and 24 more records "
+        "of the same processed object"
+    )
+
+
+def test_how_far_it_is_is_told_within_one_large_object(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+    monkeypatch.setattr(verifying, "_STEP", 10)
+    told: list[int] = []
+    assert len(list(verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"), told.append))) == 1
+    assert told == [10, 10, 5]
+
+
+def test_a_terminal_is_told_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "stderr", Console(file=io.StringIO(), force_terminal=True, width=80))
+    told: list[int] = []
+    is_told = Event()
+
+    def say(number: int) -> str:
+        told.append(number)
+        is_told.set()
+        return f"{number} so far"
+
+    def slow() -> Iterator[str]:
+        assert is_told.wait(10), "nothing is said while the first one is waited for"
+        yield from "ab"
+
+    assert list(show.watched(slow(), say)) == ["a", "b"]
+    assert told[0] == 0
+
+
+@pytest.mark.parametrize("wanted", ["m20.jsonl", "", "7"])
+def test_what_is_no_id_is_named_as_it_was_given(run: Run, rooms: Rooms, wanted: str) -> None:
+    object_id = send(rooms)
+    refused = run(f"{object_id}.1", wanted)
+    assert isinstance(refused.exception, CommandFailed)
+    assert refused.exception.code == 2
+    assert f"The ledger has nothing of {wanted!r}. Give an object id" in str(refused.exception)
 
 
 def test_a_call_that_is_refused_is_no_verdict(rooms: Rooms) -> None:
