@@ -37,7 +37,7 @@ class Fate:
     """What became of an object: `status` of its execution, `counts` of its records; None if it has no ledger file.
 
     `records` are as LISTED says, `chunks` how many of a bulk object are booked and failed; None before its books are
-    closed, and for one batch.
+    closed, and for one batch. `booked` is how many ledger files it has by then, of one batch each.
     """
 
     sent: Sent
@@ -49,6 +49,7 @@ class Fate:
     error: str | None = None
     cause: str | None = None
     letter: str | None = None
+    booked: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -120,6 +121,7 @@ def fate_of(books: Books, sent: Sent, described: dict[str, Any] | None) -> Fate:
         ended.get("error"),
         ended.get("cause"),
         _letter(books, sent, ended),
+        len(parts),
     )
 
 

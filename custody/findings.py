@@ -62,9 +62,6 @@ class Findings:
         self.first: dict[Result, list[Finding]] = defaultdict(list)
         self.number = Counter[Result]()
 
-    def __len__(self) -> int:
-        return self.number.total()
-
     def add(self, result: Result, said: str) -> None:
         """Take down a finding."""
         self.number[result] += 1
@@ -76,13 +73,7 @@ class Findings:
         for each in [said] if isinstance(said, str) else said:
             self.add(Result.BROKEN, each)
 
-    def merge(self, other: "Findings") -> None:
-        """Take down what another has gathered, behind what is here."""
-        for result, found in other.first.items():
-            self.first[result] = (self.first[result] + found)[:_TOLD]
-        self.number += other.number
-
     def verdict(self, object_id: str, records: int) -> Verdict:
         """Judge an object by what was gathered: the worst comes first."""
         found = [finding for result in sorted(Result, reverse=True) for finding in self.first[result]]
-        return Verdict(object_id, records, tuple(found[:_TOLD]), max(0, len(self) - _TOLD))
+        return Verdict(object_id, records, tuple(found[:_TOLD]), max(0, self.number.total() - _TOLD))

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from custody import show
 from custody.books import Letter
-from custody.letters import Found, raw_of, record_bytes, rejected_count
+from custody.letters import Found, Sum, chunk_of, raw_of, record_bytes, rejected_count
 from custody.pointing import excerpt, place, visible
 from functions.shared.errors import RecordsRejected
 from functions.shared.messages import Violation
@@ -27,7 +27,10 @@ _HEADINGS = ("letter", "dataset", "attempt", "step", "error", "records rejected"
 
 @dataclass(frozen=True)
 class Page:
-    """What is shown of one letter: `uri` is where it lies, `state` says whether it is open, or what closed it."""
+    """What is shown of one letter: `uri` is where it lies, `state` says whether it is open, or what closed it.
+
+    `summed` is what it sums up, if it is that of a bulk object.
+    """
 
     letter: Letter
     body: dict[str, Any]
@@ -35,6 +38,7 @@ class Page:
     state: str
     is_open: bool
     has_console: bool
+    summed: Sum | None = None
 
 
 def table(found: Iterable[Found]) -> int:
@@ -59,21 +63,14 @@ def page(shown: Page) -> None:
     letter, body = shown.letter, shown.body
     raw = raw_of(body)
     execution = body["execution"]
-    rejected = rejected_count(body)
-    counts = "not read" if body["received"] is None else f"{body['received']:,} received, {rejected:,} rejected"
-    part = (
-        f"the chunk of {body['chunk']['bytes']:,} bytes that begins at byte {body['chunk']['start']:,}"
-        if body["chunk"]
-        else ""
-    )
     facts = {
         "what": f"{body['error']} at {body['step']}, attempt {body['attempt']}, on {body['recorded_at']}",
         "cause": body["cause"],
         "advice": body["advice"],
         "state": shown.state,
         "object": f"{raw.uri} ({raw.size:,} bytes)",
-        "records": f"{counts} ({part})" if part else counts,
-        "contract": body["contract"] or "not known: the batch was not read",
+        "records": _summed(shown.summed) if shown.summed else _records(body),
+        "contract": body["contract"] or (None if shown.summed else "not known: the batch was not read"),
         "code": ", ".join(f"{stage} {version}" for stage, version in body["code"].items()) or "not known",
         "execution": execution["arn"],
         "console": execution["console"] if shown.has_console else None,
@@ -115,6 +112,26 @@ def count_of_rejected(body: dict[str, Any]) -> int | None:
     """
     is_known = body["error"] == RecordsRejected.__name__ and body["received"] is not None
     return rejected_count(body) if is_known else None
+
+
+def _records(body: dict[str, Any]) -> str:
+    """Say how many records a batch had, and which part of its object it was."""
+    rejected = rejected_count(body)
+    counts = "not read" if body["received"] is None else f"{body['received']:,} received, {rejected:,} rejected"
+    chunk = chunk_of(body)
+    return f"{counts} (the chunk of {chunk.bytes:,} bytes that begins at byte {chunk.start:,})" if chunk else counts
+
+
+def _summed(summed: Sum) -> str:
+    """Say how many records all the chunks of an object had."""
+    counts, chunks = summed.counts, summed.chunks
+    if counts is None or chunks is None:
+        return "not counted: the summary of the object cannot be read"
+    failed = f", of which {chunks['failed']:,} failed" if chunks["failed"] else ""
+    return (
+        f"{counts['received']:,} received, {counts['written']:,} written, {counts['rejected']:,} rejected "
+        f"({chunks['total']:,} chunks{failed})"
+    )
 
 
 def _row(found: Found) -> list[Text]:

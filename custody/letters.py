@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.books import Books, Letter, Unreadable
+from custody.books import Books, Entry, Letter, Unreadable
+from custody.openness import SUMS_UP
 from custody.parallel import answers
 from functions.shared.identity import RawObject
 from functions.shared.ledger import START_DIGITS
@@ -177,6 +178,33 @@ def closed_by(books: Books, letter: Letter) -> str | None:
         return f"discarded on {header['recorded_at']} by {said['by']}: {said['reason']}"
     counts = header["counts"]
     return f"{what} on {header['recorded_at']}: {counts['written']} written, {counts['rejected']} rejected"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What the letter of a bulk object sums up: what its summary counts, and the open letters of its chunks.
+
+    `counts` and `chunks` are as in the header of the summary; None if there is none that can be read.
+    """
+
+    counts: dict[str, int] | None
+    chunks: dict[str, int] | None
+    open: tuple[Letter, ...]
+
+
+def summed_up(books: Books, letter: Letter, body: dict[str, Any]) -> Sum | None:
+    """Give what a letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
+    if not letter.is_of_whole or body["error"] not in SUMS_UP:
+        return None
+    standing = books.standing(letter.object_id)
+    still_open = standing.open_among(books.letters_of(letter.object_id))
+    entry = Entry(letter.object_id, letter.start, letter.attempt)
+    try:
+        header = books.header(entry) if entry in standing.entries else {}
+    except Unreadable:
+        header = {}
+    open_chunks = tuple(each for each in still_open if not each.is_of_whole)
+    return Sum(header.get("counts"), header.get("chunks"), open_chunks)
 
 
 def raw_of(body: dict[str, Any]) -> RawObject:

@@ -75,12 +75,16 @@ class _Source:
 
 
 class _Delivery:
-    """What consumers read, the current version, beside what was booked of it."""
+    """What consumers read, the current version, beside what was booked of it.
+
+    Of the records that differ only the first is named: an object that was replaced may have a million.
+    """
 
     def __init__(self, s3: "S3Client", output: Any, stack: ExitStack) -> None:
         self._s3 = s3
         self._output = output
-        self._found = Findings()
+        self._differing = 0
+        self._first = ""
         self._version: str | None = None
         self._bytes: ProcessedBytes | None = None
         if not output:
@@ -96,7 +100,8 @@ class _Delivery:
 
     def compare(self, object_id: str, line: Written) -> None:
         if self._bytes and (said := self._bytes.difference(line)):
-            self._found.broken(f"record {record_id(object_id, line.position)}: {said}")
+            self._differing += 1
+            self._first = self._first or f"record {record_id(object_id, line.position)}: {said}"
 
     def tell(self, findings: Findings, written: int) -> None:
         """Take down what was found, by the end."""
@@ -109,12 +114,19 @@ class _Delivery:
         if self._bytes is None:
             findings.broken(_missing(self._s3, output, uri))
             return
-        self._found.broken(self._bytes.rest())
+        differences = [*self._differences(), *self._bytes.rest()]
         if self._version != output["version_id"]:
-            bytes_are = "other bytes than" if len(self._found) else "the same bytes as"
+            bytes_are = "other bytes than" if differences else "the same bytes as"
             said = f"{uri}: replaced: its version {self._version} has {bytes_are} the booked {output['version_id']}"
-            findings.add(Result.BROKEN if len(self._found) else Result.HOLDS, said)
-        findings.merge(self._found)
+            findings.add(Result.BROKEN if differences else Result.HOLDS, said)
+        findings.broken(differences)
+
+    def _differences(self) -> Iterator[str]:
+        """Name the first record that differs, and count the others."""
+        if more := max(0, self._differing - 1):
+            yield f"{self._first}; and {more:,} more record{'' if more == 1 else 's'} of the same processed object"
+        elif self._differing:
+            yield self._first
 
 
 def _missing(s3: "S3Client", output: Any, uri: str) -> str:

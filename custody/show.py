@@ -1,6 +1,5 @@
 """Tables for people; plain text when the output is no terminal."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -8,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from custody.fates import Fate
 from custody.pointing import visible
@@ -25,26 +25,35 @@ if not console.is_terminal:
     console = Console(highlight=False, width=WIDTH_OF_A_PIPE)
 stderr = Console(stderr=True, highlight=False)
 
-_SOON = 1.0
-"""Seconds after which a terminal is told how far something is."""
-
 Item = TypeVar("Item")
 
 _COLOURS = {"written": "green", "rejected": "red", "no outcome": "bold red", "no records": "green"}
 
 
 def watched(items: Iterable[Item], say: Callable[[int], str]) -> Iterator[Item]:
-    """Give items as they come and, if that takes long, tell a terminal how far it is; `say` is given their number."""
-    begun = time.monotonic()
-    spinner = stderr.status("")
-    try:
-        for number, item in enumerate(items, 1):
-            if stderr.is_terminal and time.monotonic() - begun > _SOON:
-                spinner.update(say(number))
-                spinner.start()
+    """Give items as they come, and tell a terminal how far it is, also while the first one is waited for.
+
+    `say` is given their number, several times a second, in a thread of its own.
+    """
+    if not stderr.is_terminal:
+        yield from items
+        return
+    saying = _Saying(say)
+    with stderr.status(saying):
+        for item in items:
+            saying.number += 1
             yield item
-    finally:
-        spinner.stop()
+
+
+class _Saying:
+    """What is said beside a spinner, asked for anew each time that it is drawn."""
+
+    def __init__(self, say: Callable[[int], str]) -> None:
+        self.number = 0
+        self._say = say
+
+    def __rich__(self) -> Text:
+        return Text(self._say(self.number))
 
 
 def fates(found: Iterable[Fate]) -> None:
@@ -82,10 +91,18 @@ def _rows(fate: Fate) -> Iterable[tuple[str, str, str]]:
             f"see: custody trace {fate.sent.raw.id}; redrive: custody redrive {fate.sent.raw.id}",
         )
     elif not fate.is_accounted_for:
-        letter = f"; letter: {fate.letter}" if fate.letter else ""
-        yield fate.sent.raw.id, "no outcome", f"{fate.status} {fate.error or ''}: {fate.cause or ''}{letter}"
+        yield fate.sent.raw.id, "no outcome", _without_outcome(fate)
     elif not counts or not counts.received:
         yield "none", "no records", "the object holds none"
+
+
+def _without_outcome(fate: Fate) -> str:
+    """Say how an execution ended, or that it has not; and where to see more."""
+    told = " ".join(filter(None, (fate.status, fate.error)))
+    said = f"{told}: {fate.cause}" if fate.cause else told
+    if fate.letter:
+        return f"{said}; letter: {fate.letter}"
+    return said if fate.has_ended else f"{said}; see: custody trace {fate.sent.raw.id}"
 
 
 def _written(fate: Fate, number: int) -> str:
@@ -107,7 +124,9 @@ def _counts(found: Iterable[Fate]) -> Table:
         table.add_column(heading, justify="left" if heading == "object" else "right", overflow="fold")
     for fate in found:
         numbers = (fate.counts.received, fate.counts.written, fate.counts.rejected) if fate.counts else (0, 0, 0)
-        chunks = f"{fate.chunks['booked']:,} of {fate.chunks['total']:,}" if fate.chunks else ""
+        chunks = f"{fate.booked:,} of {fate.sent.chunks:,}" if fate.sent.chunks is not None else ""
+        if fate.chunks:
+            chunks = f"{fate.chunks['booked']:,} of {fate.chunks['total']:,}"
         table.add_row(escape(visible(fate.sent.raw.key)), *(f"{number:,}" for number in numbers), chunks)
     return table
 

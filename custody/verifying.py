@@ -3,12 +3,13 @@
 Only the ledger is taken at its word, and only while it has not been touched: each of its files is written once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from custody import lines
@@ -24,13 +25,61 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import DeleteMarkerEntryTypeDef, ObjectVersionTypeDef
 
-__all__ = ["Holding", "Result", "Verdict", "holdings", "verdicts", "verify"]
+__all__ = ["Holding", "Progress", "Result", "Verdict", "holdings", "verdicts", "verify"]
 
 _WORKERS = 4
 """Each streams the ledger files of one object, and what they tell of."""
 
 _Known = dict[tuple[int, int], dict[str, int] | None]
 """What the header of a chunk's ledger file counts, by its start and attempt; None if it cannot be read."""
+
+
+_STEP = 10_000
+"""Records after which it is told how far a check is."""
+
+Passed = Callable[[int], None]
+"""Is told, in any thread, of so many more records that have been checked."""
+
+
+class Progress:
+    """Counts the records that have been checked, in whatever threads: one object may have a million."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._records = 0
+
+    def add(self, number: int) -> None:
+        """Count so many more."""
+        with self._lock:
+            self._records += number
+
+    def __str__(self) -> str:
+        """Say how many there are so far."""
+        return f"{self._records:,} record{'' if self._records == 1 else 's'}"
+
+
+def _unheard(_: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A check of one object: where its books are, what is found, and what the headers of its chunks count."""
+
+    s3: "S3Client"
+    bucket: str
+    passed: Passed
+    findings: Findings
+    known: _Known
+
+    def counted(self, found: Iterator[bytes]) -> Iterator[bytes]:
+        """Give the lines of a ledger file on, and tell of them."""
+        number = 0
+        for number, line in enumerate(found, 1):
+            if number % _STEP == 0:
+                self.passed(_STEP)
+            yield line
+        self.passed(number % _STEP)
 
 
 @dataclass(frozen=True)
@@ -88,55 +137,55 @@ def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Itera
         yield Holding(of_object, tuple(its_files))
 
 
-def verdicts(s3: "S3Client", bucket: str, found: Iterable[Holding]) -> Iterator[Verdict]:
+def verdicts(s3: "S3Client", bucket: str, found: Iterable[Holding], passed: Passed = _unheard) -> Iterator[Verdict]:
     """Check objects, a few at a time, and give their verdicts in the same order."""
-    return answers(lambda holding: verify(s3, bucket, holding), found, _WORKERS)
+    return answers(lambda holding: verify(s3, bucket, holding, passed), found, _WORKERS)
 
 
-def verify(s3: "S3Client", bucket: str, holding: Holding) -> Verdict:
+def verify(s3: "S3Client", bucket: str, holding: Holding, passed: Passed = _unheard) -> Verdict:
     """Check one object: its ledger files, its raw version, and its processed objects as they are now."""
-    findings = Findings()
+    check = _Check(s3, bucket, passed, Findings(), {})
     for kept in holding.files:
-        findings.broken(_touched(kept))
-    known: _Known = {}
-    records = sum(_batch(s3, bucket, of_batch, known, findings) for of_batch in holding.to_check)
+        check.findings.broken(_touched(kept))
+    records = sum(_batch(check, of_batch) for of_batch in holding.to_check)
     if holding.summary:
-        _summary(s3, bucket, holding.summary, known, findings)
-    return findings.verdict(holding.object_id, records)
+        _summary(check, holding.summary)
+    return check.findings.verdict(holding.object_id, records)
 
 
-def _batch(s3: "S3Client", bucket: str, of_batch: Sequence[Kept], known: _Known, findings: Findings) -> int:
+def _batch(check: _Check, of_batch: Sequence[Kept]) -> int:
     """Check a batch by the ledger file of its latest attempt; give how many records that has."""
     *earlier, latest = of_batch
+    findings, known = check.findings, check.known
     outputs = []
     for kept in earlier:
-        header = _header(s3, bucket, kept, findings)
+        header = _header(check, kept)
         known[kept.entry.start, kept.entry.attempt] = header and header["counts"]
         outputs.append(header and header["output"])
     entry = latest.entry
     known[entry.start, entry.attempt] = None
     try:
-        with closing(_first(s3, bucket, latest)) as stream:
+        with closing(_first(check, latest)) as stream:
             header, found = lines.opened(stream)
             header_of(entry, header)
             known[entry.start, entry.attempt] = header["counts"]
-            number = prove(s3, entry, header, found, findings)
+            number = prove(check.s3, entry, header, check.counted(found), findings)
     except OF_NO_FILE as error:
         findings.broken(_unreadable(latest, error))
         return 0
-    findings.broken(still_elsewhere(s3, header["output"], filter(None, outputs)))
+    findings.broken(still_elsewhere(check.s3, header["output"], filter(None, outputs)))
     return number
 
 
-def _summary(s3: "S3Client", bucket: str, kept: Kept, known: _Known, findings: Findings) -> None:
+def _summary(check: _Check, kept: Kept) -> None:
     """Check the summary of an object against the ledger files of its chunks."""
     try:
-        with closing(_first(s3, bucket, kept)) as stream:
+        with closing(_first(check, kept)) as stream:
             header, found = lines.opened(stream)
             header_of(kept.entry, header)
-            findings.broken(_missummed(kept.entry.key, header, lines.chunks(found), known))
+            check.findings.broken(_missummed(kept.entry.key, header, lines.chunks(found), check.known))
     except OF_NO_FILE as error:
-        findings.broken(_unreadable(kept, error))
+        check.findings.broken(_unreadable(kept, error))
 
 
 def _missummed(key: str, header: Any, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
@@ -206,16 +255,16 @@ def _touched(kept: Kept) -> Iterator[str]:
         )
 
 
-def _first(s3: "S3Client", bucket: str, kept: Kept) -> Any:
+def _first(check: _Check, kept: Kept) -> Any:
     """Open the first version of a ledger file."""
-    return s3.get_object(Bucket=bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"]
+    return check.s3.get_object(Bucket=check.bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"]
 
 
-def _header(s3: "S3Client", bucket: str, kept: Kept, findings: Findings) -> Any:
+def _header(check: _Check, kept: Kept) -> Any:
     """Read the header of a ledger file, and no more of it; None if it cannot be read, and that is taken down."""
     try:
-        with closing(_first(s3, bucket, kept)) as stream:
+        with closing(_first(check, kept)) as stream:
             return header_of(kept.entry, parse_header(stream.read(HEADER_BYTES)))
     except OF_NO_FILE as error:
-        findings.broken(_unreadable(kept, error))
+        check.findings.broken(_unreadable(kept, error))
         return None

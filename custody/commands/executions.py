@@ -119,7 +119,7 @@ def _chunks(row: Row) -> str:
     told = ", ".join(
         f"{number:,} {_STATES.get(name, name)}" for name, number in counted.items() if name != "total" and number
     )
-    total = f"{counted['total']:,}" if row.chunks else f"{counted['total']:,} runs"
+    total = f"{counted['total']:,}" if row.chunks else f"{counted['total']:,} run{'' if counted['total'] == 1 else 's'}"
     return f"{total}: {told}" if told else total
 
 

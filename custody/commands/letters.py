@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from custody import discarding, discards, letter_pages, show
-from custody.books import Books, Unreadable
+from custody.books import Books, Letter, Unreadable
 from custody.discarding import Discarder
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.finding import beside, find_letter, find_open, position_of
 from custody.letter_pages import Page
-from custody.letters import Filter, Found, closed_by, rejected_count, select
+from custody.letters import Filter, Found, closed_by, rejected_count, select, summed_up
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.pointing import visible
 from custody.target import Deployment, Target, find
@@ -92,11 +92,11 @@ def letters(  # noqa: PLR0913 - one parameter an option
     else:
         letter_pages.table(show.watched(counted, lambda number: f"{number:,} letters found"))
     for each in odd:
-        show.stderr.print(f"unreadable: {visible(str(each))}", soft_wrap=True, markup=False)
+        _say(f"unreadable: {visible(str(each))}")
     said = _summary(counted, open_only=open_only) if counted.letters else _nothing_matches(desk.books, wanted)
     if odd:
         said = f"{len(odd):,} unreadable; {said}"
-    show.stderr.print(said, soft_wrap=True, markup=False)
+    _say(said)
     if odd:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
@@ -121,31 +121,32 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
         body = desk.books.read(letter)
     closing = closed_by(desk.books, letter)
     others = beside(desk.books, letter)
+    summed = summed_up(desk.books, letter, body)
     if as_json:
         facts = {"id": letter.id, "uri": desk.uri(letter.key), "open": closing is None, "closed_by": closing}
         facts["beside"] = [other.id for other in others]
+        facts["chunks"] = [each.id for each in summed.open] if summed else []
         sys.stdout.write(json.dumps(facts | {"letter": body}, indent=2) + "\n")
         return
     running = None if closing else discarding.under_way(target.client("stepfunctions"), desk.books, letter, body)
     state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
-    letter_pages.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local))
+    letter_pages.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local, summed))
     rejected = body["rejected"]
     shown = rejected if all_records else rejected[: show.SHOWN]
     for record in shown:
         letter_pages.record(desk.books.s3, body, record)
     if len(shown) < len(rejected):
-        show.stderr.print(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
+        _say(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
     if len(rejected) < (number := rejected_count(body)):
-        said = f"\nThe letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
-        show.stderr.print(said, soft_wrap=True)
+        _say(f"\nThe letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them.")
     for other in others:
-        said = f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}"
-        show.stderr.print(said, soft_wrap=True)
+        _say(f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}")
+    if summed and summed.open:
+        _say(_of_chunks(summed.open))
     if closing is None and not running:
-        show.stderr.print(
+        _say(
             f"\nRun it again: custody redrive {letter.id}\n"
-            f"Give it up:   custody letters discard {letter.id} --reason TEXT",
-            soft_wrap=True,
+            f"Give it up:   custody letters discard {letter.id} --reason TEXT"
         )
 
 
@@ -180,6 +181,20 @@ def discard(  # noqa: PLR0913 - one parameter an option
         return
     with desk.telling(as_json=as_json):
         discards.give_up_one(discarder, letter, as_json=as_json)
+
+
+def _say(said: str) -> None:
+    """Tell people something, behind what was printed so far: where both go to one pipe, that is still held back."""
+    sys.stdout.flush()
+    show.stderr.print(said, soft_wrap=True, markup=False)
+
+
+def _of_chunks(letters: Sequence[Letter]) -> str:
+    """Name the first of the letters that another one sums up, each by the command that shows it."""
+    listed = [f"  custody letters show {each.id}" for each in letters[: show.SHOWN]]
+    more = [f"  and {len(letters) - show.SHOWN:,} more: custody letters"] if len(letters) > show.SHOWN else []
+    number = "1 open letter" if len(letters) == 1 else f"{len(letters):,} open letters"
+    return "\n".join([f"\nIts chunks have {number}:", *listed, *more])
 
 
 def _refuse_options_before(context: typer.Context, command: str) -> None:

@@ -15,10 +15,11 @@ from rich.text import Text
 
 from custody import show
 from custody.failure import USAGE, CommandFailed
+from custody.naming import object_of
 from custody.options import AsJson, Aws, Env, Profile, Since, target_of
 from custody.pointing import visible
 from custody.target import find
-from custody.verifying import Holding, Result, Verdict, holdings, verdicts
+from custody.verifying import Holding, Progress, Result, Verdict, holdings, verdicts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,24 +52,26 @@ def verify(  # noqa: PLR0913 - one parameter an option
     deployment = find(target, env)
     s3 = target.client("s3")
     found = _named(s3, deployment.audit, ids) if ids else holdings(s3, deployment.audit)
-    tally = Counter[Result]()
-    checked = _counted(verdicts(s3, deployment.audit, _since(found, since)), tally)
+    # Each is there from the beginning: the spinner reads them in a thread of its own.
+    tally = Counter[Result](dict.fromkeys(Result, 0))
+    progress = Progress()
+    checked = _counted(verdicts(s3, deployment.audit, _since(found, since), progress.add), tally)
     if as_json:
         _print_json(checked, tally)
     else:
-        _print_table(show.watched(checked, lambda _: f"checked {_summary(tally)}"), tally)
+        _print_table(show.watched(checked, lambda _: f"checked {_summary(tally)}; {progress}"), tally)
     if tally[Result.BROKEN]:
         raise typer.Exit(BROKEN)
 
 
 def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
     """Find the objects of ids; raise CommandFailed, before anything is checked, for one that the ledger lacks."""
-    wanted = dict.fromkeys(each.partition(".")[0] for each in ids)
-    found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted if object_id}
-    if missing := [object_id for object_id in wanted if not found.get(object_id)]:
+    wanted = {each: object_of(each) for each in ids}
+    found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted.values() if object_id}
+    if missing := [each for each, object_id in wanted.items() if not (object_id and found[object_id])]:
         raise CommandFailed(
-            f"The ledger has nothing of {', '.join(missing)}. Give an object id or a record id, as `custody put` shows "
-            "them; what failed before it was booked is among `custody letters --all`.",
+            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id or a record id, as `custody "
+            "put` and `custody trace KEY` show them; what failed before it was booked: `custody letters --all`.",
             USAGE,
         )
     return chain.from_iterable(found.values())

@@ -47,8 +47,8 @@ class ChunksFailed(DataError):
     """Some chunks of a bulk object failed, so that the books of the object have a gap."""
 
     advice = (
-        "Mend what the letters of the chunks name, and redrive: only those are processed again that failed "
-        "or have rejected records."
+        "Mend what the letters of the chunks name, and redrive: only these chunks are processed again, and those with "
+        "rejected records."
     )
 
 
