@@ -143,7 +143,6 @@ def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> 
 def test_a_terminal_is_told_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
     monkeypatch.setattr(show, "stderr", terminal)
-    monkeypatch.setattr(show, "_SOON", 0)
     assert generate(tmp_path / "a.jsonl", records=1500).exit_code == 0
     assert isinstance(terminal.file, io.StringIO)
     assert "of 1,500 records" in terminal.file.getvalue()
