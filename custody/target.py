@@ -14,7 +14,7 @@ import local
 from custody.failure import USAGE, CommandFailed
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = Path(os.environ.get("CUSTODY_FOLDER", ROOT / ".custody"))
+FOLDER = Path(os.environ.get("CUSTODY_FOLDER") or ROOT / ".custody")
 """Where embedded AWS keeps what it needs while it is up."""
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
