@@ -36,10 +36,10 @@ def summary(step: Step, closing: Closing, *, dataset: str, code_version: str) ->
 
     A retry of the step writes the same bytes.
     """
-    whole, _ = plans(step.batch)
+    of_object, _ = plans(step.batch)
     facts = Facts(dataset, last_modified="", contract="", code={STAGE: code_version})
     header = ledger.header(
-        step, facts, closing.counts, contract=None, chunk_bytes=whole.chunk_bytes, chunks=closing.chunks
+        step, facts, closing.counts, contract=None, chunk_bytes=of_object.chunk_bytes, chunks=closing.chunks
     )
     with Packed() as lines:
         for fate in closing.fates:

@@ -52,9 +52,7 @@ def header_at(bucket: str, key: str) -> Json:
     try:
         return ledger.parse_header(beginning)
     except (OSError, EOFError, ValueError, zlib.error, MsgspecError) as error:
-        raise MessageRefused(
-            f"the ledger file {key} cannot be read ({error}); put the version back that was booked first, then redrive"
-        ) from error
+        raise MessageRefused(f"the ledger file {key} cannot be read ({error}); {ledger.PUT_BACK}") from error
 
 
 def _taken(step: Step, how: str) -> AttemptTaken:

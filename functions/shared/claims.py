@@ -173,7 +173,7 @@ def pages(step: Step, limits: Limits) -> Iterator[Iterator[Page]]:
         yield _all_of(message, iter([decode_records(message)]))
     elif message["claim"].get("raw"):
         with source.opened(step.batch, limits) as found, _parcel(message["claim"].get("rejected")) as (_, staged):
-            yield _all_of(message, _without(found.pages, parcels.rejected(staged)))
+            yield _all_of(message, _without(found.pages, _rejected(staged)))
     else:
         with _parcel(message["claim"]) as (_, staged):
             yield _all_of(message, map(_page, staged))
@@ -203,7 +203,7 @@ def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
         return
     claim = message["claim"]
     with _parcel(claim.get("rejected") if claim.get("raw") else claim) as (_, staged):
-        yield parcels.rejected(staged)
+        yield _rejected(staged)
 
 
 @contextmanager
@@ -237,6 +237,13 @@ def _all_of(message: Json, found: Iterable[Page]) -> Iterator[Page]:
 def _page(staged: list[bytes]) -> Page:
     try:
         return parcels.read(staged)
+    except (KeyError, TypeError, *UNSURE) as error:
+        raise MessageRefused(f"a parcel of records is of another form than this code knows: {error!r}") from error
+
+
+def _rejected(staged: Iterable[list[bytes]]) -> Iterator[Rejected]:
+    try:
+        yield from parcels.rejected(staged)
     except (KeyError, TypeError, *UNSURE) as error:
         raise MessageRefused(f"a parcel of records is of another form than this code knows: {error!r}") from error
 

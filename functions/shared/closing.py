@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from functions.shared.errors import MessageRefused
-from functions.shared.ledger import START_DIGITS, ledger_key
+from functions.shared.ledger import PUT_BACK, START_DIGITS, ledger_key
 from functions.shared.messages import Batch, Chunk, Counts, Json, Plan, Step
 
 BOOKED = "booked"
@@ -51,13 +51,10 @@ class Booking:
                 header["output"],
             )
         except (KeyError, TypeError) as error:
-            raise MessageRefused(f"the ledger file {key} has a header without {error}; {MEND}") from error
+            raise MessageRefused(f"the ledger file {key} has a header without {error}; {PUT_BACK}") from error
         if not adds_up:
-            raise MessageRefused(f"the ledger file {key} has counts that do not add up: {header['counts']}; {MEND}")
+            raise MessageRefused(f"the ledger file {key} has counts that do not add up: {header['counts']}; {PUT_BACK}")
         return booking
-
-
-MEND = "put the version back that was booked first, then redrive"
 
 
 @dataclass(frozen=True, slots=True)

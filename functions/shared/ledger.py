@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from shutil import copyfileobj
 from types import MappingProxyType
 from typing import IO, Any
@@ -52,6 +53,9 @@ class Failure:
     error: str
     cause: str
 
+
+PUT_BACK = "put the version back that was booked first, then redrive"
+"""What to do about a ledger file that is not as it was booked."""
 
 OBJECT = "object"
 """What stands for the start of a batch in the names of what tells of all the chunks of an object."""
@@ -119,11 +123,6 @@ def header(step: Step, facts: Facts, counts: Counts, output: Output | None = Non
         "counts": counts.encode(),
         "output": asdict(output) if output else None,
     } | more
-
-
-def rejected_line(rejected: Rejected) -> bytes:
-    """Write the line of a record that was rejected."""
-    return encode(rejected.encode() | {"outcome": "rejected"}) + b"\n"
 
 
 def ledger_file(first: Mapping[str, Any], lines: Packed) -> IO[bytes]:
@@ -236,8 +235,8 @@ def parse_header(body: bytes) -> Json:
 def claims_of(pieces: Iterable[bytes]) -> str:
     """Hash what a ledger file tells of its records, whichever code and whichever output its header names."""
     told = sha256()
-    first = True
-    for found in packing.lines(packing.unpacked(pieces)):
-        told.update(b"\n".join(found[1:] if first else found) + b"\n")
-        first = False
+    lines = chain.from_iterable(packing.lines(packing.unpacked(pieces)))
+    next(lines)
+    for line in lines:
+        told.update(line + b"\n")
     return told.hexdigest()

@@ -9,12 +9,14 @@ from isal import isal_zlib
 
 _GZIP_FORMAT = 31
 _FASTEST = 1
+
 DAMAGED = (EOFError, cast("type[Exception]", isal_zlib.error))
 """What reading raises of a gzip stream that is not whole."""
 
 _SLICE_BYTES = 2**12
 _GATHERED_BYTES = 2**17
 """In larger pieces igzip is quicker."""
+
 HELD_BYTES = 2**23
 """A file of more bytes than this lies in the temporary storage of the function, where S3's client reads it from."""
 
@@ -25,7 +27,7 @@ def spool() -> IO[bytes]:
 
 
 class Packed:
-    """A file of lines, gzipped; whole once it is `finished`. `lines` is how many bytes came in."""
+    """A file of lines, gzipped; whole once it is `finished`."""
 
     def __init__(self) -> None:
         self.file = spool()

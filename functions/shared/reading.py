@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from msgspec import Struct
 
+from functions.shared.cutting import PLAIN_LINES
 from functions.shared.documents import UNSURE, Malformed, Reader, at_sight
 from functions.shared.errors import ObjectTooLarge
 from functions.shared.lines import AT_A_TIME, BOM, LF, SPACE, Line, lines
@@ -29,7 +30,6 @@ _BOM = "\ufeff"
 _GZIP = ".gz"
 _GZIP_BEGIN = b"\x1f\x8b"
 _DOCUMENT = (".json",)
-_LINES = (".jsonl", ".ndjson")
 _NO_DOCUMENT = frozenset({"json", "utf-8"})
 _SPACE = re.compile(r"[ \t\n\r]*")
 _OF_DAMAGE = (OSError, EOFError, zlib.error)
@@ -106,7 +106,7 @@ def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
 
 def may_be_gzipped(key: str) -> bool:
     """Say whether an object of that key may be gzipped, so that offsets in it count decompressed bytes."""
-    return not key.lower().endswith(_DOCUMENT + _LINES)
+    return not key.lower().endswith(_DOCUMENT + PLAIN_LINES)
 
 
 def is_gzipped(body: bytes, key: str) -> bool:
@@ -154,11 +154,11 @@ def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
 
 def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) -> Pages:
     """Read what is not, or no longer, gzipped; `ending` is the key by which the format is told."""
-    if not ending.endswith(_LINES + _DOCUMENT):
+    if not ending.endswith(PLAIN_LINES + _DOCUMENT):
         beginning = _beginning(stream, limits.document)
         stream = chain([beginning], stream)
-        ending = _LINES[0] if _looks_like_lines(beginning, limits.document) else _DOCUMENT[0]
-    if ending.endswith(_LINES):
+        ending = PLAIN_LINES[0] if _looks_like_lines(beginning, limits.document) else _DOCUMENT[0]
+    if ending.endswith(PLAIN_LINES):
         yield from _lines_or_nothing(stream, limits)
     else:
         yield from _document(_gathered(stream, key, limits.document))

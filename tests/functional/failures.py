@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from functions.shared import ledger
+from functions.shared import ledger, parcels
 from functions.shared.documents import encode
 from functions.shared.ledger import Failure
 from functions.shared.messages import Batch, Counts, Execution, Facts, Rejected, Span, Step
@@ -52,7 +52,7 @@ def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn
             output = {"offset": 0, "length": 1, "sha256": "0"}
             lines.add(encode(span.encode() | {"outcome": "written", "output": output}) + b"\n")
         for span in spans[written:]:
-            lines.add(ledger.rejected_line(Rejected(span, "validate", ())))
+            lines.add(parcels.ledger_line(encode(Rejected(span, "validate", ()).encode())))
         with ledger.ledger_file(header, lines) as file:
             rooms.s3.put_object(Bucket="audit", Key=key, Body=file.read())
     return key

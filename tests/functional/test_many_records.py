@@ -259,3 +259,18 @@ def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
 
     with pytest.raises(TransformFailed, match="the same object for two records"):
         core.apply(again, page)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_list_of_rejects_is_refused_and_its_letter_is_written_all_the_same(rooms: Rooms) -> None:
+    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+    staged = packing.pack(b'{"dataset": "mission"}\n{"position": 1}\n')
+    put = rooms.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)
+    message["claim"]["rejected"]["version_id"] = put["VersionId"]
+    with pytest.raises(MessageRefused, match="of another form") as refused:
+        transform.handle(called_with(message, "Transform"), None)
+
+    caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}
+    with pytest.raises(MessageRefused):
+        dead_letter.handle(called_with(message | {"failure": {"Transform": caught}}, "DeadLetter"), None)
+    assert rooms.letter()["resumes_at"] == "Validate"
