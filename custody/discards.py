@@ -82,7 +82,7 @@ class GivenUp:
 
 
 @dataclass
-class Account:
+class Tally:
     """What is given up: noted where it is booked, by the thread that does, so that an interrupt loses none of it."""
 
     discarder: Discarder
@@ -111,9 +111,9 @@ def give_up_one(discarder: Discarder, letter: Letter, *, as_json: bool) -> None:
         else:
             given_up.show()
 
-    account = Account(discarder, _LISTED, tell)
+    tally = Tally(discarder, _LISTED, tell)
     with _progress(None if as_json else "discarding"):
-        _discard(account, [letter])
+        _discard(tally, [letter])
 
 
 def give_up_whole(discarder: Discarder, letter: Letter, *, as_json: bool) -> None:
@@ -129,25 +129,25 @@ def give_up_whole(discarder: Discarder, letter: Letter, *, as_json: bool) -> Non
             kept.append(given_up)
 
     def write(given_up: GivenUp) -> None:
-        sys.stdout.write(("," if account.letters > 1 else "") + "\n" + json.dumps(given_up.encode()))
+        sys.stdout.write(("," if tally.letters > 1 else "") + "\n" + json.dumps(given_up.encode()))
 
-    account = Account(discarder, _LISTED, write) if as_json else Account(discarder, show.SHOWN, keep)
+    tally = Tally(discarder, _LISTED, write) if as_json else Tally(discarder, show.SHOWN, keep)
     if as_json:
         sys.stdout.write(f'{{"letter": {json.dumps(letter.id)}, "discards": [')
     is_done = False
     try:
         is_on_screen = as_json and show.console.is_terminal
         with _progress(None if is_on_screen else f"discarding {len(chunks):,} letters") as progress:
-            _discard(account, chunks, lambda: progress(f"{account.letters:,} of {len(chunks):,} letters discarded"))
+            _discard(tally, chunks, lambda: progress(f"{tally.letters:,} of {len(chunks):,} letters discarded"))
             if closed_by(discarder.books, letter) is None:
-                _discard(account, [letter])
+                _discard(tally, [letter])
         is_done = True
     finally:
-        still_open = max(0, len(chunks) - account.letters)
+        still_open = max(0, len(chunks) - tally.letters)
         if as_json:
             sys.stdout.write(f'\n], "still_open": {still_open}}}\n')
         else:
-            _sum_up(account, kept)
+            _sum_up(tally, kept)
         if not is_done:
             left = (
                 f"still open: {_counted(still_open)} of its chunks"
@@ -158,19 +158,19 @@ def give_up_whole(discarder: Discarder, letter: Letter, *, as_json: bool) -> Non
             show.stderr.print(f"{left}; run the same again to discard the rest", soft_wrap=True, markup=False)
 
 
-def _discard(account: Account, letters: list[Letter], tell: Callable[[], None] = lambda: None) -> None:
+def _discard(tally: Tally, letters: list[Letter], tell: Callable[[], None] = lambda: None) -> None:
     """Give letters up, several at a time; whatever is raised is raised when none is at work any more."""
-    with closing(answers(account.discard, letters)) as done:
+    with closing(answers(tally.discard, letters)) as done:
         for _ in done:
             tell()
 
 
-def _sum_up(account: Account, kept: list[GivenUp]) -> None:
+def _sum_up(tally: Tally, kept: list[GivenUp]) -> None:
     for given_up in sorted(kept, key=lambda each: each.letter):
         given_up.show()
-    more = ", of which the first are shown" if account.letters > show.SHOWN else ""
-    records = f"{account.records:,} record{'' if account.records == 1 else 's'}"
-    show.console.print(f"{_counted(account.letters)} discarded{more}; {records}")
+    more = ", of which the first are shown" if tally.letters > show.SHOWN else ""
+    records = f"{tally.records:,} record{'' if tally.records == 1 else 's'}"
+    show.console.print(f"{_counted(tally.letters)} discarded{more}; {records}")
 
 
 def _counted(number: int) -> str:

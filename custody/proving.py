@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from custody.books import Entry
 from custody.checking import ProcessedBytes, RawBytes, Tally
-from custody.findings import Findings, Result
 from custody.letters import GONE, chunk_of, open_span, raw_of
 from custody.lines import RecordLine, Written, buffered, records
+from custody.verdicts import Findings, Result
 from functions.shared.identity import RawObject, record_id
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def _is_summed(wanted: Wanted, standing: Standing, last: Execution) -> bool:
     return wanted.is_bulk and ended_so and summary is not None and summary.attempt == last.attempt
 
 
-class Account:
+class Tally:
     """What became of each plan so far, also of those that are under way while their command is interrupted."""
 
     def __init__(self, plans: Iterable[Plan]) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from custody import lines
 from custody.books import LEDGER, Entry, header_of
-from custody.findings import Findings, Result, Verdict
 from custody.letters import raw_of
 from custody.lines import OF_NO_FILE, BookedChunk, ChunkLine, shape
 from custody.parallel import answers
 from custody.proving import prove, still_elsewhere
+from custody.verdicts import Findings, Result, Verdict
 from functions.shared.ledger import HEADER_BYTES, parse_header
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from custody.letters import Filter, Found, open_of_day, select
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.pointing import visible
-from custody.redriving import Account, Redriver
+from custody.redriving import Redriver, Tally
 from custody.target import Deployment, Target, find
 
 _COLOURS = {
@@ -144,14 +144,14 @@ def _carry_out(redriver: Redriver, plans: list[Plan], ways: _Ways, document: dic
         if not ways.as_json:
             _show_plans(plans)
         return set()
-    account = Account(plans)
+    tally = Tally(plans)
     try:
-        _act(redriver, account, plans, ways)
+        _act(redriver, tally, plans, ways)
     finally:
-        document["redrives"] = [_encode_redrive(one) for one in account.redrives]
+        document["redrives"] = [_encode_redrive(one) for one in tally.redrives]
         if not ways.as_json:
-            _show_redrives(account.redrives)
-    return {_code(one, no_follow=ways.timeout is None) for one in account.redrives}
+            _show_redrives(tally.redrives)
+    return {_code(one, no_follow=ways.timeout is None) for one in tally.redrives}
 
 
 def _warn(odd: Unreadable) -> int:
@@ -189,19 +189,19 @@ def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
         return redriver.plan(wanted)
 
 
-def _act(redriver: Redriver, account: Account, plans: list[Plan], ways: _Ways) -> None:
+def _act(redriver: Redriver, tally: Tally, plans: list[Plan], ways: _Ways) -> None:
     """Start, and follow if that is wanted; keep account, and show how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=show.stderr, transient=True, disable=not show.stderr.is_terminal) as progress:
         task = progress.add_task("redriving", total=len(plans))
-        for _ in redriver.begin(plans, ways.per_second, account.note):
+        for _ in redriver.begin(plans, ways.per_second, tally.note):
             progress.advance(task)
         if ways.timeout is None:
             return
-        running = account.running
+        running = tally.running
         task = progress.add_task("following", total=len(plans), completed=len(plans) - len(running))
         for one in redriver.follow(running, ways.timeout):
-            account.note(one)
+            tally.note(one)
             progress.advance(task)
 
 

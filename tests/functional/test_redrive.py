@@ -21,7 +21,7 @@ from custody.executions import Pipeline
 from custody.letters import Filter, select
 from custody.main import app
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
-from custody.redriving import Account, Redriver
+from custody.redriving import Redriver, Tally
 from custody.undelivered import Replayed
 from functions.shared.documents import encode
 from functions.shared.messages import Batch
@@ -726,7 +726,7 @@ def test_a_start_that_had_no_answer_is_unknown_and_no_more_are_started(
         fail(rooms, machine, f"{number:02}.json")
     redriver = redriver_on(rooms, machine)
     plans = plans_for(redriver)
-    account = Account(plans)
+    account = Tally(plans)
     monkeypatch.setattr(machine, "redrive_execution", unreachable)
     with pytest.raises(EndpointConnectionError):
         list(redriver.begin(plans, 50, account.note))
