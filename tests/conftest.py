@@ -1,6 +1,7 @@
 """What every test stands on: the variables that the handlers read at import, and no way out to AWS."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +28,9 @@ os.environ.update(
 )
 for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
     os.environ.pop(leaking, None)
+
+# A shell that runs this in the background may have it ignored, which no test is about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.rooms import Rooms  # noqa: E402 - the handlers read the variables when they are imported
 
