@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 import local
-from custody import show, undelivered
+from custody import manual, show, undelivered
 from custody.bring_up import bring_up
 from custody.commands import executions, generate, letters, put, reconcile, redrive, trace, verify
 from custody.executions import STATUSES, Pipeline
@@ -25,13 +26,25 @@ _THROTTLED = frozenset(
 )
 
 app = typer.Typer(
-    help="Operate Custody: put objects in, and see what became of every record.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    cls=manual.Group, help=manual.FIRST, epilog=manual.LAST, no_args_is_help=True, pretty_exceptions_enable=False
 )
 
 
-@app.command()
+def _say_version(asked: bool) -> None:  # noqa: FBT001 - as the option came
+    if asked:
+        sys.stdout.write(f"custody {version('custody')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def custody(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Take what stands before any command."""
+
+
 def up(
     env: Env = "dev",
     settings: Annotated[
@@ -48,14 +61,12 @@ def up(
         show.console.print(f"Custody ({env}) is up on embedded AWS at {instance.endpoint}")
 
 
-@app.command()
 def down() -> None:
     """Stop embedded AWS; nothing else is left running."""
     stopped = local.stop(FOLDER)
     show.console.print("embedded AWS is stopped" if stopped else "embedded AWS was not up")
 
 
-@app.command()
 def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show where Custody is deployed, its rooms, and what is running or failed or undelivered."""
     target = target_of(aws, profile)
@@ -85,14 +96,17 @@ def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json:
         show.console.print(f"{name:<12} {fact}", soft_wrap=True)
 
 
-app.command()(put.put)
-app.command()(generate.generate)
-app.add_typer(letters.app, name="letters")
-app.command()(verify.verify)
-app.command()(redrive.redrive)
-app.command()(reconcile.reconcile)
-app.command()(executions.executions)
-app.command()(trace.trace)
+manual.add(app, "put", put.put)
+manual.add(app, "generate", generate.generate)
+manual.add(app, "status", status)
+manual.add(app, "executions", executions.executions)
+manual.add(app, "trace", trace.trace)
+manual.add_group(app, "letters", letters.app)
+manual.add(app, "redrive", redrive.redrive)
+manual.add(app, "reconcile", reconcile.reconcile)
+manual.add(app, "verify", verify.verify)
+manual.add(app, "up", up)
+manual.add(app, "down", down)
 
 
 def run() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from custody import discarding, discards, letter_pages, show
+from custody import discarding, discards, letter_pages, manual, show
 from custody.books import Books, Letter, Unreadable
 from custody.discarding import Discarder
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
@@ -101,7 +101,6 @@ def letters(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
-@app.command(name="show")
 def show_letter(  # noqa: PLR0913 - one parameter an option
     letter_id: LetterId,
     *,
@@ -150,7 +149,6 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
         )
 
 
-@app.command()
 def discard(  # noqa: PLR0913 - one parameter an option
     letter_id: LetterId,
     *,
@@ -250,3 +248,7 @@ def _nothing_matches(books: Books, wanted: Filter) -> str:
     others = [found.body for found in select(books, replace(wanted, dataset=None, error=None, step=None), [])]
     there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
     return f"{said}; there are {' and '.join(there)}" if there else said
+
+
+manual.add(app, "show", show_letter, under="letters")
+manual.add(app, "discard", discard, under="letters")

@@ -30,7 +30,7 @@ _TOLD = 10
 
 
 def put(  # noqa: PLR0913 - one parameter an option
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="The files to put into the raw bucket.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to put into the raw bucket.")],
     *,
     key: Annotated[str | None, typer.Option(help="The key; the name of the file if not given.")] = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for the outcome.")] = False,

@@ -55,7 +55,7 @@ def rate(given: str) -> float:
 def redrive(  # noqa: PLR0913 - one parameter an option
     letters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LETTER]…", help="A letter's id, key or S3 URI; or an object or record id."),
+        typer.Argument(metavar="LETTER", help="A letter's id, key or S3 URI; or an object or record id."),
     ] = None,
     *,
     all_open: Annotated[bool, typer.Option("--open", help="All open letters.")] = False,

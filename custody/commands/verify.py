@@ -35,7 +35,7 @@ _COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bol
 
 def verify(  # noqa: PLR0913 - one parameter an option
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]…", help="Object or record ids; every object, if none is given.")
+        list[str] | None, typer.Argument(metavar="ID", help="Object or record ids; every object, if none is given.")
     ] = None,
     *,
     since: Since = None,

@@ -2,60 +2,29 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from custody.target import ROOT
 from tests.e2e.breaking import slow, until, without
-from tests.e2e.conftest import Cloud, clean_environment
+from tests.e2e.conftest import Cloud
+from tests.e2e.documents import Shell, blocks, read, sections
 
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-SECTIONS = {
-    title: text
-    for title, _, text in (part.partition("\n") for part in re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[1:])
-}
-BEGIN = re.split(r"^## ", RUNBOOK, flags=re.MULTILINE)[0]
+SECTIONS = sections(read("docs/runbook.md"))
+BEGIN = blocks(SECTIONS.pop(""))
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = GOOD | {"confidence": 1.7}
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def blocks(text: str) -> list[str]:
-    """Give the shell blocks of a part of the runbook, as one would type them."""
-    found = re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    return ["\n".join(line.removeprefix(indent) for line in body.splitlines()) for indent, body in found]
-
-
-@dataclass
-class Shell:
-    """One session of somebody who follows a section: what a block exports, the next one has."""
-
-    cloud: Cloud
-    answers: dict[str, str]
-    before: list[str] = field(default_factory=lambda: blocks(BEGIN))
-
-    def run(self, block: str) -> str:
-        """Run a block with each `<placeholder>` filled in; fail unless it ends as it says it does."""
-        for placeholder, answer in self.answers.items():
-            block = block.replace(f"<{placeholder}>", answer)
-        assert not (left := re.findall(r"\"<[a-z ]+>\"", block)), f"nothing is known for {left}"
-        environment = clean_environment() | {"CUSTODY_FOLDER": str(self.cloud.folder)}
-        script = "\n".join(["set -euo pipefail", *self.before, block])
-        done = subprocess.run(  # noqa: S603 - the runbook's own commands
-            ["/bin/bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        expected = {0, *map(int, re.findall(r"# exit code (\d)", block))}
-        assert done.returncode in expected, f"{block}\n{done.stdout}\n{done.stderr}"
-        self.before += [line for line in block.splitlines() if re.match(r"[A-Z]+=\"", line)]
-        return done.stdout
+def reader(cloud: Cloud, answers: dict[str, str] | None = None) -> Shell:
+    """Open the shell of one who has typed what the runbook begins with."""
+    return Shell(cloud, answers or {}, list(BEGIN))
 
 
 def follow(shell: Shell, section: str, mend: Callable[[], None]) -> list[str]:
@@ -107,7 +76,7 @@ def test_executions_failed(cloud: Cloud, tmp_path: Path) -> None:
         broken.enter_context(without(cloud, "write", "s3:PutObject"))
         first, second = put(cloud, tmp_path, "first", GOOD), put(cloud, tmp_path, "second", GOOD)
         bad = put(cloud, tmp_path, "bad", BAD)
-        shell = Shell(
+        shell = reader(
             cloud,
             {
                 "letter": letter_of(cloud, first),
@@ -128,7 +97,7 @@ def test_executions_timed_out(cloud: Cloud, tmp_path: Path) -> None:
     with ExitStack() as broken:
         broken.enter_context(slow(cloud, seconds=60, timeout=1))
         sent = put(cloud, tmp_path, "late", GOOD)
-        shell = Shell(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
+        shell = reader(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
         follow(shell, "executions-timed-out", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
@@ -141,7 +110,7 @@ def test_executions_aborted(cloud: Cloud, tmp_path: Path) -> None:
         running = {"stateMachineArn": cloud.deployment.pipeline_arn, "statusFilter": "RUNNING"}
         until(lambda: client.list_executions(**running)["executions"], 30, "the execution starts")
         client.stop_execution(executionArn=sent["execution"])
-        shell = Shell(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
+        shell = reader(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
         follow(shell, "executions-aborted", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
@@ -152,7 +121,7 @@ def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
         broken.enter_context(without(cloud, "start", "states:StartExecution"))
         sent = put(cloud, tmp_path, "refused", GOOD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
-        printed = follow(Shell(cloud, {}), "undelivered", broken.close)
+        printed = follow(reader(cloud), "undelivered", broken.close)
     assert "AccessRefused" in printed[0]
     until(lambda: attempts(cloud, sent) == ["0"], 30, "the object is written")
     assert waiting(cloud, url) == 0
@@ -167,7 +136,7 @@ def test_buffer_stuck(buffered: Cloud, tmp_path: Path) -> None:
     assert cloud.deployment.buffer_url
     assert until(lambda: waiting(cloud, cloud.deployment.buffer_url or ""), 30, "the event in the buffer") == 1
 
-    shell = Shell(cloud, {})
+    shell = reader(cloud)
     printed = [shell.run(block) for block in blocks(SECTIONS["buffer-stuck"])]
 
     assert "Disabled" in printed[0]
@@ -181,7 +150,7 @@ def test_unwritten(cloud: Cloud, tmp_path: Path) -> None:
         broken.enter_context(without(cloud, "dead-letter", "s3:PutObject"))
         sent = put(cloud, tmp_path, "bad", BAD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
-        printed = follow(Shell(cloud, {}), "unwritten", broken.close)
+        printed = follow(reader(cloud), "unwritten", broken.close)
     assert "AccessRefused" in printed[0]
     assert waiting(cloud, url) == 0
     assert letter_of(cloud, sent).endswith(".0.Failed")
@@ -190,7 +159,7 @@ def test_unwritten(cloud: Cloud, tmp_path: Path) -> None:
 def test_events_lost(cloud: Cloud, tmp_path: Path) -> None:
     with without_events(cloud):
         sent = put(cloud, tmp_path, "lost", GOOD)
-    printed = follow(Shell(cloud, {}), "events-lost", lambda: None)
+    printed = follow(reader(cloud), "events-lost", lambda: None)
     assert "missing" in printed[1]
     until(lambda: attempts(cloud, sent) == ["0"], 30, "the object is written")
 
@@ -209,7 +178,7 @@ def test_broken(cloud: Cloud, tmp_path: Path) -> None:
         "version that the ledger names": output["version_id"],
         "key of the ledger file": ledger,
     }
-    shell = Shell(cloud, answers)
+    shell = reader(cloud, answers)
     printed = [shell.run(block) for block in blocks(SECTIONS["Broken"])]
 
     assert "replaced" in printed[0]
@@ -219,7 +188,7 @@ def test_broken(cloud: Cloud, tmp_path: Path) -> None:
 
 def test_every_day(cloud: Cloud) -> None:
     for block in blocks(SECTIONS["Every day"]):
-        Shell(cloud, {}).run(block)
+        reader(cloud).run(block)
 
 
 def test_no_section_is_left_out() -> None:
