@@ -41,8 +41,7 @@ def find_letter(books: Books, text: str) -> Letter:
         )
     raise CommandFailed(
         f"There is no letter {text!r}. A letter's id looks like dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate; "
-        "an object id or a record id will do too. List them with `custody letters --all`; `custody trace KEY` tells "
-        "the object id of a key.",
+        "an object id, a record id or a key in the raw bucket will do too. List them with `custody letters --all`.",
         USAGE,
     )
 

@@ -46,6 +46,17 @@ def object_of(text: str) -> str | None:
     return text if _OBJECT.fullmatch(text) else None
 
 
+def id_of(s3: "S3Client", raw_bucket: str, text: str) -> str:
+    """Give the object id of the newest version of a key in the raw bucket; what is no such key is given as it is."""
+    known = (_RECORD, _OBJECT, _LETTER, _LEDGER_FILE)
+    if not text or any(pattern.fullmatch(text) for pattern in known):
+        return text
+    key = text.removeprefix(f"s3://{raw_bucket}/")
+    if version := _version_of(s3, raw_bucket, key):
+        return version.object_id
+    return next((version.id for version in _versions(s3, raw_bucket, key)), text)
+
+
 def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Named:
     """Say what is named by a record id, an object id, a key, or an address that Custody prints.
 

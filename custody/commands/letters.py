@@ -16,6 +16,7 @@ from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.finding import beside, find_letter, find_open, position_of
 from custody.letter_pages import Page
 from custody.letters import Filter, Found, closed_by, rejected_count, select, summed_up
+from custody.naming import id_of
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.pointing import visible
 from custody.target import Deployment, Target, find
@@ -27,7 +28,10 @@ app = typer.Typer(
 
 LetterId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A letter's id, key or S3 URI; or an object or record id: its latest letter."),
+    typer.Argument(
+        metavar="ID",
+        help="A letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket: its latest letter.",
+    ),
 ]
 
 
@@ -58,6 +62,10 @@ class Desk:
     def encode(self, odd: Unreadable) -> dict[str, str]:
         """Give the JSON shape of a file that is not what Custody wrote."""
         return {"key": odd.key, "uri": self.uri(odd.key), "why": str(odd)}
+
+    def named(self, text: str) -> str:
+        """Give what names a letter: for a key in the raw bucket the id of its newest version."""
+        return id_of(self.books.s3, self.deployment.raw, text)
 
     def uri(self, key: str) -> str:
         """Address a file of the audit bucket."""
@@ -116,7 +124,7 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
     with desk.telling(as_json=as_json):
-        letter = find_letter(desk.books, letter_id)
+        letter = find_letter(desk.books, desk.named(letter_id))
         body = desk.books.read(letter)
     closing = closed_by(desk.books, letter)
     others = beside(desk.books, letter)
@@ -167,13 +175,14 @@ def discard(  # noqa: PLR0913 - one parameter an option
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
     with desk.telling(as_json=as_json):
-        letter = find_open(desk.books, letter_id)
+        wanted = desk.named(letter_id)
+        letter = find_open(desk.books, wanted)
         discarding.require_open(desk.books, letter)
         body = desk.books.read(letter)
     discarding.require_at_rest(target.client("stepfunctions"), desk.books, letter, body)
     by = target.client("sts").get_caller_identity()["Arn"]
     standing = desk.books.standing(letter.object_id)
-    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by, position_of(letter_id))
+    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by, position_of(wanted))
     if letter.is_of_whole:
         discards.give_up_whole(discarder, letter, as_json=as_json)
         return

@@ -20,6 +20,7 @@ from custody.executions import Pipeline, execution_name
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.finding import find_letter
 from custody.letters import Filter, Found, open_of_day, select
+from custody.naming import id_of
 from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.pointing import visible
@@ -55,7 +56,10 @@ def rate(given: str) -> float:
 def redrive(  # noqa: PLR0913 - one parameter an option
     letters: Annotated[
         list[str] | None,
-        typer.Argument(metavar="LETTER", help="A letter's id, key or S3 URI; or an object or record id."),
+        typer.Argument(
+            metavar="LETTER",
+            help="A letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket.",
+        ),
     ] = None,
     *,
     all_open: Annotated[bool, typer.Option("--open", help="All open letters.")] = False,
@@ -106,7 +110,8 @@ def redrive(  # noqa: PLR0913 - one parameter an option
             pipeline = Pipeline.of(target, deployment)
             redriver = Redriver(books, pipeline, _PAUSE_SECONDS[target.is_local])
             odd: list[Unreadable] = []
-            plans = _plans(redriver, _named(books, letters) if letters else select(books, wanted, odd))
+            named = [id_of(books.s3, deployment.raw, text) for text in letters or []]
+            plans = _plans(redriver, _named(books, named) if named else select(books, wanted, odd))
             codes |= _carry_out(redriver, plans, ways, document)
             codes |= {_warn(each) for each in odd}
     finally:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from custody import show
 from custody.failure import USAGE, CommandFailed
-from custody.naming import object_of
+from custody.naming import id_of, object_of
 from custody.options import AsJson, Aws, Env, Profile, Since, target_of
 from custody.pointing import visible
 from custody.target import find
@@ -35,7 +35,10 @@ _COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bol
 
 def verify(  # noqa: PLR0913 - one parameter an option
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Object or record ids; every object, if none is given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ID", help="Object or record ids, or keys in the raw bucket; every object, if none is given."
+        ),
     ] = None,
     *,
     since: Since = None,
@@ -51,7 +54,8 @@ def verify(  # noqa: PLR0913 - one parameter an option
     target = target_of(aws, profile)
     deployment = find(target, env)
     s3 = target.client("s3")
-    found = _named(s3, deployment.audit, ids) if ids else holdings(s3, deployment.audit)
+    named = [id_of(s3, deployment.raw, each) for each in ids or []]
+    found = _named(s3, deployment.audit, named) if named else holdings(s3, deployment.audit)
     # Each is there from the beginning: the spinner reads them in a thread of its own.
     tally = Counter[Result](dict.fromkeys(Result, 0))
     progress = Progress()
@@ -70,8 +74,8 @@ def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
     found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted.values() if object_id}
     if missing := [each for each, object_id in wanted.items() if not (object_id and found[object_id])]:
         raise CommandFailed(
-            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id or a record id, as `custody "
-            "put` and `custody trace KEY` show them; what failed before it was booked: `custody letters --all`.",
+            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in the "
+            "raw bucket; what failed before it was booked: `custody letters --all`.",
             USAGE,
         )
     return chain.from_iterable(found.values())

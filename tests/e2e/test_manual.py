@@ -27,10 +27,9 @@ def test_each_example_works(cloud: Cloud, folder: Path) -> None:
     (rejected,) = cloud.custody("put", bad, "--json").json["objects"]
     answers = {"RECORD": fate["records"][0]["record"], "LETTER": rejected["object"]["object_id"]}
 
-    for name, page in PAGES.items():
-        if name in OF_THE_DEPLOYMENT:
-            continue
-        for example in page.examples:
+    # What is discarded is not redriven.
+    for name in sorted(PAGES.keys() - OF_THE_DEPLOYMENT, key=lambda name: (name == "letters discard", name)):
+        for example in PAGES[name].examples:
             _, *words = shlex.split(example)
             ran = cloud.custody(*(answers.get(word, word) for word in words), cwd=folder)
             assert ran.code in {0, 3}, (example, ran.err)

@@ -1,5 +1,6 @@
 """What a record id names: the letter of its own chunk, if the record failed; and never any other record's."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -142,3 +143,17 @@ def test_an_object_whose_books_are_not_closed_is_not_said_to_be_whole(
     bulk.chunk(200)
     refused: Any = run(*command, bulk.id).exception
     assert f"No letter tells of {bulk.id} yet" in str(refused)
+
+
+@pytest.mark.parametrize("named", ["mission/a.json", "s3://raw/mission/a.json"])
+def test_a_key_names_the_letter_of_its_newest_version(rooms: Rooms, run: Run, named: str) -> None:
+    rooms.upload("mission/a.json", b"an older version")
+    newest = delivered_in_part(rooms)
+    shown = run("show", named, "--json")
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["id"] == newest.id
+
+
+def test_a_key_without_a_letter_is_answered_with_what_would_do(run: Run) -> None:
+    refused = run("show", "mission/none.json")
+    assert "a key in the raw bucket will do too" in str(refused.exception)

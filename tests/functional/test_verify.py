@@ -587,3 +587,11 @@ def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(rooms: Rooms) -> None
     damaged = gzip.compress(b"{}" * 99)[:-9]
     raw = rooms.upload("mission/a.json.gz", damaged).object
     assert record_bytes(rooms.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged
+
+
+def test_a_key_names_the_object_of_its_newest_version(rooms: Rooms, run: Run) -> None:
+    send(rooms)
+    newest = send(rooms)
+    shown = run("mission/a.json", "--json")
+    assert shown.exit_code == 0, shown.output
+    assert [each["object"] for each in json.loads(shown.stdout)["objects"]] == [newest]
