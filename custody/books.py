@@ -143,17 +143,21 @@ class Books:
     @cached_property
     def days(self) -> list[str]:
         """List the days that have letters, the newest first."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{LETTERS}{_DAY}", Delimiter="/"
-        )
-        prefixes = [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", [])]
-        return sorted((prefix.removeprefix(f"{LETTERS}{_DAY}").rstrip("/") for prefix in prefixes), reverse=True)
+        return sorted((folder.removeprefix(_DAY) for folder in self._folders(f"{LETTERS}{_DAY}")), reverse=True)
 
     def letters(self, day: str, object_id: str | None = None) -> Iterator[Letter]:
         """List the letters of a day, page by page, in the order of their objects; or only those of one object."""
         prefix = f"{LETTERS}{_DAY}{day}/" + (f"{object_id}/" if object_id else "")
         found = (Letter.of(key) for key in self._keys(prefix))
         yield from (letter for letter in found if letter)
+
+    def told_in_ledger(self, slug: str = "") -> Iterator[str]:
+        """List the objects that have a ledger file, by id, or those whose id begins so; a call tells of a thousand."""
+        return self._folders(f"{LEDGER}{slug}")
+
+    def told_in_letters(self) -> Iterator[str]:
+        """List the objects that have a letter, by id, day by day."""
+        return (object_id for day in self.days for object_id in self._folders(f"{LETTERS}{_DAY}{day}/"))
 
     def letters_of(self, object_id: str, since: str = "") -> list[Letter]:
         """List the letters of an object, the latest attempt last; `since` is a day before which it cannot have any."""
@@ -235,6 +239,12 @@ class Books:
     def _keys(self, prefix: str) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         yield from (found["Key"] for page in pages for found in page.get("Contents", []))
+
+    def _folders(self, prefix: str) -> Iterator[str]:
+        """List the names of the folders that begin so."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        prefixes = (found["Prefix"] for page in pages for found in page.get("CommonPrefixes", []))
+        yield from (found.rstrip("/").rpartition("/")[2] for found in prefixes)
 
     @contextmanager
     def _of_ours(self, key: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""All that is known of one object, wherever it stands: in its ledger files, its letters, and its latest execution."""
+"""All that is known of one object, wherever it stands: in its ledger files, its letters, and its executions."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 from botocore.exceptions import ClientError
 
 from custody.books import Books, Entry, Letter, latest
-from custody.executions import Pipeline
+from custody.executions import Execution, Pipeline
 from custody.failure import CommandFailed
 from custody.fates import NOT_STARTED
 from custody.letters import raw_of
@@ -32,7 +32,8 @@ class Run:
 class Dossier:
     """An object: `told` is the header of its summary, or else of a ledger file, or else a letter; None without any.
 
-    `header` is `told` if that is of a ledger file. `chunk_bytes` is 0 for an object that is one batch.
+    `header` is `told` if that is of a ledger file. `chunk_bytes` is 0 for an object that is one batch. `executions` are
+    those that Step Functions tells of, oldest first; `untold` is what it said instead, if it refused.
     """
 
     books: Books
@@ -41,6 +42,8 @@ class Dossier:
     raw: RawObject
     chunk_bytes: int
     run: Run
+    executions: tuple[Execution, ...]
+    untold: str | None
     last: Entry | None
     header: Any
     told: Any
@@ -54,7 +57,8 @@ class Dossier:
         last = standing.summary or booked[min(booked)] if booked else None
         header = books.header(last) if last else None
         told = header or (books.read(letters[-1]) if letters else None)
-        run = _run(pipeline, object_id, told, _highest(standing, letters))
+        ran, untold = _executions(pipeline, object_id, told, _highest(standing, letters))
+        run = _run(pipeline, object_id, told, ran, untold)
         begun = _begun(pipeline, run)
         raw = raw_of(told) if told else begun.object if begun else named.raw
         if raw is None:
@@ -63,7 +67,7 @@ class Dossier:
                 "every object"
             )
         chunk_bytes = _chunk_bytes(standing, letters, told, begun)
-        return cls(books, standing, letters, raw, chunk_bytes, run, last, header, told)
+        return cls(books, standing, letters, raw, chunk_bytes, run, ran, untold, last, header, told)
 
     @property
     def booked(self) -> dict[int, Entry]:
@@ -99,21 +103,48 @@ def _highest(standing: Standing, letters: list[Letter]) -> int:
     return max([-1, *(entry.attempt for entry in standing.entries), *(letter.attempt for letter in letters)])
 
 
-def _run(pipeline: Pipeline, object_id: str, told: Any, highest: int) -> Run:
-    arns = [told.get("parent") or _execution(told)] if told else []
-    arns = arns or [pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in (False, True)[: len(pipeline.machines)]]
+def _executions(
+    pipeline: Pipeline, object_id: str, told: Any, highest: int
+) -> tuple[tuple[Execution, ...], str | None]:
+    """Ask for every execution of an object, from the first on; give what Step Functions says if it refuses."""
+    attempt = told["attempt"] if told else None
     try:
-        for arn in arns:
-            if found := pipeline.history(object_id, arn, told["attempt"] if told else None, highest):
-                one = found[-1]
-                return Run(one.arn, one.status, one.error, one.is_running)
-    except ClientError:
+        for first in _firsts(pipeline, object_id, told):
+            found = pipeline.history(object_id, first, 0 if told else None, highest)
+            if told and _of_object(told) not in {one.arn for one in found}:
+                # Somebody has started it by a name of their own.
+                found += pipeline.history(object_id, _of_object(told), attempt, highest)
+            if found:
+                by_arn = {one.arn: one for one in found}
+                return tuple(sorted(by_arn.values(), key=lambda one: one.started_at)), None
+    except ClientError as error:
         # Who may read the books may not ask Step Functions; and it may answer too many others.
-        return Run(arns[0])
-    return Run(arns[0]) if told else Run(None, NOT_STARTED)
+        return (), str(error)
+    return (), None
 
 
-def _execution(told: Any) -> str:
+def _run(pipeline: Pipeline, object_id: str, told: Any, executions: tuple[Execution, ...], untold: str | None) -> Run:
+    if executions:
+        last = executions[-1]
+        return Run(last.arn, last.status, last.error, last.is_running)
+    if told:
+        return Run(_of_object(told))
+    return Run(_firsts(pipeline, object_id, None)[0]) if untold else Run(None, NOT_STARTED)
+
+
+def _firsts(pipeline: Pipeline, object_id: str, told: Any) -> list[str]:
+    """Say which ARN the first execution of an object has, or may have if nothing tells of which machine it is."""
+    if told:
+        return [f"{_of_object(told).rpartition(':')[0]}:{object_id}"]
+    return [pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in (False, True)[: len(pipeline.machines)]]
+
+
+def _of_object(told: Any) -> str:
+    """Give the ARN of the execution of an object in what tells of it, or of a chunk."""
+    return str(told.get("parent") or execution_in(told))
+
+
+def execution_in(told: Any) -> str:
     """Give the ARN in a header or, as there is more told of it, in a letter."""
     execution = told["execution"]
     return str(execution["arn"] if isinstance(execution, dict) else execution)

@@ -5,12 +5,13 @@ The `pipeline` carries a batch an execution, `bulk` an object that is cut into c
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import repeat
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from custody.target import Deployment, Target
 from functions.shared.cutting import cut
@@ -21,7 +22,7 @@ from functions.shared.messages import Batch, Plan
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.literals import ExecutionStatusType
-    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, HistoryEventTypeDef
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 SUCCEEDED = "SUCCEEDED"
@@ -31,14 +32,19 @@ COUNTED = 10_000
 """How many executions of a status are counted at most."""
 
 _PAGE = 1000
-"""Executions in an answer of Step Functions, which gives no more."""
+"""Executions or events in an answer of Step Functions, which gives no more."""
+
+_ITEMS = ("total", "succeeded", "failed", "aborted", "timedOut", "running", "pending")
+
+_AGAIN = re.compile(r"-r[0-9]+$")
+"""What stands behind the object in the name of a later execution; an object id ends with digits of a hash."""
 
 
 @dataclass(frozen=True)
 class Execution:
     """An execution now: `attempt` is the one that it does or did last, `redrives` how often it was redriven.
 
-    `stuck` says why Step Functions will not redrive it, in its own words; None if it will.
+    `stuck` says why Step Functions will not redrive it, in its own words; None if it will. `cause` is whole.
     """
 
     arn: str
@@ -48,12 +54,15 @@ class Execution:
     started_at: datetime
     stuck: str | None
     error: str | None = None
+    cause: str | None = None
+    ended_at: datetime | None = None
 
     @classmethod
     def of(cls, described: "DescribeExecutionOutputTypeDef") -> Self:
         """Read what DescribeExecution answers."""
         redrives = described.get("redriveCount", 0)
         is_redrivable = described.get("redriveStatus") == "REDRIVABLE"
+        stopped = described.get("stopDate")
         return cls(
             described["executionArn"],
             described["status"],
@@ -62,6 +71,8 @@ class Execution:
             described["startDate"].astimezone(UTC),
             None if is_redrivable else described.get("redriveStatusReason", "it cannot be redriven"),
             described.get("error"),
+            described.get("cause"),
+            stopped.astimezone(UTC) if stopped else None,
         )
 
     @property
@@ -73,6 +84,11 @@ class Execution:
     def name(self) -> str:
         """Its name in the state machine."""
         return self.arn.rpartition(":")[2]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or takes since: from its first start, with the time between redrives."""
+        return ((self.ended_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
     @property
     def day(self) -> str:
@@ -175,6 +191,18 @@ class Pipeline:
         arns = (self.arn_of(name, is_bulk=is_bulk) for name in names)
         return next((arn for arn in arns if self.describe(arn)), self.arn_of(object_id, is_bulk=is_bulk))
 
+    def events(self, arn: str) -> "Iterator[HistoryEventTypeDef]":
+        """Give the history of an execution, page by page, without the data that its steps were given and gave."""
+        pages = self.client.get_paginator("get_execution_history").paginate(
+            executionArn=arn, includeExecutionData=False, PaginationConfig={"PageSize": _PAGE}
+        )
+        return (event for page in pages for event in page["events"])
+
+    def items_of(self, map_run: str) -> dict[str, int]:
+        """Count the chunks of a Map Run, by its ARN, by how their executions went."""
+        counts: Any = self.client.describe_map_run(mapRunArn=map_run)["itemCounts"]
+        return {name: counts[name] for name in _ITEMS}
+
     def count(self, status: str) -> tuple[int, bool]:
         """Count the executions of a status; say whether there are more, for it stops at `COUNTED` of a machine."""
         counts = [self._count(machine, status) for machine in self.machines]
@@ -207,19 +235,23 @@ class Pipeline:
         """Let an execution go on; raise what Step Functions answers. The same token twice is one redrive."""
         self.client.redrive_execution(executionArn=arn, clientToken=token)
 
+    def begin(self, batch: Batch) -> str | None:
+        """Start an execution of a batch by the name of its attempt; give its ARN, None if that name is taken."""
+        machine = self.arn if batch.plan is None else self.bulk_arn
+        name, text = execution_name(batch.object.id, batch.attempt), encode(batch.encode()).decode()
+        try:
+            return self.client.start_execution(stateMachineArn=machine, name=name, input=text)["executionArn"]
+        except self.client.exceptions.ExecutionAlreadyExists:
+            return None
+
     def start(self, batch: Batch) -> Started:
         """Start an execution of a batch as the start function does, at the next attempt that no other has taken."""
         is_bulk = batch.plan is not None
-        machine = self.bulk_arn if is_bulk else self.arn
         while True:
-            name = execution_name(batch.object.id, batch.attempt)
-            text = encode(batch.encode()).decode()
-            try:
-                arn = self.client.start_execution(stateMachineArn=machine, name=name, input=text)["executionArn"]
-            except self.client.exceptions.ExecutionAlreadyExists:
-                taken = self.describe(self.arn_of(name, is_bulk=is_bulk))
-            else:
+            if arn := self.begin(batch):
                 return Started(batch, arn, is_new=True)
+            name = execution_name(batch.object.id, batch.attempt)
+            taken = self.describe(self.arn_of(name, is_bulk=is_bulk))
             if taken and taken.is_running:
                 return Started(replace(batch, attempt=taken.attempt), taken.arn, is_new=False)
             last = max(batch.attempt, taken.attempt if taken else 0)
@@ -268,6 +300,11 @@ def _executions_of(machine: str) -> str:
 def execution_name(object_id: str, attempt: int) -> str:
     """Name the execution that begins with an attempt."""
     return f"{object_id}-r{attempt}" if attempt else object_id
+
+
+def object_of_execution(name: str) -> str:
+    """Say which object an execution is of, by its name; a name that somebody else gave is given as it is."""
+    return _AGAIN.sub("", name)
 
 
 def _attempt(begun: str) -> int:

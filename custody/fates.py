@@ -31,6 +31,11 @@ class Sent:
     execution: str
     chunks: int | None = None
 
+    def encode(self) -> dict[str, Any]:
+        """Give the JSON shape of `--json`."""
+        raw = {"object_id": self.raw.id} | asdict(self.raw)
+        return {"file": self.file, "object": raw, "execution": self.execution}
+
 
 @dataclass(frozen=True)
 class Fate:
@@ -82,8 +87,7 @@ class Fate:
 
     def encode(self) -> dict[str, Any]:
         """Give the JSON shape of `--json`."""
-        raw = {"object_id": self.sent.raw.id} | asdict(self.sent.raw)
-        return {"file": self.sent.file, "object": raw, "execution": self.sent.execution} | {
+        return self.sent.encode() | {
             "status": self.status,
             "counts": shape(self.counts) if self.counts else None,
             "chunks": self.chunks,

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -13,8 +13,10 @@ from botocore.exceptions import ClientError
 from custody.books import WHOLE, Books, Entry
 from custody.executions import SUCCEEDED, Execution, Pipeline
 from custody.failure import CommandFailed
+from custody.links import Links
 from custody.naming import object_of
 from custody.parallel import answers
+from custody.times import stamp, stamped
 from functions.shared.messages import Json
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 _PAGE = 100
 _DESCRIBERS = 4
 """Step Functions answers but some 15 such questions a second."""
-
-_OF_A_RUN = ("total", "succeeded", "failed", "aborted", "timedOut", "running", "pending")
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,11 @@ class Row:
     execution: Execution
     key: str | None
     is_bulk: bool
-    ended_at: datetime | None
     counts: dict[str, int] | None
     chunks: dict[str, int] | None
     runs: dict[str, int] | None
 
-    @property
-    def seconds(self) -> float:
-        """How long it took, or takes since: from its first start, with the time between redrives."""
-        return ((self.ended_at or datetime.now(UTC)) - self.execution.started_at).total_seconds()
-
-    def encode(self) -> Json:
+    def encode(self, links: Links) -> Json:
         """Give the JSON shape of `--json`."""
         one = self.execution
         return {
@@ -60,26 +54,57 @@ class Row:
             "status": one.status,
             "attempt": one.attempt,
             "redrives": one.redrives,
-            "started_at": _moment(one.started_at),
-            "ended_at": _moment(self.ended_at) if self.ended_at else None,
-            "seconds": round(self.seconds, 3),
+            "started_at": stamp(one.started_at),
+            "ended_at": stamped(one.ended_at),
+            "seconds": round(one.seconds, 3),
             "counts": self.counts,
             "chunks": self.chunks,
             "runs": self.runs,
             "error": one.error,
+            "cause": one.cause,
+            "console": links.execution(one.arn),
         }
 
 
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+@dataclass(frozen=True)
+class Which:
+    """Which executions to list: `since` and `until` are of their start; what is None takes all."""
+
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
-def listed(pipeline: Pipeline, books: Books, status: str | None, limit: int) -> Iterator[Row]:
-    """Give the executions that were started last, the newest first; of a status, if one is given."""
-    of_each = (_pages(pipeline, machine, status) for machine in pipeline.machines)
+@dataclass(frozen=True)
+class Listing:
+    """The executions that were started last, the newest first: `rows` are described as they are taken.
+
+    `number` is how many rows come; `is_cut` says that there are more than were asked for.
+    """
+
+    rows: Iterator[Row]
+    number: int
+    is_cut: bool
+
+
+def listed(pipeline: Pipeline, books: Books, which: Which, limit: int) -> Listing:
+    """List so many of the executions that are wanted.
+
+    No more is listed than that takes: Step Functions gives the most recent executions first.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
+    """
+    of_each = (_taken(_pages(pipeline, machine, which.status), which) for machine in pipeline.machines)
     newest = merge(*of_each, key=lambda found: -found["startDate"].timestamp())
-    arns = [found["executionArn"] for found in islice(newest, limit)]
-    return answers(lambda arn: _row(pipeline, books, arn), arns, _DESCRIBERS)
+    arns = [found["executionArn"] for found in islice(newest, limit + 1)]
+    wanted = arns[:limit]
+    rows = answers(lambda arn: _row(pipeline, books, arn), wanted, _DESCRIBERS)
+    return Listing(rows, len(wanted), len(arns) > limit)
+
+
+def _taken(newest_first: "Iterator[ExecutionListItemTypeDef]", which: Which) -> "Iterator[ExecutionListItemTypeDef]":
+    since, until = which.since, which.until
+    late = (found for found in newest_first if until is None or found["startDate"] <= until)
+    return takewhile(lambda found: since is None or found["startDate"] >= since, late)
 
 
 def _pages(pipeline: Pipeline, machine: str, status: str | None) -> "Iterator[ExecutionListItemTypeDef]":
@@ -95,7 +120,6 @@ def _pages(pipeline: Pipeline, machine: str, status: str | None) -> "Iterator[Ex
 def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
     described = pipeline.client.describe_execution(executionArn=arn)
     execution, is_bulk = Execution.of(described), pipeline.is_bulk(arn)
-    ended_at = described.get("stopDate")
     if execution.status == SUCCEEDED:
         counts, chunks = _part(described.get("output"), "counts"), _part(described.get("output"), "chunks")
     else:
@@ -104,7 +128,6 @@ def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
         execution,
         _part(described.get("input"), "object", "key"),
         is_bulk,
-        ended_at.astimezone(UTC) if ended_at else None,
         counts,
         chunks if is_bulk else None,
         _runs(pipeline, described) if is_bulk and not chunks else None,
@@ -129,16 +152,12 @@ def _booked(
 
 def _runs(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> dict[str, int] | None:
     """Count the runs of the chunks of a bulk execution as its Map Runs do; None if they do not say."""
-    client = pipeline.client
     try:
-        runs = client.list_map_runs(executionArn=described["executionArn"])["mapRuns"]
-        if not runs:
-            return None
-        last = max(runs, key=lambda run: run["startDate"])
-        counts: Any = client.describe_map_run(mapRunArn=last["mapRunArn"])["itemCounts"]
+        runs = pipeline.client.list_map_runs(executionArn=described["executionArn"])["mapRuns"]
+        last = max(runs, key=lambda run: run["startDate"], default=None)
+        return pipeline.items_of(last["mapRunArn"]) if last else None
     except ClientError:
         return None
-    return {name: counts[name] for name in _OF_A_RUN}
 
 
 def _part(document: str | None, *path: str) -> Any:

@@ -12,18 +12,21 @@ from rich.text import Text
 from custody import show
 from custody.books import Books
 from custody.executions import STATUSES, Pipeline
-from custody.options import AsJson, Aws, Env, Profile, target_of
+from custody.links import Links
+from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.pointing import visible
-from custody.running import Row, listed
+from custody.running import Row, Which, listed
+from custody.stories import sentence
 from custody.target import find
+from custody.times import took
+from custody.trace_pages import colour_of, counted
 
-_COLOURS = {"SUCCEEDED": "green", "RUNNING": "yellow", "PENDING_REDRIVE": "yellow"}
-_STATES = {"timedOut": "timed out"}
 _WIDE = 140
-"""Columns from which on the table has room: a time, a key, a status, records and chunks."""
+"""Columns from which on the table has room: a time, a key, a status, records, chunks and why."""
 
-_MINUTE = 60
-_HOUR = 3600
+_ROOM = 20
+_WHY = 120
+"""Characters of an error and its cause that a table shows, at the least and at the most; `--json` has all."""
 
 
 def status_of(given: str) -> str:
@@ -39,62 +42,86 @@ def executions(  # noqa: PLR0913 - one parameter an option
     status: Annotated[
         str | None, typer.Option(parser=status_of, metavar="STATUS", help=f"Only these: {', '.join(STATUSES)}.")
     ] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """List executions, the newest first: of each its object, its status, how long it took, and its records."""
+    """List executions, the newest first: of each its object, its status, how long it took, its records, and its error.
+
+    `--since` and `--until` are of when it was started.
+    """
     target = target_of(aws, profile)
     deployment = find(target, env)
     books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
-    rows = list(listed(pipeline, books, status, limit))
+    listing = listed(pipeline, books, Which(status, since, until), limit)
+    rows = list(show.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
     if as_json:
-        sys.stdout.write(json.dumps({"executions": [row.encode() for row in rows]}, indent=2) + "\n")
+        links = Links.of(target, pipeline)
+        told = {"executions": [row.encode(links) for row in rows], "more": listing.is_cut}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return
-    if rows:
-        _show(rows)
-    else:
-        show.console.print("no execution" if status is None else f"no execution is {status}")
+    if not rows:
+        when = " of that time" if since or until else ""
+        show.console.print(f"no execution{when}" + (f" is {status}" if status else ""))
+        return
+    _show(rows)
+    if listing.is_cut:
+        show.stderr.print(f"the newest {len(rows):,}; there are more: add --limit N or --until TIME")
 
 
 def _show(rows: list[Row]) -> None:
     """Print a table, or a paragraph an execution where a table would be folded beyond reading."""
-    if show.console.width >= _WIDE:
-        show.console.print(_table(rows))
+    width = show.console.width
+    if width >= _WIDE:
+        # What the facts leave of the line is for why it failed.
+        room = width - show.console.measure(_table(rows, 0)).maximum
+        show.console.print(_table(rows, min(max(room, _ROOM), _WHY)))
         return
     for row in rows:
         one = row.execution
         parts = (
             f"attempt {_attempt(row)}",
-            f"took {_took(row.seconds)}",
+            f"took {took(one.seconds)}",
             _records(row),
             f"chunks {_chunks(row)}" if row.is_bulk and _chunks(row) else "",
         )
-        status = Text(one.status, style=_COLOURS.get(one.status, "red"))
+        status = Text(one.status, style=colour_of(one.status))
         error = f": {visible(one.error)}" if one.error else ""
         show.console.print(Text.assemble(f"{one.started_at:%Y-%m-%d %H:%M:%S}  ", status, error))
         show.console.print(Text(f"  {visible(row.key or one.name)}"))
         show.console.print(Text(f"  {', '.join(filter(None, parts))}", style="dim"))
+        if cause := sentence(one.cause):
+            show.console.print(Text(f"  {_cut(visible(cause), width - 2)}"))
 
 
-def _table(rows: list[Row]) -> Table:
-    headings = ("started (UTC)", "object", "status", "attempt", "took", "records", "chunks", "error")
-    table = Table(*(Column(heading, overflow="fold") for heading in headings), box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(rows: list[Row], room: int) -> Table:
+    """Make a table; `room` is how many characters there are for an error and its cause."""
+    headings = ("started (UTC)", "object", "status", "attempt", "took", "records", "chunks")
+    columns = [Column(heading, overflow="fold") for heading in headings]
+    columns.append(Column("why", no_wrap=True, min_width=min(room, _ROOM)))
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for row in rows:
         one = row.execution
+        why = ": ".join(filter(None, (one.error, sentence(one.cause))))
         table.add_row(
             f"{one.started_at:%Y-%m-%d %H:%M:%S}",
             Text(visible(row.key or one.name)),
-            Text(one.status, style=_COLOURS.get(one.status, "red")),
+            Text(one.status, style=colour_of(one.status)),
             _attempt(row),
-            _took(row.seconds),
+            took(one.seconds),
             _records(row),
             _chunks(row),
-            Text(visible(one.error or "")),
+            Text(_cut(visible(why), room)),
         )
     return table
+
+
+def _cut(said: str, room: int) -> str:
+    return said if len(said) <= room else f"{said[: max(room - 1, 0)]}…"
 
 
 def _attempt(row: Row) -> str:
@@ -113,19 +140,6 @@ def _records(row: Row) -> str:
 
 def _chunks(row: Row) -> str:
     """Count the chunks by what is booked of them or, before that is known, by how their runs went."""
-    counted = row.chunks or row.runs
-    if not counted:
-        return ""
-    told = ", ".join(
-        f"{number:,} {_STATES.get(name, name)}" for name, number in counted.items() if name != "total" and number
-    )
-    total = f"{counted['total']:,}" if row.chunks else f"{counted['total']:,} run{'' if counted['total'] == 1 else 's'}"
-    return f"{total}: {told}" if told else total
-
-
-def _took(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
-    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"
+    if row.chunks:
+        return counted(row.chunks)
+    return counted(row.runs, "run") if row.runs else ""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ from custody.fates import LISTED, Fate, Sent
 from custody.following import Follower, Whereabouts
 from custody.options import Aws, Env, Profile, target_of
 from custody.pointing import visible
-from custody.target import find
+from custody.target import Deployment, find
 from functions.shared.identity import RawObject
 
 _MEGABYTE = 10**6
@@ -32,7 +33,7 @@ _TOLD = 10
 def put(  # noqa: PLR0913 - one parameter an option
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to put into the raw bucket.")],
     *,
-    key: Annotated[str | None, typer.Option(help="The key; the name of the file if not given.")] = None,
+    key: Annotated[str | None, typer.Option(help="The whole key; the name of the file if not given.")] = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for the outcome.")] = False,
     as_json: Annotated[
         bool,
@@ -53,11 +54,13 @@ def put(  # noqa: PLR0913 - one parameter an option
     """
     _require_files(files, key)
     target = target_of(aws, profile)
-    follower = Follower(target, find(target, env))
+    deployment = find(target, env)
+    keys = [_key(deployment, file, key) for file in files]
+    follower = Follower(target, deployment)
     fates = []
     try:
         with _progress(live=not as_json and show.stderr.is_terminal) as progress:
-            sent = [_send(follower, file, key or file.name, progress) for file in files]
+            sent = [_send(follower, file, name, progress) for file, name in zip(files, keys, strict=True)]
             if not no_follow:
                 for one in sent:
                     _watch(follower, one, timeout, progress)
@@ -66,10 +69,7 @@ def put(  # noqa: PLR0913 - one parameter an option
         _tell_arrived(follower.arrived)
         raise
     if no_follow:
-        for one in sent:
-            line = json.dumps({"file": one.file, "object_id": one.raw.id, "execution": one.execution})
-            told = line if as_json else f"{visible(one.raw.key)}  {one.raw.id}"
-            show.console.print(told, soft_wrap=True, markup=False)
+        _print_sent(sent, as_json=as_json)
         return
     if as_json:
         sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
@@ -80,6 +80,15 @@ def put(  # noqa: PLR0913 - one parameter an option
     codes = {fate.code for fate in fates}
     worst = next(code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED, ALL_WRITTEN) if code in codes)
     raise typer.Exit(worst)
+
+
+def _print_sent(sent: list[Sent], *, as_json: bool) -> None:
+    """Say what is in, where nothing is followed."""
+    if as_json:
+        sys.stdout.write(json.dumps({"objects": [one.encode() for one in sent]}, indent=2) + "\n")
+        return
+    for one in sent:
+        show.console.print(f"{visible(one.raw.key)}  {one.raw.id}", soft_wrap=True, markup=False)
 
 
 def _require_files(files: list[Path], key: str | None) -> None:
@@ -93,6 +102,19 @@ def _require_files(files: list[Path], key: str | None) -> None:
             "file first.",
             USAGE,
         )
+
+
+def _key(deployment: Deployment, file: Path, key: str | None) -> str:
+    """Say under which key a file goes; raise CommandFailed for one from which nothing would be started."""
+    if key is None:
+        return f"{deployment.raw_prefix}{file.name}"
+    if not key.startswith(deployment.raw_prefix):
+        raise CommandFailed(
+            f"This deployment takes only keys that begin with {deployment.raw_prefix}: say "
+            f"--key {quote(deployment.raw_prefix + key)}.",
+            USAGE,
+        )
+    return key
 
 
 def _tell_late(late: list[Fate], number: int, timeout: float) -> None:

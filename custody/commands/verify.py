@@ -74,8 +74,8 @@ def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
     found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted.values() if object_id}
     if missing := [each for each, object_id in wanted.items() if not (object_id and found[object_id])]:
         raise CommandFailed(
-            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in the "
-            "raw bucket; what failed before it was booked: `custody letters --all`.",
+            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
+            "the raw bucket; what failed before it was booked: `custody letters --all`.",
             USAGE,
         )
     return chain.from_iterable(found.values())

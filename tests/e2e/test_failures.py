@@ -26,7 +26,8 @@ def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
     """Put an object; give its id and its execution."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    return cloud.custody("put", path, "--no-follow", "--json").json
+    (sent,) = cloud.custody("put", path, "--no-follow", "--json").json["objects"]
+    return sent["object"] | {"execution": sent["execution"]}
 
 
 def status(cloud: Cloud, execution: str) -> str:

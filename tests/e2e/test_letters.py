@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Cloud
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
@@ -25,6 +27,7 @@ def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
     return {letter["id"]: letter["open"] for letter in ran.json["letters"]}
 
 
+@pytest.mark.aws
 def test_a_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, [GOOD, BAD], "mission/discarded.json")
 
@@ -60,19 +63,21 @@ def test_a_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) 
     assert "1 object: 1 hold" in verified.out
 
 
+@pytest.mark.aws
 def test_a_batch_that_was_never_read_is_shown_and_discarded_whole(cloud: Cloud, tmp_path: Path) -> None:
-    object_id = sent(cloud, tmp_path, GOOD, "weather/discarded.json")
+    object_id = sent(cloud, tmp_path, GOOD, "unknown/discarded.json")
 
     shown = cloud.custody("letters", "show", object_id)
     assert "UnknownDataset at Validate" in shown.out
     assert "not read" in shown.out
     assert cloud.custody("verify", object_id).code == 2, "nothing of it is booked yet"
 
-    discarded = cloud.custody("letters", "discard", object_id, "--reason", "we take no weather")
+    discarded = cloud.custody("letters", "discard", object_id, "--reason", "nobody knows it")
     assert "the whole batch, which was never read" in discarded.out
-    assert not any(object_id in letter_id for letter_id in listed(cloud, "--dataset", "weather"))
+    assert not any(object_id in letter_id for letter_id in listed(cloud, "--dataset", "unknown"))
 
 
+@pytest.mark.aws
 def test_a_processed_object_that_was_replaced_or_deleted_is_broken_until_it_is_restored(
     cloud: Cloud, tmp_path: Path
 ) -> None:

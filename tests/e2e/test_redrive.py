@@ -10,6 +10,8 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import pytest
+
 from custody.books import Books
 from custody.executions import Pipeline
 from custody.reconciling import Reconciler, Which, arrivals
@@ -29,7 +31,7 @@ def send(cloud: Cloud, folder: Path, name: str, number: int = 1) -> list[str]:
         file.write_text(json.dumps(GOOD), encoding="utf-8")
     ran = cloud.custody("put", *files, "--no-follow", "--json")
     assert ran.code == 0, ran.err
-    return [json.loads(line)["execution"] for line in ran.out.splitlines()]
+    return [sent["execution"] for sent in ran.json["objects"]]
 
 
 def counts(cloud: Cloud, name: str) -> dict[str, int]:
@@ -42,7 +44,7 @@ def counts(cloud: Cloud, name: str) -> dict[str, int]:
 def until(cloud: Cloud, name: str, wanted: dict[str, int]) -> None:
     """Reconcile until the objects are in those states; not by the command, which takes longer to start than to run."""
     s3, pipeline = cloud.client("s3"), Pipeline(cloud.client("stepfunctions"), cloud.deployment.pipeline_arn)
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS * cloud.patience
     found: dict[str, int] = {}
     while found != wanted and time.monotonic() < deadline:
         reconciler = Reconciler(Books(s3, cloud.deployment.audit), pipeline, datetime.now(UTC) - timedelta(minutes=5))
@@ -70,6 +72,7 @@ def waiting(cloud: Cloud) -> int:
     return int(cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"][name])
 
 
+@pytest.mark.aws
 def test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api(cloud: Cloud, tmp_path: Path) -> None:
     with without(cloud, "write", "s3:PutObject"):
         executions = send(cloud, tmp_path, "ten", 10)
@@ -92,10 +95,11 @@ def test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api(cloud
         ]
 
 
+@pytest.mark.aws
 def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cloud: Cloud, tmp_path: Path) -> None:
-    since = datetime.now(UTC).isoformat()
-    chosen = ("redrive", "--step", "Write", "--error", "AccessRefused", "--since", since)
     with without(cloud, "write", "s3:PutObject"):
+        since = datetime.now(UTC).isoformat()
+        chosen = ("redrive", "--step", "Write", "--error", "AccessRefused", "--since", since)
         executions = send(cloud, tmp_path, "asked", 3)
         until(cloud, "asked", {"failed": 3})
         again = cloud.custody(*chosen, "--json")
@@ -123,6 +127,7 @@ def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cl
     assert "attempt 2 was booked" in closed.out
 
 
+@pytest.mark.aws
 def test_after_a_change_of_the_state_machine_a_new_execution_does_the_work(cloud: Cloud, tmp_path: Path) -> None:
     client, arn = cloud.client("stepfunctions"), cloud.deployment.pipeline_arn
     with without(cloud, "write", "s3:PutObject"):
@@ -143,6 +148,7 @@ def test_after_a_change_of_the_state_machine_a_new_execution_does_the_work(cloud
     assert open_letters(cloud, [execution]) == []
 
 
+@pytest.mark.aws
 def test_a_ledger_file_that_was_removed_is_missed_and_mended(cloud: Cloud, tmp_path: Path) -> None:
     (execution,) = send(cloud, tmp_path, "removed")
     until(cloud, "removed", {"written": 1})

@@ -38,7 +38,8 @@ def follow(shell: Shell, section: str, mend: Callable[[], None]) -> list[str]:
 def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    return cloud.custody("put", path, "--no-follow", "--json").json
+    (sent,) = cloud.custody("put", path, "--no-follow", "--json").json["objects"]
+    return sent["object"] | {"execution": sent["execution"]}
 
 
 def letter_of(cloud: Cloud, sent: Any) -> str:

@@ -1,14 +1,37 @@
 """`custody letters`, on buckets in memory."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import boto3
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from custody.commands import letters as letters_command
+from custody.failure import CommandFailed
 from custody.main import app
 from custody.target import Target
 from tests.functional.desk import Run, a_deployment
 from tests.rooms import Rooms
+from tests.schemas import require_valid
+
+_LOGGED = ('{"level":', '{"_aws":')
+
+
+@pytest.fixture(autouse=True)
+def _valid_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every JSON document that a command prints against its schema, in whatever test."""
+    invoke = CliRunner.invoke
+
+    def checked(runner: CliRunner, command: Any, arguments: Sequence[str], *rest: Any, **more: Any) -> Result:
+        ran = invoke(runner, command, arguments, *rest, **more)
+        if ran.exception is None or isinstance(ran.exception, SystemExit | CommandFailed):
+            # The handlers run in this process too: what they log and count goes where the command prints.
+            printed = (line for line in ran.stdout.splitlines(keepends=True) if not line.startswith(_LOGGED))
+            require_valid(arguments, "".join(printed))
+        return ran
+
+    monkeypatch.setattr(CliRunner, "invoke", checked)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from custody.executions import Pipeline
 from custody.letters import raw_of
 from custody.main import app
 from custody.target import Target
+from functions.shared.identity import RawObject
 from functions.shared.messages import Batch
 from tests.functional.bulk import Bulk, lines
 from tests.functional.desk import a_deployment, delivered_in_part
@@ -34,6 +35,7 @@ class Listing(Machine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.listed: list[str] = []
         self.map_run: Any = {"total": 7, "succeeded": 5, "failed": 1, "running": 1, "pending": 0}
 
     def paginate(self, *, stateMachineArn: str, statusFilter: str | None = None, **_: Any) -> Any:  # noqa: N803 - as boto3
@@ -41,7 +43,9 @@ class Listing(Machine):
         found = [one for arn, one in self.executions.items() if arn.startswith(prefix)]
         found = [one for one in found if statusFilter in {None, one["status"]}]
         found.sort(key=lambda one: one["startDate"], reverse=True)
-        return [{"executions": found[:1]}, {"executions": found[1:]}]
+        for one in found:
+            self.listed.append(one["executionArn"])
+            yield {"executions": [one]}
 
     def list_map_runs(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
         if self.map_run is None:
@@ -99,6 +103,9 @@ def test_a_status_and_a_limit_leave_the_others_out(run: Run) -> None:
     ]
     (failed,) = json.loads(run("--status", "failed", "--json").stdout)["executions"]
     assert (failed["machine"], failed["error"], failed["attempt"]) == ("bulk", "ChunksFailed", 3)
+    assert json.loads(run("--limit", "1", "--json").stdout)["more"] is True
+    assert json.loads(run("--limit", "3", "--json").stdout)["more"] is False
+    assert "the newest 1; there are more: add --limit N" in run("--limit", "1").stderr
     assert run("--status", "timed-out").stdout == "no execution is TIMED_OUT\n"
     assert run("--status", "lost").exit_code == 2
 
@@ -152,3 +159,49 @@ def test_an_execution_that_somebody_began_with_anything_is_listed_by_its_name(ru
     machine.executions[arn]["input"] = "[]"
     machine.executions[arn]["output"] = "no JSON"
     assert arn.rpartition(":")[2] in run().stdout
+
+
+def test_since_and_until_are_of_the_start_and_no_older_page_is_listed(run: Run, machine: Listing) -> None:
+    def keys(*options: str) -> list[str]:
+        machine.listed.clear()
+        return [one["key"] for one in json.loads(run(*options, "--json").stdout)["executions"]]
+
+    oldest, newest = sorted(machine.executions.values(), key=lambda one: one["startDate"])[::2]
+    assert keys("--since", "2026-11-23T09:05") == ["mission/last.json", "mission/many.jsonl"]
+    assert oldest["executionArn"] in machine.listed, "the first one before that time ends the list of its machine"
+    assert keys("--since", "2026-11-23T09:06") == ["mission/last.json"]
+    assert keys("--until", "2026-11-23T09:05") == ["mission/many.jsonl", "mission/first.json"]
+    assert keys("--since", "2026-11-23T09:01", "--until", "2026-11-23T09:09") == ["mission/many.jsonl"]
+    assert run("--since", "2026-11-24").stdout == "no execution of that time\n"
+    assert run("--since", "2026-11-24", "--status", "failed").stdout == "no execution of that time is FAILED\n"
+
+    older = machine.add(Batch(RawObject("raw", "mission/older.json", "v1", 2, "e")), "SUCCEEDED")
+    machine.executions[older]["startDate"] = STARTED - timedelta(days=1)
+    assert keys("--since", "2026-11-23T09:05") == ["mission/last.json", "mission/many.jsonl"]
+    assert newest["executionArn"] in machine.listed
+    assert older not in machine.listed
+
+
+def test_an_error_comes_with_its_cause_whole_as_json_and_its_first_line_in_the_table(
+    run: Run, machine: Listing
+) -> None:
+    arn = next(arn for arn, one in machine.executions.items() if one["status"] == "FAILED")
+    cause = json.dumps({"errorMessage": "2 of 7 chunks failed\nsee their letters", "errorType": "ChunksFailed"})
+    machine.executions[arn]["cause"] = cause
+    (failed,) = json.loads(run("--status", "failed", "--json").stdout)["executions"]
+    assert failed["cause"] == cause
+    assert failed["console"].endswith(f"?region=us-east-1#/v2/executions/details/{arn}")
+    assert "ChunksFailed: 2 of 7 chunks failed\n" in run("--status", "failed").stdout.replace(" \n", "\n")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
+    run: Run, machine: Listing, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(show, "console", Console(highlight=False, width=width))
+    arn = next(arn for arn, one in machine.executions.items() if one["status"] == "FAILED")
+    machine.executions[arn]["cause"] = "no JSON, and long: " + "x" * 500
+    shown = [line.rstrip() for line in run().stdout.splitlines()]
+    assert max(map(len, shown)) <= width
+    (told,) = (line for line in shown if line.endswith("…"))
+    assert ("no JSON, and long" if width < 140 else "ChunksFailed: no") in told

@@ -179,7 +179,7 @@ def run(rooms: Rooms, follower: Follower, machine: Machine, monkeypatch: pytest.
     monkeypatch.setattr(follower, "send", send)
     monkeypatch.setattr(put_command, "Follower", lambda *_: follower)
     monkeypatch.setattr(put_command, "target_of", lambda *_, **__: None)
-    monkeypatch.setattr(put_command, "find", lambda *_: None)
+    monkeypatch.setattr(put_command, "find", lambda *_: a_deployment())
     return lambda *arguments: CliRunner().invoke(app, ["put", *map(str, arguments)])
 
 
@@ -191,6 +191,20 @@ def test_the_table_counts_and_shows_no_more_than_ten_rejected_records(run: Run, 
     assert any("5 more" in row and "custody trace mission-many-jsonl-" in row for row in rows)
     assert any(row.split() == ["mission/many.jsonl", "60", "45", "15", "19", "of", "19"] for row in rows), rows
     assert any("45 records" in row and "an object a chunk" in row for row in rows)
+
+
+def test_where_only_some_keys_are_taken_a_file_goes_there_and_a_key_elsewhere_is_refused(
+    run: Run, rooms: Rooms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put_command, "find", lambda *_: a_deployment(raw_prefix="incoming/"))
+    file = a_file(tmp_path, GOOD)
+
+    run(file, "--no-follow")
+    run(file, "--no-follow", "--key", "incoming/mission/a.json")
+    refused = run(file, "--key", "mission/a b.json")
+
+    assert set(rooms.keys("raw")) == {f"incoming/{file.name}", "incoming/mission/a.json"}
+    assert "say --key 'incoming/mission/a b.json'" in str(refused.exception)
 
 
 def test_a_document_of_the_command_is_short_however_many_records_there_are(run: Run, tmp_path: Path) -> None:

@@ -1,34 +1,68 @@
 """A record leads straight to its ledger file and its bytes; an object to its books and letters."""
 
+import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import boto3
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
+from custody import show
 from custody.books import Books, Entry
 from custody.commands import trace as trace_command
 from custody.discarding import Discarder
 from custody.executions import Pipeline
 from custody.failure import CommandFailed
+from custody.letters import raw_of
 from custody.main import app
 from custody.target import Target
+from functions.shared.messages import Batch
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
-from tests.functional.desk import Run, a_deployment, delivered_in_part, reads_of, redriven_in_vain
-from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine
+from tests.functional.desk import Run, a_deployment, delivered_in_part, posted, reads_of, redriven_in_vain
+from tests.functional.failures import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
 from tests.functional.stages import GOOD, written
+from tests.recorded import events
 from tests.rooms import Rooms
 
 
-@pytest.fixture
-def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    return Machine()
+class Telling(Machine):
+    """A machine that tells the history of an execution: that of a file of tests/histories, or an empty one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.histories: dict[str, str] = {}
+
+    def get_paginator(self, name: str) -> Any:
+        return self if name == "get_execution_history" else super().get_paginator(name)
+
+    def paginate(self, *, executionArn: str = "", **more: Any) -> Any:  # noqa: N803 - as boto3 has it
+        return self._history(executionArn) if executionArn else super().paginate(**more)
+
+    def _history(self, arn: str) -> Iterator[Any]:
+        if arn not in self.executions:
+            raise self.error("ExecutionDoesNotExist")
+        found = events(self.histories[arn]) if arn in self.histories else []
+        yield {"events": found[:3]}
+        yield {"events": found[3:]}
+
+    def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        assert ":mapRun:" in mapRunArn
+        counts = {"total": 7, "succeeded": 6, "failed": 1, "aborted": 0, "timedOut": 0, "running": 0, "pending": 0}
+        return {"itemCounts": counts}
 
 
 @pytest.fixture
-def run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+def machine(rooms: Rooms) -> Telling:  # noqa: ARG001 - the client of a machine stands on moto
+    return Telling()
+
+
+@pytest.fixture
+def run(machine: Telling, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
     deployment = a_deployment()
@@ -40,10 +74,10 @@ def run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def bulk(rooms: Rooms, machine: Machine) -> Bulk:
+def bulk(rooms: Rooms, machine: Telling) -> Bulk:
     """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
     bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
-    machine.add(bulk.batch, error="ChunksFailed")
+    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
@@ -108,7 +142,7 @@ def refused_for(run: Run, wanted: str) -> str:
 
 
 def test_a_record_whose_chunk_is_not_processed_yet_waits_for_what_runs(
-    rooms: Rooms, machine: Machine, run: Run
+    rooms: Rooms, machine: Telling, run: Run
 ) -> None:
     bulk = Bulk.upload(rooms, lines(20))
     arn = machine.add(bulk.batch, "RUNNING")
@@ -119,7 +153,7 @@ def test_a_record_whose_chunk_is_not_processed_yet_waits_for_what_runs(
 
 
 def test_a_record_whose_chunk_was_never_processed_is_led_to_the_end_of_its_execution(
-    rooms: Rooms, machine: Machine, run: Run
+    rooms: Rooms, machine: Telling, run: Run
 ) -> None:
     bulk = Bulk.upload(rooms, lines(20))
     arn = machine.add(bulk.batch, "ABORTED")
@@ -175,7 +209,7 @@ def test_the_first_rejected_records_of_an_object_are_listed(rooms: Rooms, run: R
 
 @pytest.mark.parametrize("status", ["RUNNING", "ABORTED"])
 def test_an_object_without_any_books_is_shown_by_its_execution(
-    rooms: Rooms, machine: Machine, run: Run, status: str
+    rooms: Rooms, machine: Telling, run: Run, status: str
 ) -> None:
     bulk = Bulk.upload(rooms, lines(20))
     assert "no execution yet" in run(bulk.batch.object.key).stdout
@@ -185,7 +219,7 @@ def test_an_object_without_any_books_is_shown_by_its_execution(
     assert "7 total, 0 booked" in shown
 
 
-def test_whatever_custody_prints_leads_to_its_object(bulk: Bulk, machine: Machine, run: Run) -> None:
+def test_whatever_custody_prints_leads_to_its_object(bulk: Bulk, machine: Telling, run: Run) -> None:
     rooms, raw = bulk.rooms, bulk.batch.object
     child = machine.add(replace(bulk.batch, plan=None), name="a-child-without-a-name")
     shown = run(bulk.id).stdout
@@ -206,7 +240,7 @@ def test_the_letter_to_act_on_comes_first(rooms: Rooms, run: Run) -> None:
 
 
 def test_who_may_not_ask_step_functions_is_told_all_else(
-    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(**_: Any) -> None:
         raise machine.error("AccessDeniedException")
@@ -277,3 +311,169 @@ def test_what_is_gone_is_said_to_be(bulk: Bulk, run: Run) -> None:
     shown = run(f"{bulk.id}.61").stdout
     assert "the raw version is gone" in shown
     assert "that version is gone: see `custody verify`" in shown
+
+
+def section(shown: str, name: str) -> list[str]:
+    """Give what is shown from a fact on, to the end."""
+    lines = shown.splitlines()
+    return [
+        line.rstrip() for line in lines[next(at for at, line in enumerate(lines) if line.startswith(f"  {name}")) :]
+    ]
+
+
+def test_each_execution_of_an_object_is_told_step_by_step(rooms: Rooms, machine: Telling, run: Run) -> None:
+    letter = redriven_in_vain(rooms)
+    raw = raw_of(Books(rooms.s3, "audit").read(letter))
+    ended = STARTED + timedelta(seconds=12)
+    first = machine.add(Batch(raw), error="RecordsRejected", stopDate=ended)
+    later = STARTED + timedelta(hours=1)
+    second = machine.add(Batch(raw, attempt=1), "SUCCEEDED", redrives=1)
+    machine.executions[second] |= {"startDate": later, "stopDate": later + timedelta(seconds=3)}
+    machine.histories |= {first: "aws-rejected", second: "aws-retried"}
+
+    console = "https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details"
+    rejected = "RecordsRejected: 1 of 1 records rejected: mission-a-json-d30197dffcbe6648761405b7.0 at validate"
+    throttled = "Lambda.TooManyRequestsException: Rate Exceeded. (Service: Lambda, Status Code: 429"
+    told = section(run(letter.object_id).stdout, "execution")
+    assert [line.partition(", Request ID")[0].partition(": /confidence")[0] for line in told] == [
+        f"  execution  {first}",
+        "             FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 12.0 s",
+        f"             {console}/{first}",
+        "    2026-03-01 10:00:00.134  Validate    caught     465 ms",
+        f"      {rejected}",
+        "    2026-03-01 10:00:00.620  DeadLetter  failed     456 ms",
+        f"      {rejected}",
+        f"  execution  {second}",
+        "             SUCCEEDED at attempt 2 (1 redrive), 2026-11-23 10:00:00.000 UTC, 3.0 s",
+        f"             {console}/{second}",
+        "    2026-03-01 10:00:00.134  Validate   succeeded  465 ms",
+        "    2026-03-01 10:00:00.620  Transform  succeeded  2.8 s",
+        f"      try 1 at 10:00:00.622, 31 ms; {throttled}",
+        f"      try 2 at 10:00:01.353, 31 ms; {throttled}",
+        "      try 3 at 10:00:02.984, 454 ms: succeeded",
+        "    2026-03-01 10:00:03.468  Write      succeeded  465 ms",
+    ]
+
+
+def test_a_redrive_stands_between_the_steps_and_a_map_with_its_runs(bulk: Bulk, machine: Telling, run: Run) -> None:
+    machine.histories[bulk.arn] = "aws-bulk"
+    assert section(run(bulk.id).stdout, "execution")[3:] == [
+        "    2026-03-01 10:00:00.134  ProcessChunks  aborted    40.2 s",
+        "      7 runs: 6 succeeded, 1 failed",
+        "    redrive 1",
+        "    2026-03-01 11:00:40.634  ProcessChunks  succeeded  1 min 0 s",
+        "      7 runs: 6 succeeded, 1 failed",
+        "    2026-03-01 11:01:40.664  Account        succeeded  465 ms",
+    ]
+    told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]
+    assert (told["machine"], told["status"], told["seconds"]) == ("bulk", "FAILED", 90.0)
+    assert [step["redrive"] for step in told["steps"]] == [0, 1, 1]
+    assert told["steps"][0]["tries"][0]["map_run"]["items"]["total"] == 7
+
+
+def test_a_narrow_terminal_shows_the_beginning_of_each_error(
+    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.histories[bulk.arn] = "aws-rejected"
+    monkeypatch.setattr(show, "console", Console(highlight=False, width=80))
+    steps = section(run(bulk.id).stdout, "execution")[3:]
+    assert max(map(len, steps)) == 80
+    assert steps[1] == "      RecordsRejected: 1 of 1 records rejected: mission-a-json-d30197dffcbe6648…"
+
+
+def test_a_record_of_a_chunk_has_the_executions_of_that_chunk(bulk: Bulk, machine: Telling, run: Run) -> None:
+    child = f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"
+    machine.executions[child] = machine.executions[bulk.arn] | {"executionArn": child, "status": "SUCCEEDED"}
+    machine.histories[child] = "aws-good"
+    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    (one,) = told["executions"]
+    assert (one["arn"], one["machine"], one["status"]) == (child, "chunk", "SUCCEEDED")
+    assert [step["name"] for step in one["steps"]] == ["Validate", "Transform", "Write"]
+    assert f"part of    {bulk.arn}" in run(f"{bulk.id}.61").stdout
+
+
+def test_a_ledger_line_is_told_as_it_stands_in_the_file(bulk: Bulk, run: Run) -> None:
+    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    key = told["ledger"].removeprefix("s3://audit/")
+    body = gzip.decompress(bulk.rooms.s3.get_object(Bucket="audit", Key=key)["Body"].read()).decode()
+    assert told["ledger_line"] == body.splitlines()[2]
+    assert f"its line   {told['ledger_line']}" in run(f"{bulk.id}.61").stdout
+
+
+def test_an_execution_that_step_functions_has_forgotten_hides_nothing_else(
+    bulk: Bulk, machine: Telling, run: Run
+) -> None:
+    machine.executions.clear()
+    for wanted in (bulk.id, f"{bulk.id}.61"):
+        (one,) = json.loads(run(wanted, "--json").stdout)["executions"]
+        assert (one["status"], one["steps"]) == (None, None)
+        assert one["untold"].startswith("Step Functions has forgotten it")
+    assert "17 received, 16 written, 1 rejected, at attempt 0" in run(bulk.id).stdout
+    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
+
+
+def test_a_history_that_may_not_be_read_is_said_in_a_line(
+    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: str) -> Iterator[Any]:
+        raise machine.error("AccessDeniedException")
+
+    monkeypatch.setattr(machine, "_history", refused)
+    shown = section(run(bulk.id).stdout, "execution")
+    assert shown[1].strip() == "FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 1 min 30 s"
+    assert shown[3].strip().startswith("Step Functions does not say: An error occurred (AccessDeniedException)")
+    assert len(shown) == 4
+
+
+def test_who_may_not_ask_step_functions_is_told_which_execution_it_is_not_told_of(
+    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: Any) -> None:
+        raise machine.error("AccessDeniedException")
+
+    monkeypatch.setattr(machine, "describe_execution", refused)
+    for wanted, arn in (
+        (bulk.id, bulk.arn),
+        (f"{bulk.id}.61", f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"),
+    ):
+        (one,) = json.loads(run(wanted, "--json").stdout)["executions"]
+        assert one["arn"] == arn
+        assert "AccessDeniedException" in one["untold"]
+
+
+def test_a_map_run_that_may_not_be_asked_for_is_shown_without_its_counts(
+    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: Any) -> None:
+        raise machine.error("AccessDeniedException")
+
+    machine.histories[bulk.arn] = "aws-bulk"
+    monkeypatch.setattr(machine, "describe_map_run", refused)
+    told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
+    assert told[0]["tries"][0]["map_run"]["items"] is None
+    assert " runs: " not in run(bulk.id).stdout
+
+
+def test_what_is_on_aws_is_linked_to(bulk: Bulk, run: Run) -> None:
+    version = bulk.batch.object.version_id
+    console = "https://us-east-1.console.aws.amazon.com/s3/object"
+    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    raw = f"{console}/raw?region=us-east-1&prefix=mission%2Fmany.jsonl&versionId={version}"
+    assert told["links"]["raw"] == raw
+    assert told["links"]["output"].startswith(f"{console}/processed?region=us-east-1&prefix=mission%2F")
+    ledger = f"{console}/audit?region=us-east-1&prefix=ledger%2F{bulk.id}%2F000000000000000.0.jsonl.gz"
+    assert told["links"]["ledger"] == ledger
+    shown = run(f"{bulk.id}.244").stdout
+    assert raw in shown
+    assert f"{console}/audit?region=us-east-1&prefix=letters%2Fdt%3D2026-11-23%2F{bulk.id}%2F" in shown
+
+
+def test_an_execution_that_was_started_by_another_name_is_told_of_too(rooms: Rooms, machine: Telling, run: Run) -> None:
+    letter = posted(rooms, raw=rooms.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
+    batch = Batch(raw_of(Books(rooms.s3, "audit").read(letter)))
+    machine.add(batch, name="by-hand")
+    machine.add(batch, "ABORTED")
+    machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)
+    told = json.loads(run(letter.object_id, "--json").stdout)
+    assert [one["name"] for one in told["executions"]] == [letter.object_id, "by-hand"]
+    assert told["execution"] == arn_of("by-hand")

@@ -1,0 +1,121 @@
+"""What an execution did that worked on an object: its steps with their times, and each try of them with its error."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from botocore.exceptions import ClientError
+
+from custody.executions import Execution, Pipeline
+from custody.histories import Step, Try, steps
+from custody.links import Links
+from custody.times import seconds, stamp, stamped
+from functions.shared.messages import Json
+
+FORGOTTEN = "Step Functions has forgotten it, as it does 90 days after the end of an execution"
+"""https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-state-machine-executions"""
+
+_GONE = "ExecutionDoesNotExist"
+
+Counting = Callable[[str], dict[str, int] | None]
+
+
+@dataclass(frozen=True)
+class Teller:
+    """Tells of executions, with links to them where there is a console."""
+
+    pipeline: Pipeline
+    links: Links
+
+    def told(self, execution: Execution) -> Json:
+        """Tell of an execution; what Step Functions does not say of its steps is said in a line, in `untold`."""
+        one = execution
+        told: tuple[Step, ...] | None = None
+        untold = None
+        try:
+            told = steps(self.pipeline.events(one.arn))
+        except ClientError as error:
+            untold = FORGOTTEN if error.response["Error"]["Code"] == _GONE else f"Step Functions does not say: {error}"
+        return {
+            "name": one.name,
+            "arn": one.arn,
+            "machine": self._machine(one.arn),
+            "status": one.status,
+            "attempt": one.attempt,
+            "redrives": one.redrives,
+            "started_at": stamp(one.started_at),
+            "ended_at": stamped(one.ended_at),
+            "seconds": round(one.seconds, 3),
+            "error": one.error,
+            "cause": one.cause,
+            "console": self.links.execution(one.arn),
+            "steps": None if told is None else [_step(each, cache(self._items)) for each in told],
+            "untold": untold,
+        }
+
+    def named(self, arn: str) -> Json:
+        """Tell of an execution of which no more may be known than its ARN."""
+        try:
+            found = self.pipeline.describe(arn)
+        except ClientError as error:
+            return self.untold(arn, f"Step Functions does not say: {error}")
+        return self.told(found) if found else self.untold(arn, FORGOTTEN)
+
+    def untold(self, arn: str, why: str) -> Json:
+        """Tell of an execution of which no more is known."""
+        known = {"name": arn.rpartition(":")[2], "arn": arn, "machine": self._machine(arn)}
+        unknown = ("status", "attempt", "redrives", "started_at", "ended_at", "seconds", "error", "cause")
+        return known | dict.fromkeys(unknown) | {"console": self.links.execution(arn), "steps": None, "untold": why}
+
+    def _machine(self, arn: str) -> str:
+        """Name the state machine: that of a chunk is a part of that of bulk objects."""
+        if "/" in arn.split(":")[6]:
+            return "chunk"
+        return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
+
+    def _items(self, map_run: str) -> dict[str, int] | None:
+        try:
+            return self.pipeline.items_of(map_run)
+        except ClientError:
+            return None
+
+
+def in_order(told: Iterable[Json]) -> list[Json]:
+    """Put executions into the order in which they were started; those of which that is not known come first."""
+    return sorted(told, key=lambda one: one["started_at"] or "")
+
+
+def sentence(cause: str | None) -> str:
+    """Take the first line of what a cause says, out of the JSON that Lambda makes of an exception."""
+    try:
+        said = json.loads(cause or "")
+    except ValueError:
+        said = None
+    text = said.get("errorMessage", cause) if isinstance(said, dict) else cause
+    return next(iter(str(text or "").strip().splitlines()), "")
+
+
+def _step(step: Step, items: Counting) -> Json:
+    return {
+        "name": step.name,
+        "kind": step.kind,
+        "outcome": step.outcome,
+        "redrive": step.redrive,
+        "entered_at": stamp(step.entered_at),
+        "left_at": stamped(step.left_at),
+        "seconds": seconds(step.entered_at, step.left_at),
+        "tries": [_try(each, items) for each in step.tries],
+    }
+
+
+def _try(one: Try, items: Counting) -> Json:
+    return {
+        "started_at": stamped(one.started_at),
+        "ended_at": stamped(one.ended_at),
+        "seconds": seconds(one.started_at, one.ended_at),
+        "outcome": one.outcome,
+        "error": one.error,
+        "cause": one.cause,
+        "map_run": {"arn": one.map_run, "items": items(one.map_run)} if one.map_run else None,
+    }

@@ -1,0 +1,80 @@
+"""What a bucket tells EventBridge, and which queues may hear it.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.local.cloud import Cloud
+from tests.local.test_execution_events import events, messages
+
+
+def queue(cloud: Cloud, name: str, *, lets_in: str | None) -> str:
+    """Make a queue that lets in the events of a rule, or those of none; give its URL."""
+    url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
+    if lets_in:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn_of(cloud, url),
+            "Condition": {"ArnEquals": {"aws:SourceArn": lets_in}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        cloud.queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    return url
+
+
+def arn_of(cloud: Cloud, url: str) -> str:
+    return cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+@pytest.fixture(scope="module")
+def rule(cloud: Cloud) -> str:
+    """Give the ARN of a rule for what is created below `mission/` in two buckets; `delivered` keeps versions."""
+    for bucket in ("delivered", "plain"):
+        cloud.s3.create_bucket(Bucket=bucket)
+        cloud.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+    cloud.s3.put_bucket_versioning(Bucket="delivered", VersioningConfiguration={"Status": "Enabled"})
+    pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": ["delivered", "plain"]}, "object": {"key": [{"prefix": "mission/"}]}},
+    }
+    return cloud.events.put_rule(Name="deliveries", EventPattern=json.dumps(pattern))["RuleArn"]
+
+
+def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(cloud: Cloud, rule: str) -> None:
+    open_to_it = queue(cloud, "open", lets_in=rule)
+    closed = [queue(cloud, "closed", lets_in=None), queue(cloud, "other", lets_in=f"{rule}-other")]
+    targets: Any = [{"Id": str(number), "Arn": arn_of(cloud, url)} for number, url in enumerate([*closed, open_to_it])]
+    cloud.events.put_targets(Rule="deliveries", Targets=targets)
+
+    cloud.s3.put_object(Bucket="delivered", Key="other/a.jsonl", Body=b"1")
+    put = cloud.s3.put_object(Bucket="delivered", Key="mission/a b.jsonl", Body=b"12345")
+
+    (event,) = events(cloud, open_to_it, 1)
+    assert event["detail"]["object"].pop("sequencer")
+    assert event["detail"]["object"] == {
+        "key": "mission/a b.jsonl",
+        "size": 5,
+        "etag": put["ETag"].strip('"'),
+        "version-id": put["VersionId"],
+    }
+    # Targets are served in their order, so that what these were to get would be there by now.
+    assert [messages(cloud, url) for url in closed] == [[], []]
+
+
+def test_a_bucket_without_versions_names_none(cloud: Cloud, rule: str) -> None:
+    heard = queue(cloud, "unversioned", lets_in=rule)
+    cloud.events.put_targets(Rule="deliveries", Targets=[{"Id": "9", "Arn": arn_of(cloud, heard)}])
+
+    cloud.s3.put_object(Bucket="plain", Key="mission/b.jsonl", Body=b"1")
+
+    (event,) = events(cloud, heard, 1)
+    assert event["detail"]["object"].keys() == {"key", "size", "etag", "sequencer"}
