@@ -15,15 +15,15 @@ from custody.books import Books, Entry, Letter, Unreadable
 from custody.openness import SUMS_UP
 from custody.parallel import answers
 from functions.shared.identity import RawObject
-from functions.shared.ledger import START_DIGITS
+from functions.shared.ledger import ENDS, REJECTED, START_DIGITS
 from functions.shared.messages import Chunk
 from functions.shared.reading import as_read, may_be_gzipped
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_STEPS = frozenset({"validate", "transform", "write"})
-"""A letter of one of these names tells of that step; of any other, such as `Rejected`, only the body says which."""
+_OF_NO_STEP = frozenset({REJECTED, *ENDS.values()})
+"""A letter of one of these names tells in its body alone of which step it is; any other is named after its step."""
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """What S3 answers for a version that is not there any more; the last if it is a delete marker."""
@@ -55,7 +55,7 @@ class Filter:
 
     def may_take(self, letter: Letter) -> bool:
         """Say whether a letter is worth reading, by its key alone."""
-        if self.step and letter.name.lower() in _STEPS and letter.name.lower() != self.step.lower():
+        if self.step and letter.name not in _OF_NO_STEP and letter.name.lower() != self.step.lower():
             return False
         if self.since is None or letter.attempt > 0:
             return True

@@ -9,15 +9,18 @@ from pathlib import Path
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from infra.datasets import DatasetRefused, require_whole
 from infra.layer import LayerBuildFailed
 from infra.settings import SettingRefused, parse
 from infra.stack import Custody
+from infra.workflow import StageMissing
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(app: App, root: Path = ROOT) -> Custody:
     """Put the stack that the app's context asks for into the app, and have it checked when it is synthesised."""
+    require_whole(root)
     stack = Custody(app, settings=parse(app.node.get_all_context()), root=root)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return stack
@@ -28,7 +31,7 @@ def main() -> None:
     app = App()
     try:
         build(app)
-    except (SettingRefused, LayerBuildFailed) as error:
+    except (SettingRefused, DatasetRefused, StageMissing, LayerBuildFailed) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     app.synth()
 

@@ -43,6 +43,7 @@ class Stage(Construct):
         may: Sequence[iam.PolicyStatement],
     ) -> None:
         super().__init__(scope, name.title().replace("_", ""))
+        self.name = name
         settings = platform.settings
         function_name = settings.name(name.replace("_", "-"))
         size = settings.size(name)

@@ -19,6 +19,12 @@ from infra.stages import Stages
 
 PIPELINE = "pipeline"
 BULK = "bulk"
+PARTITION = "Partition"
+"""The placeholder of the partition; any other stands for the ARN of a function."""
+
+
+class StageMissing(ValueError):
+    """A definition calls a function that there is not."""
 
 
 def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
@@ -52,9 +58,10 @@ class Workflow(Construct):
         platform: Platform,
         machine: str,
         definition: str,
-        functions: Sequence[Stage],
+        stages: Stages,
     ) -> None:
         super().__init__(scope, construct_id)
+        functions = _named_in(definition, machine, stages.all)
         name = platform.settings.name(machine)
         arn = machine_arn(Stack.of(self), platform.settings, machine)
         self.role = iam.Role(
@@ -74,7 +81,8 @@ class Workflow(Construct):
         )
         self.role.add_to_policy(
             iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[stage.function.function_arn for stage in functions]
+                actions=["lambda:InvokeFunction"],
+                resources=[stage.function.function_arn for stage in functions.values()],
             )
         )
         explain_star(self.role, "The actions of X-Ray, and those that set up log delivery, know no resources.")
@@ -87,9 +95,6 @@ class Workflow(Construct):
             key=platform.key,
             removal=platform.removal,
         )
-        arns = {"Partition": Aws.PARTITION} | {
-            f"{stage.node.id}FunctionArn": stage.function.function_arn for stage in functions
-        }
         self.machine = sfn.StateMachine(
             self,
             machine.title(),
@@ -97,7 +102,10 @@ class Workflow(Construct):
             state_machine_type=sfn.StateMachineType.STANDARD,
             # As a string it stays readable in the template. TimeoutSeconds stands in it, for CDK drops its own here.
             definition_body=sfn.DefinitionBody.from_string(definition),
-            definition_substitutions={placeholder: arns[placeholder] for placeholder in placeholders(definition)},
+            definition_substitutions={
+                PARTITION: Aws.PARTITION,
+                **{placeholder: stage.function.function_arn for placeholder, stage in functions.items()},
+            },
             role=self.role,
             # Not the data: it is in the history of the execution already, and would be the dearest part of the bill.
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
@@ -110,6 +118,19 @@ class Workflow(Construct):
         )
 
 
+def _named_in(definition: str, machine: str, stages: Sequence[Stage]) -> dict[str, Stage]:
+    """Find the stage of each placeholder of a definition; raise StageMissing if there is none."""
+    known = {f"{stage.node.id}FunctionArn": stage for stage in stages}
+    named = [placeholder for placeholder in placeholders(definition) if placeholder != PARTITION]
+    for placeholder in named:
+        if placeholder not in known:
+            raise StageMissing(
+                f"The state machine {machine} names ${{{placeholder}}}, and infra/stages.py has none such. Add it, "
+                f"or name one of those that there are: {', '.join(known)}."
+            )
+    return {placeholder: known[placeholder] for placeholder in named}
+
+
 def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
     """Make the machine that carries one batch an execution."""
     definition = _file(platform.root, PIPELINE).read_text()
@@ -119,7 +140,7 @@ def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages:
         platform=platform,
         machine=PIPELINE,
         definition=definition,
-        functions=[*stages.of_a_batch, stages.dead_letter],
+        stages=stages,
     )
 
 
@@ -136,7 +157,7 @@ def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Sta
         platform=platform,
         machine=BULK,
         definition=json.dumps(definition, indent=2),
-        functions=[*stages.of_a_batch, stages.account, stages.dead_letter],
+        stages=stages,
     )
     chunks = _on_chunks(Stack.of(workflow), platform.settings)
     for statement in chunks:

@@ -10,10 +10,9 @@ from typing import Any, Self
 
 from functions.dead_letter.verdict import told_cause
 from functions.shared.errors import ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
-from functions.shared.ledger import PROCESS_CHUNKS, REJECTED, Failure, letter_key, letters_prefix
+from functions.shared.ledger import ENDS, PROCESS_CHUNKS, REJECTED, VALIDATE, Failure, letter_key, letters_prefix
 from functions.shared.messages import FORMAT, Batch, Execution, Step
 
-_NAMES = {"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
 _ERRORS = {"TIMED_OUT": ExecutionTimedOut.__name__, "ABORTED": ExecutionAborted.__name__}
 _NO_ERROR = "Unknown"
 
@@ -49,7 +48,7 @@ class End:
                 return None
             error = detail.get("error") or ""
             return cls(
-                name=_NAMES[status],
+                name=ENDS[status],
                 batch=replace(begun, attempt=begun.attempt + redrives),
                 execution=Execution(detail["executionArn"], _iso(detail["startDate"]), redrives),
                 ended_at=_iso(detail["stopDate"]),
@@ -83,7 +82,7 @@ class End:
     @property
     def _beginning(self) -> str:
         """Where a batch begins: the safest answer if the history does not tell where it was."""
-        return PROCESS_CHUNKS if self.batch.plan else "Validate"
+        return PROCESS_CHUNKS if self.batch.plan else VALIDATE
 
 
 def _cause(status: str, error: str, cause: str) -> str:

@@ -24,6 +24,7 @@ class Environment:
     staging_bucket: str
     audit_bucket: str
     default_dataset: str
+    raw_prefix: str
     code_version: str
     code_versions: str
 
@@ -109,7 +110,7 @@ def _letters(of: Step | End) -> list[str]:
 
 
 def _write_letter(step: Step, failure: Failure, name: str, known: Known | None) -> bool:
-    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
+    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     code = json.loads(ENVIRONMENT.code_versions)
     failed = {stage: code[stage] for stage in code if stage == failure.step.lower()}
     letter = ledger.letter(step, failure, dataset, known, failed)

@@ -21,13 +21,10 @@ from functions.shared.messages import Batch, Json, Step
 
 STAGE = "dead_letter"
 
-BOOKS_ITSELF = frozenset({"Write"})
-"""The states that write the letter of the records they reject, and book them, before they raise."""
+LEAVES_NOTHING = frozenset({ledger.WRITE, ledger.PROCESS_CHUNKS, ledger.ACCOUNT})
+"""The states whose records are booked before they fail; any other leaves those that it rejects to DeadLetter."""
 
-LEAVES_ITS_CONTENTS = frozenset({"Validate", "Transform"})
-"""The states that leave the records they reject to DeadLetter."""
-
-FIRST = frozenset({"Validate", ledger.PROCESS_CHUNKS})
+FIRST = frozenset({ledger.VALIDATE, ledger.PROCESS_CHUNKS})
 """The states that need nothing but the batch."""
 
 _RETRIED = ServiceUnavailable.__name__
@@ -69,8 +66,8 @@ def error_of(failure: Failure) -> CustodyError:
 
 
 def letter_name(failure: Failure) -> str:
-    """Name the letter of a failure: by its step, unless that step has written one itself."""
-    wrote_it = failure.error == RecordsRejected.__name__ and failure.step in BOOKS_ITSELF
+    """Name the letter of a failure: by its step, unless that is Write, which has written one of what it rejected."""
+    wrote_it = failure.error == RecordsRejected.__name__ and failure.step == ledger.WRITE
     return ledger.REJECTED if wrote_it else failure.step
 
 
@@ -142,7 +139,7 @@ def needs_summary(failure: Failure) -> bool:
 
 def left_its_contents(failure: Failure) -> bool:
     """Say whether the step rejected every record and left them, unbooked, in the staging bucket."""
-    return failure.error == RecordsRejected.__name__ and failure.step in LEAVES_ITS_CONTENTS
+    return failure.error == RecordsRejected.__name__ and failure.step not in LEAVES_NOTHING
 
 
 def _is_of_the_engine(error: str) -> bool:

@@ -163,15 +163,19 @@ def counts(message: Json) -> Counts:
 
 
 @contextmanager
-def pages(step: Step, limits: Limits) -> Iterator[Iterator[Page]]:
+def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
     """Open the records of a message, wherever they are: some at a time.
 
-    Raises MessageRefused, also if they are not as many as the message says, or what a read raises, while they are read.
+    The first step behind Validate gives `limits`, for there they may lie in the raw bucket still; to any other that is
+    refused. Raises MessageRefused, also if they are not as many as the message says, or what a read raises, while they
+    are read.
     """
     message = step.message
     if "claim" not in message:
         yield _all_of(message, iter([decode_records(message)]))
     elif message["claim"].get("raw"):
+        if limits is None:
+            raise _not_ready()
         with source.opened(step.batch, limits) as found, _parcel(message["claim"].get("rejected")) as (_, staged):
             yield _all_of(message, _without(found.pages, _rejected(staged)))
     else:
@@ -190,9 +194,13 @@ def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
         yield iter([parcels.written(decode_records(message)).splitlines()])
         return
     if message["claim"].get("raw"):
-        raise MessageRefused("records came as they lie in the raw bucket; a step before this one must make them ready")
+        raise _not_ready()
     with _parcel(message["claim"]) as (_, staged):
         yield staged
+
+
+def _not_ready() -> MessageRefused:
+    return MessageRefused("records came as they lie in the raw bucket; a step before this one must make them ready")
 
 
 @contextmanager

@@ -12,7 +12,7 @@
     │   ├── CallRefused           AWS refused a call for another reason
     │   ├── ConfigurationMissing  an environment variable is missing or malformed
     │   ├── MessageRefused        an event or message is not of a form that this code knows: resumes at Validate
-    │   ├── TransformFailed       a transform has a bug: it raised what it should not, or returned what is no JSON
+    │   ├── TransformFailed       code that changes records has a bug: it raised what it should not, or gave no JSON
     │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
     │   └── AttemptTaken          another execution has booked this attempt of the batch
     ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a letter
@@ -100,9 +100,9 @@ class MessageRefused(DeploymentError):
 
 
 class TransformFailed(DeploymentError):
-    """The transform of a dataset has a bug, shown by the record at the position in the cause."""
+    """The transform of a dataset, or a step behind it, has a bug: the record at the position in the cause shows it."""
 
-    advice = "Mend the transform of the dataset, deploy, and redrive."
+    advice = "Mend the code that the cause names, deploy, and redrive."
 
 
 class StepFailed(DeploymentError):

@@ -26,6 +26,9 @@ START_DIGITS = 15
 REJECTED = "Rejected"
 """The name of the letter that stands beside a delivery: of the records that Write did not deliver."""
 
+ENDS = MappingProxyType({"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"})
+"""The name of the letter of an execution that ended where no Catch saw it, by its status."""
+
 LISTED = 1000
 """How many rejected records a letter lists; the ledger file of the batch lists each."""
 
@@ -193,8 +196,10 @@ def letter(
     )
 
 
-PROCESS_CHUNKS = "ProcessChunks"
-ACCOUNT = "Account"
+VALIDATE, WRITE = "Validate", "Write"
+"""The steps at which a batch begins and ends; to the books, any between them is like any other."""
+
+PROCESS_CHUNKS, ACCOUNT = "ProcessChunks", "Account"
 """The states of a bulk execution: its chunks, and the closing of its books."""
 
 
@@ -207,7 +212,7 @@ def resumes_at(failure: Failure) -> str:
     error = BY_NAME.get(failure.error, CustodyError)
     if failure.step in (PROCESS_CHUNKS, ACCOUNT):
         return PROCESS_CHUNKS if issubclass(error, RecordsRejected | ChunksFailed) else failure.step
-    return "Validate" if issubclass(error, DataError | MessageRefused) else failure.step
+    return VALIDATE if issubclass(error, DataError | MessageRefused) else failure.step
 
 
 def console_link(execution: Execution) -> str:

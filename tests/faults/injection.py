@@ -12,9 +12,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from tests import steps
+
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 STORE = FUNCTIONS / "shared" / "store.py"
-STEPS = ("Validate", "Transform", "Write", "Account", "DeadLetter")
+STEPS = (*steps.STEPS, "Account", "DeadLetter")
 _CLIENTS = {"_s3", "_stepfunctions"}
 
 

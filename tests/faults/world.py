@@ -23,16 +23,11 @@ from functions.write import handler as write
 from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
 from tests.rooms import Rooms
-from tests.workflow.conftest import ASL, bulk
+from tests.steps import ASL, CALLED, handler
+from tests.workflow.conftest import bulk
 
 LOAD = contracts.load
-HANDLERS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
-    "Validate": validate.handle,
-    "Transform": transform.handle,
-    "Write": write.handle,
-    "Account": account.handle,
-    "DeadLetter": dead_letter,
-}
+HANDLERS = {state: handler(state) for state in CALLED}
 ASYNCHRONOUS_CALLS = 3
 UNCUT = 2**26
 """Bytes that no object here has: with chunks of this size none is cut."""

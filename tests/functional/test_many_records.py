@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.dead_letter import handler as dead_letter
-from functions.shared import ledger, packing, source
+from functions.shared import changing, ledger, packing, source
 from functions.shared.errors import MessageRefused, ObjectTooLarge, RecordsRejected, TransformFailed
 from functions.shared.messages import Batch, Chunk, Page, Record, Span
 from functions.transform import core
@@ -258,7 +258,7 @@ def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
         return one
 
     with pytest.raises(TransformFailed, match="the same object for two records"):
-        core.apply(again, page)
+        changing.apply(core.STAGE, again, page)
 
 
 @pytest.mark.usefixtures("small")

@@ -12,8 +12,7 @@ from infra import composition
 from infra.composition import MAP, compose
 from tests.infra.deployment import ACCOUNT, Deployment
 from tests.infra.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
-
-STEPS = ("Validate", "Transform", "Write")
+from tests.steps import STEPS
 
 
 def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:

@@ -11,8 +11,8 @@ from functions.shared.errors import BY_NAME
 from infra.composition import MAP, placeholders
 from tests.infra.deployment import ACCOUNT, REGION, Deployment
 from tests.infra.machines import BULK, FILES, OF_CHUNKS, PIPELINE
+from tests.steps import STEPS
 
-STEPS = ("Validate", "Transform", "Write")
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}
 """Each set of states that lead to one another."""
 
@@ -51,12 +51,7 @@ def test_each_task_calls_the_function_of_its_name(deployment: Deployment) -> Non
     prefix = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}"
     pipeline = json.loads(deployment.definition("pipeline"))["States"]
     bulk = json.loads(deployment.definition("bulk"))["States"]
-    of_a_batch = {
-        "Validate": f"{prefix}-validate",
-        "Transform": f"{prefix}-transform",
-        "Write": f"{prefix}-write",
-        "DeadLetter": f"{prefix}-dead-letter",
-    }
+    of_a_batch = {step: f"{prefix}-{step.lower()}" for step in STEPS} | {"DeadLetter": f"{prefix}-dead-letter"}
 
     assert functions_of(pipeline) == of_a_batch
     assert functions_of(bulk) == {"Account": f"{prefix}-account", "DeadLetter": f"{prefix}-dead-letter"}

@@ -6,7 +6,6 @@ import time
 import traceback
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,27 +18,15 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
 
-from functions.account.handler import handle as account
-from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.messages import Plan
-from functions.transform.handler import handle as transform
-from functions.validate.handler import handle as validate
-from functions.write.handler import handle as write
 from infra.composition import compose
 from tests.rooms import Rooms
+from tests.steps import ASL, BULK_ASL, CALLED, handler
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-ASL = Path(__file__).parents[2] / "statemachine" / "pipeline.asl.json"
-BULK_ASL = ASL.with_name("bulk.asl.json")
-HANDLERS = {
-    "Validate": validate,
-    "Transform": transform,
-    "Write": write,
-    "Account": account,
-    "DeadLetter": dead_letter,
-}
+HANDLERS = {state: handler(state) for state in CALLED}
 DEADLINE_SECONDS = 60
 
 

@@ -8,11 +8,12 @@ import pytest
 from functions.shared import ledger
 from functions.shared.errors import AccessRefused, ServiceUnavailable
 from functions.transform import core
-from tests.workflow.conftest import BULK_ASL, EngineError, Run, Workflow
+from tests.steps import BULK, STEPS
+from tests.workflow.conftest import EngineError, Run, Workflow
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
-ACCOUNT: dict[str, Any] = json.loads(BULK_ASL.read_text(encoding="utf-8"))["States"]["Account"]
+ACCOUNT: dict[str, Any] = BULK["States"]["Account"]
 RETRIED = [(error, retrier["MaxAttempts"]) for retrier in ACCOUNT["Retry"] for error in retrier["ErrorEquals"]]
 LINE = len(json.dumps(GOOD)) + 1
 
@@ -54,7 +55,7 @@ def test_all_chunks_are_delivered_and_the_books_of_the_object_closed(workflow: W
     assert done.output["counts"] == {"received": 5, "written": 5, "rejected": 0}
     assert done.output["chunks"] == {"total": 3, "booked": 3, "failed": 0}
     assert delivered(workflow) == [2, 2, 1]
-    assert workflow.calls == {"Validate": 3, "Transform": 3, "Write": 3, "Account": 1}
+    assert workflow.calls == dict.fromkeys(STEPS, 3) | {"Account": 1}
     assert letters(workflow) == []
     header, chunks = summary(workflow)
     assert header["counts"] == done.output["counts"]
@@ -86,7 +87,7 @@ def test_a_chunk_of_which_every_record_is_rejected_is_booked_all_the_same(workfl
     assert letters(workflow) == [f"{0:015d}.0.Validate.json", "object.0.Account.json"]
 
 
-@pytest.mark.parametrize("step", ["Validate", "Transform", "Write"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_chunk_that_fails_holds_back_no_other_and_has_a_letter(workflow: Workflow, step: str) -> None:
     workflow.fail(step, AccessRefused("no"))
     done = run(workflow, *[GOOD] * 5)

@@ -1,4 +1,4 @@
-"""How the transform of a dataset says that it cannot transform a record."""
+"""How code that changes records one by one says that it cannot change one of them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from functions.shared.messages import Violation
 
 
 class Rejection(Exception):
-    """Raised by a transform: set this record aside, for this reason; the rest of the batch goes on.
+    """Raised for a record: set it aside, for this reason; the rest of the batch goes on.
 
     `limit` is what the rule asks for. It is kept for good, so it must not quote the record.
     """
