@@ -30,6 +30,7 @@ VARIABLES: Mapping[str, str] = {
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "POWERTOOLS_SERVICE_NAME": "benchmark",
     "PROCESSED_BUCKET": "processed",
+    "RAW_PREFIX": "",
     "STAGING_BUCKET": "staging",
     "TOLERATED_REJECTS_PERCENT": "0",
 }

@@ -10,7 +10,8 @@ import local
 from custody.failure import CommandFailed
 
 _SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements/functions.txt")
-_DEPLOYED = "deployed"
+_DEPLOYED = "deployed-"
+"""What the file of an environment begins with that says what is deployed there."""
 _LOG_LINES = 30
 
 
@@ -24,7 +25,7 @@ def bring_up(
     """
     yield "starting embedded AWS"
     instance = local.start(folder, persist=persist)
-    deployed = folder / _DEPLOYED
+    deployed = folder / f"{_DEPLOYED}{env}"
     context = [f"env={env}", *settings]
     wanted = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
     if deployed.is_file() and deployed.read_text(encoding="utf-8") == wanted:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from custody.booked import Booked
 from custody.books import Books, Letter
 from custody.executions import SUCCEEDED, Execution, Pipeline
+from custody.failure import CommandFailed
 from custody.parallel import answers
 from functions.shared.identity import RawObject
 from functions.shared.messages import Batch, Plan
@@ -19,11 +20,19 @@ from functions.shared.messages import Batch, Plan
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+Page = TypeVar("Page")
+
 PAGE = 1000
 """Object versions in an answer of S3, which gives no more."""
 
 NO_VERSION = "null"
 """The version id of an object that came when its bucket was not versioned."""
+
+UNVERSIONED = (
+    "start refuses it, for it has no version id: it came before versioning; upload it again, or copy it onto itself "
+    "(docs/existing-data.md)"
+)
+"""Why such an object is not started, and what to do."""
 
 
 class State(StrEnum):
@@ -122,7 +131,7 @@ def arrivals(s3: "S3Client", bucket: str, which: Which, page: int = PAGE) -> Ite
         Bucket=bucket, Prefix=which.prefix, PaginationConfig={"PageSize": page}
     )
     deleted: set[str] = set()
-    for found in pages:
+    for found in _there(s3, pages, bucket):
         # A key's versions come newest first: the marker that hides them is on their page, or on one before it.
         deleted = {each["Key"] for each in found.get("DeleteMarkers", []) if each["IsLatest"]} | deleted
         listed = [
@@ -135,6 +144,16 @@ def arrivals(s3: "S3Client", bucket: str, which: Which, page: int = PAGE) -> Ite
         ]
         yield from filter(which.takes, listed)
         deleted &= {found.get("NextKeyMarker", "")}
+
+
+def _there(s3: "S3Client", pages: Iterable[Page], bucket: str) -> Iterator[Page]:
+    """Give the pages of a list; raise CommandFailed if there is no such bucket."""
+    try:
+        yield from pages
+    except s3.exceptions.NoSuchBucket as error:
+        raise CommandFailed(
+            f"The raw bucket {bucket} is not there. Deploy with the name of one that is: -c raw_bucket=NAME."
+        ) from error
 
 
 def verdict(arrival: Arrival, known: Known, due: datetime) -> Reconciled:
@@ -212,8 +231,7 @@ class Reconciler:
     def reconcile(self, arrival: Arrival) -> Reconciled:
         """Say what became of an object."""
         if arrival.raw.version_id == NO_VERSION:
-            why = "start refuses it, for it has no version id: it came before versioning; upload it again"
-            return Reconciled(arrival, State.MISSING, why)
+            return Reconciled(arrival, State.MISSING, UNVERSIONED)
         booked = self._booked(arrival)
         while True:
             found = self._look_up(arrival, booked)
@@ -248,7 +266,7 @@ class Reconciler:
             letter=letter,
             is_open=booked.is_open,
             executions=self.pipeline.history(
-                object_id, self._execution_of(arrival, booked), booked.told, booked.attempt
+                object_id, execution_of(self.books, self.pipeline, object_id, booked), booked.told, booked.attempt
             ),
             failed=booked.failed,
             total=booked.total,
@@ -261,15 +279,13 @@ class Reconciler:
         gone = Plan(header["chunk_bytes"], known.gone)
         return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header["execution"], plan=gone))
 
-    def _execution_of(self, arrival: Arrival, booked: Booked) -> str:
-        """Say which execution told last of an object."""
-        letter, latest, object_id = booked.letter, booked.latest, arrival.raw.id
-        if letter and (latest is None or letter.attempt > latest.attempt):
-            return self.books.execution_of(letter) or self.pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
-        if latest and booked.is_damaged:
-            return self.pipeline.latest(object_id, latest.attempt, is_bulk=booked.is_bulk)
-        return (
-            str(booked.header["execution"])
-            if booked.header
-            else self.pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
-        )
+
+def execution_of(books: Books, pipeline: Pipeline, object_id: str, booked: Booked) -> str:
+    """Say which execution told last of an object, by its ARN."""
+    letter, latest = booked.letter, booked.latest
+    own = pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
+    if letter and (latest is None or letter.attempt > latest.attempt):
+        return books.execution_of(letter) or own
+    if latest and booked.is_damaged:
+        return pipeline.latest(object_id, latest.attempt, is_bulk=booked.is_bulk)
+    return str(booked.header["execution"]) if booked.header else own

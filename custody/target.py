@@ -46,7 +46,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a stack says about itself in its outputs; `buffer_url` is None where no buffer is before `start`."""
+    """What a stack says about itself in its outputs; `buffer_url` is None where no buffer is before `start`.
+
+    `raw_prefix` is what the keys of its objects begin with, if it takes only some of the raw bucket.
+    """
 
     raw: str
     processed: str
@@ -59,6 +62,19 @@ class Deployment:
     unwritten_url: str
     dead_letter_function: str
     buffer_url: str | None
+    raw_prefix: str = ""
+
+    def within(self, prefix: str) -> str:
+        """Narrow a prefix of keys to those that this deployment takes; raise CommandFailed if it takes none of them."""
+        if prefix.startswith(self.raw_prefix):
+            return prefix
+        if self.raw_prefix.startswith(prefix):
+            return self.raw_prefix
+        raise CommandFailed(
+            f"This deployment takes only keys that begin with {self.raw_prefix}, and none that begins with {prefix}. "
+            "Give the whole key, or its beginning.",
+            USAGE,
+        )
 
 
 def choose(*, aws: bool, profile: str | None) -> Target:
@@ -125,6 +141,7 @@ def find(target: Target, env: str) -> Deployment:
             unwritten_url=outputs["UnwrittenQueueUrl"],
             dead_letter_function=outputs["DeadLetterFunctionName"],
             buffer_url=outputs.get("BufferQueueUrl"),
+            raw_prefix=outputs.get("RawPrefix", ""),
         )
     except KeyError as error:
         raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error

@@ -1,7 +1,7 @@
 """Events that a function could not handle, and that wait in a queue: look at them, or give them to it once more.
 
 A message is the record that Lambda makes of a failed asynchronous call, an event that EventBridge could not deliver, or
-an event of S3 that the buffer has moved there, as it is:
+an event that the buffer has moved there; the last two as they are, and of S3 itself or of EventBridge:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
@@ -38,6 +38,11 @@ _BATCH = 10
 
 _WAIT_SECONDS = 1
 """A wait, however short, makes SQS ask all of its servers."""
+
+_TRIED = "all tries failed; the log of the function says why"
+
+_NAMED_ERROR = ("ERROR_CODE", "ERROR_MESSAGE")
+"""The attributes of a message in which EventBridge says why it could not deliver."""
 
 _WORDS = {"started": "started", "started_before": "was started before", "letters": "its letter is written"}
 """What the functions count, for people."""
@@ -174,6 +179,7 @@ class _Queue:
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_BATCH,
                 WaitTimeSeconds=_WAIT_SECONDS,
+                MessageAttributeNames=_NAMED_ERROR,
                 VisibilityTimeout=self._seconds,
             ).get("Messages", [])
             self._hidden.update((message["MessageId"], message["ReceiptHandle"]) for message in found)
@@ -228,10 +234,20 @@ def _waiting(message: "MessageTypeDef") -> Waiting:
         event = body["requestPayload"]
         return Waiting(message_id, event, _about(event), _told(body.get("responsePayload")))
     if isinstance(body, dict) and "detail" in body:
-        return Waiting(message_id, body, _about(body), "EventBridge could not call the function")
+        return Waiting(message_id, body, _about(body), _why_of_eventbridge(message))
     if isinstance(body, dict) and _is_of_s3(body.get("Records")):
-        return Waiting(message_id, body, _about(body), "all tries failed; the log of the function says why")
+        return Waiting(message_id, body, _about(body), _TRIED)
     return Waiting(message_id, None, (), "this is no event of Custody: see who sent it, and delete it")
+
+
+def _why_of_eventbridge(message: "MessageTypeDef") -> str:
+    """Say why an event of EventBridge waits: it names its error where it could not deliver, and else it is tried out.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    """
+    told = message.get("MessageAttributes", {})
+    said = ": ".join(told[name].get("StringValue", "") for name in _NAMED_ERROR if name in told)
+    return f"EventBridge could not deliver it: {said}" if said else _TRIED
 
 
 def _is_of_s3(records: Any) -> bool:
@@ -253,7 +269,9 @@ def _about(event: dict[str, Any]) -> tuple[str, ...]:
     """Name the objects that an event tells of; nothing is sure of its form, for it was refused before."""
     try:
         if "detail" in event:
-            return (str(json.loads(event["detail"]["input"])["object"]["key"]),)
+            told = event["detail"]
+            found = told["object"] if "object" in told else json.loads(told["input"])["object"]
+            return (str(found["key"]),)
         return tuple(unquote_plus(str(record["s3"]["object"]["key"])) for record in event["Records"])
     except (LookupError, TypeError, ValueError, RecursionError):
         return ()

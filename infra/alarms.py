@@ -10,6 +10,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.arrivals import Arrivals
 from infra.ends import Ends
 from infra.functions import Platform
 from infra.ingestion import Ingestion
@@ -47,6 +48,8 @@ class Alarms(Construct):
             ingestion.undelivered.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
             "Objects arrived for which no execution could be started: their events wait in the undelivered queue.",
         )
+        if ingestion.arrivals:
+            self._of_arrivals(ingestion.arrivals)
         if ingestion.buffer:
             self._alarm(
                 "buffer-stuck",
@@ -64,6 +67,21 @@ class Alarms(Construct):
             "unwritten",
             ends.unwritten.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
             "Executions ended for which no letter could be written: their events wait in the unwritten queue.",
+        )
+
+    def _of_arrivals(self, arrivals: Arrivals) -> None:
+        """Watch the rule that tells of new objects: what it could not deliver, and what nobody has."""
+        self._alarm(
+            "undelivered",
+            arrivals.metric("FailedInvocations", period=PERIOD, statistic="Sum"),
+            "Objects arrived, and EventBridge could not deliver their events: they wait in the undelivered queue.",
+            "arrivals-",
+        )
+        self._alarm(
+            "events-lost",
+            arrivals.metric("InvocationsFailedToBeSentToDlq", period=PERIOD, statistic="Sum"),
+            "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
+            "arrivals-",
         )
 
     def _of_executions(self, workflow: Workflow, prefix: str) -> None:

@@ -28,7 +28,7 @@ class Encryption(Construct):
         self.key.add_to_resource_policy(_for_logs(settings))
         self.key.add_to_resource_policy(_for_alarms())
         self.key.add_to_resource_policy(_for_events())
-        if settings.buffered:
+        if settings.buffered and settings.raw_bucket is None:
             self.key.add_to_resource_policy(_for_arrivals())
 
 
@@ -69,9 +69,10 @@ def _for_alarms() -> iam.PolicyStatement:
 
 
 def _for_events() -> iam.PolicyStatement:
-    """Let EventBridge put what it cannot deliver into an encrypted queue.
+    """Let EventBridge put what it cannot deliver into an encrypted queue, and new objects' events into the buffer.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     """
     return iam.PolicyStatement(
         sid="EventBridge",

@@ -2,13 +2,14 @@
 
 from typing import cast
 
-from aws_cdk import Aws, Duration
+from aws_cdk import Aws, CfnResource, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.arrivals import Arrivals
 from infra.failures import FailureQueue
 from infra.functions import Platform, Stage
 from infra.permissions import on_key
@@ -28,12 +29,15 @@ PATIENCE = 6
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
 
 
+_Destination = tuple[CfnResource, s3.CfnBucket.NotificationConfigurationProperty]
+"""What lets S3 in, and what tells it where to."""
+
+
 class Ingestion(Construct):
     """Calls `start` for each new object version, directly or by way of a buffer.
 
-    An event that fails for good waits in the undelivered queue. CDK's `add_event_notification` would add a function of
-    its own to the stack, because a bucket and its permission usually need one another's names. The raw bucket's name is
-    known beforehand.
+    An event that fails for good waits in the undelivered queue. The stack's own raw bucket notifies; of one that is
+    there already EventBridge tells, by the rule in `arrivals`.
     """
 
     def __init__(  # noqa: PLR0913 - what it leads from, and to
@@ -42,7 +46,7 @@ class Ingestion(Construct):
         construct_id: str,
         *,
         platform: Platform,
-        raw: s3.Bucket,
+        own_raw: s3.Bucket | None,
         pipeline_arn: str,
         bulk_arn: str,
     ) -> None:
@@ -60,16 +64,41 @@ class Ingestion(Construct):
             may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
         )
         self.undelivered = FailureQueue(self, "Undelivered", name="undelivered", platform=platform)
-        bucket = cast("s3.CfnBucket", raw.node.default_child)
-        name = bucket_name(settings, "raw")
-        self.buffer = self._fill_buffer(bucket, name, platform) if settings.buffered else None
+        self.buffer = self._buffer(platform) if settings.buffered else None
         if not self.buffer:
-            self._call_directly(bucket, name, platform)
+            self.undelivered.keep_events_of(self.start, platform)
+        self.arrivals = (
+            None
+            if own_raw
+            else Arrivals(
+                self,
+                "Arrivals",
+                platform=platform,
+                start=self.start,
+                buffer=self.buffer,
+                undelivered=self.undelivered,
+            )
+        )
+        if own_raw:
+            self._notify(cast("s3.CfnBucket", own_raw.node.default_child), bucket_name(settings, "raw"))
 
-    def _call_directly(self, bucket: s3.CfnBucket, name: str, platform: Platform) -> None:
-        """Send the bucket's events to the function; Lambda keeps what it cannot handle in the undelivered queue."""
+    def _notify(self, bucket: s3.CfnBucket, name: str) -> None:
+        """Have the bucket send its events.
+
+        CDK's `add_event_notification` would add a function of its own to the stack, because a bucket and its permission
+        usually need one another's names. The raw bucket's name is known beforehand. S3 tries the destination out when
+        the bucket is made, hence the permission comes first.
+        """
+        if self.buffer:
+            permission, configuration = self._fill_buffer(self.buffer, name)
+        else:
+            permission, configuration = self._call_directly(name)
+        bucket.notification_configuration = configuration
+        bucket.add_resource_dependency(permission)
+
+    def _call_directly(self, name: str) -> _Destination:
+        """Let the bucket of that name call the function."""
         function = self.start.function
-        self.undelivered.keep_events_of(self.start, platform)
         permission = lambda_.CfnPermission(
             self,
             "MayCallStart",
@@ -79,23 +108,14 @@ class Ingestion(Construct):
             source_account=Aws.ACCOUNT_ID,
             source_arn=_arn(name),
         )
-        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        return permission, s3.CfnBucket.NotificationConfigurationProperty(
             lambda_configurations=[
                 s3.CfnBucket.LambdaConfigurationProperty(event=ARRIVALS, function=function.function_arn)
             ]
         )
-        bucket.add_resource_dependency(permission)  # S3 tries the destination out when the bucket is made
 
-    def _fill_buffer(self, bucket: s3.CfnBucket, name: str, platform: Platform) -> sqs.Queue:
-        """Send the bucket's events to a queue that the function empties; it moves what fails to the undelivered one."""
-        buffer = EventQueue(
-            self,
-            "Buffer",
-            name="buffer",
-            platform=platform,
-            hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.undelivered, max_receive_count=RECEIVES),
-        )
+    def _fill_buffer(self, buffer: sqs.Queue, name: str) -> _Destination:
+        """Let the bucket of that name send to the buffer."""
         buffer.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="Arrivals",
@@ -108,11 +128,21 @@ class Ingestion(Construct):
                 },
             )
         )
-        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        policy = cast("sqs.CfnQueuePolicy", buffer.node.find_child("Policy").node.default_child)
+        return policy, s3.CfnBucket.NotificationConfigurationProperty(
             queue_configurations=[s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=buffer.queue_arn)]
         )
-        # S3 tries the destination out when the bucket is made.
-        bucket.add_resource_dependency(cast("sqs.CfnQueuePolicy", buffer.node.find_child("Policy").node.default_child))
+
+    def _buffer(self, platform: Platform) -> sqs.Queue:
+        """Make a queue that the function empties; it moves what fails to the undelivered one."""
+        buffer = EventQueue(
+            self,
+            "Buffer",
+            name="buffer",
+            platform=platform,
+            hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.undelivered, max_receive_count=RECEIVES),
+        )
         self._empty(buffer, platform)
         return buffer
 

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, cast
 
-FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
-"""Every function, by the name of its folder."""
-
-OF_A_BATCH = ("validate", "transform", "write", "dead_letter")
-"""The functions through which the records of a batch pass; the last only if all of them are rejected."""
+WITHOUT_RECORDS = ("start", "account")
+"""The functions through which no records pass; through dead_letter they do, if all are rejected."""
 
 LEAST_STORAGE_MB, MOST_STORAGE_MB = 512, 10_240
 """What Lambda gives a function of temporary storage
@@ -22,12 +19,27 @@ REDRIVE_DAYS = 14
 """How long Step Functions can redrive an execution
 (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html)."""
 
+WRITTEN_ROOMS = ("staging", "processed", "audit", "access-logs")
+"""The buckets that are written to by the pipeline itself, by their rooms."""
+
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 """What CloudWatch Logs can keep
 (https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html)."""
 
 CDK_KEYS = ("acknowledged-issue-numbers", "cli-telemetry", "cdk-migrate")
 """What `cdk acknowledge`, `cdk cli-telemetry` and `cdk migrate` put among the context."""
+
+
+RAW_BUCKET = r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+"""A bucket's name (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+
+RAW_PREFIX = r"(?=.{0,512}$)([0-9A-Za-z!_.'()=-]+/)*"
+"""Folders of a key, of characters that are safe in one (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)
+and mean nothing else in a policy; `*` does, `?` too."""
+
+RAW_KEY_ARN = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-z-]+"
+"""A key by its own ARN: an alias is no resource that a policy can name
+(https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id)."""
 
 
 class SettingRefused(ValueError):
@@ -54,6 +66,10 @@ def _memory(default: int) -> Any:
     return _number(default, 128, 10_240)  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 
 
+_SIZES = ("memory_mb", "timeout_seconds", "concurrency")
+"""What the settings of a function are called, behind its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """What a function is given: memory and temporary storage in MB, a timeout in seconds, and concurrency, if any."""
@@ -75,6 +91,18 @@ class Settings:
 
     default_dataset: str = _text("mission", r"[0-9A-Za-z_-]{1,64}", "1 to 64 of 0-9, A-Z, a-z, _ and -")
     """Dataset of an object whose key has no folder."""
+    raw_bucket: str | None = _text(
+        None, RAW_BUCKET, "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"
+    )
+    """Take objects from this bucket, which is there already, instead of a raw bucket of the stack's own. Nothing of its
+    configuration is touched: it must be versioned and send its events to EventBridge, in the same account and region
+    (docs/existing-data.md)."""
+    raw_prefix: str = _text(
+        "", RAW_PREFIX, "folders that end with a slash, such as incoming/, of letters, digits and !_.'()=-"
+    )
+    """Take only the objects of `raw_bucket` below these folders. The dataset is then the first folder behind them."""
+    raw_key_arn: str | None = _text(None, RAW_KEY_ARN, "the ARN of a KMS key, arn:…:key/…; an alias is none")
+    """The KMS key that `raw_bucket` is encrypted with, if it is one."""
     # Beside the records, a state of at most 256 KiB holds the rest of the message
     # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
     inline_limit_bytes: int = _number(65_536, 0, 196_608)
@@ -177,13 +205,22 @@ class Settings:
         return min(max(LEAST_STORAGE_MB, STORED_OF_A_CHUNK * self.chunk_bytes // 2**20), MOST_STORAGE_MB)
 
     def size(self, function: str) -> Size:
-        """Gather what the settings give a function."""
+        """Gather what the settings give a function; raise SettingRefused if they do not know it."""
+        if missing := [name for part in _SIZES if not hasattr(self, name := f"{function}_{part}")]:
+            raise SettingRefused(
+                f"The function {function} has no setting {', '.join(missing)}. Add it to infra/settings.py."
+            )
         return Size(
             memory_mb=getattr(self, f"{function}_memory_mb"),
-            storage_mb=self._storage_mb if function in OF_A_BATCH else LEAST_STORAGE_MB,
+            storage_mb=LEAST_STORAGE_MB if function in WITHOUT_RECORDS else self._storage_mb,
             timeout_seconds=getattr(self, f"{function}_timeout_seconds"),
             concurrency=getattr(self, f"{function}_concurrency"),
         )
+
+
+_MEMORY = "_memory_mb"
+FUNCTIONS = tuple(found.name.removesuffix(_MEMORY) for found in fields(Settings) if found.name.endswith(_MEMORY))
+"""Every function, by the name of its folder: what is given memory."""
 
 
 def parse(context: Mapping[str, Any]) -> Settings:
@@ -198,9 +235,10 @@ def parse(context: Mapping[str, Any]) -> Settings:
 def _in_harmony(settings: Settings) -> Settings:
     """Refuse settings that do not go together.
 
-    Lambda would throttle its own calls, and each would count as one of the tries that a message of the buffer has
-    (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
+    With too small a reserve, Lambda would throttle its own calls, and each would count as one of the tries that a
+    message of the buffer has (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html).
     """
+    _require_raw_bucket(settings)
     reserved, needed = settings.start_concurrency, settings.buffer_concurrency
     if settings.buffered and reserved is not None and reserved < needed:
         raise SettingRefused(
@@ -208,6 +246,19 @@ def _in_harmony(settings: Settings) -> Settings:
             f"It must be at least as large, or unset."
         )
     return settings
+
+
+def _require_raw_bucket(settings: Settings) -> None:
+    """Refuse what only goes with a raw bucket that is there already, and one that Custody itself writes to."""
+    for name in ("raw_prefix", "raw_key_arn"):
+        if getattr(settings, name) and settings.raw_bucket is None:
+            raise SettingRefused(f"Setting {name} goes with raw_bucket, which is not set. Set both, or neither.")
+    own = tuple(f"{settings.name(room)}-" for room in WRITTEN_ROOMS)
+    if settings.raw_bucket and settings.raw_bucket.startswith(own):
+        raise SettingRefused(
+            f"Setting raw_bucket cannot be {settings.raw_bucket!r}: this environment writes to it, and would process "
+            "what it has made without end. Name the bucket in which objects arrive."
+        )
 
 
 def _is_of_cdk(name: str) -> bool:

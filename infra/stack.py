@@ -40,7 +40,7 @@ class Custody(Stack):
             self,
             "Ingestion",
             platform=platform,
-            raw=storage.raw,
+            own_raw=storage.own_raw,
             pipeline_arn=machine_arn(self, settings, PIPELINE),
             bulk_arn=machine_arn(self, settings, BULK),
         )
@@ -82,3 +82,5 @@ class Custody(Stack):
             CfnOutput(self, output, value=value)
         if ingestion.buffer:
             CfnOutput(self, "BufferQueueUrl", value=ingestion.buffer.queue_url)
+        if settings.raw_prefix:
+            CfnOutput(self, "RawPrefix", value=settings.raw_prefix)

@@ -33,12 +33,14 @@ class Stages(Construct):
         audit = {"AUDIT_BUCKET": storage.audit.bucket_name}
         tolerated = {"TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}"}
         inline = {"INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes)}
-        dataset = {"DEFAULT_DATASET": settings.default_dataset}
+        dataset = {"DEFAULT_DATASET": settings.default_dataset, "RAW_PREFIX": storage.raw_prefix}
         limits = {
             "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
             "CHUNK_BYTES": str(settings.chunk_bytes),
         }
-        read_raw = on_objects(storage.raw, "GetObjectVersion")
+        read_raw = [on_objects(storage.raw, "GetObjectVersion", prefix=storage.raw_prefix)]
+        if storage.raw_key:
+            read_raw.append(on_key(storage.raw_key, "Decrypt", via="s3"))
         read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
         # Who may not list a bucket is told 403 of an object that is gone, and not 404
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
@@ -54,14 +56,14 @@ class Stages(Construct):
             "validate",
             platform=platform,
             environment={**staging, **dataset, **inline, **limits},
-            may=[read_raw, put_batches, read_and_write],
+            may=[*read_raw, put_batches, read_and_write],
         )
         self.transform = Stage(
             self,
             "transform",
             platform=platform,
             environment={**staging, **inline, **limits},
-            may=[read_raw, read_batches, list_batches, put_batches, read_and_write],
+            may=[*read_raw, read_batches, list_batches, put_batches, read_and_write],
         )
         self.write = Stage(
             self,
@@ -109,10 +111,9 @@ class Stages(Construct):
                 read_and_write,
             ],
         )
-        self.of_a_batch = (self.validate, self.transform, self.write)
-        self.all = (*self.of_a_batch, self.account, self.dead_letter)
+        self.all = [stage for stage in self.node.children if isinstance(stage, Stage)]
         for stage in self.all:
             stage.function.add_environment("CODE_VERSION", stage.code_version)
         # A step that failed may have told nobody which code it ran.
-        versions = {stage.node.id.lower(): stage.code_version for stage in (*self.of_a_batch, self.account)}
+        versions = {stage.name: stage.code_version for stage in self.all if stage is not self.dead_letter}
         self.dead_letter.function.add_environment("CODE_VERSIONS", json.dumps(versions))

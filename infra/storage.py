@@ -1,5 +1,7 @@
 """The buckets: one for each room that data passes through, and one for the log of who touched them."""
 
+from typing import cast
+
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -13,7 +15,11 @@ ABANDONED_UPLOAD = Duration.days(7)
 
 
 class Storage(Construct):
-    """Raw, staging, processed and audit under the customer key; access logs under S3's own, as log delivery demands."""
+    """Raw, staging, processed and audit under the customer key; access logs under S3's own, as log delivery demands.
+
+    A raw bucket that is there already is only named: how it is encrypted, kept and logged is its owner's affair, and so
+    are its `raw_key`, None if it has none, and all of it that does not lie below `raw_prefix`.
+    """
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, key: kms.IKey, removal: RemovalPolicy
@@ -23,9 +29,13 @@ class Storage(Construct):
         self._key = key
         self._removal = removal
         self.access_logs = self._access_logs()
-        self.raw = self._room("Raw")
+        self.own_raw = None if settings.raw_bucket else self._room("Raw")
+        self.raw = self.own_raw or s3.Bucket.from_bucket_name(self, "ExistingRaw", str(settings.raw_bucket))
+        self.raw_prefix = settings.raw_prefix
+        self.raw_key = kms.Key.from_key_arn(self, "RawKey", settings.raw_key_arn) if settings.raw_key_arn else None
         self.staging = self._room("Staging", expire_days=settings.staging_days)
         self.processed = self._room("Processed")
+        _tell_event_bridge(self.processed)
         self.audit = self._room("Audit", lock=_lock(settings))
 
     def _room(
@@ -89,6 +99,16 @@ class Storage(Construct):
 def bucket_name(settings: Settings, room: str) -> str:
     """Name a bucket. It is known before the bucket is, so a function may be told of it without a cycle."""
     return f"{settings.name(room)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+
+
+def _tell_event_bridge(bucket: s3.Bucket) -> None:
+    """Have each new version told to EventBridge, where consumers have rules of their own: docs/consuming.md.
+
+    CDK's own `event_bridge_enabled` would add a function to the stack.
+    """
+    event_bridge = s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+    told = s3.CfnBucket.NotificationConfigurationProperty(event_bridge_configuration=event_bridge)
+    cast("s3.CfnBucket", bucket.node.default_child).notification_configuration = told
 
 
 def _lock(settings: Settings) -> s3.ObjectLockRetention | None:

@@ -23,6 +23,7 @@ os.environ.update(
     PIPELINE_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:pipeline",
     POWERTOOLS_SERVICE_NAME="test",
     PROCESSED_BUCKET="processed",
+    RAW_PREFIX="",
     STAGING_BUCKET="staging",
     TOLERATED_REJECTS_PERCENT="0",
 )

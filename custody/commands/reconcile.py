@@ -49,6 +49,8 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Look at every object version in the raw bucket, and say what became of it: written, or what else.
 
+    For a bucket that was filled before Custody came, or to process all once more, take `custody backfill`.
+
     `--since` and `--until` are of its arrival. Exit code 1: something is missing, and was not started. 0: all else.
     """
     target = target_of(aws, profile)
@@ -57,7 +59,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     pipeline = Pipeline.of(target, deployment)
     reconciler = Reconciler(Books(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
     counts: Counter[State] = Counter()
-    found = reconciler.run(arrivals(s3, deployment.raw, Which(prefix, since, until)))
+    found = reconciler.run(arrivals(s3, deployment.raw, Which(deployment.within(prefix), since, until)))
     is_in_the_way = show.console.is_terminal and (as_json or show_all)
     live = show.stderr.is_terminal and not is_in_the_way
     unwritten = _unwritten(reconciler, found, counts, start=start, live=live)

@@ -20,6 +20,7 @@ class Environment:
 
     audit_bucket: str
     default_dataset: str
+    raw_prefix: str
     tolerated_rejects_percent: float
     code_version: str
 
@@ -39,7 +40,7 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     keys = store.all_keys(ENVIRONMENT.audit_bucket, closing.chunks_prefix(step.batch))
     since = closing.processed_at(step.message)
     found = closing.close(whole, processed, since, _booked(keys), closing.given_up(keys))
-    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
+    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     with core.summary(step, found, dataset=dataset, code_version=ENVIRONMENT.code_version) as entry:
         booking.book(ENVIRONMENT.audit_bucket, step, entry)
     if error := core.shortfall(found, ENVIRONMENT.tolerated_rejects_percent):

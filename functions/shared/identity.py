@@ -34,9 +34,17 @@ class RawObject:
         return f"s3://{self.bucket}/{self.key}?versionId={quote(self.version_id)}"
 
 
-def dataset_of(key: str, default: str) -> str:
-    """Name the dataset of a key: its first folder, or the default dataset for a key without a folder."""
-    folder, separator, _ = key.partition("/")
+def slug_of_prefix(prefix: str) -> str:
+    """Say what the ids of all objects begin with whose keys begin with a prefix; nothing, if they may all differ."""
+    return _NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
+
+
+def dataset_of(key: str, default: str, prefix: str = "") -> str:
+    """Name the dataset of a key: its first folder behind the prefix, or the default dataset if it has no folder there.
+
+    An object that lies elsewhere, for it came before the prefix was set, keeps the dataset that it had.
+    """
+    folder, separator, _ = key.removeprefix(prefix).partition("/")
     return folder if separator else default
 
 

@@ -1,6 +1,7 @@
-"""From an S3 event, or messages that hold such events, to the objects that arrived.
+"""From an event of S3 or EventBridge, or messages that hold such events, to the objects that arrived.
 
-The event: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+What S3 sends itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+What EventBridge sends: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 The messages: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
 
@@ -16,7 +17,7 @@ from functions.shared.identity import RawObject
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of the buffer; `body` is an S3 event as JSON."""
+    """A message of the buffer; `body` is an event of S3 or EventBridge as JSON."""
 
     id: str
     body: str
@@ -43,26 +44,26 @@ def messages(event: dict[str, Any]) -> list[Message] | None:
 def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give each record of an event that tells of an object; pass over S3's test event and folder markers.
 
-    Raises MessageRefused for an event that is not from S3.
+    An event of EventBridge is one record. Raises MessageRefused for an event that tells of no new object.
     """
     if event.get("Event") == "s3:TestEvent":
         return
-    if not isinstance(event.get("Records"), list):
-        raise MessageRefused(f"an event came that is not from S3; it has {sorted(event)}")
-    yield from (record for record in event["Records"] if not _is_folder_marker(record))
+    if event.get("detail-type") == "Object Created":
+        found = [event]
+    elif isinstance(event.get("Records"), list):
+        found = event["Records"]
+    else:
+        raise MessageRefused(f"an event came that tells of no new object in S3; it has {sorted(event)}")
+    yield from (record for record in found if not _is_folder_marker(record))
 
 
 def raw_object(record: dict[str, Any]) -> RawObject:
-    """Read one record; raise MessageRefused for one that names no immutable version of an object."""
+    """Read one record; raise MessageRefused for one that names no immutable version of an object.
+
+    The same object gives the same, whichever way its record came.
+    """
     try:
-        s3_object = record["s3"]["object"]
-        raw = RawObject(
-            bucket=record["s3"]["bucket"]["name"],
-            key=unquote_plus(s3_object["key"]),
-            version_id=s3_object.get("versionId", "null"),
-            size=s3_object["size"],
-            etag=s3_object["eTag"],
-        )
+        raw = _of_eventbridge(record["detail"]) if "detail" in record else _of_s3(record["s3"])
         is_odd = not isinstance(raw.size, int)
     except (KeyError, TypeError, AttributeError) as error:
         raise MessageRefused(f"a record of an S3 event lacks {error}") from error
@@ -76,9 +77,32 @@ def raw_object(record: dict[str, Any]) -> RawObject:
     return raw
 
 
+def _of_s3(told: dict[str, Any]) -> RawObject:
+    found = told["object"]
+    return RawObject(
+        bucket=told["bucket"]["name"],
+        key=unquote_plus(found["key"]),
+        version_id=found.get("versionId", "null"),
+        size=found["size"],
+        etag=found["eTag"],
+    )
+
+
+def _of_eventbridge(told: dict[str, Any]) -> RawObject:
+    """Read what EventBridge tells: the key is as it is, and a bucket that is not versioned gives no version id."""
+    found = told["object"]
+    return RawObject(
+        bucket=told["bucket"]["name"],
+        key=found["key"],
+        version_id=found.get("version-id", "null"),
+        size=found["size"],
+        etag=found["etag"],
+    )
+
+
 def _is_folder_marker(record: dict[str, Any]) -> bool:
     try:
-        s3_object = record["s3"]["object"]
-        return bool(s3_object["key"].endswith("/") and not s3_object.get("size"))
+        found = (record["detail"] if "detail" in record else record["s3"])["object"]
+        return bool(found["key"].endswith("/") and not found.get("size"))
     except (KeyError, TypeError, AttributeError):
         return False  # `raw_object` says what it lacks

@@ -1,10 +1,9 @@
 """Start an execution for each object that arrived in the raw bucket.
 
-An event comes in one of two shapes. Directly from S3: Lambda calls again, twice, when this raises, and puts the event
-into the undelivered queue after that
-(https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or as messages of the buffer: those
-that are named in the answer come again, until the buffer moves them to the undelivered queue itself
-(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
+An event comes directly, from S3 or EventBridge: Lambda calls again, twice, when this raises, and puts the event into
+the undelivered queue after that (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or
+it comes in messages of the buffer: those that are named in the answer come again, until the buffer moves them to the
+undelivered queue itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
 """
 
 from collections import Counter
@@ -33,9 +32,9 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Start what has not been started: the objects of an S3 event, or of each message of the buffer.
+    """Start what has not been started: the objects of an event, or of each message of the buffer.
 
-    Raises MessageRefused, AccessRefused, CallRefused or ServiceUnavailable for an S3 event, and never for messages.
+    Raises MessageRefused, AccessRefused, CallRefused or ServiceUnavailable for an event, and never for messages.
     """
     messages = arrivals.messages(event)
     return {"counts": _start_all(event)} if messages is None else _start_each(messages)
@@ -58,7 +57,7 @@ def _start_each(messages: list[arrivals.Message]) -> dict[str, Any]:
 
 
 def _start_all(event: dict[str, Any]) -> dict[str, int]:
-    """Try every record of an S3 event before raising for those that failed."""
+    """Try every record of an event before raising for those that failed."""
     accepted, failures = [], []
     for record in arrivals.records(event):
         try:

@@ -16,6 +16,7 @@ class Environment:
 
     staging_bucket: str
     default_dataset: str
+    raw_prefix: str
     inline_limit_bytes: int
     document_limit_bytes: int
     chunk_bytes: int
@@ -33,7 +34,7 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     CallRefused, ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
-    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset)
+    dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     contract = contracts.load(dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
     with source.opened(step.batch, limits) as found:

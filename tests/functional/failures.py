@@ -106,7 +106,7 @@ class Machine:
         assert stateMachineArn == (BULK_ARN if batch.plan else MACHINE_ARN)
         if arn_of(name, stateMachineArn) in self.executions:
             raise self.error("ExecutionAlreadyExists")
-        arn = self.add(batch, name=name, **self.ends)
+        arn = self.add(batch, name=name, **({"startDate": datetime.now(UTC)} | self.ends))
         self.executions[arn]["input"] = input
         return {"executionArn": arn}
 
@@ -123,10 +123,11 @@ class Machine:
         assert name == "list_executions"
         return self
 
-    def paginate(self, *, stateMachineArn: str, **_: Any) -> Any:  # noqa: N803 - as boto3 has it
+    def paginate(self, *, stateMachineArn: str, statusFilter: str, **_: Any) -> Any:  # noqa: N803 - as boto3 has it
         of_machine = [one for arn, one in self.executions.items() if arn.startswith(arn_of("", stateMachineArn))]
-        running = [one for one in of_machine if one["status"] == "RUNNING"]
-        return [{"executions": running[:1]}, {"executions": running[1:]}]
+        found = [one for one in of_machine if one["status"] == statusFilter]
+        found.sort(key=lambda one: one["startDate"], reverse=True)
+        return [{"executions": found[:1]}, {"executions": found[1:]}]
 
     def error(self, code: str) -> ClientError:
         """Make the error that boto3 raises for an answer."""

@@ -362,6 +362,18 @@ def test_the_summary_says_how_many_were_started_and_what_cannot_be(run: Run, roo
     assert "1 missing cannot be mended by a start" in started.stderr
 
 
+def test_where_only_some_keys_are_taken_no_other_is_missing(
+    run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms.upload("incoming/mission/a.json", b"{}")
+    rooms.upload("reports/a.json", b"{}")
+    deployment = a_deployment(pipeline_arn=MACHINE_ARN, raw_prefix="incoming/")
+    monkeypatch.setattr(reconcile_command, "find", lambda *_: deployment)
+
+    assert "1 object: " in run().stdout
+    assert "only keys that begin with incoming/" in str(run("--prefix", "reports/").exception)
+
+
 def test_what_is_missing_is_started_as_start_would_have_done(rooms: Rooms, machine: Machine) -> None:
     batch = rooms.upload("mission/Größe +1.json", b"{}")
     (missing,) = reconciled(rooms, machine)

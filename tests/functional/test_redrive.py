@@ -30,7 +30,11 @@ from tests.functional.desk import a_deployment
 from tests.functional.failures import MACHINE_ARN, STARTED, Machine, arn_of, book, discard, post
 from tests.rooms import Rooms
 
-EVENT = json.loads((Path(__file__).parents[1] / "events/object_created.json").read_text(encoding="utf-8"))
+EVENTS = Path(__file__).parents[1] / "events"
+EVENT, OF_EVENTBRIDGE = (
+    json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    for name in ("object_created", "eventbridge_object_created")
+)
 FAST = 10_000.0
 
 
@@ -287,6 +291,29 @@ def test_an_event_that_the_buffer_moved_there_is_given_to_its_function_as_s3_sen
     assert (done.is_done, done.became) == (True, "started")
     assert done.waiting.about == ("mission/2026/a.json",), done.waiting
     assert done.waiting.error == "all tries failed; the log of the function says why"
+    assert queue.visible == 0
+
+
+def test_an_event_of_eventbridge_is_replayed_however_it_came_into_the_queue(queue: Queue) -> None:
+    """By Lambda after its tries, by the buffer after its receives, or by EventBridge itself, which says why."""
+    told = {"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "not authorized to call start"}
+    queue.record(OF_EVENTBRIDGE)
+    queue.put(OF_EVENTBRIDGE)
+    queue.sqs.send_message(
+        QueueUrl=queue.url,
+        MessageBody=json.dumps(OF_EVENTBRIDGE),
+        MessageAttributes={name: {"DataType": "String", "StringValue": said} for name, said in told.items()},
+    )
+    function = Function(answer({"started": 1}))
+    done = queue.replay(function)
+
+    assert function.calls == [OF_EVENTBRIDGE] * 3
+    assert [one.waiting.about for one in done] == [("mission/2026/a.json",)] * 3
+    assert {one.waiting.error for one in done} == {
+        "AccessRefused: StartExecution was refused",
+        "all tries failed; the log of the function says why",
+        "EventBridge could not deliver it: NO_PERMISSIONS: not authorized to call start",
+    }
     assert queue.visible == 0
 
 

@@ -69,6 +69,34 @@ def test_an_event_becomes_exactly_the_input_that_stands_beside_it(machine: Machi
     assert name == "mission-2026-a-json-" + name[-24:]
 
 
+@pytest.mark.parametrize("name", ["object_created", "object_created_odd_key"])
+def test_eventbridge_and_s3_give_the_same_name_and_input(machine: Machine, name: str) -> None:
+    """Golden events of one object: one that comes both ways, as after a change of settings, is started once."""
+    first = handler.handle(event(name), None)
+    second = handler.handle(event(f"eventbridge_{name}"), None)
+    third = handler.handle(buffered(event(f"eventbridge_{name}")), None)
+
+    assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
+    assert third == {"batchItemFailures": []}
+    assert len(machine.started) == 1
+
+
+def test_eventbridge_gives_the_input_that_stands_beside_it(machine: Machine) -> None:
+    handler.handle(event("eventbridge_object_created"), None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message) == event("start_input")
+
+
+def test_a_key_that_only_looks_form_encoded_is_taken_as_eventbridge_gives_it(machine: Machine) -> None:
+    odd = event("eventbridge_object_created")
+    odd["detail"]["object"]["key"] = "mission/100%25+1.json"
+    handler.handle(odd, None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message)["object"]["key"] == "mission/100%25+1.json"
+
+
 def test_the_same_event_twice_is_one_execution_and_no_error(machine: Machine) -> None:
     first = handler.handle(event("object_created"), None)
     second = handler.handle(event("object_created"), None)
@@ -93,6 +121,7 @@ def test_every_record_of_an_event_is_started(machine: Machine) -> None:
 def test_folder_markers_and_test_events_are_passed_over(machine: Machine) -> None:
     handler.handle(event("folder_marker"), None)
     handler.handle(event("s3_test_event"), None)
+    handler.handle(event("eventbridge_folder_marker"), None)
     assert machine.started == {}
 
 
@@ -116,6 +145,33 @@ def test_an_object_without_a_version_is_refused_for_it_could_change(machine: Mac
 
     with pytest.raises(MessageRefused, match="enable versioning"):
         handler.handle(unversioned, None)
+    assert machine.started == {}
+
+
+def test_eventbridge_names_no_version_in_a_bucket_that_keeps_none(machine: Machine) -> None:
+    unversioned = event("eventbridge_object_created")
+    del unversioned["detail"]["object"]["version-id"]
+
+    with pytest.raises(MessageRefused, match="enable versioning"):
+        handler.handle(unversioned, None)
+    assert machine.started == {}
+
+
+@pytest.mark.parametrize("lacking", ["key", "size", "etag"])
+def test_an_event_of_eventbridge_that_lacks_a_part_is_refused_with_its_name(machine: Machine, lacking: str) -> None:
+    odd = event("eventbridge_object_created")
+    del odd["detail"]["object"][lacking]
+
+    with pytest.raises(MessageRefused, match=f"lacks '{lacking}'"):
+        handler.handle(odd, None)
+    assert machine.started == {}
+
+
+def test_what_eventbridge_tells_of_anything_else_is_refused(machine: Machine) -> None:
+    odd = event("eventbridge_object_created") | {"detail-type": "Object Deleted"}
+
+    with pytest.raises(MessageRefused, match="no new object"):
+        handler.handle(odd, None)
     assert machine.started == {}
 
 

@@ -2,14 +2,27 @@
 
 import pytest
 
-from tests.infra.deployment import Deployment
+from tests.infra.deployment import REGION, Deployment
 
-CONTEXTS = {"prod": {"env": "prod"}, "dev": {}, "local": {"local": "true"}, "buffered": {"buffered": "true"}}
+THEIRS = {
+    "raw_bucket": "their-bucket",
+    "raw_prefix": "incoming/",
+    "raw_key_arn": f"arn:aws:kms:{REGION}:444455556666:key/12345678-1234-1234-1234-123456789012",
+}
+"""What tells of a raw bucket that is there already, encrypted with a key of another account."""
+
+CONTEXTS: dict[str, dict[str, str]] = {
+    "prod": {"env": "prod"},
+    "dev": {},
+    "local": {"local": "true"},
+    "buffered": {"buffered": "true"},
+    "existing": THEIRS,
+}
 
 
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
-    """Synthesise what `-c env=prod`, nothing, `-c local=true` and `-c buffered=true` give."""
+    """Synthesise what `-c env=prod`, nothing, `-c local=true`, `-c buffered=true` and `-c raw_bucket=…` give."""
     folder = tmp_path_factory.mktemp("synth")
     return {name: Deployment.synthesise(context, folder / name) for name, context in CONTEXTS.items()}
 
@@ -42,3 +55,9 @@ def local(deployments: dict[str, Deployment]) -> Deployment:
 def buffered(deployments: dict[str, Deployment]) -> Deployment:
     """Give `-c buffered=true`: env=dev, on AWS, with a buffer before the start function."""
     return deployments["buffered"]
+
+
+@pytest.fixture
+def existing(deployments: dict[str, Deployment]) -> Deployment:
+    """Give `-c raw_bucket=…`: env=dev, on AWS, on some folders of a raw bucket with a key of its own."""
+    return deployments["existing"]

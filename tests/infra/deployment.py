@@ -110,6 +110,11 @@ class Deployment:
         """Whether a queue stands between the raw bucket and the start function."""
         return bool(self.of_type("AWS::Lambda::EventSourceMapping"))
 
+    @property
+    def arrivals(self) -> dict[str, Any] | None:
+        """The rule that tells of new objects of an existing raw bucket; None if the bucket is of the stack."""
+        return self.of_type("AWS::Events::Rule").get(f"custody-{self.env}-arrivals")
+
     def policy(self, kind: str, **target: str) -> list[dict[str, Any]]:
         """The statements of the resource policy of a type that is attached to a target."""
         return [

@@ -33,6 +33,14 @@ def expected(deployment: Deployment) -> dict[str, Expected]:
         for prefix, suffix in MACHINES.items()
         for section, end in ENDS.items()
     } | {queue: Expected(queue, MESSAGES, ("QueueName", f"{name}-{queue}")) for queue in ("undelivered", "unwritten")}
+    if deployment.arrivals:
+        rule = ("RuleName", f"{name}-arrivals")
+        found |= {
+            "arrivals-undelivered": Expected("undelivered", ("AWS/Events", "FailedInvocations", "Sum"), rule),
+            "arrivals-events-lost": Expected(
+                "events-lost", ("AWS/Events", "InvocationsFailedToBeSentToDlq", "Sum"), rule
+            ),
+        }
     if deployment.is_buffered:
         age = ("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum")
         return found | {"buffer-stuck": Expected("buffer-stuck", age, ("QueueName", f"{name}-buffer"), 300)}

@@ -4,7 +4,7 @@ from tests.infra.deployment import ACCOUNT, REGION, Deployment
 
 
 def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
-    (rule,) = deployment.of_type("AWS::Events::Rule").values()
+    rule = deployment.of_type("AWS::Events::Rule")[f"custody-{deployment.env}-ends"]
 
     assert rule["EventPattern"] == {
         "source": ["aws.states"],
@@ -21,7 +21,7 @@ def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(dep
 
 
 def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(deployment: Deployment) -> None:
-    (rule,) = deployment.of_type("AWS::Events::Rule").values()
+    rule = deployment.of_type("AWS::Events::Rule")[f"custody-{deployment.env}-ends"]
     (target,) = rule["Targets"]
 
     assert target["Arn"].endswith(f":function:custody-{deployment.env}-dead-letter")
@@ -34,6 +34,7 @@ def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
         statement
         for statement in deployment.policy("AWS::SQS::QueuePolicy")
         if statement.get("Principal") == {"Service": "events.amazonaws.com"}
+        and statement["Resource"].endswith("-unwritten")
     ]
 
     assert [(found["Effect"], found["Action"]) for found in statements] == [("Allow", "sqs:SendMessage")]

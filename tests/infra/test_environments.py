@@ -60,8 +60,9 @@ def test_everything_that_can_be_tagged_is(prod: Deployment) -> None:
 
 def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -> None:
     buffer = {"BufferQueueUrl"} if deployment.is_buffered else set()
+    prefix = {"RawPrefix"} if deployment.arrivals else set()
 
-    assert set(deployment.template["Outputs"]) == buffer | {
+    assert set(deployment.template["Outputs"]) == buffer | prefix | {
         "RawBucket",
         "StagingBucket",
         "ProcessedBucket",

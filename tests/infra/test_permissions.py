@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from infra.settings import FUNCTIONS
+from tests.infra.conftest import THEIRS
 from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
+from tests.steps import STEPS
 
-FUNCTIONS = ("start", "validate", "transform", "write", "account", "dead_letter")
 TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 LOG_DELIVERY = {
     (f"logs:{action}", "*")
@@ -57,6 +59,12 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
     events = {("sqs:SendMessage", f"{queue}-undelivered")}
     if deployment.is_buffered:
         events = {(f"sqs:{action}", f"{queue}-buffer") for action in receive}
+    read_raw = {("s3:GetObjectVersion", objects("raw", "*"))}
+    if deployment.arrivals:
+        read_raw = {
+            ("s3:GetObjectVersion", f"arn:aws:s3:::{THEIRS['raw_bucket']}/{THEIRS['raw_prefix']}*"),
+            ("kms:Decrypt", THEIRS["raw_key_arn"]),
+        }
     executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}"
     read_batches = {
         ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('staging')}"),
@@ -74,9 +82,9 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
     }
     return {
         "start": {("states:StartExecution", f"{machines}-{name}") for name in ("pipeline", "bulk")} | events,
-        "validate": {("s3:GetObjectVersion", objects("raw", "*"))} | put_batches,
+        "validate": read_raw | put_batches,
         # What Validate has read and found good, Transform reads where it lies.
-        "transform": {("s3:GetObjectVersion", objects("raw", "*"))} | read_batches | put_batches,
+        "transform": read_raw | read_batches | put_batches,
         "write": read_batches
         | {("s3:PutObject", objects("processed", "*"))}
         | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(room)}") for room in ("processed", "audit")}
@@ -88,6 +96,8 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment, name: str) -> None:
+    permitted = expected(deployment)
+    assert name in permitted, f"say in tests/infra/test_permissions.py what the function {name} may do"
     function = deployment.function(name)
     log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{function['FunctionName']}:*"
     # A function that only receives messages encrypts nothing.
@@ -95,7 +105,7 @@ def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment
     key = {(f"kms:{use}", deployment.key) for use in uses}
 
     assert table(statements(deployment, function["Role"])) == (
-        expected(deployment)[name] | key | TRACING | {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
+        permitted[name] | key | TRACING | {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
     )
 
 
@@ -107,6 +117,8 @@ def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment
         for statement in statements(deployment, deployment.function(name)["Role"])
         if listed(statement["Action"])[0].startswith("kms:")
     ]
+    if deployment.arrivals and name in {"validate", "transform"}:
+        services = [*services, "s3"]
 
     assert [statement["Condition"] for statement in of_key] == [
         {"StringEquals": {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}} for service in services
@@ -134,12 +146,10 @@ def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
     assert len({deployment.function(name)["Role"] for name in FUNCTIONS}) == len(FUNCTIONS)
 
 
-STEPS = ("validate", "transform", "write")
+OF_A_BATCH = (*(step.lower() for step in STEPS), "dead-letter")
 
 
-@pytest.mark.parametrize(
-    ("machine", "functions"), [("pipeline", (*STEPS, "dead-letter")), ("bulk", (*STEPS, "account", "dead-letter"))]
-)
+@pytest.mark.parametrize(("machine", "functions"), [("pipeline", OF_A_BATCH), ("bulk", (*OF_A_BATCH, "account"))])
 def test_a_state_machine_may_call_its_functions_and_be_observed(
     deployment: Deployment, machine: str, functions: tuple[str, ...]
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 
 from infra.settings import REDRIVE_DAYS, SettingRefused, Settings, parse
+from tests.infra.conftest import THEIRS
 
 
 def test_without_context_the_defaults_hold() -> None:
@@ -54,6 +55,15 @@ def test_the_keys_of_cdk_itself_are_none_of_our_business() -> None:
         ("buffer_concurrency", "1", "a whole number from 2 to 1000"),
         ("chunk_concurrency", "0", "a whole number from 1 to 10000"),
         ("chunk_bytes", "1048575", "a whole number from 1048576 to 1073741824"),
+        ("raw_bucket", "Their_Bucket", "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"),
+        ("raw_bucket", "arn:aws:s3:::their-bucket", "the name of a bucket"),
+        ("raw_bucket", "their..bucket", "the name of a bucket"),
+        ("raw_prefix", "incoming", "folders that end with a slash, such as incoming/"),
+        ("raw_prefix", "/incoming/", "folders that end with a slash"),
+        ("raw_prefix", "incoming/*/", "folders that end with a slash"),
+        ("raw_prefix", "a" * 512 + "/", "folders that end with a slash"),
+        ("raw_key_arn", "alias/theirs", "the ARN of a KMS key, arn:…:key/…; an alias is none"),
+        ("raw_key_arn", "arn:aws:kms:eu-west-1:111122223333:alias/theirs", "the ARN of a KMS key"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named_with_what_is(name: str, value: object, allowed: str) -> None:
@@ -69,6 +79,26 @@ def test_a_setting_that_is_not_known_is_named_with_those_that_are() -> None:
 
     assert "'tolerated_reject_percent' is not known" in str(refused.value)
     assert "tolerated_rejects_percent" in str(refused.value)
+
+
+def test_what_tells_of_an_existing_raw_bucket_is_refused_without_its_name() -> None:
+    for name, value in {"raw_prefix": "incoming/", "raw_key_arn": THEIRS["raw_key_arn"]}.items():
+        with pytest.raises(SettingRefused, match=f"Setting {name} goes with raw_bucket, which is not set"):
+            parse({name: value})
+    assert parse(THEIRS).raw_prefix == "incoming/"
+
+
+@pytest.mark.parametrize("room", ["staging", "processed", "audit", "access-logs"])
+def test_a_bucket_that_the_environment_writes_to_is_refused_as_the_raw_one_for_it_would_never_end(room: str) -> None:
+    name = f"custody-prod-{room}-111122223333-eu-west-1"
+    with pytest.raises(SettingRefused, match="would process what it has made without end"):
+        parse({"env": "prod", "raw_bucket": name})
+    assert parse({"env": "dev", "raw_bucket": name}).raw_bucket == name, "another environment may go on from there"
+
+
+def test_the_raw_bucket_that_the_stack_once_made_may_be_taken_as_an_existing_one() -> None:
+    name = "custody-prod-raw-111122223333-eu-west-1"
+    assert parse({"env": "prod", "raw_bucket": name}).raw_bucket == name
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])

@@ -11,6 +11,12 @@ ROOMS = ("raw", "staging", "processed", "audit")
 ALL = (*ROOMS, "access-logs")
 
 
+@pytest.fixture(params=("prod", "dev", "local", "buffered"))
+def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -> Deployment:
+    """Give each variant with a raw bucket of its own in turn; test_existing_bucket.py tells of the other."""
+    return deployments[request.param]
+
+
 def properties(deployment: Deployment, room: str) -> dict[str, Any]:
     return deployment.of_type("AWS::S3::Bucket")[deployment.bucket(room)]
 
@@ -104,6 +110,12 @@ def _denies_put(statement: dict[str, Any], request: dict[str, str]) -> bool:
         for operator, keys in statement["Condition"].items()
         for key, wanted in keys.items()
     )
+
+
+def test_each_delivery_is_told_to_event_bridge_where_consumers_have_their_rules(deployment: Deployment) -> None:
+    told = {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+
+    assert properties(deployment, "processed")["NotificationConfiguration"] == told
 
 
 def test_object_lock_is_on_from_the_start_in_prod(prod: Deployment) -> None:

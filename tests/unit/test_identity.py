@@ -40,6 +40,12 @@ def test_the_dataset_is_the_first_folder() -> None:
     assert dataset_of("/a.json", "mission") == ""
 
 
+def test_the_dataset_is_the_first_folder_behind_the_prefix() -> None:
+    assert dataset_of("incoming/x/mission/2026/a.json", "other", "incoming/x/") == "mission"
+    assert dataset_of("incoming/x/a.json", "mission", "incoming/x/") == "mission"
+    assert dataset_of("weather/a.json", "mission", "incoming/x/") == "weather", "it came before the prefix was set"
+
+
 def test_a_record_is_named_by_its_object_and_position() -> None:
     assert record_id("mission-a-json-0123", 7) == "mission-a-json-0123.7"
 

@@ -1,0 +1,83 @@
+"""What docs/consuming.md gives to be deployed: the stack of a consumer, and the statements for another account."""
+
+import json
+import re
+from typing import Any
+
+from cfnlint.api import lint  # type: ignore[import-untyped]  # it ships no types
+from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+
+from custody.target import ROOT
+from functions.transform.datasets.mission import transform
+
+DOCUMENT = (ROOT / "docs/consuming.md").read_text(encoding="utf-8")
+TEMPLATE = (ROOT / "samples/deliveries.yaml").read_text(encoding="utf-8")
+
+
+def complaints(template: str) -> list[str]:
+    found = lint(template, config=ManualArgs(regions=["us-east-1", "eu-west-1"]))
+    return [f"{match.rule.id} {match.message}" for match in found]
+
+
+def policies() -> list[list[dict[str, Any]]]:
+    """Give the lists of policy statements that the document shows."""
+    shown = (json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL))
+    return [statements for statements in shown if isinstance(statements, list)]
+
+
+def with_policies(bucket: Any, key: Any) -> str:
+    """Write a template that has the statements of a bucket's and of a key's policy, as cfn-lint reads them."""
+    version = {"Version": "2012-10-17"}
+    made = {
+        "Bucket": {
+            "Type": "AWS::S3::BucketPolicy",
+            "Properties": {"Bucket": "processed", "PolicyDocument": {**version, "Statement": bucket}},
+        },
+        "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {**version, "Statement": key}}},
+    }
+    return json.dumps({"Resources": made})
+
+
+def test_cfn_lint_has_no_complaint_of_the_stack_of_a_consumer() -> None:
+    assert complaints(TEMPLATE) == []
+    assert complaints(TEMPLATE.replace("maxReceiveCount", "maxReceives")), "it can complain"
+
+
+def test_cfn_lint_has_no_complaint_of_the_statements_for_another_account() -> None:
+    bucket, key = policies()
+
+    assert complaints(with_policies(bucket, key)) == []
+    assert complaints(with_policies([{**bucket[0], "Effect": "Permit"}], key)), "it can complain"
+
+
+def test_another_account_may_read_and_list_one_dataset_and_nothing_else() -> None:
+    bucket, key = policies()
+    processed = "arn:aws:s3:::custody-prod-processed-111122223333-eu-west-1"
+
+    assert [(statement["Action"], statement["Resource"]) for statement in bucket] == [
+        (["s3:GetObject", "s3:GetObjectVersion"], f"{processed}/mission/*"),
+        (["s3:ListBucket", "s3:ListBucketVersions"], processed),
+    ]
+    assert bucket[1]["Condition"] == {"StringLike": {"s3:prefix": "mission/*"}}
+    assert [statement["Action"] for statement in key] == ["kms:Decrypt"]
+
+
+def test_the_columns_of_the_table_are_what_the_transform_delivers() -> None:
+    table = re.search(r"CREATE EXTERNAL TABLE mission \(\n(.*?)\n\)\n", DOCUMENT, re.DOTALL)
+    assert table
+    columns = [line.split()[0] for line in table.group(1).splitlines()]
+
+    delivered = transform({"mission": "space", "source": "MASINT", "confidence": 0.95})
+    assert columns == list(delivered)
+
+
+def test_the_table_finds_its_days_where_they_are_delivered() -> None:
+    properties = dict(re.findall(r"'([\w.]+)' = '(.*?)'", DOCUMENT))
+    location = re.search(r"^LOCATION '(.*)'$", DOCUMENT, re.MULTILINE)
+
+    assert location
+    assert properties["storage.location.template"] == f"{location.group(1)}dt=${{dt}}/"
+    assert properties["projection.dt.format"] == "yyyy-MM-dd"
+    assert {name for name in properties if name.startswith("projection.dt.")} == {
+        f"projection.dt.{name}" for name in ("type", "format", "range", "interval", "interval.unit")
+    }
