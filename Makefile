@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
 
-.PHONY: run test test-in-memory test-embedded test-large bench setup stop lock clean
+.PHONY: run test test-in-memory test-embedded test-large test-aws bench setup stop lock clean
 
 run: setup ## Deploy to embedded AWS, send the samples, show what became of each record
 	$(BIN)/custody up
@@ -25,6 +25,9 @@ test-embedded: setup
 
 test-large: setup ## The tests of bulk with a million records in an object, and two thousand objects; ten minutes
 	CUSTODY_RECORDS=1000000 CUSTODY_OBJECTS=2000 $(BIN)/pytest -p no:cacheprovider tests/e2e/test_bulk.py
+
+test-aws: setup ## The tests marked `aws` in an account of yours: make test-aws AWS_PROFILE=NAME ACCOUNT=NUMBER; docs/deploy.md
+	@TEST_ENV="$(TEST_ENV)" SETTINGS="$(SETTINGS)" ACCOUNT="$(ACCOUNT)" $(BIN)/python -m tests.e2e.on_aws
 
 bench: setup ## Measure the three stages beside a floor and beside what one would write instead; a minute or two
 	$(BIN)/python -m benchmarks

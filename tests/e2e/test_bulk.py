@@ -127,39 +127,53 @@ def cutting(cloud: Cloud, chunk_bytes: int) -> Iterator[None]:
         client.update_function_configuration(FunctionName=start, Environment={"Variables": deployed})
 
 
-def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(buffered: Cloud, tmp_path: Path) -> None:
-    path = generate(buffered, tmp_path / "failing.jsonl", records=75_000)
+@pytest.mark.aws
+def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(cutting: Cloud, tmp_path: Path) -> None:
+    path = generate(cutting, tmp_path / "failing.jsonl", records=75_000)
     second = f"{MIB:015d}"
-    with denied(buffered, "write", f"arn:aws:s3:::{buffered.deployment.processed}/*.{second}.jsonl"):
-        ran = buffered.custody("put", path, "--json", "--timeout", "300")
-    assert ran.code == 1, "not every record has an outcome"
-    (fate,) = ran.json["objects"]
+    with denied(cutting, "write", f"arn:aws:s3:::{cutting.deployment.processed}/*.{second}.jsonl"):
+        # A policy may take a while to hold: then each record was written, and another version is sent.
+        fate = until(lambda: without_outcome(cutting, path), 60 * cutting.patience, "a chunk fails")
     object_id, execution = fate["object"]["object_id"], fate["execution"]
-    names = set(ledger(buffered, object_id))
+    names = set(ledger(cutting, object_id))
     chunks = range(0, path.stat().st_size, MIB)
     assert names == {f"{start:015d}.0.jsonl.gz" for start in chunks if start != MIB} | {"object.0.jsonl.gz"}
 
-    client = buffered.client("stepfunctions")
-    client.redrive_execution(executionArn=execution)
-    until(lambda: client.describe_execution(executionArn=execution)["status"] != "RUNNING", 120, "the redrive ends")
+    redrives = until(lambda: redriven(cutting, execution), 120 * cutting.patience, "a redrive succeeds")
 
-    assert client.describe_execution(executionArn=execution)["status"] == "SUCCEEDED"
-    assert set(ledger(buffered, object_id)) - names == {f"{second}.1.jsonl.gz", "object.1.jsonl.gz"}, (
+    assert set(ledger(cutting, object_id)) - names >= {f"{second}.{redrives}.jsonl.gz", f"object.{redrives}.jsonl.gz"}
+    assert {name.partition(".")[0] for name in set(ledger(cutting, object_id)) - names} == {second, "object"}, (
         "only that chunk ran"
     )
-    lines, delivered = told(buffered, object_id)
+    lines, delivered = told(cutting, object_id)
     assert len(lines) == delivered.count(b"\n") == 75_000
-    shown = buffered.custody("reconcile", "--prefix", "failing.jsonl", "--json")
-    assert (shown.code, shown.json["counts"]["written"]) == (0, 1), shown.out
-    assert buffered.custody("verify", object_id).code == 0
-    assert object_id not in buffered.custody("letters", "--json").out, "its letters are closed"
+    shown = cutting.custody("reconcile", "--prefix", "failing.jsonl", "--json")
+    assert (shown.code, shown.json["counts"]["failed"]) == (0, 0), shown.out
+    assert cutting.custody("verify", object_id).code == 0
+    assert object_id not in cutting.custody("letters", "--json").out, "its letters are closed"
+
+
+def without_outcome(cloud: Cloud, path: Path) -> Any:
+    """Put an object; give what became of it if not every record has an outcome, else None."""
+    ran = cloud.custody("put", path, "--json", "--timeout", "900")
+    assert ran.code in {0, 1}, ran.err
+    return ran.json["objects"][0] if ran.code else None
+
+
+def redriven(cloud: Cloud, execution: str) -> int | None:
+    """Have an execution redriven by the plain API until it succeeds; give how often that was, or None."""
+    client = cloud.client("stepfunctions")
+    found = client.describe_execution(executionArn=execution)
+    if found["status"] == "FAILED":
+        client.redrive_execution(executionArn=execution)
+    return int(found["redriveCount"]) if found["status"] == "SUCCEEDED" else None
 
 
 @contextmanager
 def denied(cloud: Cloud, function: str, resource: str) -> Iterator[None]:
     """Deny a function to put objects at a place, and no longer afterwards."""
     iam = cloud.client("iam")
-    role = cloud.client("lambda").get_function_configuration(FunctionName=f"custody-dev-{function}")["Role"]
+    role = cloud.client("lambda").get_function_configuration(FunctionName=f"custody-{cloud.env}-{function}")["Role"]
     where = {"RoleName": role.rpartition("/")[2], "PolicyName": "Broken"}
     statement = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": resource}
     iam.put_role_policy(**where, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))

@@ -7,18 +7,7 @@ from pathlib import Path
 
 from custody.target import ROOT
 from tests.e2e.conftest import Cloud, clean_environment
-
-SHORTENED = (
-    (r"[0-9a-f]{24}", "…"),
-    (r"(custody-dev-processed)-\d{12}-[a-z0-9-]+", r"\1-…"),
-    (r"dt=\d{4}-\d\d-\d\d", "dt=…"),
-)
-
-
-def words(text: str) -> list[str]:
-    for pattern, short in SHORTENED:
-        text = re.sub(pattern, short, text)
-    return text.replace("─", "").split()
+from tests.e2e.documents import require_shown
 
 
 def test_make_run_prints_what_the_readme_shows(cloud: Cloud) -> None:
@@ -31,7 +20,7 @@ def test_make_run_prints_what_the_readme_shows(cloud: Cloud) -> None:
     )
 
     assert ran.returncode == 0, ran.stderr
-    assert words(ran.stdout.partition("What to try next")[0]) == words(shown.group(1))
+    require_shown(shown.group(1), ran.stdout.partition("What to try next")[0])
 
 
 def test_each_command_that_the_readme_names_works(cloud: Cloud, tmp_path: Path) -> None:

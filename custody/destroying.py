@@ -1,0 +1,175 @@
+"""Taking an environment away: first what will go and what will stay, then the doing of it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from custody.books import Books
+from custody.emptying import empty
+from custody.holdings import KEEP_A_KEY, LISTED, Account, Holding
+from custody.letters import Filter, select
+from custody.stacks import BUCKET, KINDS, Event, Stack, delete
+
+Item = TypeVar("Item")
+
+
+class Watched(Protocol):
+    """How whoever waits is told how far it is: gives items as they come, and says a line with their number."""
+
+    def __call__(self, items: Iterable[Item], say: Callable[[int], str], /) -> Iterator[Item]:
+        """Give each item again."""
+        ...
+
+
+_KEY_DAYS = 30
+"""How long the CDK has a key wait for its deletion, unless it is told otherwise
+(https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html)."""
+
+_PROVIDER = "CustomS3AutoDeleteObjects"
+"""The function of the CDK that empties buckets. Lambda makes its log group, so that no stack has it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will become of an environment: which of its data goes and which stays, and what speaks against it."""
+
+    goes: tuple[Holding, ...]
+    stays: tuple[Holding, ...]
+    others: int
+    in_flight: int
+    letters: int
+    against: tuple[str, ...]
+
+    def encode(self) -> dict[str, Any]:
+        """Give the JSON shape of `--json`."""
+        return {
+            "goes": [one.encode() for one in self.goes],
+            "stays": [one.encode() for one in self.stays],
+            "other_resources": self.others,
+            "executions_in_flight": self.in_flight,
+            "open_letters": self.letters,
+            "against": list(self.against),
+        }
+
+
+@dataclass
+class Done:
+    """What was done: the resources that went and that did not, the log of it, and buckets with what they still hold."""
+
+    deleted: int = 0
+    failures: list[Event] = field(default_factory=list)
+    emptied: dict[str, int] = field(default_factory=dict)
+    held: dict[str, list[str]] = field(default_factory=dict)
+
+
+def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
+    """Look at each thing of a stack that holds data, and at what is under way."""
+    holding = [one for kind in KINDS for one in stack.of(kind)]
+    looked = [
+        (one.is_kept, account.holding(KINDS[one.type], one.name))
+        for one in watched(holding, lambda number: f"looking at what it holds: {number} of {len(holding)}")
+    ]
+    stays = tuple(found for is_kept, found in looked if is_kept)
+    in_flight, is_more = (0, False) if stack.is_busy else stack.in_flight(account.target)
+    return Plan(
+        goes=tuple(_going(found, something_stays=bool(stays)) for is_kept, found in looked if not is_kept),
+        stays=tuple(replace(found, command=None) for found in stays),
+        others=len(stack.resources) - len(looked),
+        in_flight=in_flight,
+        letters=_letters(account, stack, watched),
+        against=tuple(_against(account, stack, f"{in_flight:,}{'+' if is_more else ''}" if in_flight else "")),
+    )
+
+
+def _going(found: Holding, *, something_stays: bool) -> Holding:
+    """Say of something that goes what is to be known of that."""
+    note = ""
+    if found.kind == "key":
+        note = f"deleted {_KEY_DAYS} days later: from then on nobody can read what it encrypts"
+        if something_stays:
+            note += f", and that is also what stays. Until then {KEEP_A_KEY} keeps it"
+    return replace(found, note=note, command=None)
+
+
+def _letters(account: Account, stack: Stack, watched: Watched) -> int:
+    """Count the open letters, up to as many as are worth it."""
+    audit = next((one.name for one in stack.of(BUCKET) if one.name.startswith(f"{account.prefix}audit-")), None)
+    if audit is None or stack.status == "DELETE_FAILED":
+        return 0
+    found = select(Books(account.target.client("s3"), audit), Filter())
+    return sum(1 for _ in islice(watched(found, lambda number: f"open letters: {number}"), LISTED))
+
+
+def _against(account: Account, stack: Stack, in_flight: str) -> Iterator[str]:
+    if stack.is_busy:
+        yield f"CloudFormation is at work on {stack.name} ({stack.status}): wait until that is over."
+    if stack.is_protected:
+        words = ("cloudformation", "update-termination-protection", "--no-enable-termination-protection")
+        off = account.command(*words, "--stack-name", stack.name)
+        yield f"Termination protection is on; if you are sure, turn it off: {off}"
+    if in_flight:
+        yield (
+            f"Executions are in flight: {in_flight}. Stop what sends objects, and wait until `custody executions "
+            f"--status running --env {account.env}` lists none; or stop each with `aws stepfunctions stop-execution`."
+        )
+
+
+def delete_stack(account: Account, stack: Stack, watched: Watched) -> Done:
+    """Delete a stack; if buckets of it that shall go are not empty, empty them and do it again."""
+    done = Done()
+    _follow(account, stack, done, watched)
+    if done.failures and (full := _still_full(account, stack)):
+        for name in full:
+            _empty(account, name, done, watched)
+        _follow(account, stack, done, watched)
+    _delete_logs_of_provider(account)
+    return done
+
+
+def delete_buckets(account: Account, names: Iterable[str], watched: Watched) -> Done:
+    """Empty buckets and delete them, but for those in which something is locked."""
+    done = Done()
+    for name in names:
+        _empty(account, name, done, watched)
+        if name not in done.held:
+            account.target.client("s3").delete_bucket(Bucket=name)
+    return done
+
+
+def _follow(account: Account, stack: Stack, done: Done, watched: Watched) -> None:
+    """Have a stack deleted, and take down what comes of each resource."""
+    done.failures = []
+    total = len(stack.resources)
+    events = delete(account.target, stack)
+    for event in watched(events, lambda _: f"CloudFormation deletes {stack.name}: {done.deleted} of {total}"):
+        done.deleted += event.is_done
+        if event.is_failure:
+            done.failures.append(event)
+
+
+def _still_full(account: Account, stack: Stack) -> list[str]:
+    """List the buckets of a stack that shall go with it, are still there, and hold something.
+
+    CloudFormation deletes no bucket that is not empty. On AWS a function of the CDK empties them, but has 15 minutes
+    only; on embedded AWS there is no such function.
+    """
+    there = {one.name for one in account.holdings() if one.kind == "bucket" and one.is_billed}
+    return [one.name for one in stack.of(BUCKET) if not one.is_kept and one.name in there]
+
+
+def _empty(account: Account, name: str, done: Done, watched: Watched) -> None:
+    emptied = empty(account.target.client("s3"), name)
+    for refused in watched(emptied, lambda number: f"emptying {name}: {number:,} versions"):
+        if refused is None:
+            done.emptied[name] = done.emptied.get(name, 0) + 1
+        else:
+            done.held.setdefault(name, []).append(refused)
+
+
+def _delete_logs_of_provider(account: Account) -> None:
+    """Delete the log group that Lambda made for the function that empties buckets: its stack does not know of it."""
+    logs = account.target.client("logs")
+    prefix = f"/aws/lambda/{account.prefix}{_PROVIDER}"
+    for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
+        logs.delete_log_group(logGroupName=group["logGroupName"])

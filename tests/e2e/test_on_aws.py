@@ -1,0 +1,136 @@
+"""`make test-aws`: what it runs, what it refuses, and that nothing else ever runs on an account."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import account
+from tests.e2e.conftest import Cloud
+from tests.e2e.documents import read
+from tests.e2e.on_aws import Refused, prepare
+
+FOLDER = Path(__file__).parent
+FIXTURES = {"cloud", "cutting", "tmp_path"}
+ONLY_EMBEDDED = {"local", "folder", "clean_environment", "CUSTODY", "slow", "most_memory"}
+"""Names that mean embedded AWS, or this machine."""
+
+
+def marked() -> list[ast.FunctionDef]:
+    """Give the tests that are marked `aws`, one by one."""
+    return [
+        node
+        for path in sorted(FOLDER.glob("test_*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(decorator).startswith("pytest.mark.aws") for decorator in node.decorator_list)
+    ]
+
+
+def test_what_is_selected_is_not_empty_and_redrives_what_failed() -> None:
+    found = [test.name for test in marked()]
+
+    assert len(found) >= 15
+    assert "test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api" in found
+    assert "test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone" in found
+
+
+def test_what_is_selected_uses_nothing_that_only_embedded_aws_has() -> None:
+    tests = marked()
+    assert tests
+    for test in tests:
+        assert {argument.arg for argument in test.args.args} <= FIXTURES, test.name
+        names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+        names |= {node.attr for node in ast.walk(test) if isinstance(node, ast.Attribute)}
+        assert not names & ONLY_EMBEDDED, test.name
+
+
+def test_what_only_aws_can_show_is_not_run_without_it() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--collect-only",
+        str(FOLDER / "test_alarms.py"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])  # noqa: S603 - our own
+
+    assert "no tests collected (2 deselected)" in done.stdout
+
+
+def test_nothing_but_make_test_aws_runs_on_an_account() -> None:
+    recipes = dict(re.findall(r"^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)+)", read("Makefile"), re.MULTILINE))
+
+    assert [name for name, recipe in recipes.items() if "on_aws" in recipe] == ["test-aws"]
+    assert not [name for name, recipe in recipes.items() if account.ENV in recipe]
+    assert "test-aws" not in re.search(r"^test:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)[0]  # type: ignore[index]  # it is there
+    assert account.named() is None, "and these tests run without"
+
+
+@pytest.fixture
+def there(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Give an environment that takes embedded AWS for an account, by a profile."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    profile = str(cloud.folder / "aws.ini")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, profile)
+    monkeypatch.setenv("AWS_PROFILE", "default")
+    return dict(os.environ)
+
+
+def test_it_refuses_without_credentials_that_are_named() -> None:
+    with pytest.raises(Refused, match="No credentials are named"):
+        prepare({"ACCOUNT": "000000000000"})
+
+
+def test_it_says_what_it_would_do_and_what_that_costs_until_the_account_is_named(
+    there: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Refused, match="ACCOUNT=000000000000"):
+        prepare(there)
+
+    said = capsys.readouterr().out
+    assert "deploys the stack custody-citest to account 000000000000, region us-east-1" in said
+    assert "less than 0.05 USD" in said
+
+
+def test_it_refuses_another_account(there: dict[str, str]) -> None:
+    with pytest.raises(Refused, match="ACCOUNT=000000000000"):
+        prepare(there | {"ACCOUNT": "111122223333"})
+
+
+def test_it_refuses_the_environment_whose_data_is_kept() -> None:
+    with pytest.raises(Refused, match="The data of prod is kept"):
+        prepare({"AWS_PROFILE": "sandbox", "ACCOUNT": "000000000000", "TEST_ENV": "prod"})
+
+
+def test_it_touches_no_environment_that_is_there(there: dict[str, str]) -> None:
+    with pytest.raises(Refused, match="custody-dev is there already"):
+        prepare(there | {"ACCOUNT": "000000000000", "TEST_ENV": "dev"})
+
+
+def test_it_refuses_where_nothing_is_bootstrapped(there: dict[str, str]) -> None:
+    with pytest.raises(Refused, match="is not bootstrapped"):
+        prepare(there | {"ACCOUNT": "000000000000", "AWS_REGION": "eu-west-1"})
+
+
+def test_else_it_is_ready(there: dict[str, str]) -> None:
+    run = prepare(there | {"ACCOUNT": "000000000000", "SETTINGS": "local=true log_days=1"})
+
+    assert (run.stack, run.settings, run.is_aws) == ("custody-citest", ("local=true", "log_days=1"), False)
+
+
+def test_the_tests_are_given_the_credentials_that_are_named_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = account.told({"AWS_PROFILE": "sandbox", "PATH": "/bin"}, "citest", is_aws=True)
+
+    assert "AWS_PROFILE" not in told
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert (account.named(), account.given(), account.is_aws_itself()) == ("citest", {"AWS_PROFILE": "sandbox"}, True)
