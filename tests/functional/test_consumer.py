@@ -1,0 +1,187 @@
+"""The example consumer reads each record exactly once, whatever comes twice, late, in another order or not at all."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from samples import consumer
+
+BUCKET = "processed"
+KEY = "mission/dt=2026-03-01/a-1.jsonl"
+CHUNK = "mission/dt=2026-03-01/b-1.000000001048576.jsonl"
+
+
+class Deliveries:
+    """A processed bucket that keeps versions, the queue that is told of them, and the file of the consumer."""
+
+    def __init__(self, path: Path) -> None:
+        self.s3, self.sqs = boto3.client("s3"), boto3.client("sqs")
+        self.s3.create_bucket(Bucket=BUCKET)
+        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self.url = self.sqs.create_queue(QueueName="told", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+        self.path = path
+        self.file = consumer.open_file(str(path))
+
+    def put(self, key: str, *lines: str) -> str:
+        """Deliver some lines; give the version."""
+        body = "".join(f"{line}\n" for line in lines).encode()
+        return str(self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
+
+    def tell(self, key: str, version: str) -> None:
+        """Put the event of a version into the queue."""
+        detail = {"bucket": {"name": BUCKET}, "object": {"key": key, "version-id": version}}
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"detail": detail}))
+
+    def from_queue(self) -> list[bool]:
+        """Take what waits; tell of each event whether it brought anything new."""
+        return [consumer.take(self.file, self.s3, *one) for one in consumer.from_queue(self.sqs, self.url)]
+
+    def from_bucket(self, prefix: str = "mission/") -> list[bool]:
+        """Take what is there; tell of each object whether it was new."""
+        return [consumer.take(self.file, self.s3, *one) for one in consumer.from_bucket(self.s3, BUCKET, prefix)]
+
+    def records(self) -> list[Any]:
+        """Give what the consumer has."""
+        return self.file.execute("SELECT key, begins, document FROM records ORDER BY key, begins").fetchall()
+
+    def left(self) -> int:
+        """Count the events that wait."""
+        asked: Any = ["ApproximateNumberOfMessages"]
+        found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=asked)["Attributes"]
+        return int(found[asked[0]])
+
+
+@pytest.fixture
+def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
+    with mock_aws():
+        made = Deliveries(tmp_path / "records.db")
+        yield made
+        made.file.close()
+
+
+def test_a_record_is_known_by_its_key_and_the_byte_at_which_its_line_begins(deliveries: Deliveries) -> None:
+    deliveries.tell(KEY, deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}'))
+
+    assert deliveries.from_queue() == [True]
+    assert deliveries.records() == [(KEY, 0, '{"name":"Größe"}'), (KEY, 19, '{"n":2}')]
+
+
+def test_an_event_that_comes_twice_changes_nothing(deliveries: Deliveries) -> None:
+    version = deliveries.put(KEY, "1")
+    deliveries.tell(KEY, version)
+    deliveries.tell(KEY, version)
+
+    assert deliveries.from_queue() == [True, False]
+    assert deliveries.from_queue() == []
+    assert deliveries.records() == [(KEY, 0, "1")]
+    assert deliveries.left() == 0
+
+
+def test_a_later_attempt_replaces_the_whole_batch(deliveries: Deliveries) -> None:
+    deliveries.tell(KEY, deliveries.put(KEY, "1", "3"))
+    deliveries.tell(CHUNK, deliveries.put(CHUNK, "9"))
+    deliveries.from_queue()
+    deliveries.tell(KEY, deliveries.put(KEY, "1", "2", "3"))
+
+    assert deliveries.from_queue() == [True]
+    assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2"), (KEY, 4, "3"), (CHUNK, 0, "9")]
+
+
+def test_what_is_taken_back_goes(deliveries: Deliveries) -> None:
+    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.from_queue()
+    deliveries.tell(KEY, deliveries.put(KEY))
+
+    assert deliveries.from_queue() == [True]
+    assert deliveries.records() == []
+    assert deliveries.from_bucket() == [False]
+
+
+def test_an_older_event_that_comes_later_changes_nothing(deliveries: Deliveries) -> None:
+    older, newer = deliveries.put(KEY, "old"), deliveries.put(KEY, "new")
+    deliveries.tell(KEY, newer)
+    deliveries.tell(KEY, older)
+
+    assert deliveries.from_queue() == [True, False]
+    assert deliveries.records() == [(KEY, 0, "new")]
+
+
+def test_what_no_event_told_of_is_caught_up_with_once(deliveries: Deliveries) -> None:
+    deliveries.put(KEY, "old")
+    deliveries.put(KEY, "new")
+    deliveries.put(CHUNK, "9")
+    deliveries.put("other/dt=2026-03-01/c-1.jsonl", "not ours")
+
+    assert deliveries.from_bucket() == [True, True]
+    assert deliveries.from_bucket() == [False, False]
+    assert [document for _, _, document in deliveries.records()] == ["new", "9"]
+
+
+def test_a_consumer_that_dies_has_done_nothing_and_the_event_comes_again(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.from_queue()
+    deliveries.tell(KEY, deliveries.put(KEY, "1", "2"))
+
+    def breaking_off(_: Any) -> Iterator[tuple[int, bytes]]:
+        yield 0, b"1"
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(consumer, "numbered", breaking_off)
+        with pytest.raises(ConnectionError):
+            deliveries.from_queue()
+        assert deliveries.records() == [(KEY, 0, "1")]
+
+    assert deliveries.from_queue() == [True]
+    assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2")]
+
+
+def test_an_object_that_somebody_deleted_stays_in_the_queue_for_people_to_look_at(deliveries: Deliveries) -> None:
+    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.s3.delete_object(Bucket=BUCKET, Key=KEY)
+
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        deliveries.from_queue()
+    assert deliveries.left() == 1
+
+
+def test_of_two_consumers_the_slower_one_does_not_put_the_older_version_back(deliveries: Deliveries) -> None:
+    older = deliveries.put(KEY, "old")
+    reading, go_on = Event(), Event()
+
+    class Slow:
+        """An S3 that takes its time for an answer."""
+
+        def get_object(self, **asked: Any) -> Any:
+            answer = deliveries.s3.get_object(**asked)
+            reading.set()
+            assert go_on.wait(20)
+            return answer
+
+    def slowly() -> bool:
+        file = sqlite3.connect(deliveries.path, isolation_level=None, timeout=60)
+        try:
+            return consumer.take(file, Slow(), BUCKET, KEY, older)
+        finally:
+            file.close()
+
+    with ThreadPoolExecutor() as others:
+        slower = others.submit(slowly)
+        assert reading.wait(20)
+        newer = deliveries.put(KEY, "new")
+        others.submit(go_on.set)
+        consumer.take(deliveries.file, deliveries.s3, BUCKET, KEY, newer)
+        assert slower.result()
+
+    assert deliveries.records() == [(KEY, 0, "new")]
