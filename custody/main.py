@@ -13,7 +13,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 import local
 from custody import manual, show, undelivered
 from custody.bring_up import bring_up
-from custody.commands import executions, generate, letters, put, reconcile, redrive, trace, verify
+from custody.commands import (
+    backfill,
+    destroy,
+    executions,
+    generate,
+    graph,
+    letters,
+    put,
+    reconcile,
+    redrive,
+    trace,
+    verify,
+)
 from custody.executions import STATUSES, Pipeline
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.interruption import INTERRUPTED, end_on_sigterm
@@ -101,10 +113,13 @@ manual.add(app, "generate", generate.generate)
 manual.add(app, "status", status)
 manual.add(app, "executions", executions.executions)
 manual.add(app, "trace", trace.trace)
+manual.add(app, "graph", graph.graph)
 manual.add_group(app, "letters", letters.app)
 manual.add(app, "redrive", redrive.redrive)
 manual.add(app, "reconcile", reconcile.reconcile)
 manual.add(app, "verify", verify.verify)
+manual.add(app, "backfill", backfill.backfill)
+manual.add(app, "destroy", destroy.destroy)
 manual.add(app, "up", up)
 manual.add(app, "down", down)
 

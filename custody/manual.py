@@ -82,6 +82,16 @@ PAGES = {
         ),
         ("custody put",),
     ),
+    "backfill": Page(
+        _SEND,
+        "Start what lies in the raw bucket already, or all once more.",
+        (
+            "custody backfill --dry-run",
+            "custody backfill --prefix mission/ --rate 5",
+            "custody backfill --again --prefix mission/2026/",
+        ),
+        ("custody reconcile", "custody redrive", "docs/existing-data.md"),
+    ),
     "status": Page(
         _LOOK,
         "Show the rooms of a deployment, and what runs, failed, or waits.",
@@ -99,6 +109,16 @@ PAGES = {
         "Tell the story of one record, or of one object.",
         ("custody trace mission/good.json", "custody trace RECORD", "custody trace RECORD --json"),
         ("custody letters show", "custody verify", "docs/architecture.md"),
+    ),
+    "graph": Page(
+        _LOOK,
+        "Draw a state machine, and the way of an execution through it.",
+        (
+            "custody graph",
+            "custody graph mission/good.json",
+            "custody graph --machine bulk --svg bulk.svg",
+        ),
+        ("custody trace", "docs/architecture.md"),
     ),
     "letters": Page(
         _MEND,
@@ -143,6 +163,12 @@ PAGES = {
         "Recompute the hashes of what came and of what was delivered.",
         ("custody verify --since 24h", "custody verify RECORD --json"),
         ("custody reconcile", "docs/runbook.md"),
+    ),
+    "destroy": Page(
+        _HOLD,
+        "Take an environment away, and name what is left of it.",
+        ("custody destroy --dry-run", "custody destroy --env staging"),
+        ("custody down", "docs/deploy.md"),
     ),
     "up": Page(
         _HOLD,

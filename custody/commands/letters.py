@@ -79,7 +79,7 @@ def letters(  # noqa: PLR0913 - one parameter an option
     open_only: Annotated[bool, typer.Option("--open/--all", help="Only what is open, or closed letters too.")] = True,
     dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
     error: Annotated[str | None, typer.Option(help="Only with this error, by its class name.")] = None,
-    step: Annotated[str | None, typer.Option(help="Only of this step: validate, transform or write.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only of this step, such as validate.")] = None,
     since: Since = None,
     until: Until = None,
     as_json: AsJson = False,
