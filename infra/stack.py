@@ -30,9 +30,11 @@ class Custody(Stack):
         Tags.of(self).add("project", "custody")
         Tags.of(self).add("env", settings.env)
         # Except on create: a first deployment that fails must not leave behind names that the second one needs.
-        removal = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if settings.keeps_data else RemovalPolicy.DESTROY
+        kept = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+        removal = kept if settings.keeps_data else RemovalPolicy.DESTROY
 
-        key = Encryption(self, "Encryption", settings=settings, removal=removal).key
+        # A locked bucket outlives its stack, and nobody can read it without the key.
+        key = Encryption(self, "Encryption", settings=settings, removal=kept if settings.lock_mode else removal).key
         storage = Storage(self, "Storage", settings=settings, key=key, removal=removal)
         libraries = Libraries(self, "Libraries", settings=settings, root=root)
         platform = Platform(settings=settings, root=root, key=key, libraries=libraries.version, removal=removal)

@@ -75,14 +75,14 @@ def most_memory(cloud: Cloud) -> int:
 
 
 def test_of_a_large_object_each_record_is_accounted_for(buffered: Cloud, tmp_path: Path) -> None:
-    path = generate(buffered, tmp_path / "large.jsonl", "--malformed", str(MALFORMED))
+    path = generate(buffered, tmp_path / "accounted.jsonl", "--malformed", str(MALFORMED))
 
     ran = buffered.custody("put", path, "--json", "--timeout", "900")
 
     assert ran.code == 3, ran.err
     (fate,) = ran.json["objects"]
     assert fate["counts"] == {"received": RECORDS, "written": RECORDS - MALFORMED, "rejected": MALFORMED}
-    reconciled = buffered.custody("reconcile", "--prefix", "large.jsonl", "--json")
+    reconciled = buffered.custody("reconcile", "--prefix", "accounted.jsonl", "--json")
     assert (reconciled.code, reconciled.json["counts"]["rejected"]) == (0, 1), reconciled.out
     verified = buffered.custody("verify", fate["object"]["object_id"], "--json")
     assert (verified.code, verified.json["objects"][0]["records"]) == (0, RECORDS), verified.out

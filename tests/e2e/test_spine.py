@@ -246,14 +246,18 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
     assert cloud.custody("redrive", "--undelivered").code == 0
 
 
-@pytest.mark.parametrize("as_json", [[], ["--json"]])
-@pytest.mark.parametrize("command", ["letters", "status", "reconcile", "verify"])
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["", "json"])
+@pytest.mark.parametrize(
+    "command", ["letters --since 20s", "status", "reconcile --prefix unread/", "verify --since 20s"]
+)
 def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, command: str, as_json: list[str]) -> None:
+    # Each has something to print of this, and little else.
     cloud.custody("put", ROOT / "README.md", "--key", "unread/a.json")
+    arguments = [CUSTODY, *command.split(), *as_json]
     environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         ran = subprocess.run(  # noqa: S603 - our own command
-            [CUSTODY, command, *as_json], env=environment, stdout=full, stderr=PIPE, text=True, check=False
+            arguments, env=environment, stdout=full, stderr=PIPE, text=True, check=False
         )
     assert ran.returncode == 1
     assert "No space left on device" in ran.stderr
@@ -264,7 +268,7 @@ def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, comman
     os.close(read)
     with os.fdopen(write, "w") as closed:
         ran = subprocess.run(  # noqa: S603 - our own command
-            [CUSTODY, command, *as_json], env=environment, stdout=closed, stderr=PIPE, text=True, check=False
+            arguments, env=environment, stdout=closed, stderr=PIPE, text=True, check=False
         )
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr

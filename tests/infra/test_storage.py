@@ -139,6 +139,8 @@ def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tmp_path: Path) ->
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
     emptied = [found["BucketName"] for found in locked.of_type("Custom::S3AutoDeleteObjects").values()]
     assert locked.bucket("audit") not in emptied
+    (key,) = (found for found in locked.resources.values() if found["Type"] == "AWS::KMS::Key")
+    assert key["DeletionPolicy"] == "RetainExceptOnCreate", "what is kept can be read"
 
 
 @pytest.mark.parametrize("room", ["raw", "processed", "audit"])
