@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
 import typer
@@ -127,6 +128,9 @@ manual.add(app, "down", down)
 def run() -> None:
     """Run the command line, and say expected failures in a line."""
     end_on_sigterm()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What an encoding does not have is told by its number.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             _refuse_foreign_text(sys.argv[1:])
@@ -176,7 +180,8 @@ def _end(said: str, code: int) -> NoReturn:
     """End with a line, if there is something to say; what is written and cannot be, is given up."""
     with suppress(OSError):
         if said:
-            show.stderr.print(f"custody: {said}", soft_wrap=True, markup=False)
+            lines = "\n".join(map(visible, f"custody: {said}".split("\n")))
+            show.stderr.print(lines, soft_wrap=True, markup=False)
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

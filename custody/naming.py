@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from custody.executions import Pipeline
 from custody.failure import CommandFailed
 from functions.shared.errors import MessageRefused
-from functions.shared.identity import HASH_LENGTH, RawObject
+from functions.shared.identity import HASH_LENGTH, NOT_SLUG, SLUG_LENGTH, RawObject
 from functions.shared.ledger import START_DIGITS
 from functions.shared.messages import Batch
 
@@ -39,6 +39,11 @@ class Named:
     others: tuple[str, ...] = ()
 
 
+def slug_of_prefix(prefix: str) -> str:
+    """Say what the ids of all objects begin with whose keys begin with a prefix; nothing, if they may all differ."""
+    return NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
+
+
 def object_of(text: str) -> str | None:
     """Give the object id in an object id or a record id; None if it is neither."""
     if record := _RECORD.fullmatch(text):
@@ -48,13 +53,10 @@ def object_of(text: str) -> str | None:
 
 def id_of(s3: "S3Client", raw_bucket: str, text: str) -> str:
     """Give the object id of the newest version of a key in the raw bucket; what is no such key is given as it is."""
-    known = (_RECORD, _OBJECT, _LETTER, _LEDGER_FILE)
-    if not text or any(pattern.fullmatch(text) for pattern in known):
+    if not text or object_of(text):
         return text
-    key = text.removeprefix(f"s3://{raw_bucket}/")
-    if version := _version_of(s3, raw_bucket, key):
-        return version.object_id
-    return next((version.id for version in _versions(s3, raw_bucket, key)), text)
+    found = _of_key(s3, raw_bucket, text)
+    return found.object_id if found else text
 
 
 def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Named:
@@ -65,17 +67,29 @@ def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket:
     """
     if record := _RECORD.fullmatch(text):
         return Named(record["id"], int(record["position"]))
-    if found := _addressed(pipeline, processed_bucket, text):
-        return Named(found)
+    if _OBJECT.fullmatch(text):
+        return Named(text)
+    # A key may look like the address of a letter or of a ledger file: what lies in the raw bucket is meant then.
+    if found := _of_key(s3, raw_bucket, text):
+        return found
+    is_of_raw = text.startswith(f"s3://{raw_bucket}/")
+    if not is_of_raw and (object_id := _addressed(pipeline, processed_bucket, text)):
+        return Named(object_id)
+    raise CommandFailed(
+        f"Nothing tells of {text!r}: it is no record id, no object id, and no key in {raw_bucket}. See what there "
+        "is: custody executions, custody letters --all."
+    )
+
+
+def _of_key(s3: "S3Client", raw_bucket: str, text: str) -> Named | None:
+    """Find the newest version of a key, or the version that a URI names; None if there is neither."""
     key = text.removeprefix(f"s3://{raw_bucket}/")
+    if not key or key.startswith(("s3://", "arn:")):
+        return None
     if version := _version_of(s3, raw_bucket, key):
         return version
-    versions = _versions(s3, raw_bucket, key) if key else []
-    if not versions:
-        raise CommandFailed(
-            f"Nothing tells of {text!r}: it is no record id, no object id, and no key in {raw_bucket}. See what there "
-            "is: custody executions, custody letters --all."
-        )
+    if not (versions := _versions(s3, raw_bucket, key)):
+        return None
     newest, *others = versions
     return Named(newest.id, None, newest, tuple(other.id for other in others))
 
@@ -87,10 +101,8 @@ def _addressed(pipeline: Pipeline, processed_bucket: str, text: str) -> str | No
         return by_name["id"] if by_name else _begun(pipeline, text)
     processed = f"s3://{processed_bucket}/"
     last = text.partition(_VERSION)[0].rpartition("/")[2] if text.startswith(processed) else ""
-    found = (
-        _OBJECT.fullmatch(text) or _LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(last)
-    )
-    return found.groupdict().get("id", text) if found else None
+    found = _LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(last)
+    return found["id"] if found else None
 
 
 def _begun(pipeline: Pipeline, arn: str) -> str | None:

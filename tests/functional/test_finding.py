@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 
 from custody.books import Books, Entry
+from custody.executions import Pipeline
 from custody.failure import CommandFailed
 from custody.finding import find_letter
+from custody.naming import id_of, named
 from functions.shared.identity import RawObject
 from tests.functional.bulk import Bulk, lines
 from tests.functional.desk import Run, delivered_in_part
@@ -157,3 +160,20 @@ def test_a_key_names_the_letter_of_its_newest_version(rooms: Rooms, run: Run, na
 def test_a_key_without_a_letter_is_answered_with_what_would_do(run: Run) -> None:
     refused = run("show", "mission/none.json")
     assert "a key in the raw bucket will do too" in str(refused.exception)
+
+
+HIVE = "dt=2026-01-01/device-0123456789abcdef01234567/part.json"
+"""A key that looks like the id of a letter."""
+
+
+@pytest.mark.parametrize("named_so", [HIVE, f"s3://raw/{HIVE}"])
+def test_a_key_that_looks_like_a_letter_is_that_of_the_raw_bucket(rooms: Rooms, named_so: str) -> None:
+    raw = rooms.upload(HIVE, GOOD).object
+    assert id_of(rooms.s3, "raw", named_so) == raw.id
+    assert named(rooms.s3, Pipeline(boto3.client("stepfunctions"), "arn"), "raw", "processed", named_so).raw == raw
+
+
+def test_an_address_in_the_raw_bucket_is_never_a_letter(rooms: Rooms) -> None:
+    assert id_of(rooms.s3, "raw", f"s3://raw/{HIVE}") == f"s3://raw/{HIVE}"
+    with pytest.raises(CommandFailed, match="Nothing tells of"):
+        named(rooms.s3, Pipeline(boto3.client("stepfunctions"), "arn"), "raw", "processed", f"s3://raw/{HIVE}")
