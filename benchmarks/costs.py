@@ -19,6 +19,9 @@ STEPS = ("validate", "transform", "write")
 RECORD_BYTES = 61
 """The sample of docs/scaling.md, with its line end."""
 
+LEDGER_BYTES = 640
+"""Of the audit file of an object of a single record, about."""
+
 OBJECTS = 1_000_000
 RECORDS = 100_000_000
 GB = 10**9
@@ -150,8 +153,7 @@ class Costs:
     def objects(self) -> Bill:
         """Give what a million objects of one record each cost."""
         taken = Taken.read(self.scaling, "a batch")
-        asked = [int(number(cell)) for cell in rows(self.scaling, "a batch that")["travels in its messages"]]
-        raw_read, staged, staged_read, processed, audit = asked
+        raw_read, staged, staged_read, processed, audit = self._requests("travels in its messages")
         puts, gets = 1 + processed + audit + staged, raw_read + staged_read
         ms, start_ms = self.rate.assumed["ms of a step for one record"], self.rate.assumed["ms of start"]
         seconds = sum(getattr(self.settings, f"{step}_memory_mb") for step in STEPS) / 1024 * ms / 1000
@@ -163,6 +165,7 @@ class Costs:
             self._seconds(seconds * OBJECTS, f"1,000,000 x {seconds:.3f} GB-seconds"),
             self._line("S3 writes", "S3 PUT", puts * OBJECTS, f"1,000,000 x {puts} PUTs, with your own"),
             self._line("S3 reads", "S3 GET", gets * OBJECTS, f"1,000,000 x {gets} GET"),
+            self._deliveries(processed * OBJECTS, f"1,000,000 x {processed} delivery"),
         ]
         return Bill((*lines, *self._watching(OBJECTS, calls, taken.events)))
 
@@ -177,7 +180,8 @@ class Costs:
         transitions = chunks * of_chunk.transitions + of_object.transitions
         calls = chunks * of_chunk.calls + of_object.calls + 1
         seconds = RECORDS * self.rate.assumed["µs of all steps for a record among many"] / 10**6
-        puts = 2 * chunks + ceil(size / (8 * 2**20)) + 2
+        _, staged, _, processed, audit = self._requests("is staged")
+        puts = (staged + processed + audit) * chunks + ceil(size / (8 * 2**20)) + 2
         events = ceil((chunks * of_chunk.events + of_object.events) / (chunks + 1))
         return Bill(
             (
@@ -185,9 +189,17 @@ class Costs:
                 self._line("Lambda calls", "Lambda request", calls, f"{chunks} x {of_chunk.calls} + 2"),
                 self._seconds(seconds, f"{RECORDS:,} records; {seconds:,.0f} GB-seconds"),
                 self._line("S3 writes", "S3 PUT", puts, f"{puts:,} PUTs, with your upload in parts of 8 MiB"),
+                self._deliveries(processed * chunks, f"{processed * chunks} deliveries"),
                 *self._watching(chunks + 1, ceil(calls / (chunks + 1)), events),
             )
         )
+
+    def _requests(self, kind: str) -> list[int]:
+        """Give the requests of a batch to S3, as docs/scaling.md has them: the columns of its table."""
+        return [int(number(cell)) for cell in rows(self.scaling, "a batch that")[kind]]
+
+    def _deliveries(self, count: int, arithmetic: str) -> Line:
+        return self._line("EventBridge", "EventBridge opt-in data event", count, arithmetic)
 
     def _transitions(self, count: int, arithmetic: str) -> Line:
         return self._line("Step Functions", "Step Functions transition", count, arithmetic)
@@ -220,6 +232,10 @@ class Costs:
             for room, each in size.items()
         ]
         return table(("bucket", "what lies there", "USD a month"), body)
+
+    def ledger(self) -> float:
+        """Give what the audit files of a million objects of one record cost for a month, in USD."""
+        return LEDGER_BYTES * OBJECTS / GB * self.rate.prices["S3 Standard, GB-month"]
 
     def run(self) -> float:
         """Give the most that a run of `make test-aws` costs, in USD: rounded up to whole cents."""

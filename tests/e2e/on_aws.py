@@ -5,10 +5,12 @@ It does nothing unless credentials are named, and the account that they are for:
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from custody.interruption import INTERRUPTED, end_on_sigterm
 from custody.target import ROOT
 from tests.e2e import account
 from tests.e2e.breaking import until
@@ -25,6 +28,17 @@ from tests.e2e.documents import read, sections
 USUAL_ENV = "citest"
 KEPT_ENV = "prod"
 CHUNK_BYTES = 2**20
+FIXED = {
+    "env": "TEST_ENV=NAME says it",
+    "chunk_bytes": "the tests cut by what it is here",
+    "local": "it is for embedded AWS alone",
+    "audit_lock": "a locked bucket cannot be taken away again",
+    "raw_bucket": "the tests put objects, and Custody does not take away what is not its own",
+    "raw_prefix": "it goes with raw_bucket",
+    "raw_key_arn": "it goes with raw_bucket",
+}
+"""Settings that are not for whoever calls, each with the reason."""
+
 COSTS = "A run of make test-aws"
 """The section of docs/costs.md that says what a run costs."""
 
@@ -43,7 +57,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `settings` are further ones for `cdk deploy -c`, such as `start_concurrency=5`.
+    """One run: `settings` are further ones for `cdk deploy -c`, such as `start_concurrency=5`; none of `FIXED`.
 
     `is_aws` unless the configuration names an endpoint of something that stands for AWS.
     """
@@ -60,13 +74,18 @@ class Run:
         """The name of the stack."""
         return f"custody-{self.env}"
 
+    @property
+    def by_hand(self) -> str:
+        """The command that takes it away."""
+        return f"custody destroy --aws --env {self.env}"
+
     def call(self, *command: str | Path) -> int:
         """Run a command with the credentials that were given, for all to see."""
         return subprocess.run(command, cwd=ROOT, env=dict(self.environment), check=False).returncode  # noqa: S603 - ours
 
-    def destroy(self, *options: str) -> Any:
-        """Take the stack away, or only look; give what `custody destroy` tells."""
-        command = [str(_BIN / "custody"), "destroy", "--aws", "--env", self.env, "--json", *options]
+    def destroy(self) -> Any:
+        """Take the stack away; give what `custody destroy` tells; None if it refuses, as while something runs."""
+        command = [str(_BIN / "custody"), *self.by_hand.split()[1:], "--json", "--yes"]
         done = subprocess.run(command, env=dict(self.environment), stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - ours
         return json.loads(done.stdout) if done.stdout else None
 
@@ -78,6 +97,7 @@ def prepare(environment: Mapping[str, str]) -> Run:
     env = environment.get("TEST_ENV") or USUAL_ENV
     if env == KEPT_ENV:
         raise Refused(f"The data of {KEPT_ENV} is kept when its stack goes. Name another environment: TEST_ENV=NAME.")
+    settings = _allowed(environment.get("SETTINGS", "").split())
     try:
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
         if session.region_name is None:
@@ -86,7 +106,6 @@ def prepare(environment: Mapping[str, str]) -> Run:
         stacks = session.client("cloudformation")
         host = urlsplit(stacks.meta.endpoint_url).hostname or ""
         is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        settings = tuple(environment.get("SETTINGS", "").split())
         run = Run(number, session.region_name, env, settings, is_aws, environment)
         print(introduction(run), flush=True)  # noqa: T201 - said to whoever called make
         if environment.get("ACCOUNT") != number:
@@ -105,12 +124,24 @@ def prepare(environment: Mapping[str, str]) -> Run:
     return run
 
 
+def _allowed(settings: list[str]) -> tuple[str, ...]:
+    """Refuse what would make it another deployment than the one that is tested, and taken away again."""
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if not (re.fullmatch("[a-z_]+", name) and value):
+            raise Refused(f"SETTINGS has {setting!r}, which is no setting. Write it as name=value.")
+        if name in FIXED:
+            raise Refused(f"SETTINGS cannot have {name}: {FIXED[name]}. Leave it out.")
+    return tuple(settings)
+
+
 def introduction(run: Run) -> str:
     """Say what will be made, where, and what it costs."""
     costs = sections(read("docs/costs.md"))[COSTS].strip()
     return (
         f"make test-aws deploys the stack {run.stack} to account {run.account}, region {run.region},\n"
-        f"runs the tests marked `aws` on it, and takes it away again, also when a test fails.\n\n{costs}\n"
+        f"runs the tests marked `aws` on it, and takes it away again, also when a test fails. Should it be killed,\n"
+        f"or its credentials end, take it away by hand: {run.by_hand}\n\n{costs}\n"
     )
 
 
@@ -128,15 +159,28 @@ def carry_out(run: Run) -> int:
     try:
         code = _deploy(run) or _test(run)
     finally:
-        # Also after Ctrl-C: what costs something goes.
-        left = _take_away(run)
+        # Also after Ctrl-C and SIGTERM: what costs something goes.
+        with _told_if_it_stays(run):
+            left = _take_away(run)
     if left:
-        print(f"Left, and billed: {', '.join(left)}. See: custody destroy --aws --env {run.env}", file=sys.stderr)  # noqa: T201
+        print(f"Left of {run.stack}, and billed: {', '.join(left)}. See: {run.by_hand}", file=sys.stderr)  # noqa: T201
     return code or int(bool(left))
 
 
+@contextmanager
+def _told_if_it_stays(run: Run) -> Iterator[None]:
+    """Name the command that takes it away where that did not come to its end."""
+    try:
+        yield
+    except BaseException:
+        print(f"{run.stack} was not taken away, and is billed. Take it away: {run.by_hand}", file=sys.stderr)  # noqa: T201
+        raise
+
+
 def _deploy(run: Run) -> int:
-    settings = (f"env={run.env}", f"chunk_bytes={CHUNK_BYTES}", *run.settings)
+    # Of a setting that is given twice, the CDK takes the last one.
+    ours = {"env": run.env, "chunk_bytes": CHUNK_BYTES} | ({} if run.is_aws else {"local": "true"})
+    settings = (*run.settings, *(f"{name}={value}" for name, value in ours.items()))
     given = [part for setting in settings for part in ("-c", setting)]
     with tempfile.TemporaryDirectory(prefix="custody-") as folder:
         cdk = ROOT / "node_modules/.bin/cdk"
@@ -152,9 +196,15 @@ def _test(run: Run) -> int:
 
 def _take_away(run: Run) -> list[str]:
     """Destroy what was deployed; name what is left of it and billed."""
-    _stop_executions(run)
+    seconds = TAKE_AWAY_SECONDS
+    try:
+        _stop_executions(run)
+    except (BotoCoreError, ClientError) as error:
+        # Credentials that have ended do not come back: once must do.
+        print(f"Executions of {run.stack} could not be stopped: {error}", file=sys.stderr)  # noqa: T201
+        seconds = 0
     # An execution that was stopped may count as in flight for a moment still.
-    told = until(lambda: run.destroy("--yes"), TAKE_AWAY_SECONDS, f"{run.stack} is taken away")
+    told = until(run.destroy, seconds, f"{run.stack} is taken away")
     failed = [failure["name"] for failure in told["failures"]]
     return failed + [one["name"] for one in told["left"] if one["billed"]]
 
@@ -172,11 +222,14 @@ def _stop_executions(run: Run) -> None:
 
 def main() -> int:
     """Run, or say why not."""
+    end_on_sigterm()
     try:
         return carry_out(prepare(os.environ))
     except Refused as refused:
         print(f"make test-aws: {refused}", file=sys.stderr)  # noqa: T201 - said to whoever called make
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

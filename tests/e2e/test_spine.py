@@ -253,7 +253,7 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
 def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, command: str, as_json: list[str]) -> None:
     # Each has something to print of this, and little else.
     cloud.custody("put", ROOT / "README.md", "--key", "unread/a.json")
-    arguments = [CUSTODY, *command.split(), *as_json]
+    arguments = [str(CUSTODY), *command.split(), *as_json]
     environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder)}
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         ran = subprocess.run(  # noqa: S603 - our own command

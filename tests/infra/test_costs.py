@@ -36,7 +36,9 @@ def test_what_is_said_in_short_is_what_the_tables_say(costs: Costs) -> None:
     assert 0.7 < transitions / costs.objects().usd < 0.8
     kept = sum(float(cells[-1]) for cells in rows(DOCUMENT, "bucket").values())
     assert_said(f"Large objects: about {costs.records().usd:.2f} for 100 million records, and {kept:.2f} a month")
-    assert costs.records().usd / 100 * 1000 < costs.objects().usd, "a thousandth at most"
+    assert costs.records().usd / 100 * 10_000 < costs.objects().usd
+    assert_said("they cost less than a ten-thousandth of what they cost one by one")
+    assert_said(f"a million of them cost {costs.ledger():.3f} a month")
 
 
 def test_what_a_buffer_adds_is_said(costs: Costs) -> None:
@@ -46,10 +48,22 @@ def test_what_a_buffer_adds_is_said(costs: Costs) -> None:
     assert_said(f"With `buffered` there are {requests} requests to SQS for ten objects, {usd:.2f} a million objects")
 
 
+def test_what_an_existing_raw_bucket_adds_is_said(costs: Costs, existing: Deployment) -> None:
+    alarms = len(existing.of_type("AWS::CloudWatch::Alarm"))
+
+    assert_said(f"With `raw_bucket` there are {alarms} alarms, {Costs.read(alarms).idle().usd:.2f} a month in all")
+    assert alarms > costs.alarms
+
+
+def test_what_a_budget_needs_to_tell_in_time_is_there() -> None:
+    assert re.findall(r'"NotificationType": "(\w+)"', DOCUMENT) == ["ACTUAL", "FORECASTED"]
+
+
 def test_a_run_on_aws_costs_no_more_than_it_says(costs: Costs) -> None:
     assert_said(f"A run makes about {RUN_OBJECTS} executions at most")
     assert costs.run() < 0.05
     assert_said("less than 0.05 USD")
+    assert_said(f"Should it not be taken away, it costs {costs.idle().usd:.2f} USD a month")
 
 
 def test_what_is_billed_while_nothing_happens_is_in_the_table(prod: Deployment, buffered: Deployment) -> None:

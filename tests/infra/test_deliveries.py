@@ -6,12 +6,16 @@ from typing import Any
 
 from cfnlint.api import lint  # type: ignore[import-untyped]  # it ships no types
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 from custody.target import ROOT
 from functions.transform.datasets.mission import transform
 
 DOCUMENT = (ROOT / "docs/consuming.md").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "samples/deliveries.yaml").read_text(encoding="utf-8")
+
+
+RESOURCES: dict[str, Any] = cfn_yaml.loads(TEMPLATE)["Resources"]
 
 
 def complaints(template: str) -> list[str]:
@@ -41,6 +45,28 @@ def with_policies(bucket: Any, key: Any) -> str:
 def test_cfn_lint_has_no_complaint_of_the_stack_of_a_consumer() -> None:
     assert complaints(TEMPLATE) == []
     assert complaints(TEMPLATE.replace("maxReceiveCount", "maxReceives")), "it can complain"
+
+
+def test_what_cannot_be_delivered_waits_where_what_nobody_took_does() -> None:
+    (target,) = RESOURCES["Rule"]["Properties"]["Targets"]
+
+    assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["Untaken", "Arn"]}
+
+
+def test_each_queue_takes_from_the_rule_alone_and_refuses_plain_http() -> None:
+    policies = {
+        policy["Properties"]["Queues"][0]["Ref"]: policy["Properties"]["PolicyDocument"]["Statement"]
+        for policy in RESOURCES.values()
+        if policy["Type"] == "AWS::SQS::QueuePolicy"
+    }
+
+    assert policies.keys() == {name for name, found in RESOURCES.items() if found["Type"] == "AWS::SQS::Queue"}
+    for queue, (takes, refuses) in policies.items():
+        arn = {"Fn::GetAtt": [queue, "Arn"]}
+        assert (takes["Action"], takes["Resource"]) == ("sqs:SendMessage", arn)
+        assert takes["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]}}}
+        assert (refuses["Effect"], refuses["Action"], refuses["Resource"]) == ("Deny", "sqs:*", arn)
+        assert refuses["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_cfn_lint_has_no_complaint_of_the_statements_for_another_account() -> None:

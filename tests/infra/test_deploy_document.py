@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 from awscli.clidriver import create_clidriver  # type: ignore[import-untyped]  # it has no types
 from cfnlint import api as cfnlint  # type: ignore[import-untyped]  # it has no types
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no types
 
 from infra.app import ROOT
 from infra.settings import Settings
 from tests.e2e.documents import blocks, read, sections
+from tests.e2e.on_aws import FIXED, USUAL_ENV, Run
 
 DOCUMENT = read("docs/deploy.md")
 SECTIONS = sections(DOCUMENT)
@@ -27,22 +30,38 @@ ONLY_AWS = {
 }
 """Sections with blocks that embedded AWS cannot run, or that would break what other tests need; from which block on."""
 
+VERSIONS = 'versions "$BUCKET"'
+"""Stands in the blocks that tests/e2e/test_bootstrap.py runs on a bucket made for it."""
+
 MAKEFILE = read("Makefile")
 WORKFLOW: dict[Any, Any] = yaml.safe_load(read("docs/ci/github-actions.yml"))
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
+GITHUB: dict[str, Any] = cfn_yaml.loads(read("docs/ci/github-oidc.yaml"))
 STEPS = [(name, step) for name, job in JOBS.items() for step in job["steps"]]
 
 
-def test_each_setting_is_listed_with_its_default() -> None:
+def test_each_setting_is_listed_with_its_default_and_what_is_allowed() -> None:
     listed = {
-        name: default
-        for row in re.findall(r"^\| (`.+?) \| ([^|]+) \|", SECTIONS["Settings"], re.MULTILINE)
-        for name in re.findall(r"`(\w+)`", row[0])
-        for default in [row[1].strip().strip("`")]
+        name: (default.strip("`"), allowed)
+        for names, default, allowed in re.findall(
+            r"^\| (`.+?) \| ([^|]+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$", SECTIONS["Settings"], re.MULTILINE
+        )
+        for name in re.findall(r"`(\w+)`", names)
     }
-    expected = {setting.name: as_said(setting.default) for setting in fields(Settings)}
+    expected = {
+        setting.name: (as_said(setting.default), allowed_as_said(setting.metadata)) for setting in fields(Settings)
+    }
 
     assert listed == expected
+
+
+def allowed_as_said(limits: Mapping[str, Any]) -> str:
+    """Say what a setting may be as the document does."""
+    if limits["kind"] is bool:
+        return "`true`, `false`"
+    if "values" in limits:
+        return ", ".join(f"`{value}`" if isinstance(value, str) else str(value) for value in limits["values"])
+    return str(limits["allowed"]) if "pattern" in limits else f"{limits['low']} to {limits['high']}"
 
 
 def as_said(default: Any) -> str:
@@ -61,7 +80,11 @@ def commands(text: str) -> list[list[str]]:
 
 
 UNRUN = [
-    words for title, first in ONLY_AWS.items() for block in blocks(SECTIONS[title])[first:] for words in commands(block)
+    words
+    for title, first in ONLY_AWS.items()
+    for block in blocks(SECTIONS[title])[first:]
+    if VERSIONS not in block
+    for words in commands(block)
 ]
 
 
@@ -102,7 +125,9 @@ def test_a_command_of_the_cdk_has_these_options(words: list[str]) -> None:
 def test_no_command_stands_unchecked() -> None:
     others = [words for words in UNRUN if words[0] not in {"aws", "cdk", "export"} and "=" not in words[0]]
 
-    assert {tuple(words[:2]) for words in others} == {("make", "test-aws")}
+    assert {tuple(words[:2]) for words in others} == {("make", "test-aws"), ("custody", "destroy")}
+    by_hand = Run("", "", USUAL_ENV, (), is_aws=True, environment={}).by_hand
+    assert [" ".join(words) for words in others if words[0] == "custody"] == [by_hand]
     assert "\ntest-aws: setup" in MAKEFILE
     for variable in ("AWS_PROFILE", "ACCOUNT", "TEST_ENV", "SETTINGS"):
         assert variable in SECTIONS["Prove it in your account"]
@@ -114,16 +139,77 @@ def test_the_template_for_github_has_no_fault() -> None:
     assert cfnlint.lint(read("docs/ci/github-oidc.yaml")) == []
 
 
-def test_the_roles_of_github_may_assume_roles_of_the_cdk_and_nothing_else() -> None:
-    template = read("docs/ci/github-oidc.yaml")
+def role(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = GITHUB["Resources"][name]
+    return found
 
-    actions = re.findall(r"Action: (\S+)", template)
-    assert set(actions) == {"sts:AssumeRoleWithWebIdentity", "sts:AssumeRole"}
-    assumed = re.findall(r"role/cdk-\$\{Qualifier\}-([a-z-]+)-\$\{AWS::AccountId\}-\$\{AWS::Region\}", template)
-    assert assumed == ["deploy-role", "file-publishing-role", "lookup-role", "lookup-role"]
-    assert len(assumed) == len(re.findall(r"!Sub arn:", template)), "no other resource"
-    assert "StringLike" not in template
-    assert "AssumeRolePolicyDocument" in template
+
+def statements(name: str) -> list[Any]:
+    return [
+        statement
+        for policy in role(name)["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_who_deploys_from_github_may_assume_roles_of_the_cdk_and_nothing_else() -> None:
+    (statement,) = statements("Deployer")
+
+    assert statement["Action"] == "sts:AssumeRole"
+    assumed = [resource["Fn::Sub"].rpartition("/")[2] for resource in statement["Resource"]]
+    rest = "${AWS::AccountId}-${AWS::Region}"
+    assert assumed == [f"cdk-${{Qualifier}}-{kind}-role-{rest}" for kind in ("deploy", "file-publishing", "lookup")]
+
+
+def test_a_pull_request_may_read_the_template_of_one_stack_and_nothing_else() -> None:
+    """The lookup role of the CDK, which is ReadOnlyAccess, would show it the records in executions."""
+    (statement,) = statements("Differ")
+
+    assert statement["Action"] == ["cloudformation:DescribeStacks", "cloudformation:GetTemplate"]
+    stack = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/custody-${Environment}/*"
+    assert statement["Resource"] == {"Fn::Sub": stack}
+
+
+def test_a_pull_request_has_no_role_unless_that_is_said_and_never_in_prod() -> None:
+    assert GITHUB["Parameters"]["ComparesPullRequests"]["Default"] == "false"
+    assert role("Differ")["Condition"] == GITHUB["Outputs"]["DifferArn"]["Condition"] == "MakesDiffer"
+    assert GITHUB["Conditions"]["MakesDiffer"] == {"Fn::Equals": [{"Ref": "ComparesPullRequests"}, "true"]}
+    (rule,) = GITHUB["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Environment"}, "prod"]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "ComparesPullRequests"}, "false"]}
+
+
+def test_github_is_trusted_by_whole_subjects() -> None:
+    trusted = {
+        name: role(name)["Properties"]["AssumeRolePolicyDocument"]["Statement"] for name in ("Deployer", "Differ")
+    }
+
+    for name, whom in {"Deployer": "environment:${Environment}", "Differ": "pull_request"}.items():
+        (statement,) = trusted[name]
+        assert statement["Condition"] == {
+            "StringEquals": {
+                "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+                "token.actions.githubusercontent.com:sub": {"Fn::Sub": f"${{Subject}}:{whom}"},
+            }
+        }
+
+
+def test_the_identity_provider_of_github_outlives_the_stack_for_others_may_trust_it() -> None:
+    assert role("Provider")["DeletionPolicy"] == role("Provider")["UpdateReplacePolicy"] == "Retain"
+
+
+def test_where_nobody_reviews_prod_can_be_started_by_hand() -> None:
+    said = re.sub(r"\s+", " ", SECTIONS["From GitHub Actions"])
+
+    assert "add `workflow_dispatch:` below `on:`" in said
+    assert "in `deploy-prod` put `needs: test` in the place of `needs: deploy-dev`" in said
+    assert JOBS["deploy-prod"]["needs"] == "deploy-dev"
+    assert JOBS["deploy-prod"]["environment"] == "prod", "whose branch is main"
+
+
+def test_what_settings_a_run_on_aws_refuses_is_said() -> None:
+    for name in FIXED:
+        assert f"`{name}`" in SECTIONS["Prove it in your account"] or name.startswith("raw_")
 
 
 def test_actions_are_pinned_by_commit_with_the_version_beside_it() -> None:

@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from math import ceil
 from typing import Any
 
 import pytest
 
+from custody.commands.backfill import backfill
 from functions.shared.cutting import MOST_CHUNKS, cut
 from functions.shared.documents import encode
 from functions.shared.identity import RawObject
@@ -295,6 +297,10 @@ def test_nothing_is_narrower_than_the_start_of_executions_unless_so_much_is_aske
                 "requests to read a second, for each prefix of a bucket",
             ),
             ("KMS requests that an object takes", "KMS requests a second, smallest regions"),
+            (
+                "EventBridge invocations that an object takes: one for each consumer, and one with `raw_bucket`",
+                "EventBridge invocations a second, {}",
+            ),
         )
     ]
 
@@ -310,6 +316,25 @@ def test_nothing_is_narrower_than_the_start_of_executions_unless_so_much_is_aske
 
 def starts(region: str) -> int:
     return QUOTAS[f"`StartExecution` a second, {region}"]
+
+
+def test_what_a_backfill_takes_is_said() -> None:
+    rate = float(signature(backfill).parameters["per_second"].default)
+
+    assert_said(
+        f"at {rate:g} a second unless you say otherwise: a million objects in {ceil(10**6 / rate / 3600)} hours"
+    )
+
+
+def test_how_long_the_rule_on_arrivals_tries_is_said(existing: Deployment) -> None:
+    (rule,) = [
+        found["Targets"][0]
+        for name, found in existing.of_type("AWS::Events::Rule").items()
+        if name.endswith("-arrivals")
+    ]
+
+    assert rule["RetryPolicy"]["MaximumEventAgeInSeconds"] == 6 * 3600
+    assert_said("what fails is tried for up to six hours, then waits in the undelivered queue")
 
 
 def test_the_settings_are_those_that_there_are_with_their_defaults() -> None:
