@@ -144,6 +144,10 @@ class Pipeline:
         """Say whether an execution, by its ARN, is of the machine of bulk objects."""
         return bool(self.bulk_arn) and execution.startswith(f"{_executions_of(self.bulk_arn)}:")
 
+    def has(self, execution: str) -> bool:
+        """Say whether an execution, by its ARN, is of one of the machines: or of a chunk, and so of `machine/label`."""
+        return any(execution.startswith((f"{of}:", f"{of}/")) for of in map(_executions_of, self.machines))
+
     def describe(self, arn: str) -> Execution | None:
         """Ask for an execution; None if there is none, or if Step Functions has forgotten it, as it does in 90 days."""
         try:

@@ -97,6 +97,8 @@ def _of_key(s3: "S3Client", raw_bucket: str, text: str) -> Named | None:
 def _addressed(pipeline: Pipeline, processed_bucket: str, text: str) -> str | None:
     """Read the object id out of an address that it stands in; None if it stands in none."""
     if execution := _ARN.fullmatch(text):
+        if not pipeline.has(text):
+            raise CommandFailed(f"{text} is of no state machine of this deployment. Name the other one: --env, --aws.")
         by_name = _EXECUTION.fullmatch(execution["name"])
         return by_name["id"] if by_name else _begun(pipeline, text)
     processed = f"s3://{processed_bucket}/"

@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -101,7 +102,19 @@ def _account(profile: str | None) -> Target:
         raise CommandFailed(
             "There is no region to look in. Set AWS_REGION, or name a profile that has one: --profile NAME.", USAGE
         )
-    return Target(f"AWS, profile {profile or 'default'}, region {session.region_name}", session, None)
+    return Target(
+        f"AWS, profile {profile or 'default'}, region {session.region_name}{_elsewhere(profile)}", session, None
+    )
+
+
+def _elsewhere(profile: str | None) -> str:
+    """Say which endpoint stands for AWS, if one is configured: what is done there is not done in an account.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    """
+    configured = botocore.session.Session(profile=profile).get_scoped_config()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or configured.get("endpoint_url")
+    return f", at {endpoint}" if endpoint else ""
 
 
 def on(instance: local.Instance) -> Target:

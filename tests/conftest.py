@@ -27,8 +27,11 @@ os.environ.update(
     STAGING_BUCKET="staging",
     TOLERATED_REJECTS_PERCENT="0",
 )
-for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
+# What a shell may have exported, as the runbook says: no test may go by it, or reach what it names.
+OF_A_SHELL = ("CUSTODY_ENV", "CUSTODY_AWS", "CUSTODY_PROFILE", "CUSTODY_FOLDER")
+for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", *OF_A_SHELL):
     os.environ.pop(leaking, None)
+os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
 # A shell that runs this in the background may have it ignored, which no test is about.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -189,6 +189,8 @@ def test_a_second_up_is_quick_for_it_deploys_nothing(cloud: Cloud) -> None:
         (["put", "no-such-file.json"], "Not a file: no-such-file.json"),
         (["put", "README.md", "LICENSE", "--key", "a"], "--key names one object"),
         (["put"], "Missing argument"),
+        (["up", "-c", "env=other"], "name the environment by --env"),
+        (["up", "-c", "chunk_size=1"], "Setting 'chunk_size' is not known"),
         (["put", "README.md", "--key", ""], "--key is empty"),
         (["letters", "--since", "99999999999d"], "longer than there are years"),
         (["reconcile", "--grace", "999999999d"], "longer than there are years"),

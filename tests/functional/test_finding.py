@@ -177,3 +177,12 @@ def test_an_address_in_the_raw_bucket_is_never_a_letter(rooms: Rooms) -> None:
     assert id_of(rooms.s3, "raw", f"s3://raw/{HIVE}") == f"s3://raw/{HIVE}"
     with pytest.raises(CommandFailed, match="Nothing tells of"):
         named(rooms.s3, Pipeline(boto3.client("stepfunctions"), "arn"), "raw", "processed", f"s3://raw/{HIVE}")
+
+
+def test_an_execution_of_another_deployment_names_nothing_here(rooms: Rooms) -> None:
+    pipeline = Pipeline(boto3.client("stepfunctions"), "arn:aws:states:us-east-1:123456789012:stateMachine:custody-dev")
+    raw = rooms.upload("mission/a.json", GOOD).object
+    other = f"arn:aws:states:us-east-1:123456789012:execution:custody-prod:{raw.id}"
+    with pytest.raises(CommandFailed, match="of no state machine of this deployment"):
+        named(rooms.s3, pipeline, "raw", "processed", other)
+    assert named(rooms.s3, pipeline, "raw", "processed", other.replace("prod", "dev")).object_id == raw.id
