@@ -14,7 +14,7 @@ from rich.table import Column
 
 from custody import show
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.fates import LISTED, Fate, Sent
+from custody.fates import LISTED, NOT_STARTED, Fate, Sent
 from custody.following import Follower, Whereabouts
 from custody.options import Aws, Env, Profile, target_of
 from custody.pointing import visible
@@ -124,6 +124,13 @@ def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
         soft_wrap=True,
         markup=False,
     )
+    if lost := sum(fate.status == NOT_STARTED for fate in late):
+        show.stderr.print(
+            f"{lost} of them {'was' if lost == 1 else 'were'} not started: does its event wait (custody status)? Does "
+            "the raw bucket, if it is one of your own, tell EventBridge (docs/existing-data.md)?",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _tell_arrived(arrived: list[RawObject]) -> None:

@@ -244,6 +244,7 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
         assert ran.code == 1
         assert "custody executions" in ran.err
         assert "custody trace patient-json-" in ran.err
+        assert "1 of them was not started" in ran.err
         until(lambda: cloud.custody("status", "--json").json["undelivered"], DEADLINE_SECONDS, "its event waits")
     assert cloud.custody("redrive", "--undelivered").code == 0
 
