@@ -5,11 +5,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from custody.books import Books
-from custody.emptying import empty
-from custody.holdings import KEEP_A_KEY, LISTED, Account, Holding
+from botocore.exceptions import ClientError
+
+from custody.books import Books, Unreadable
+from custody.emptying import empty, holds_something
+from custody.holdings import KEEP_A_KEY, LISTED, REFUSALS, UNKNOWN, Account, Holding
 from custody.letters import Filter, select
-from custody.stacks import BUCKET, KINDS, Event, Stack, delete
+from custody.stacks import BUCKET, FAILED, KINDS, Event, Stack, delete
 
 Item = TypeVar("Item")
 
@@ -29,16 +31,21 @@ _KEY_DAYS = 30
 _PROVIDER = "CustomS3AutoDeleteObjects"
 """The function of the CDK that empties buckets. Lambda makes its log group, so that no stack has it."""
 
+_LOG_GROUP = "AWS::Logs::LogGroup"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What will become of an environment: which of its data goes and which stays, and what speaks against it."""
+    """What will become of an environment: which of its data goes and which stays, and what speaks against it.
+
+    `letters` is None if they could not be counted.
+    """
 
     goes: tuple[Holding, ...]
     stays: tuple[Holding, ...]
     others: int
     in_flight: int
-    letters: int
+    letters: int | None
     against: tuple[str, ...]
 
     def encode(self) -> dict[str, Any]:
@@ -54,13 +61,25 @@ class Plan:
 
 
 @dataclass
+class Held:
+    """What a bucket still holds: how many versions could not be deleted, and why the first of them could not."""
+
+    first: str
+    number: int = 0
+
+
+@dataclass
 class Done:
-    """What was done: the resources that went and that did not, the log of it, and buckets with what they still hold."""
+    """What was done: the resources that went and that did not, and of each bucket what went and what it still holds.
+
+    `stands` says whether the stack is still there after all.
+    """
 
     deleted: int = 0
+    stands: bool = False
     failures: list[Event] = field(default_factory=list)
     emptied: dict[str, int] = field(default_factory=dict)
-    held: dict[str, list[str]] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
 
 
 def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
@@ -71,9 +90,10 @@ def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
         for one in watched(holding, lambda number: f"looking at what it holds: {number} of {len(holding)}")
     ]
     stays = tuple(found for is_kept, found in looked if is_kept)
+    something_stays = not all(found.is_gone for found in stays)
     in_flight, is_more = (0, False) if stack.is_busy else stack.in_flight(account.target)
     return Plan(
-        goes=tuple(_going(found, something_stays=bool(stays)) for is_kept, found in looked if not is_kept),
+        goes=tuple(_going(found, something_stays=something_stays) for is_kept, found in looked if not is_kept),
         stays=tuple(replace(found, command=None) for found in stays),
         others=len(stack.resources) - len(looked),
         in_flight=in_flight,
@@ -84,6 +104,9 @@ def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
 
 def _going(found: Holding, *, something_stays: bool) -> Holding:
     """Say of something that goes what is to be known of that."""
+    if found.command is None or found.holds == UNKNOWN:
+        # Gone, on its way there, or not to be looked into: that is told already.
+        return replace(found, command=None)
     note = ""
     if found.kind == "key":
         note = f"deleted {_KEY_DAYS} days later: from then on nobody can read what it encrypts"
@@ -92,13 +115,18 @@ def _going(found: Holding, *, something_stays: bool) -> Holding:
     return replace(found, note=note, command=None)
 
 
-def _letters(account: Account, stack: Stack, watched: Watched) -> int:
-    """Count the open letters, up to as many as are worth it."""
+def _letters(account: Account, stack: Stack, watched: Watched) -> int | None:
+    """Count the open letters, up to as many as are worth it; None if that is refused."""
     audit = next((one.name for one in stack.of(BUCKET) if one.name.startswith(f"{account.prefix}audit-")), None)
     if audit is None or stack.status == "DELETE_FAILED":
         return 0
-    found = select(Books(account.target.client("s3"), audit), Filter())
-    return sum(1 for _ in islice(watched(found, lambda number: f"open letters: {number}"), LISTED))
+    odd: list[Unreadable] = []
+    found = select(Books(account.target.client("s3"), audit), Filter(), odd)
+    try:
+        readable = sum(1 for _ in islice(watched(found, lambda number: f"open letters: {number}"), LISTED))
+    except ClientError as error:
+        return 0 if error.response["Error"]["Code"] == "NoSuchBucket" else None
+    return min(readable + len(odd), LISTED)
 
 
 def _against(account: Account, stack: Stack, in_flight: str) -> Iterator[str]:
@@ -120,32 +148,42 @@ def delete_stack(account: Account, stack: Stack, watched: Watched) -> Done:
     done = Done()
     _follow(account, stack, done, watched)
     if done.failures and (full := _still_full(account, stack)):
-        for name in full:
-            _empty(account, name, done, watched)
+        refused = [failure for name in full if (failure := _empty(account, name, done, watched))]
         _follow(account, stack, done, watched)
-    _delete_logs_of_provider(account)
+        if done.stands:
+            done.failures += refused
+    _delete_logs_of_provider(account, done)
     return done
 
 
 def delete_buckets(account: Account, names: Iterable[str], watched: Watched) -> Done:
-    """Empty buckets and delete them, but for those in which something is locked."""
+    """Empty buckets and delete them, but for those in which something is locked; go on where one is refused."""
     done = Done()
-    for name in names:
-        _empty(account, name, done, watched)
-        if name not in done.held:
-            account.target.client("s3").delete_bucket(Bucket=name)
+    for name in dict.fromkeys(names):
+        failure = _empty(account, name, done, watched)
+        if failure is None and name not in done.held:
+            try:
+                account.target.client("s3").delete_bucket(Bucket=name)
+            except REFUSALS as error:
+                failure = _failure(BUCKET, name, error)
+        if failure:
+            done.failures.append(failure)
     return done
 
 
 def _follow(account: Account, stack: Stack, done: Done, watched: Watched) -> None:
     """Have a stack deleted, and take down what comes of each resource."""
-    done.failures = []
+    done.failures, done.stands = [], False
     total = len(stack.resources)
     events = delete(account.target, stack)
     for event in watched(events, lambda _: f"CloudFormation deletes {stack.name}: {done.deleted} of {total}"):
         done.deleted += event.is_done
         if event.is_failure:
             done.failures.append(event)
+        if event.name == stack.id and event.status == FAILED:
+            done.stands = True
+            # Mostly a resource is why; but a role that may not be assumed is of none.
+            done.failures = done.failures or [event]
 
 
 def _still_full(account: Account, stack: Stack) -> list[str]:
@@ -154,22 +192,42 @@ def _still_full(account: Account, stack: Stack) -> list[str]:
     CloudFormation deletes no bucket that is not empty. On AWS a function of the CDK empties them, but has 15 minutes
     only; on embedded AWS there is no such function.
     """
-    there = {one.name for one in account.holdings() if one.kind == "bucket" and one.is_billed}
-    return [one.name for one in stack.of(BUCKET) if not one.is_kept and one.name in there]
+    return [one.name for one in stack.of(BUCKET) if not one.is_kept and _may_be_full(account, one.name)]
 
 
-def _empty(account: Account, name: str, done: Done, watched: Watched) -> None:
+def _may_be_full(account: Account, name: str) -> bool:
+    try:
+        return holds_something(account.target.client("s3"), name)
+    except ClientError as error:
+        # Where it may not be listed, the emptying is refused too, and that is reported.
+        return error.response["Error"]["Code"] != "NoSuchBucket"
+
+
+def _empty(account: Account, name: str, done: Done, watched: Watched) -> Event | None:
+    """Empty a bucket, and take down what went and what is held; give what ended it too early, if anything did."""
     emptied = empty(account.target.client("s3"), name)
-    for refused in watched(emptied, lambda number: f"emptying {name}: {number:,} versions"):
-        if refused is None:
-            done.emptied[name] = done.emptied.get(name, 0) + 1
-        else:
-            done.held.setdefault(name, []).append(refused)
+    try:
+        for refused in watched(emptied, lambda number: f"emptying {name}: {number:,} versions"):
+            if refused is None:
+                done.emptied[name] = done.emptied.get(name, 0) + 1
+            else:
+                done.held.setdefault(name, Held(refused)).number += 1
+    except REFUSALS as error:
+        return _failure(BUCKET, name, error)
+    return None
 
 
-def _delete_logs_of_provider(account: Account) -> None:
+def _failure(kind: str, name: str, error: Exception) -> Event:
+    """Tell of what CloudFormation has no part in as it would."""
+    return Event("", kind, name, FAILED, str(error))
+
+
+def _delete_logs_of_provider(account: Account, done: Done) -> None:
     """Delete the log group that Lambda made for the function that empties buckets: its stack does not know of it."""
     logs = account.target.client("logs")
     prefix = f"/aws/lambda/{account.prefix}{_PROVIDER}"
-    for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
-        logs.delete_log_group(logGroupName=group["logGroupName"])
+    try:
+        for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
+            logs.delete_log_group(logGroupName=group["logGroupName"])
+    except REFUSALS as error:
+        done.failures.append(_failure(_LOG_GROUP, prefix, error))

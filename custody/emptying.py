@@ -24,6 +24,12 @@ def empty(s3: "S3Client", bucket: str) -> Iterator[str | None]:
         yield from (None for _ in range(len(some) - len(errors)))
 
 
+def holds_something(s3: "S3Client", bucket: str) -> bool:
+    """Say whether there is a version or a delete marker in a bucket."""
+    page = s3.list_object_versions(Bucket=bucket, MaxKeys=1)
+    return bool(page.get("Versions") or page.get("DeleteMarkers"))
+
+
 def _versions(s3: "S3Client", bucket: str) -> "Iterator[ObjectIdentifierTypeDef]":
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for one in page.get("Versions", []):

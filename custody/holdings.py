@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from shlex import join
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.filesize import decimal
 
 from custody.target import Target
@@ -22,6 +22,15 @@ _DAYS_OF_METRICS = 3
 _PENDING = frozenset({"PendingDeletion", "PendingReplicaDeletion"})
 _NO_LOCK = "ObjectLockConfigurationNotFoundError"
 
+_ABSENT = frozenset(
+    {"NoSuchBucket", "NotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+)
+"""What S3, KMS and SQS answer of a thing that is not there; CloudWatch Logs lists nothing."""
+
+GONE = "gone"
+UNKNOWN = "not known"
+REFUSALS = (ClientError, BotoCoreError)
+"""What a call to AWS ends with that it refuses, or that does not get there."""
 
 KEEP_A_KEY = "`aws kms cancel-key-deletion --key-id`"
 
@@ -39,6 +48,11 @@ class Holding:
     note: str
     is_billed: bool
     command: str | None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no such thing any more: somebody has deleted it."""
+        return self.holds == GONE
 
     def encode(self) -> dict[str, Any]:
         """Give the JSON shape of `--json`."""
@@ -112,19 +126,33 @@ class Account:
         """Find everything of the environment, what may hold data first."""
         for kind, find in _FINDERS.items():
             try:
-                yield from [self.holding(kind, name) for name in find(self)]
-            except ClientError as error:
+                names = list(find(self))
+            except REFUSALS as error:
                 # Said, and not passed over: something may be there, and the other kinds are to be named all the same.
-                yield Holding(kind, "not known", "", f"could not be looked for: {error}", is_billed=True, command=None)
+                yield Holding(kind, UNKNOWN, "", f"could not be looked for: {error}", is_billed=True, command=None)
+            else:
+                yield from (one for one in (self.holding(kind, name) for name in names) if not one.is_gone)
+
+    def buckets(self) -> list[str]:
+        """Name the buckets of the environment."""
+        return list(_buckets(self))
 
     def holding(self, kind: str, name: str) -> Holding:
         """Look into a bucket, a key, a log group or a queue; say of anything else only how it is removed."""
         looked = {"bucket": self._bucket, "key": self._key, "log group": self._log_group, "queue": self._queue}
-        return looked[kind](name) if kind in looked else self._plain(kind, name)
+        try:
+            found = looked[kind](name) if kind in looked else None
+        except REFUSALS as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _ABSENT:
+                return _gone(kind, name)
+            note = f"could not be looked into: {error}"
+            return Holding(kind, name, UNKNOWN, note, is_billed=True, command=self._removal(kind, name))
+        return found or Holding(kind, name, "", "", kind in _BILLED, self._removal(kind, name))
 
-    def _plain(self, kind: str, name: str) -> Holding:
-        removal, is_billed = _REMOVALS[kind]
-        return Holding(kind, name, "", "", is_billed, self.command(*removal(name)))
+    def _removal(self, kind: str, name: str) -> str:
+        if kind == "bucket":
+            return self.again("--bucket", name)
+        return self.command(*_REMOVALS[kind](name))
 
     def _bucket(self, name: str) -> Holding:
         found = self.contents(name)
@@ -135,17 +163,22 @@ class Account:
             if found.versions != 0:
                 last = (found.newest or datetime.now(UTC)) + timedelta(days=days)
                 note += f", the last one until {last:%Y-%m-%d}"
-        return Holding("bucket", name, str(found), note, found.versions != 0, self.again("--bucket", name))
+        return Holding("bucket", name, str(found), note, found.versions != 0, self._removal("bucket", name))
 
     def contents(self, bucket: str) -> Contents:
-        """Count what is in a bucket: exactly if one listing shows all, else as CloudWatch was told of it."""
+        """Count what is in a bucket: exactly if one listing shows all, else as CloudWatch was told of it.
+
+        It was told up to two days ago: a number that the listing has passed is none.
+        """
         page = self.target.client("s3").list_object_versions(Bucket=bucket, MaxKeys=LISTED)
         versions, markers = page.get("Versions", []), page.get("DeleteMarkers", [])
         if not page.get("IsTruncated"):
             newest = max((one["LastModified"] for one in versions), default=None)
             return Contents(len(versions) + len(markers), sum(one["Size"] for one in versions), newest)
-        size = self._measured(bucket, "BucketSizeBytes", "StandardStorage")
-        return Contents(self._measured(bucket, "NumberOfObjects", "AllStorageTypes"), size)
+        versions = self._measured(bucket, "NumberOfObjects", "AllStorageTypes")
+        if versions is None or versions <= LISTED:
+            return Contents(None, None)
+        return Contents(versions, self._measured(bucket, "BucketSizeBytes", "StandardStorage"))
 
     def _measured(self, bucket: str, metric: str, storage: str) -> int | None:
         now = datetime.now(UTC)
@@ -178,23 +211,27 @@ class Account:
             note = f"deleted on {gone}: from then on nobody can read what it encrypts. {KEEP_A_KEY} keeps it"
             return Holding("key", name, "pending deletion", note, is_billed=False, command=None)
         note = "billed each month. Once it is deleted, nobody can read what it encrypts: remove it last"
-        removal = self.command("kms", "schedule-key-deletion", "--key-id", name, "--pending-window-in-days", "30")
-        return Holding("key", name, "", note, is_billed=True, command=removal)
+        return Holding("key", name, "", note, is_billed=True, command=self._removal("key", name))
 
     def _log_group(self, name: str) -> Holding:
         found = self.target.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-        (group,) = (one for one in found if one["logGroupName"] == name)
+        group = next((one for one in found if one["logGroupName"] == name), None)
+        if group is None:
+            return _gone("log group", name)
         kept = group.get("retentionInDays")
         note = f"each line is kept for {kept} days" if kept else "kept for ever"
         stored = decimal(group.get("storedBytes", 0))
-        removal = self.command("logs", "delete-log-group", "--log-group-name", name)
-        return Holding("log group", name, stored, note, is_billed=True, command=removal)
+        return Holding("log group", name, stored, note, is_billed=True, command=self._removal("log group", name))
 
     def _queue(self, url: str) -> Holding:
         waiting = depth(self.target.client("sqs"), url).total
         note = "events of objects that nobody has handled" if waiting else "billed by use only"
-        removal = self.command("sqs", "delete-queue", "--queue-url", url)
-        return Holding("queue", url, counted(waiting, "event"), note, is_billed=False, command=removal)
+        holds, removal = counted(waiting, "event"), self._removal("queue", url)
+        return Holding("queue", url, holds, note, is_billed=False, command=removal)
+
+
+def _gone(kind: str, name: str) -> Holding:
+    return Holding(kind, name, GONE, "somebody has deleted it", is_billed=False, command=None)
 
 
 def _pages(account: Account, service: str, call: str, **asked: Any) -> Iterator[Any]:
@@ -258,10 +295,17 @@ _FINDERS: dict[str, Callable[[Account], Iterator[str]]] = {
 }
 """How each kind is found. Roles, rules and layers are not: they hold no data, and cost nothing."""
 
-_REMOVALS: dict[str, tuple[Callable[[str], tuple[str, ...]], bool]] = {
-    "alarm": (lambda name: ("cloudwatch", "delete-alarms", "--alarm-names", name), True),
-    "dashboard": (lambda name: ("cloudwatch", "delete-dashboards", "--dashboard-names", name), True),
-    "topic": (lambda arn: ("sns", "delete-topic", "--topic-arn", arn), False),
-    "state machine": (lambda arn: ("stepfunctions", "delete-state-machine", "--state-machine-arn", arn), False),
-    "function": (lambda name: ("lambda", "delete-function", "--function-name", name), False),
+_REMOVALS: dict[str, Callable[[str], tuple[str, ...]]] = {
+    "key": lambda name: ("kms", "schedule-key-deletion", "--key-id", name, "--pending-window-in-days", "30"),
+    "log group": lambda name: ("logs", "delete-log-group", "--log-group-name", name),
+    "queue": lambda url: ("sqs", "delete-queue", "--queue-url", url),
+    "alarm": lambda name: ("cloudwatch", "delete-alarms", "--alarm-names", name),
+    "dashboard": lambda name: ("cloudwatch", "delete-dashboards", "--dashboard-names", name),
+    "topic": lambda arn: ("sns", "delete-topic", "--topic-arn", arn),
+    "state machine": lambda arn: ("stepfunctions", "delete-state-machine", "--state-machine-arn", arn),
+    "function": lambda name: ("lambda", "delete-function", "--function-name", name),
 }
+"""What the AWS CLI removes each kind with. A bucket must be emptied first, which is of this command line."""
+
+_BILLED = frozenset({"alarm", "dashboard"})
+"""What costs something without being used, of the kinds that are not looked into."""

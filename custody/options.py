@@ -7,12 +7,32 @@ from typing import Annotated
 import typer
 
 from custody import show
+from custody.failure import USAGE, CommandFailed
+from custody.pointing import visible
 from custody.target import Target, choose
 
 _AGE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-Env = Annotated[str, typer.Option(envvar="CUSTODY_ENV", help="The environment: the stack is custody-ENV.")]
+ENV = re.compile(r"[a-z][a-z0-9]{0,11}")
+"""What infra/settings.py lets an environment be called. Without a hyphen, no name of one begins as another's do."""
+
+
+def environment(given: str) -> str:
+    """Take the name of an environment; raise CommandFailed if none can be called so."""
+    if not ENV.fullmatch(given):
+        raise CommandFailed(
+            f"No environment is called {visible(repr(given))}: it is 1 to 12 lower-case letters and digits, a letter "
+            "first. See --env and CUSTODY_ENV.",
+            USAGE,
+        )
+    return given
+
+
+Env = Annotated[
+    str,
+    typer.Option(envvar="CUSTODY_ENV", callback=environment, help="The environment: the stack is custody-ENV."),
+]
 Aws = Annotated[
     bool,
     typer.Option("--aws", envvar="CUSTODY_AWS", help="Use AWS with the default credentials, not embedded AWS."),

@@ -27,9 +27,12 @@ KINDS = {
 }
 """What holds data, by its type, and what the command line calls it."""
 
+ENDED = "DELETE_COMPLETE"
+FAILED = "DELETE_FAILED"
 _MACHINE = "AWS::StepFunctions::StateMachine"
 _STACK = "AWS::CloudFormation::Stack"
-_ENDS = frozenset({"DELETE_COMPLETE", "DELETE_FAILED"})
+_DONE = frozenset({ENDED, "DELETE_SKIPPED"})
+_ENDS = frozenset({ENDED, FAILED})
 """An event of the stack itself tells the end; its status may be that of an earlier attempt for a moment."""
 
 _NEVER_MADE = "REVIEW_IN_PROGRESS"
@@ -81,7 +84,7 @@ class Stack:
             )
             for page in pages
             for one in page["StackResourceSummaries"]
-            if one["ResourceStatus"] != "DELETE_COMPLETE"
+            if one["ResourceStatus"] != ENDED
         )
         protected = found.get("EnableTerminationProtection", False)
         return cls(found["StackId"], name, found["StackStatus"], protected, resources)
@@ -98,8 +101,39 @@ class Stack:
     def in_flight(self, target: Target) -> tuple[int, bool]:
         """Count the executions in flight of its state machines; say whether there are more than were counted."""
         client = target.client("stepfunctions")
-        counts = [Pipeline(client, machine.name).count("RUNNING") for machine in self.of(_MACHINE)]
+        counts = [_running(Pipeline(client, machine.name)) for machine in self.of(_MACHINE)]
         return sum(number for number, _ in counts), any(is_more for _, is_more in counts)
+
+
+def _running(pipeline: Pipeline) -> tuple[int, bool]:
+    try:
+        return pipeline.count("RUNNING")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
+            raise
+        # Somebody has deleted it; nothing can be in flight.
+        return 0, False
+
+
+def owner(target: Target, name: str) -> str | None:
+    """Name the stack that has a thing, whatever that stack is called; None if there is none, or none any more.
+
+    CloudFormation answers with the first 100 resources of that stack, so that the thing need not be among them; and a
+    deleted stack may still be known
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResources.html). Embedded AWS
+    cannot be asked for the stack of a thing, and says of each that there is none.
+    """
+    client = target.client("cloudformation")
+    try:
+        found = client.describe_stack_resources(PhysicalResourceId=name)["StackResources"]
+        if not found or any(one["PhysicalResourceId"] == name and one["ResourceStatus"] in _DONE for one in found):
+            return None
+        (stack,) = client.describe_stacks(StackName=found[0]["StackId"])["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        return None
+    return None if stack["StackStatus"] == ENDED else str(stack["StackName"])
 
 
 @dataclass(frozen=True)
@@ -115,12 +149,12 @@ class Event:
     @property
     def is_failure(self) -> bool:
         """Whether a resource, not the stack for its sake, could not be deleted."""
-        return self.status == "DELETE_FAILED" and self.type != _STACK
+        return self.status == FAILED and self.type != _STACK
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more comes of a resource."""
-        return self.status in {"DELETE_COMPLETE", "DELETE_SKIPPED"} and self.type != _STACK
+        return self.status in _DONE and self.type != _STACK
 
     def encode(self) -> dict[str, Any]:
         """Give the JSON shape of `--json`."""

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -16,10 +16,10 @@ from rich.text import Text
 from custody import show
 from custody.destroying import Done, Plan, delete_buckets, delete_stack, plan
 from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.holdings import LISTED, Account, Holding, counted
+from custody.holdings import LISTED, REFUSALS, UNKNOWN, Account, Holding, counted
 from custody.options import AsJson, Aws, Env, Profile, target_of
 from custody.pointing import visible
-from custody.stacks import Stack
+from custody.stacks import Stack, owner
 
 BOOTSTRAP = "CDKToolkit"
 """The stack of `cdk bootstrap`, which every CDK app of an account and region shares."""
@@ -27,11 +27,12 @@ BOOTSTRAP = "CDKToolkit"
 
 @dataclass(frozen=True)
 class End:
-    """What there was, what was done, and what is left."""
+    """What there was, what was done, and what is left; `buckets` are those that were named, as they were."""
 
     account: Account
     stack: Stack | None
     planned: Plan | None
+    buckets: list[Holding]
     done: Done
     left: list[Holding]
     bootstrap: Holding | None
@@ -45,9 +46,10 @@ class End:
             "env": self.account.env,
             "stack": {"name": self.stack.name, "status": self.stack.status} if self.stack else None,
             "plan": self.planned.encode() if self.planned else None,
+            "buckets": [one.encode() for one in self.buckets],
             "deleted": self.done.deleted,
             "emptied": self.done.emptied,
-            "held": {name: len(refused) for name, refused in self.done.held.items()},
+            "held": {name: held.number for name, held in self.done.held.items()},
             "failures": [failure.encode() for failure in self.done.failures],
             "left": [one.encode() for one in self.left],
             "bootstrap": self.bootstrap.encode() if self.bootstrap else None,
@@ -72,8 +74,12 @@ def destroy(  # noqa: PLR0913 - one parameter an option
     stack = Stack.find(account.target, f"custody-{env}")
     buckets = _chosen(account, stack, bucket or [])
     planned = plan(account, stack, show.watched) if stack else None
+    screen = show.stderr if as_json else show.console
     if stack and planned:
-        _show_plan(show.stderr if as_json else show.console, stack, planned)
+        _show_plan(screen, stack, planned)
+    if buckets:
+        screen.print("Of these goes for ever every version that is not locked, and then the bucket:")
+        screen.print(_table(buckets))
     done = Done()
     if not dry_run and (stack or buckets):
         if planned and planned.against:
@@ -81,7 +87,8 @@ def destroy(  # noqa: PLR0913 - one parameter an option
         _confirm(env, yes=yes)
         done = _do(account, stack, buckets)
     is_to_come = dry_run and stack is not None
-    end = End(account, stack, planned, done, [] if is_to_come else list(account.holdings()), _bootstrap(account))
+    left = [] if is_to_come else _left(account, stands=done.stands)
+    end = End(account, stack, planned, buckets, done, left, _bootstrap(account))
     if as_json:
         sys.stdout.write(json.dumps(end.encode() | {"dry_run": dry_run}, indent=2) + "\n")
     else:
@@ -90,18 +97,39 @@ def destroy(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
-def _do(account: Account, stack: Stack | None, buckets: list[str]) -> Done:
-    if stack is None:
-        return delete_buckets(account, buckets, show.watched)
+def _do(account: Account, stack: Stack | None, buckets: list[Holding]) -> Done:
     try:
+        if stack is None:
+            return delete_buckets(account, [one.name for one in buckets], show.watched)
         return delete_stack(account, stack, show.watched)
-    except KeyboardInterrupt:
-        show.stderr.print(f"CloudFormation goes on by itself. See what is left: {account.again('--dry-run')}")
+    except (KeyboardInterrupt, SystemExit):
+        goes_on = _standing(account, stack) if stack else "What is deleted by now does not come back."
+        said = f"{goes_on} See what is left: {account.again('--dry-run')}"
+        show.stderr.print(visible(said), soft_wrap=True, markup=False)
         raise
 
 
-def _chosen(account: Account, stack: Stack | None, names: list[str]) -> list[str]:
-    """Refuse a bucket that is none of this environment, or that its stack still needs."""
+def _standing(account: Account, stack: Stack) -> str:
+    """Say what becomes of a stack when nobody waits for it any more."""
+    try:
+        now = Stack.find(account.target, stack.name)
+    except REFUSALS as error:
+        return f"Whether CloudFormation goes on by itself is not known: {error}."
+    if now is None:
+        return f"{stack.name} is deleted."
+    if now.is_busy:
+        return "CloudFormation goes on by itself."
+    return f"{stack.name} is {now.status}, and nothing goes on by itself."
+
+
+def _left(account: Account, *, stands: bool) -> list[Holding]:
+    """Find what is left. While the stack stands, no bucket goes without it, and no command for that is offered."""
+    found = account.holdings()
+    return [replace(one, command=None) if stands and one.kind == "bucket" else one for one in found]
+
+
+def _chosen(account: Account, stack: Stack | None, names: list[str]) -> list[Holding]:
+    """Look into buckets to be deleted; refuse one that is not of this environment, or that any stack has."""
     if not names:
         return []
     if stack:
@@ -110,14 +138,19 @@ def _chosen(account: Account, stack: Stack | None, names: list[str]) -> list[str
             "listed then.",
             USAGE,
         )
-    there = {one.name for one in account.holdings() if one.kind == "bucket"}
+    there = account.buckets()
     for name in names:
         if name not in there:
             raise CommandFailed(
                 f"{visible(name)} is no bucket of custody-{account.env}. These are: {', '.join(sorted(there)) or '-'}.",
                 USAGE,
             )
-    return names
+        if having := owner(account.target, name):
+            raise CommandFailed(
+                f"Nothing was deleted: {name} is of the stack {having}. Take that away first, or name another bucket.",
+                USAGE,
+            )
+    return [account.holding("bucket", name) for name in dict.fromkeys(names)]
 
 
 def _confirm(env: str, *, yes: bool) -> None:
@@ -134,15 +167,16 @@ def _confirm(env: str, *, yes: bool) -> None:
 
 
 def _bootstrap(account: Account) -> Holding | None:
-    """Look at what `cdk bootstrap` made; None if there is nothing."""
+    """Look at what `cdk bootstrap` made; None if there is nothing. What is refused is told: it is no reason to end."""
     try:
         (found,) = account.target.client("cloudformation").describe_stacks(StackName=BOOTSTRAP)["Stacks"]
     except ClientError as error:
-        if "does not exist" not in str(error):
-            raise
-        return None
+        if "does not exist" in str(error):
+            return None
+        note = f"could not be looked for: {error}"
+        return Holding("bootstrap", BOOTSTRAP, UNKNOWN, note, is_billed=True, command=None)
     bucket = next((out["OutputValue"] for out in found.get("Outputs", []) if out["OutputKey"] == "BucketName"), None)
-    holds = f"{bucket}: {account.contents(bucket)}" if bucket else ""
+    holds = f"{bucket}: {account.holding('bucket', bucket).holds}" if bucket else ""
     note = "shared by every CDK app of this account and region; its bucket is billed. To remove it: docs/deploy.md"
     return Holding("bootstrap", BOOTSTRAP, holds, note, is_billed=True, command=None)
 
@@ -155,29 +189,28 @@ def _show_plan(screen: Console, stack: Stack, plan: Plan) -> None:
     if plan.stays:
         screen.print("stays, for the template says so:")
         screen.print(_table(plan.stays))
-    letters = f"{plan.letters:,}{'+' if plan.letters == LISTED else ''}"
+    letters = UNKNOWN if plan.letters is None else f"{plan.letters:,}{'+' if plan.letters == LISTED else ''}"
     screen.print(f"executions in flight: {plan.in_flight:,}; open letters: {letters}")
     for reason in plan.against:
-        screen.print(Text(reason, style="bold red"), soft_wrap=True)
+        screen.print(Text(visible(reason), style="bold red"), soft_wrap=True)
 
 
 def _show_end(end: End, *, is_to_come: bool) -> None:
     console, done, stack = show.console, end.done, end.stack
     for name, number in done.emptied.items():
-        console.print(f"emptied {name}: {counted(number, 'version')}", soft_wrap=True)
-    for name, refused in done.held.items():
-        console.print(
-            f"{name} keeps {counted(len(refused), 'version')} that cannot be deleted, such as", soft_wrap=True
-        )
-        console.print(Text(visible(refused[0]), style="red"), soft_wrap=True)
+        console.print(visible(f"emptied {name}: {counted(number, 'version')}"), soft_wrap=True, markup=False)
+    for name, held in done.held.items():
+        said = f"{name} keeps {counted(held.number, 'version')} that cannot be deleted, such as"
+        console.print(visible(said), soft_wrap=True, markup=False)
+        console.print(Text(visible(held.first), style="red"), soft_wrap=True)
     for failure in done.failures:
-        said = f"{failure.logical_id} ({failure.type}) is not deleted: {failure.reason}"
+        said = f"{failure.logical_id or failure.name} ({failure.type}) is not deleted: {failure.reason}"
         console.print(Text(visible(said), style="red"), soft_wrap=True)
     name = f"custody-{end.account.env}"
     if stack is None:
         console.print(f"there is no stack {name} on {end.account.target.name}", soft_wrap=True, markup=False)
     elif not is_to_come:
-        told = "is not deleted: mend what failed, and run this again" if done.failures else "is deleted"
+        told = "is not deleted: mend what failed, and run this again" if done.stands else "is deleted"
         console.print(f"{name} {told}")
     if end.left:
         console.print(f"left of {name}:")
@@ -186,7 +219,8 @@ def _show_end(end: End, *, is_to_come: bool) -> None:
     elif not is_to_come:
         console.print(f"nothing is left of {name}")
     if end.bootstrap:
-        console.print(f"{end.bootstrap.name} ({end.bootstrap.holds}): {end.bootstrap.note}", soft_wrap=True)
+        said = f"{end.bootstrap.name} ({end.bootstrap.holds}): {end.bootstrap.note}"
+        console.print(visible(said), soft_wrap=True, markup=False)
 
 
 def _show_commands(left: Iterable[Holding]) -> None:
@@ -195,11 +229,11 @@ def _show_commands(left: Iterable[Holding]) -> None:
     if commands:
         show.console.print("To remove it:")
     for command in commands:
-        show.console.print(f"  {command}", soft_wrap=True, markup=False)
+        show.console.print(f"  {visible(command)}", soft_wrap=True, markup=False)
 
 
 def _table(found: Iterable[Holding]) -> Table:
     table = Table(*(Column(heading, overflow="fold") for heading in ("", "name", "holds", "to know")), box=box.SIMPLE)
     for one in found:
-        table.add_row(one.kind, visible(one.name), one.holds, Text(one.note))
+        table.add_row(one.kind, *(Text(visible(said)) for said in (one.name, one.holds, one.note)))
     return table

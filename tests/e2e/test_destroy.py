@@ -246,6 +246,31 @@ def test_a_bucket_of_another_environment_is_not_emptied(cloud: Cloud) -> None:
     assert "is no bucket of custody-never" in ran.err
 
 
+def test_no_name_that_begins_alike_is_an_environment(cloud: Cloud) -> None:
+    ran = cloud.custody("destroy", "--env", "dev-audit", "--bucket", cloud.deployment.audit, "--yes")
+
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "No environment is called 'dev-audit'" in ran.err
+
+
+def test_what_somebody_deleted_by_hand_keeps_nothing_from_going(cloud: Cloud) -> None:
+    audit, log_group = bucket_name("half", "audit"), "/aws/lambda/custody-half-start"
+    queue = resource("SQS::Queue", QueueName="custody-half-undelivered")
+    what = {"Audit": a_bucket("half", "audit"), "Logs": resource("Logs::LogGroup", LogGroupName=log_group)}
+    deploy(cloud, "half", what | {"Queue": queue})
+    cloud.client("s3").delete_bucket(Bucket=audit)
+    cloud.client("logs").delete_log_group(logGroupName=log_group)
+    sqs = cloud.client("sqs")
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="custody-half-undelivered")["QueueUrl"])
+
+    planned = cloud.custody("destroy", "--env", "half", "--dry-run", "--json")
+    assert planned.code == 0, planned.err
+    assert [one["holds"] for one in planned.json["plan"]["goes"]] == ["gone"] * 3
+    assert cloud.custody("destroy", "--env", "half", "--yes").code == 0
+    assert not exists(cloud, "half")
+
+
 def test_a_bucket_is_not_emptied_under_its_stack(cloud: Cloud) -> None:
     ran = cloud.custody("destroy", "--bucket", cloud.deployment.raw, "--yes")
 

@@ -59,6 +59,16 @@ def test_of_many_versions_it_says_what_s3_told_cloudwatch(account: Account, monk
     assert (told.versions, told.newest) == (3, None), "a listing shows two of them"
 
 
+def test_a_number_that_the_listing_has_passed_is_none(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        account.target.client("s3").put_object(Bucket=RAW, Key=str(number), Body=b"1")
+    monkeypatch.setattr(holdings, "LISTED", 2)
+    monkeypatch.setattr(Account, "_measured", lambda *_: 0)
+
+    assert account.contents(RAW) == Contents(None, None), "CloudWatch was told before they were put"
+    assert account.holding("bucket", RAW).is_billed
+
+
 def test_what_nobody_has_counted_is_said_to_be_many() -> None:
     assert str(Contents(None, None)) == "more than 1,000 versions"
     assert str(Contents(5_000_000, 7 * 10**12)) == "5,000,000 versions, 7.0 TB"

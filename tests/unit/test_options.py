@@ -1,15 +1,18 @@
 """What the options take, and what they refuse: a line and exit code 2, whatever stands there."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
 from custody import main, target
 from custody.executions import COUNTED, Pipeline
 from custody.failure import USAGE, CommandFailed
-from custody.options import age, moment
+from custody.options import ENV, age, environment, moment
+from infra.settings import SettingRefused, Settings, parse
 from tests.functional.failures import MACHINE_ARN
 
 TOO_MUCH = ["10000000d", "99999999999d", "9" * 400 + "s"]
@@ -22,6 +25,44 @@ NO_AGE = ["", "5", "m", "5 weeks", "infh", "nanm", "-5m", "+5m", "1e3s", "٣d", 
 )
 def test_an_age_has_a_unit(given: str, read: float) -> None:
     assert age(given) == timedelta(seconds=read)
+
+
+@pytest.mark.parametrize("given", ["dev", "a", "b2", "abcdefghijkl"])
+def test_an_environment_is_one_that_can_be_deployed(given: str) -> None:
+    assert environment(given) == parse({"env": given}).env
+
+
+@pytest.mark.parametrize("given", ["", "ab-audit", "Dev", "2b", "abcdefghijklm", "dev\n", "d\x1b[31m", "*"])
+def test_another_environment_is_refused_as_the_deployment_refuses_it(given: str) -> None:
+    with pytest.raises(SettingRefused):
+        parse({"env": given})
+    with pytest.raises(CommandFailed, match="No environment is called") as refused:
+        environment(given)
+    assert refused.value.code == USAGE
+    assert str(refused.value).isprintable()
+
+
+def test_the_command_line_and_the_deployment_mean_the_same_by_an_environment() -> None:
+    # The command line is installed without infra, and so cannot take the pattern from there.
+    (setting,) = (found for found in fields(Settings) if found.name == "env")
+
+    assert setting.metadata["pattern"].pattern == ENV.pattern
+
+
+COMMANDS = vars(typer.main.get_command(main.app))["commands"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, command in COMMANDS.items() if any(option.name == "env" for option in command.params)]
+)
+def test_every_command_refuses_what_is_no_environment(name: str) -> None:
+    ran = CliRunner().invoke(main.app, [name, "--env", "ab-audit"])
+    assert "No environment is called 'ab-audit'" in str(ran.exception)
+
+
+def test_what_is_no_environment_is_refused_of_the_variable_too() -> None:
+    ran = CliRunner().invoke(main.app, ["status"], env={"CUSTODY_ENV": "ab-audit"})
+    assert "No environment is called 'ab-audit'" in str(ran.exception)
 
 
 @pytest.mark.parametrize("given", [*NO_AGE, *TOO_MUCH])
