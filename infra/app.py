@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def build(app: App, root: Path = ROOT) -> Custody:
     """Put the stack that the app's context asks for into the app, and have it checked when it is synthesised."""
-    require_whole(root)
-    stack = Custody(app, settings=parse(app.node.get_all_context()), root=root)
+    settings = parse(app.node.get_all_context())
+    require_whole(root, settings.default_dataset)
+    stack = Custody(app, settings=settings, root=root)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return stack
 

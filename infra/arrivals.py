@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
 from typing import Any
 
+from aws_cdk import Aws
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -25,6 +26,10 @@ class Arrivals(Construct):
     It hands their events to the start function, or puts them into the buffer if there is one. What EventBridge cannot
     deliver goes to the undelivered queue, where Lambda puts what the function cannot handle. Each permission names this
     rule: CDK's own target for an encrypted queue would let in every rule of the account, to do more than send.
+
+    The rule listens from the moment it is made, and EventBridge does not try again where it is not let in
+    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html). Hence all that it leads to comes first,
+    and lets it in by the name that it is going to have.
     """
 
     def __init__(  # noqa: PLR0913 - what it leads from, and to
@@ -39,10 +44,23 @@ class Arrivals(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         settings = platform.settings
+        name = settings.name("arrivals")
+        self._rule_arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{name}"
+        undelivered.add_to_resource_policy(self._may_send("UndeliverableArrivals", undelivered))
+        if buffer:
+            buffer.add_to_resource_policy(self._may_send("Arrivals", buffer))
+        let_in = buffer or lambda_.CfnPermission(
+            self,
+            "MayCallStart",
+            action="lambda:InvokeFunction",
+            function_name=start.function.function_arn,
+            principal="events.amazonaws.com",
+            source_arn=self._rule_arn,
+        )
         self.rule = events.CfnRule(
             self,
             "Rule",
-            name=settings.name("arrivals"),
+            name=name,
             description="Objects that arrive in the existing raw bucket: each is started.",
             event_pattern=_pattern(settings),
             targets=[
@@ -57,18 +75,8 @@ class Arrivals(Construct):
                 )
             ],
         )
-        undelivered.add_to_resource_policy(self._may_send("UndeliverableArrivals", undelivered))
-        if buffer:
-            buffer.add_to_resource_policy(self._may_send("Arrivals", buffer))
-        else:
-            lambda_.CfnPermission(
-                self,
-                "MayCallStart",
-                action="lambda:InvokeFunction",
-                function_name=start.function.function_arn,
-                principal="events.amazonaws.com",
-                source_arn=self.rule.attr_arn,
-            )
+        # Each with all that is part of it: a queue's policy, the function's role, and where its events are kept.
+        self.rule.node.add_dependency(let_in, undelivered, start, platform.key)
 
     def metric(self, name: str, **options: Any) -> cloudwatch.Metric:
         """Give a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""
@@ -86,7 +94,7 @@ class Arrivals(Construct):
             principals=[iam.ServicePrincipal("events.amazonaws.com")],
             actions=["sqs:SendMessage"],
             resources=[queue.queue_arn],
-            conditions={"ArnEquals": {"aws:SourceArn": self.rule.attr_arn}},
+            conditions={"ArnEquals": {"aws:SourceArn": self._rule_arn}},
         )
 
 

@@ -73,6 +73,11 @@ def _for_events() -> iam.PolicyStatement:
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+
+    That EventBridge uses a key under aws:SourceAccount, AWS says of the key of an event bus
+    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html); no page was found that
+    says so of the key of a queue.
     """
     return iam.PolicyStatement(
         sid="EventBridge",

@@ -30,8 +30,14 @@ CDK_KEYS = ("acknowledged-issue-numbers", "cli-telemetry", "cdk-migrate")
 """What `cdk acknowledge`, `cdk cli-telemetry` and `cdk migrate` put among the context."""
 
 
-RAW_BUCKET = r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-"""A bucket's name (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
+DATASET, DATASET_ALLOWED = r"[0-9A-Za-z_-]{1,64}", "1 to 64 of 0-9, A-Z, a-z, _ and -"
+"""The name of a dataset: a folder of keys, and the file of a transform that Python can import."""
+
+RAW_BUCKET = (
+    r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)"
+    r"(?!.*\.\.)(?!([0-9]+\.){3}[0-9]+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+)
+"""A bucket's name: not that of an address, nor with a beginning or end that S3 reserves (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
 
 RAW_PREFIX = r"(?=.{0,512}$)([0-9A-Za-z!_.'()=-]+/)*"
 """Folders of a key, of characters that are safe in one (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html)
@@ -89,10 +95,12 @@ class Settings:
     local: bool = _flag(default=False)
     """Deploy to embedded AWS: the layer is built for this machine, and nothing is kept or locked."""
 
-    default_dataset: str = _text("mission", r"[0-9A-Za-z_-]{1,64}", "1 to 64 of 0-9, A-Z, a-z, _ and -")
+    default_dataset: str = _text("mission", DATASET, DATASET_ALLOWED)
     """Dataset of an object whose key has no folder."""
     raw_bucket: str | None = _text(
-        None, RAW_BUCKET, "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"
+        None,
+        RAW_BUCKET,
+        "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, none that S3 reserves",
     )
     """Take objects from this bucket, which is there already, instead of a raw bucket of the stack's own. Nothing of its
     configuration is touched: it must be versioned and send its events to EventBridge, in the same account and region
@@ -249,7 +257,7 @@ def _in_harmony(settings: Settings) -> Settings:
 
 
 def _require_raw_bucket(settings: Settings) -> None:
-    """Refuse what only goes with a raw bucket that is there already, and one that Custody itself writes to."""
+    """Refuse what only goes with a raw bucket that is there already, and one that is this environment's own."""
     for name in ("raw_prefix", "raw_key_arn"):
         if getattr(settings, name) and settings.raw_bucket is None:
             raise SettingRefused(f"Setting {name} goes with raw_bucket, which is not set. Set both, or neither.")
@@ -258,6 +266,12 @@ def _require_raw_bucket(settings: Settings) -> None:
         raise SettingRefused(
             f"Setting raw_bucket cannot be {settings.raw_bucket!r}: this environment writes to it, and would process "
             "what it has made without end. Name the bucket in which objects arrive."
+        )
+    if settings.raw_bucket and settings.raw_bucket.startswith(f"{settings.name('raw')}-") and not settings.keeps_data:
+        raise SettingRefused(
+            f"Setting raw_bucket cannot be {settings.raw_bucket!r}: this environment makes that bucket itself, and "
+            "deletes it with all that is in it when it is told of an existing one. Copy the objects to a bucket of "
+            "your own, and name that."
         )
 
 

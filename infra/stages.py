@@ -16,7 +16,7 @@ LETTERS = "letters/"
 
 
 class Stages(Construct):
-    """Validate, Transform and Write, which every batch passes; Account, which closes the books; and DeadLetter."""
+    """The steps that every batch passes, Account, which closes the books, and DeadLetter."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     all_open: Annotated[bool, typer.Option("--open", help="All open letters.")] = False,
     dataset: Annotated[str | None, typer.Option(help="The open letters of this dataset.")] = None,
     error: Annotated[str | None, typer.Option(help="The open letters with this error, by its class name.")] = None,
-    step: Annotated[str | None, typer.Option(help="The open letters of this step: Validate, Transform, Write.")] = None,
+    step: Annotated[str | None, typer.Option(help="The open letters of this step, by its name.")] = None,
     since: Since = None,
     until: Until = None,
     waiting: Annotated[

@@ -12,7 +12,7 @@
     │   ├── CallRefused           AWS refused a call for another reason
     │   ├── ConfigurationMissing  an environment variable is missing or malformed
     │   ├── MessageRefused        an event or message is not of a form that this code knows: resumes at Validate
-    │   ├── TransformFailed       code that changes records has a bug: it raised what it should not, or gave no JSON
+    │   ├── TransformFailed       code could not cope with a record, or gave no JSON: resumes at Validate
     │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
     │   └── AttemptTaken          another execution has booked this attempt of the batch
     ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a letter
@@ -100,9 +100,12 @@ class MessageRefused(DeploymentError):
 
 
 class TransformFailed(DeploymentError):
-    """The transform of a dataset, or a step behind it, has a bug: the record at the position in the cause shows it."""
+    """The transform of a dataset, or a step behind it, cannot cope with the record at the position in the cause."""
 
-    advice = "Mend the code that the cause names, deploy, and redrive."
+    advice = (
+        "Mend the code that the cause names, a step before it that made such a record, or the contract that let it "
+        "through; deploy, and redrive: the batch begins anew."
+    )
 
 
 class StepFailed(DeploymentError):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 SLUG_LENGTH = 40
 HASH_LENGTH = 24
 
-_NOT_SLUG = re.compile(r"[^0-9A-Za-z_-]+")
+NOT_SLUG = re.compile(r"[^0-9A-Za-z_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class RawObject:
     @property
     def id(self) -> str:
         """The object id: also the name of its execution, hence at most 65 characters of `[0-9A-Za-z_-]`."""
-        slug = _NOT_SLUG.sub("-", self.key)[:SLUG_LENGTH].strip("-") or "object"
+        slug = NOT_SLUG.sub("-", self.key)[:SLUG_LENGTH].strip("-") or "object"
         name = f"{self.bucket}\0{self.key}\0{self.version_id}"
         return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]}"
 
@@ -32,11 +32,6 @@ class RawObject:
     def uri(self) -> str:
         """An address for people: the S3 URI, with the version as a query."""
         return f"s3://{self.bucket}/{self.key}?versionId={quote(self.version_id)}"
-
-
-def slug_of_prefix(prefix: str) -> str:
-    """Say what the ids of all objects begin with whose keys begin with a prefix; nothing, if they may all differ."""
-    return _NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
 
 
 def dataset_of(key: str, default: str, prefix: str = "") -> str:

@@ -15,7 +15,15 @@ from typing import IO, Any
 
 from functions.shared import packing
 from functions.shared.documents import decode, encode
-from functions.shared.errors import BY_NAME, ChunksFailed, CustodyError, DataError, MessageRefused, RecordsRejected
+from functions.shared.errors import (
+    BY_NAME,
+    ChunksFailed,
+    CustodyError,
+    DataError,
+    MessageRefused,
+    RecordsRejected,
+    TransformFailed,
+)
 from functions.shared.identity import record_id
 from functions.shared.messages import FORMAT, Batch, Counts, Execution, Facts, Json, Rejected, Step
 from functions.shared.packing import Packed, pack, spool
@@ -204,15 +212,17 @@ PROCESS_CHUNKS, ACCOUNT = "ProcessChunks", "Account"
 
 
 def resumes_at(failure: Failure) -> str:
-    """Name the step at which a redrive goes on: the one that failed, but the first if what it was given was at fault.
+    """Name the step at which a redrive goes on: the one that failed, or the first if what it was given may be at fault.
 
     By then a new contract, or new code of a step, may find the same data good; and a message that a step did not
-    understand is made anew. What Account finds wrong with the data, the chunks must mend; it makes nothing of messages.
+    understand is made anew. So are records that broke the code of a step: its own code may be at fault, that of a step
+    before it, or a contract that lets them through; whichever is mended, it must be run.
+    What Account finds wrong with the data, the chunks must mend; it makes nothing of messages.
     """
     error = BY_NAME.get(failure.error, CustodyError)
     if failure.step in (PROCESS_CHUNKS, ACCOUNT):
         return PROCESS_CHUNKS if issubclass(error, RecordsRejected | ChunksFailed) else failure.step
-    return VALIDATE if issubclass(error, DataError | MessageRefused) else failure.step
+    return VALIDATE if issubclass(error, DataError | MessageRefused | TransformFailed) else failure.step
 
 
 def console_link(execution: Execution) -> str:

@@ -14,6 +14,9 @@ from urllib.parse import unquote_plus
 from functions.shared.errors import MessageRefused
 from functions.shared.identity import RawObject
 
+_NO_VERSION = "null"
+"""What S3 calls the version of an object that has none (https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -67,13 +70,13 @@ def raw_object(record: dict[str, Any]) -> RawObject:
         is_odd = not isinstance(raw.size, int)
     except (KeyError, TypeError, AttributeError) as error:
         raise MessageRefused(f"a record of an S3 event lacks {error}") from error
-    if is_odd:
-        raise MessageRefused(f"a record of an S3 event has a size that is no number: {raw.uri}")
-    if raw.version_id == "null":
+    if raw.version_id == _NO_VERSION:
         raise MessageRefused(
             f"s3://{raw.bucket}/{raw.key} has no version id, so it could change while it is read; "
             "enable versioning on the bucket and upload it again"
         )
+    if is_odd:
+        raise MessageRefused(f"a record of an S3 event has a size that is no number: {raw.uri}")
     return raw
 
 
@@ -82,7 +85,7 @@ def _of_s3(told: dict[str, Any]) -> RawObject:
     return RawObject(
         bucket=told["bucket"]["name"],
         key=unquote_plus(found["key"]),
-        version_id=found.get("versionId", "null"),
+        version_id=_version(found.get("versionId")),
         size=found["size"],
         etag=found["eTag"],
     )
@@ -94,10 +97,14 @@ def _of_eventbridge(told: dict[str, Any]) -> RawObject:
     return RawObject(
         bucket=told["bucket"]["name"],
         key=found["key"],
-        version_id=found.get("version-id", "null"),
+        version_id=_version(found.get("version-id")),
         size=found["size"],
         etag=found["etag"],
     )
+
+
+def _version(told: Any) -> str:
+    return told if isinstance(told, str) and told else _NO_VERSION
 
 
 def _is_folder_marker(record: dict[str, Any]) -> bool:

@@ -1,32 +1,35 @@
-"""An event reaches a queue only if the queue's policy lets the rule in.
+"""An event reaches a queue only if the queue's policy lets the rule in; else it is dead-lettered.
 
-MiniStack puts it there in any case. On AWS it does not come, and nothing tells so but the rule's metric
-FailedInvocations: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+MiniStack puts it there in any case. On AWS it does not come, and goes to the target's dead-letter queue, if it has one:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 """
 
-import logging
 from typing import Any
 
+from local.gaps.event_targets import SERVICE, dead_letter
 from local.gaps.patch import change, member, module
-
-_log = logging.getLogger(__name__)
 
 
 def fill() -> None:
     """Ask the policy before the event is put into the queue."""
-    member(module("services.sqs"), "queue_policy_allows")
+    for name in ("queue_policy_allows", "_queue_by_arn"):
+        member(module("services.sqs"), name)
     send = '_dispatch_to_sqs(spec, event_payload, target.get("SqsParameters") or {})'
     change(
         module("services.eventbridge"),
         "_invoke_target",
-        {send: f'_local_lets_in(arn, rule["Arn"]) and {send}'},
+        {send: f"_local_lets_in(rule, target, json.dumps(view.event_with_detail())) and {send}"},
         {"_local_lets_in": _lets_in},
     )
 
 
-def _lets_in(queue: str, rule: str) -> bool:
-    account = rule.split(":")[4]
-    allowed: Any = module("services.sqs").queue_policy_allows(queue, "events.amazonaws.com", rule, account)
-    if not allowed:
-        _log.warning("An event is lost: the policy of %s does not let %s in.", queue, rule)
+def _lets_in(rule: dict[str, Any], target: dict[str, Any], event: str) -> bool:
+    queue, account = target["Arn"], rule["Arn"].split(":")[4]
+    allowed: Any = module("services.sqs").queue_policy_allows(queue, SERVICE, rule["Arn"], account)
+    if module("services.sqs")._queue_by_arn(queue) is None:  # noqa: SLF001 - `fill` has asked for it
+        dead_letter(rule, target, event, "NO_RESOURCE", f"Queue not found: {queue}")
+    elif not allowed:
+        message = f"User: {SERVICE} is not authorized to perform: sqs:SendMessage on resource: {queue}"
+        dead_letter(rule, target, event, "NO_PERMISSIONS", message)
     return bool(allowed)

@@ -14,7 +14,7 @@ from typing import Any
 from local.gaps import roles
 from local.gaps.patch import change, member, module
 
-_SERVICE = "events.amazonaws.com"
+SERVICE = "events.amazonaws.com"
 _log = logging.getLogger(__name__)
 
 
@@ -46,10 +46,10 @@ def _deliver(rule: dict[str, Any], target: dict[str, Any], payload: str, event: 
     arn = target["Arn"]
     function, config, _ = functions._get_func_record_for_ref(arn)  # noqa: SLF001
     if not function or not config:
-        _dead_letter(rule, target, event, "NO_RESOURCE", f"Function not found: {arn}")
+        dead_letter(rule, target, event, "NO_RESOURCE", f"Function not found: {arn}")
     elif roles.are_enforced() and not _may_invoke(function, arn, rule["Arn"]):
-        message = f"User: {_SERVICE} is not authorized to perform: lambda:InvokeFunction on resource: {arn}"
-        _dead_letter(rule, target, event, "NO_PERMISSIONS", message)
+        message = f"User: {SERVICE} is not authorized to perform: lambda:InvokeFunction on resource: {arn}"
+        dead_letter(rule, target, event, "NO_PERMISSIONS", message)
     else:
         record = functions._execution_record_for_config(function, config)  # noqa: SLF001
         functions.invoke_async_with_retry(record, json.loads(payload))
@@ -67,15 +67,16 @@ def _may_invoke(function: dict[str, Any], arn: str, rule: str) -> bool:
         region=region,
         service_context={"aws:sourcearn": rule, "aws:sourceaccount": account},
     )
-    return bool(evaluator.evaluate_resource_policy(function["policy"], context, service=_SERVICE).decision == "Allow")
+    return bool(evaluator.evaluate_resource_policy(function["policy"], context, service=SERVICE).decision == "Allow")
 
 
-def _dead_letter(rule: dict[str, Any], target: dict[str, Any], event: str, code: str, message: str) -> None:
+def dead_letter(rule: dict[str, Any], target: dict[str, Any], event: str, code: str, message: str) -> None:
+    """Put an event that cannot be delivered into the queue of its target, if that lets the rule in; else it is lost."""
     queues = module("services.sqs")
     arn = (target.get("DeadLetterConfig") or {}).get("Arn", "")
     queue = queues._queue_by_arn(arn)  # noqa: SLF001
     account = target["Arn"].split(":")[4]
-    may = not roles.are_enforced() or queues.queue_policy_allows(arn, _SERVICE, rule["Arn"], account)
+    may = not roles.are_enforced() or queues.queue_policy_allows(arn, SERVICE, rule["Arn"], account)
     if queue is None or not may:
         _log.warning("An event is lost: %s. There is no dead-letter queue, or it may not be used: %r", message, arn)
         return

@@ -214,7 +214,7 @@ def test_a_second_failure_has_a_second_letter_and_fails_again_however_often(room
 def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
     rooms: Rooms, machine: StepFunctions
 ) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed")
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
     with pytest.raises(Exception, match="said"):
         handle(event, None)
     machine.redrives = 1
@@ -226,7 +226,7 @@ def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
 def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriven(
     rooms: Rooms, machine: StepFunctions, refusal: str
 ) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed")
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
     machine.refusal = refusal
     for _ in range(2):
         with pytest.raises(Exception, match="said"):
@@ -236,23 +236,23 @@ def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriv
 def test_a_redrive_after_a_letter_that_could_not_be_written_writes_it_and_fails_once_more(rooms: Rooms) -> None:
     message = validated(rooms, "mission/a.json", GOOD)
     with pytest.raises(Exception, match="said"):
-        handle(failed(message, "Transform", "TransformFailed", redrives=1), None)
+        handle(failed(message, "Transform", "AccessRefused", redrives=1), None)
     assert rooms.letter()["attempt"] == 1
-    assert handle(failed(message, "Transform", "TransformFailed", redrives=2), None)["attempt"] == 2
+    assert handle(failed(message, "Transform", "AccessRefused", redrives=2), None)["attempt"] == 2
 
 
 def test_a_redrive_of_the_dead_letter_itself_writes_the_letter_it_could_not_write_and_goes_on(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed", redrives=1)
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = "2026-11-23T10:00:00.000Z"
     for _ in range(2):
         answer = handle(event, None)
         assert (answer["resume"], answer["attempt"]) == ("Transform", 1)
     letter = rooms.letter()
-    assert (letter["attempt"], letter["error"]) == (0, "TransformFailed")
+    assert (letter["attempt"], letter["error"]) == (0, "AccessRefused")
 
 
 def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "TransformFailed", redrives=1)
+    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = STARTED_AT
     with pytest.raises(Exception, match="said"):
         handle(event, None)

@@ -8,9 +8,10 @@ from custody.books import Books
 from custody.letters import Filter, select
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared import changing, claims
-from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected
+from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected, TransformFailed
 from functions.shared.messages import Facts, Step
 from functions.shared.rejection import Rejection
+from functions.transform import core
 from functions.write.handler import handle as write
 from tests.functional.stages import GOOD, transformed, validated
 from tests.rooms import Rooms, called_with
@@ -79,6 +80,23 @@ def test_its_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(rooms: Room
     resumed = dead_letter(failed(message, "AccessRefused", redrives=1), None)
     assert (resumed["resume"], resumed["attempt"]) == ("Enrich", 1)
     assert enrich(resumed)["counts"]["written"] == 1
+
+
+def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "load", lambda _: lambda record: {"source": record["source"]})
+    message = transformed(rooms, "mission/a.json", GOOD)
+    with pytest.raises(TransformFailed):
+        enrich(message)
+    with pytest.raises(TransformFailed):
+        dead_letter(failed(message, "TransformFailed"), None)
+    assert rooms.letter()["resumes_at"] == "Validate"
+
+    monkeypatch.undo()
+    resumed = dead_letter(failed(message, "TransformFailed", redrives=1), None)
+    assert (resumed["resume"], resumed["attempt"]) == ("Validate", 1)
+    assert "claim" not in resumed, "nothing of what was made before is left"
 
 
 def test_what_lies_in_the_raw_bucket_still_is_refused_for_only_transform_reads_it_there(rooms: Rooms) -> None:

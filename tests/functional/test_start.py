@@ -135,16 +135,25 @@ def test_when_one_cannot_be_started_the_others_are_and_the_event_comes_again(mac
     assert len(machine.started) == 1
 
 
-@pytest.mark.parametrize("version", ["null", None])
-def test_an_object_without_a_version_is_refused_for_it_could_change(machine: Machine, version: str | None) -> None:
-    unversioned = event("object_created")
-    if version is None:
-        del unversioned["Records"][0]["s3"]["object"]["versionId"]
-    else:
-        unversioned["Records"][0]["s3"]["object"]["versionId"] = version
+NO_VERSION: list[dict[str, Any]] = [{}, *({"said": version} for version in ("null", "", None, 7, False, ["a"]))]
+"""What an event may hold where the version id belongs, if anything."""
+
+
+@pytest.mark.parametrize("version", NO_VERSION)
+@pytest.mark.parametrize("name", ["object_created", "eventbridge_object_created"])
+def test_an_object_without_a_version_is_refused_for_it_could_change(
+    machine: Machine, name: str, version: dict[str, Any]
+) -> None:
+    unversioned = event(name)
+    told = unversioned["detail"] if "detail" in unversioned else unversioned["Records"][0]["s3"]
+    field = "version-id" if "detail" in unversioned else "versionId"
+    del told["object"][field]
+    if version:
+        told["object"][field] = version["said"]
 
     with pytest.raises(MessageRefused, match="enable versioning"):
         handler.handle(unversioned, None)
+    assert handler.handle(buffered(unversioned), None) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
     assert machine.started == {}
 
 

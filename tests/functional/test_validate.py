@@ -72,6 +72,11 @@ def test_a_folder_that_is_nearly_a_dataset_is_no_dataset(rooms: Rooms, dataset: 
         validated(rooms, f"{dataset}/a.json", GOOD)
 
 
+def test_a_key_that_begins_with_a_slash_is_told_so(rooms: Rooms) -> None:
+    with pytest.raises(UnknownDataset, match="the key begins with a slash"):
+        validated(rooms, "/mission/a.json", GOOD)
+
+
 def test_a_version_that_was_deleted_is_a_missing_object(rooms: Rooms) -> None:
     batch = rooms.upload("mission/a.json", GOOD)
     rooms.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)

@@ -1,13 +1,14 @@
 """A raw bucket that is there already: it is named, listened to and read, and nothing of it is touched."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.infra.conftest import THEIRS
-from tests.infra.deployment import ACCOUNT, REGION, Deployment
+from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
 
 ARN = f"arn:aws:s3:::{THEIRS['raw_bucket']}"
 RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-dev-arrivals"
@@ -93,6 +94,57 @@ def test_the_rule_alone_may_call_start(existing: Deployment, into_buffer: Deploy
     )
     assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", RULE)
     assert not [one for one in into_buffer.of_type("AWS::Lambda::Permission").values() if one["FunctionName"] == START]
+
+
+def made_before(deployment: Deployment, logical_id: str) -> set[str]:
+    """Name all that CloudFormation makes before a resource, for it depends on it or refers to it, by whatever way."""
+    resources, found, ahead = deployment.template["Resources"], set[str](), [logical_id]
+    while ahead:
+        said = resources[ahead.pop()]
+        new = {*listed(said.get("DependsOn", [])), *references(said.get("Properties"))} & resources.keys() - found
+        found |= new
+        ahead += new
+    return found
+
+
+def references(value: Any) -> Iterator[str]:
+    """Give the logical ids that a part of a template refers to."""
+    if isinstance(value, list):
+        for each in value:
+            yield from references(each)
+    elif isinstance(value, dict):
+        yield from filter(None, [value.get("Ref"), *listed(value.get("Fn::GetAtt", []))[:1]])
+        yield from references(list(value.values()))
+
+
+def of_kind(deployment: Deployment, kind: str, said: str) -> set[str]:
+    """Name the resources of a type in whose properties something is said."""
+    found = {
+        name
+        for name, resource in deployment.resources.items()
+        if resource["Type"] == kind and said in str(resource["Properties"])
+    }
+    assert found, f"the stack has no {kind} with {said}"
+    return found
+
+
+@pytest.mark.parametrize("name", ["existing", "into_buffer"])
+def test_the_rule_comes_last_for_where_it_is_not_let_in_yet_eventbridge_does_not_try_again(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(name)
+    (arrivals,) = of_kind(deployment, "AWS::Events::Rule", "custody-dev-arrivals")
+    before = made_before(deployment, arrivals)
+
+    needed = of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-undelivered")
+    needed |= of_kind(deployment, "AWS::KMS::Key", "events.amazonaws.com")
+    needed |= of_kind(deployment, "AWS::IAM::Policy", "stateMachine:custody-dev-pipeline")
+    if name == "existing":
+        needed |= of_kind(deployment, "AWS::Lambda::Permission", RULE)
+        needed |= of_kind(deployment, "AWS::Lambda::EventInvokeConfig", "custody-dev-undelivered")
+    else:
+        needed |= of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-buffer")
+    assert needed <= before
 
 
 def test_start_empties_the_buffer_as_with_a_bucket_of_its_own(into_buffer: Deployment) -> None:

@@ -58,6 +58,12 @@ def test_the_keys_of_cdk_itself_are_none_of_our_business() -> None:
         ("raw_bucket", "Their_Bucket", "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"),
         ("raw_bucket", "arn:aws:s3:::their-bucket", "the name of a bucket"),
         ("raw_bucket", "their..bucket", "the name of a bucket"),
+        ("raw_bucket", "192.168.5.4", "the name of a bucket"),
+        ("raw_bucket", "their-alias-s3alias", "the name of a bucket"),
+        ("raw_bucket", "their-bucket--usw2-az1--x-s3", "the name of a bucket"),
+        ("raw_bucket", "their-lambda--ol-s3", "the name of a bucket"),
+        ("raw_bucket", "theirs.mrap", "the name of a bucket"),
+        ("raw_bucket", "theirs--table-s3", "the name of a bucket"),
         ("raw_prefix", "incoming", "folders that end with a slash, such as incoming/"),
         ("raw_prefix", "/incoming/", "folders that end with a slash"),
         ("raw_prefix", "incoming/*/", "folders that end with a slash"),
@@ -96,9 +102,18 @@ def test_a_bucket_that_the_environment_writes_to_is_refused_as_the_raw_one_for_i
     assert parse({"env": "dev", "raw_bucket": name}).raw_bucket == name, "another environment may go on from there"
 
 
-def test_the_raw_bucket_that_the_stack_once_made_may_be_taken_as_an_existing_one() -> None:
-    name = "custody-prod-raw-111122223333-eu-west-1"
-    assert parse({"env": "prod", "raw_bucket": name}).raw_bucket == name
+def test_the_raw_bucket_that_the_stack_once_made_may_be_taken_as_an_existing_one_where_it_is_kept() -> None:
+    name = "custody-{}-raw-111122223333-eu-west-1"
+    assert parse({"env": "prod", "raw_bucket": name.format("prod")}).raw_bucket == name.format("prod")
+    assert parse({"env": "dev", "raw_bucket": name.format("prod")}).raw_bucket == name.format("prod")
+    for context in ({"env": "dev"}, {"env": "prod", "local": "true"}):
+        with pytest.raises(SettingRefused, match="deletes it with all that is in it"):
+            parse({**context, "raw_bucket": name.format(context["env"])})
+
+
+@pytest.mark.parametrize("name", ["their.bucket", "1.2.3", "10.0.0.1.backup", "s3alias", "mrap"])
+def test_a_name_that_only_looks_reserved_is_none(name: str) -> None:
+    assert parse({"raw_bucket": name}).raw_bucket == name
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])

@@ -4,11 +4,12 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
 """
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud
+from tests.local.cloud import Cloud, until
 from tests.local.test_execution_events import events, messages
 
 
@@ -68,6 +69,28 @@ def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(clou
     }
     # Targets are served in their order, so that what these were to get would be there by now.
     assert [messages(cloud, url) for url in closed] == [[], []]
+
+
+def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter_queue(cloud: Cloud, rule: str) -> None:
+    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
+    closed, kept = queue(cloud, "shut", lets_in=None), queue(cloud, "kept", lets_in=rule)
+    target: Any = {"Id": "8", "Arn": arn_of(cloud, closed), "DeadLetterConfig": {"Arn": arn_of(cloud, kept)}}
+    cloud.events.put_targets(Rule="deliveries", Targets=[target])
+
+    put = cloud.s3.put_object(Bucket="delivered", Key="mission/c.jsonl", Body=b"1")
+
+    (message,) = until(partial(messages, cloud, kept), "the event")
+    event = json.loads(message["Body"])
+    assert event["detail"]["object"]["version-id"] == put["VersionId"], "the event itself, as a redrive needs it"
+    attributes = {key: value["StringValue"] for key, value in message["MessageAttributes"].items()}
+    assert attributes.pop("ERROR_MESSAGE").endswith(f"sqs:SendMessage on resource: {target['Arn']}")
+    assert attributes == {
+        "RULE_ARN": rule,
+        "TARGET_ARN": target["Arn"],
+        "ERROR_CODE": "NO_PERMISSIONS",
+        "RETRY_ATTEMPTS": "0",
+    }
+    assert messages(cloud, closed) == []
 
 
 def test_a_bucket_without_versions_names_none(cloud: Cloud, rule: str) -> None:

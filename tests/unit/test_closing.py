@@ -212,6 +212,14 @@ def test_a_bulk_execution_goes_on_with_its_chunks_if_these_are_at_fault(step: st
     assert resumes_at(Failure(step, error, "said")) == state
 
 
+@pytest.mark.parametrize("step", ["Transform", "Enrich"])
+def test_a_batch_begins_anew_if_code_could_not_cope_with_a_record_that_code_before_it_made_or_let_through(
+    step: str,
+) -> None:
+    assert resumes_at(Failure(step, "TransformFailed", "said")) == "Validate"
+    assert resumes_at(Failure(step, "AccessRefused", "said")) == step
+
+
 def test_what_was_discarded_is_no_longer_held_against_the_object() -> None:
     booked = {0: booking(0, rejected=1), 10: booking(10)}
     closing_of = partial(close, WHOLE, WHOLE, 0, booked)

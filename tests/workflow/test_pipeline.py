@@ -130,6 +130,7 @@ def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
     assert "ValueError" in run.cause
     assert "position 0" in run.cause
     assert "MASINT" not in run.cause + json.dumps(workflow.rooms.letter())
+    assert workflow.rooms.letter()["resumes_at"] == "Validate", "the contract may be what has to change"
 
 
 def test_a_dataset_without_a_contract_is_named_with_those_that_there_are(workflow: Workflow) -> None:

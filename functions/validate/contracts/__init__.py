@@ -29,7 +29,9 @@ def names() -> list[str]:
 @cache
 def load(dataset: str) -> Contract:
     """Read the contract of a dataset; raise UnknownDataset with the known ones if it has none."""
+    if not dataset:
+        raise UnknownDataset("the key begins with a slash, so that its first folder has no name; upload it without")
     if dataset not in names():
         raise UnknownDataset(f"the dataset {dataset!r} has no contract; there are {', '.join(names())}")
     schema = json.loads((_FOLDER / f"{dataset}{_ENDING}").read_text(encoding="utf-8"))
-    return Contract(schema["$id"], Draft202012Validator(schema, validate_formats=True))
+    return Contract(schema["$id"], Draft202012Validator(schema, validate_formats=True, offline=True))
