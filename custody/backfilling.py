@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, cast
 from custody.booked import Booked
 from custody.books import Books, Unreadable
 from custody.executions import STATUSES, SUCCEEDED, Pipeline, object_of_execution
+from custody.naming import slug_of_prefix
 from custody.parallel import WORKERS, answers
 from custody.reconciling import NO_VERSION, UNVERSIONED, Arrival, execution_of
 from custody.redriving import paced
 from custody.roll import Enrolled, Roll
 from functions.shared.cutting import whole
 from functions.shared.errors import RecordsRejected
-from functions.shared.identity import slug_of_prefix
 from functions.shared.messages import Batch
 
 if TYPE_CHECKING:
@@ -132,8 +132,10 @@ class Backfiller:
             done, batch = self._again(one)
             if batch:
                 started = self.pipeline.start(batch)
-                became = Became.STARTED if started.is_new else Became.IN_FLIGHT
-                done = replace(one, became=became, execution=started.execution)
+                if started.is_new:
+                    done = replace(one, became=Became.STARTED, execution=started.execution)
+                else:
+                    done = replace(one, became=Became.IN_FLIGHT)
         self.roll.note(done)
         return done
 

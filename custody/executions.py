@@ -314,6 +314,6 @@ def object_of_execution(name: str) -> str:
 def _attempt(begun: str) -> int:
     """Read the attempt in the input of an execution; 0 if somebody started it with anything else."""
     try:
-        return int(json.loads(begun)["attempt"])
-    except (ValueError, KeyError, TypeError):
+        return max(0, int(json.loads(begun)["attempt"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -79,8 +80,9 @@ def steps(events: "Iterable[HistoryEvent]") -> tuple[Step, ...]:
 
 @dataclass
 class _Open:
-    """A step while it is read; `is_resumed` is one that a redrive has gone on with, as another step."""
+    """A step while it is read: `place` is how many were entered before it."""
 
+    place: int
     name: str
     kind: str
     entered_at: datetime
@@ -88,7 +90,6 @@ class _Open:
     left_at: datetime | None = None
     tries: list[Try] = field(default_factory=list)
     outcome: Outcome = "running"
-    is_resumed: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -120,8 +121,41 @@ class _Open:
         return Step(self.name, self.kind, self.entered_at, self.left_at, tuple(self.tries), self.outcome, self.redrive)
 
 
+class _Shelf:
+    """Steps in the order in which they were put there; those of a kind, and of a name too, are found without a search.
+
+    A history has up to 25,000 events, and where they name none before them each asks here.
+    """
+
+    def __init__(self) -> None:
+        self._found: defaultdict[tuple[str | None, str | None], dict[int, _Open]] = defaultdict(dict)
+
+    def put(self, one: _Open) -> None:
+        for key in self._keys(one):
+            self._found[key][one.place] = one
+
+    def take(self, one: _Open) -> None:
+        for key in self._keys(one):
+            self._found[key].pop(one.place, None)
+
+    def all(self, kind: str | None = None, name: str | None = None) -> tuple[_Open, ...]:
+        return tuple(self._found[kind, name].values())
+
+    def first(self, kind: str, name: str | None) -> _Open | None:
+        return next(iter(self._found[kind, name].values()), None)
+
+    def last(self, kind: str, name: str | None) -> _Open | None:
+        return next(reversed(self._found[kind, name].values()), None)
+
+    @staticmethod
+    def _keys(one: _Open) -> tuple[tuple[str | None, str | None], ...]:
+        return (None, None), (one.kind, None), (one.kind, one.name)
+
+
 class _Reading:
     """The steps so far: each event belongs to the step of the event before it, which it names.
+
+    What runs is on one shelf, and on another what a redrive has yet to go on at: where the execution ended.
 
     After a redrive there is no such step: AWS schedules the Task again, or redrives the Map Run, in the state at which
     the execution ended, and does not tell that this is entered again.
@@ -132,6 +166,8 @@ class _Reading:
         self.found: list[_Open] = []
         self._of_event: dict[int, _Open] = {}
         self._redrive = 0
+        self._running, self._left = _Shelf(), _Shelf()
+        self._stopped: list[_Open] = []
 
     def take(self, event: "HistoryEvent") -> None:
         moment, details = event["timestamp"].astimezone(UTC), _details(event)
@@ -157,13 +193,14 @@ class _Reading:
         if what == "Aborted":
             one = before or self._unfinished(kind)
             if one and not one.has_ended:
-                one.stop(moment, "aborted")
+                self._stop(one, moment, "aborted")
             return one
         name = details["name"]
         one = before if before and before.name == name else self._unfinished(kind, name)
         if one is None or one.has_ended:
             one = self._enter(name, kind, moment)
         one.leave(moment)
+        self._running.take(one)
         return one
 
     def _call(
@@ -183,31 +220,32 @@ class _Reading:
     def _execution(self, kind: str, moment: datetime, details: Mapping[str, Any]) -> None:
         if kind == "ExecutionRedriven":
             self._redrive = details.get("redriveCount", self._redrive + 1)
+            for one in sorted(self._stopped, key=lambda each: each.place):
+                self._left.put(one)
+            self._stopped = []
         if kind in _EXECUTION_ENDS:
-            for one in self.found:
-                if not one.has_ended:
-                    one.stop(moment, _EXECUTION_ENDS[kind])
+            for one in self._running.all():
+                self._stop(one, moment, _EXECUTION_ENDS[kind])
+
+    def _stop(self, one: _Open, moment: datetime, outcome: Ended) -> None:
+        one.stop(moment, outcome)
+        self._running.take(one)
+        self._stopped.append(one)
 
     def _before(self, event: "HistoryEvent") -> _Open | None:
         return self._of_event.get(event.get("previousEventId", 0))
 
     def _unfinished(self, kind: str, name: str | None = None) -> _Open | None:
         """Give the step that runs or, after a redrive, the one at which the execution ended."""
-        found = [one for one in self.found if one.kind == kind and name in {None, one.name}]
-        running = (one for one in reversed(found) if not one.has_ended)
-        return next(running, None) or next((one for one in found if self._is_left(one)), None)
-
-    def _is_left(self, one: _Open) -> bool:
-        """Whether a redrive has yet to go on at a step."""
-        is_past = one.outcome in {"succeeded", "caught"}
-        return one.has_ended and not is_past and not one.is_resumed and one.redrive < self._redrive
+        return self._running.last(kind, name) or self._left.first(kind, name)
 
     def _enter(self, name: str, kind: str, moment: datetime) -> _Open:
-        for one in self.found:
-            if one.name == name and self._is_left(one):
-                one.is_resumed = True
-        self.found.append(_Open(name, kind, moment, self._redrive))
-        return self.found[-1]
+        for one in self._left.all(kind, name):
+            self._left.take(one)
+        one = _Open(len(self.found), name, kind, moment, self._redrive)
+        self._running.put(one)
+        self.found.append(one)
+        return one
 
 
 def _details(event: "HistoryEvent") -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _PAGE = 100
 _DESCRIBERS = 4
 """Step Functions answers but some 15 such questions a second."""
+
+_COUNTS = ("received", "written", "rejected")
+_CHUNKS = ("total", "booked", "failed")
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,13 @@ def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
     described = pipeline.client.describe_execution(executionArn=arn)
     execution, is_bulk = Execution.of(described), pipeline.is_bulk(arn)
     if execution.status == SUCCEEDED:
-        counts, chunks = _part(described.get("output"), "counts"), _part(described.get("output"), "chunks")
+        ended = _read(described.get("output"))
+        counts, chunks = _numbers(ended, "counts", _COUNTS), _numbers(ended, "chunks", _CHUNKS)
     else:
         counts, chunks = (None, None) if execution.is_running else _booked(books, execution, is_bulk=is_bulk)
     return Row(
         execution,
-        _part(described.get("input"), "object", "key"),
+        _key(_read(described.get("input"))),
         is_bulk,
         counts,
         chunks if is_bulk else None,
@@ -160,12 +164,26 @@ def _runs(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> di
         return None
 
 
-def _part(document: str | None, *path: str) -> Any:
-    """Read a part of what an execution began or ended with; None if that is nothing of ours."""
+def _read(document: str | None) -> Json:
+    """Read what an execution began or ended with: anyone can start one with anything, so it may be nothing of ours."""
     try:
-        found = json.loads(document or "null")
-        for name in path:
-            found = found[name]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(document or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(begun: Json) -> str | None:
+    raw = begun.get("object")
+    key = raw.get("key") if isinstance(raw, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _numbers(ended: Json, name: str, parts: tuple[str, ...]) -> dict[str, int] | None:
+    """Give the counts under a name; None unless there is one of each part."""
+    told = ended.get(name)
+    if not isinstance(told, dict):
         return None
-    return found
+    # A boolean is an int to Python, and no number in JSON.
+    found = {part: told[part] for part in parts if type(told.get(part)) is int and told[part] >= 0}
+    return found if len(found) == len(parts) else None

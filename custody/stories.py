@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 
 from botocore.exceptions import ClientError
 
@@ -18,7 +17,7 @@ FORGOTTEN = "Step Functions has forgotten it, as it does 90 days after the end o
 
 _GONE = "ExecutionDoesNotExist"
 
-Counting = Callable[[str], dict[str, int] | None]
+Counting = Callable[[Try], dict[str, int] | None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Teller:
             "error": one.error,
             "cause": one.cause,
             "console": self.links.execution(one.arn),
-            "steps": None if told is None else [_step(each, cache(self._items)) for each in told],
+            "steps": None if told is None else self._steps(told),
             "untold": untold,
         }
 
@@ -73,6 +72,15 @@ class Teller:
         if "/" in arn.split(":")[6]:
             return "chunk"
         return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
+
+    def _steps(self, told: tuple[Step, ...]) -> list[Json]:
+        """Tell of steps; chunks are counted as they stand now, so only the last try of a Map Run has their counts."""
+        last = {one.map_run: one for step in told for one in step.tries if one.map_run}
+
+        def items(one: Try) -> dict[str, int] | None:
+            return self._items(one.map_run) if one.map_run and last[one.map_run] is one else None
+
+        return [_step(each, items) for each in told]
 
     def _items(self, map_run: str) -> dict[str, int] | None:
         try:
@@ -117,5 +125,5 @@ def _try(one: Try, items: Counting) -> Json:
         "outcome": one.outcome,
         "error": one.error,
         "cause": one.cause,
-        "map_run": {"arn": one.map_run, "items": items(one.map_run)} if one.map_run else None,
+        "map_run": {"arn": one.map_run, "items": items(one)} if one.map_run else None,
     }

@@ -168,29 +168,37 @@ def _print_steps(steps: list[dict[str, Any]]) -> None:
         if step["redrive"] != redrive:
             redrive = step["redrive"]
             _line(f"redrive {redrive}", "dim")
-        outcome = step["outcome"].replace("_", " ")
         said = Text(f"{_moment(step['entered_at'])}  {visible(step['name']):<{widest}}  ")
-        said.append(f"{outcome:<9}", _OUTCOMES.get(step["outcome"], "red"))
+        said.append(f"{_words(step['outcome']):<9}", _OUTCOMES.get(step["outcome"], "red"))
         said.append(f"  {_took(step['seconds'])}")
         show.console.print(Text(" " * _INDENT) + said, soft_wrap=True)
-        for told, style in _tries(step["tries"]):
+        for told, style in told_of(step["tries"]):
             _line(f"  {told}", style)
 
 
-def _tries(tries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def told_of(tries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Tell of the tries of a step: each, if there were several; of the only one, what went wrong, and its chunks."""
     for number, one in enumerate(tries, 1):
         map_run, error = one["map_run"], one["error"]
         items = map_run and map_run["items"]
         said = [
-            f"{error}: {sentence(one['cause'])}" if error else "",
+            ": ".join(filter(None, (error, sentence(one["cause"])))),
             counted(items, "run") if items else "",
         ]
         if len(tries) > 1:
-            how = "" if error else f": {one['outcome']}"
-            said.insert(0, f"try {number} at {_moment(one['started_at'])[-_CLOCK:]}, {_took(one['seconds'])}{how}")
+            said.insert(0, f"try {number} at {_moment(one['started_at'])[-_CLOCK:]}{_went(one)}")
         if any(said):
             yield "; ".join(filter(None, said)), "red" if error else ""
+
+
+def _went(one: dict[str, Any]) -> str:
+    """Say how long a try took, if the execution waited for its end, and how it went, if no error says that."""
+    duration = "" if one["seconds"] is None else f", {took(one['seconds'])}"
+    return duration if one["error"] else f"{duration}: {_words(one['outcome'])}"
+
+
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")
 
 
 def counted(items: dict[str, int], of: str = "") -> str:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
@@ -48,6 +48,8 @@ _COLOURS = {Became.REFUSED: "bold red", Became.FAILED: "bold red", Became.REJECT
 _OUTSTANDING = (Became.REFUSED, Became.FAILED)
 """What has no outcome, and will not have one by itself."""
 
+_RUNS_ALREADY = "it began before this, perhaps with the code of before: run it again when it has ended"
+
 
 def backfill(  # noqa: PLR0913 - one parameter an option
     *,
@@ -81,9 +83,12 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     Take this for a bucket that was filled before Custody came, or, with --again, when a contract or a transform has
     changed. For the few whose event was lost, take `custody reconcile --start`, which looks at each more closely.
 
+    What runs already is passed over. With --again it is listed, for it may have begun before the change: run that again
+    when it has ended.
+
     `--since` and `--until` are of the arrival. What was started before is passed over, so an interrupted run goes on
     when it is run again. Exit code 0: all that was started succeeded. 3: some records were rejected. 1: something
-    failed, runs still, or was refused. 2: wrong usage.
+    failed, runs still, was refused or, with --again, ran already. 2: wrong usage.
     """
     if booked_before and not again:
         raise CommandFailed("--booked-before goes with --again.", USAGE)
@@ -99,7 +104,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     )
     which = Which(deployment.within(prefix), since, until)
     _enrol(backfiller, arrivals(s3, deployment.raw, which), which.prefix)
-    report = _Report(backfiller, per_second, dry_run=dry_run, is_followed=not no_follow)
+    report = _Report(backfiller, per_second, dry_run=dry_run)
     try:
         if dry_run:
             _plan(backfiller)
@@ -107,6 +112,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
             _start(backfiller, per_second)
             if not no_follow:
                 _follow(backfiller, begun, timeout)
+                report = replace(report, is_followed=True)
     except BaseException:
         _tell_interrupted(backfiller)
         raise
@@ -115,28 +121,39 @@ def backfill(  # noqa: PLR0913 - one parameter an option
             _print_json(report)
         else:
             _print_tables(report)
+        _tell_passed_over(report)
     raise typer.Exit(report.code)
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What there is to tell of a backfill, as far as it came."""
+    """What there is to tell of a backfill, as far as it came: `is_followed` if it was seen what runs still."""
 
     backfiller: Backfiller
     per_second: float
     dry_run: bool
-    is_followed: bool
+    is_followed: bool = False
+
+    @property
+    def begun(self) -> tuple[Became, ...]:
+        """What is told of those that would be started, or were."""
+        return self.backfiller.wanted if self.dry_run else BEGUN
+
+    @property
+    def passed_over(self) -> tuple[Became, ...]:
+        """What is told of those that have to be looked at again, for they ran already."""
+        return () if self.backfiller.booked_before is None else (Became.IN_FLIGHT,)
 
     @property
     def told(self) -> tuple[Became, ...]:
-        """Which object versions are listed: those that would be started or were, and those that were refused."""
-        return (*(self.backfiller.wanted if self.dry_run else BEGUN), Became.REFUSED)
+        """Which object versions are listed: those and what was refused."""
+        return (*self.begun, *self.passed_over, Became.REFUSED)
 
     @property
     def started(self) -> tuple[int, int]:
         """Count the object versions that would be started, or were, and their bytes."""
         counts = self.backfiller.roll.counts()
-        found = [counts.get(each, (0, 0)) for each in self.told if each is not Became.REFUSED]
+        found = [counts.get(each, (0, 0)) for each in self.begun]
         return sum(number for number, _ in found), sum(size for _, size in found)
 
     @property
@@ -145,7 +162,7 @@ class _Report:
         counts = self.backfiller.roll.counts()
         if self.dry_run:
             return ALL_WRITTEN
-        if any(each in counts for each in (Became.REFUSED, Became.FAILED, Became.NEW)):
+        if any(each in counts for each in (Became.REFUSED, Became.FAILED, Became.NEW, *self.passed_over)):
             return SOME_WITHOUT_OUTCOME
         if Became.STARTED in counts and self.is_followed:
             return SOME_WITHOUT_OUTCOME
@@ -153,7 +170,12 @@ class _Report:
 
     def rows(self) -> Iterator[Enrolled]:
         """Give what is listed, the oldest first."""
-        return self.backfiller.roll.those(self.told)
+        return self.those(self.told)
+
+    def those(self, became: Iterable[Became]) -> Iterator[Enrolled]:
+        """Give those of which something became, the oldest first."""
+        for one in self.backfiller.roll.those(became):
+            yield replace(one, why=_RUNS_ALREADY) if one.became == Became.IN_FLIGHT else one
 
 
 def _enrol(backfiller: Backfiller, arrived: Iterable[Arrival], prefix: str) -> None:
@@ -204,6 +226,23 @@ def _tell_interrupted(backfiller: Backfiller) -> None:
     )
 
 
+def _tell_passed_over(report: _Report) -> None:
+    """Say when, and from where on, to run it again for what ran already; it books after any --booked-before."""
+    oldest = next(report.those(report.passed_over), None)
+    if oldest is None:
+        return
+    number = report.backfiller.roll.counts()[Became.IN_FLIGHT][0]
+    said = "1 object version was" if number == 1 else f"{number:,} object versions were"
+    show.stderr.print(
+        f"{said} running already, perhaps with the code of before, and passed over. When nothing runs any more (see "
+        f"`custody executions --status running`), run it again for what came since the oldest of them, with the same "
+        f"--prefix, and without --booked-before, for they book after it: custody backfill --again --since "
+        f"{stamp(oldest.arrival.at)}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
 def _print_json(report: _Report) -> None:
     """Print one JSON document, object by object."""
     sys.stdout.write('{"objects": [')
@@ -235,10 +274,10 @@ def _encode(one: Enrolled) -> dict[str, Any]:
 def _print_tables(report: _Report) -> None:
     """Print some of what is listed, then the counts."""
     counts = report.backfiller.roll.counts()
-    listed = report.told if report.dry_run else (*_OUTSTANDING, Became.REJECTED, *_left(report))
+    listed = report.told if report.dry_run else (*_OUTSTANDING, Became.REJECTED, *report.passed_over, *_left(report))
     number = sum(counts.get(each, (0, 0))[0] for each in listed)
     if number:
-        show.console.print(_table(report, islice(report.backfiller.roll.those(listed), SHOWN)))
+        show.console.print(_table(report, islice(report.those(listed), SHOWN)))
     if number > SHOWN:
         show.console.print(f"and {number - SHOWN:,} more: add --json")
     show.console.print(_summary(report), soft_wrap=True)
@@ -275,5 +314,5 @@ def _summary(report: _Report) -> str:
 
 
 def _named(report: _Report, became: Became) -> str:
-    """Name a state: what was started and followed runs still, if it is in no other."""
+    """Name a state: what was started and followed to the end runs still, if it is in no other."""
     return "running" if became is Became.STARTED and report.is_followed else became.value

@@ -14,7 +14,9 @@ from local.gaps import (
     event_targets,
     execution_end,
     execution_events,
+    execution_order,
     handler_environment,
+    listed_versions,
     machine_role,
     map_children,
     map_runs,
@@ -24,6 +26,7 @@ from local.gaps import (
     object_encryption,
     other_properties,
     payload_limit,
+    previous_events,
     ranged_reads,
     redrive,
     redriven_branches,
@@ -42,6 +45,8 @@ __all__ = ["GapError", "fill", "module"]
 _FUNCTIONS = (error_names, handler_environment, async_failures)
 # State machines; the later of two that wrap the same function is asked first
 _MACHINES = (
+    previous_events,
+    execution_order,
     definition_of_start,
     context_object,
     redrive,
@@ -73,6 +78,7 @@ _OTHERS = (
     event_queues,
     message_moves,
     missing_keys,
+    listed_versions,
 )
 
 

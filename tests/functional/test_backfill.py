@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody import roll
+from custody import naming, roll
+from custody.backfilling import Backfiller
 from custody.books import Books
 from custody.commands import backfill as backfill_command
 from custody.executions import Pipeline
@@ -17,7 +18,6 @@ from custody.main import app
 from custody.reconciling import Reconciler, State, Which, arrivals
 from custody.verifying import Result as Verified
 from custody.verifying import holdings, verdicts
-from functions.shared import identity
 from functions.shared.documents import encode
 from functions.shared.messages import Batch, Plan
 from functions.transform.handler import handle as transform
@@ -28,6 +28,7 @@ from tests.functional.desk import a_deployment
 from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine, arn_of, book, discard, post
 from tests.functional.stages import GOOD
 from tests.rooms import Rooms, called_with
+from tests.schemas import require_valid
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 Run = Callable[..., Result]
@@ -371,6 +372,79 @@ def test_again_starts_what_is_new_too_and_leaves_alone_what_runs(run: Run, rooms
     assert set(started(machine)) == {running.object.id, new.object.id, f"{done.object.id}-r1"}
 
 
+def test_again_names_what_it_leaves_alone_because_it_runs_and_says_when_to_run_it_again(
+    run: Run, rooms: Rooms, machine: Machine
+) -> None:
+    """What began before the change may have run the code, and met the contract, of before."""
+    running, done = rooms.upload("running.json", GOOD), rooms.upload("done.json", GOOD)
+    machine.add(running, "RUNNING")
+    process(done)
+    as_json = run("--again", "--json")
+    require_valid(["backfill", "--json"], as_json.stdout)
+    (passed,) = (one for one in told(as_json)["objects"] if one["became"] == "in flight")
+    assert (as_json.exit_code, passed["object"]["key"], passed["execution"]) == (1, "running.json", None)
+    assert "run it again when it has ended" in passed["why"]
+
+    shown = run("--again")
+    (row,) = (line for line in shown.stdout.splitlines() if line.strip().startswith("running.json"))
+    assert shown.exit_code == 1
+    assert "in flight" in row
+    assert running.object.id in row
+    assert "1 object version was running already" in shown.stderr
+    since = passed["last_modified"][:19]
+    assert f"custody backfill --again --since {since}" in shown.stderr
+
+    process(running)
+    machine.executions[arn_of(running.object.id)]["status"] = "SUCCEEDED"
+    later = run("--again", "--since", passed["last_modified"], "--json")
+    assert later.exit_code == 0
+    assert "running.json" in keys(later)
+
+
+def test_a_dry_run_of_again_names_what_runs_too(run: Run, rooms: Rooms, machine: Machine) -> None:
+    machine.add(rooms.upload("running.json", GOOD), "RUNNING")
+    ran = run("--again", "--dry-run", "--json")
+    assert (ran.exit_code, keys(ran), told(ran)["bytes"]) == (0, ["running.json"], 0)
+    assert "0 would be started" in run("--again", "--dry-run").stdout
+
+
+def test_what_began_while_again_was_starting_is_left_alone_and_named(
+    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = rooms.upload("a.json", GOOD)
+    process(batch)
+    start = machine.start_execution
+
+    def overtaken(**asked: Any) -> Any:
+        machine.add(Batch(batch.object, attempt=1), "RUNNING")
+        return start(**asked)
+
+    monkeypatch.setattr(machine, "start_execution", overtaken)
+    ran = run("--again", "--json")
+    assert (ran.exit_code, counts(ran), keys(ran)) == (1, {"in flight": 1}, ["a.json"])
+
+
+def test_what_was_started_by_an_interrupted_run_is_not_said_to_run(
+    run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have ended: nobody has looked."""
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    rooms.upload("a.json", b"{}")
+    monkeypatch.setattr(Backfiller, "follow", interrupted)
+    ran = run()
+    assert "1 object version: 1 started" in ran.stdout
+    assert "running" not in ran.stdout
+
+
+def test_what_was_followed_in_vain_runs_still(run: Run, rooms: Rooms, machine: Machine) -> None:
+    rooms.upload("a.json", b"{}")
+    machine.ends = {"status": "RUNNING"}
+    assert "1 object version: 1 running" in run("--timeout", "1").stdout
+
+
 def test_again_takes_what_failed_from_its_beginning_at_the_attempt_behind_its_letter(
     run: Run, rooms: Rooms, machine: Machine
 ) -> None:
@@ -468,4 +542,4 @@ def test_since_and_until_are_of_the_arrival(run: Run, rooms: Rooms) -> None:
 def test_the_id_that_narrows_a_list_is_part_of_the_id_of_each_object(rooms: Rooms) -> None:
     for prefix in ("", "mission/", "-", "é", "/a", "x" * 50):
         batch = rooms.upload(f"{prefix}a.json", b"{}")
-        assert batch.object.id.startswith(identity.slug_of_prefix(prefix))
+        assert batch.object.id.startswith(naming.slug_of_prefix(prefix))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from custody import show
 from custody.books import Books
 from custody.commands import executions as executions_command
-from custody.executions import Pipeline
+from custody.executions import Execution, Pipeline
 from custody.letters import raw_of
 from custody.main import app
 from custody.target import Target
@@ -25,9 +25,11 @@ from tests.functional.bulk import Bulk, lines
 from tests.functional.desk import a_deployment, delivered_in_part
 from tests.functional.failures import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
 from tests.rooms import Rooms
+from tests.schemas import require_valid
 
 Run = Callable[..., Result]
 COUNTS = {"received": 20, "written": 19, "rejected": 1}
+PARTS = ("counts", "chunks")
 
 
 class Listing(Machine):
@@ -82,6 +84,13 @@ def run(machine: Listing, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(executions_command, "target_of", lambda *_, **__: target)
     monkeypatch.setattr(executions_command, "find", lambda *_: deployment)
     return lambda *arguments: CliRunner().invoke(app, ["executions", *arguments])
+
+
+def checked(ran: Result) -> list[Any]:
+    """Give the executions of a document that is as its schema says."""
+    require_valid(["executions", "--json"], ran.stdout)
+    executions: list[Any] = json.loads(ran.stdout)["executions"]
+    return executions
 
 
 def test_they_are_listed_newest_first_with_records_and_chunks(run: Run) -> None:
@@ -161,6 +170,43 @@ def test_an_execution_that_somebody_began_with_anything_is_listed_by_its_name(ru
     assert arn.rpartition(":")[2] in run().stdout
 
 
+NOT_OURS: tuple[Any, ...] = (5, True, "x", [1], {"received": 1}, COUNTS | {"rejected": "1"}, COUNTS | {"written": -1})
+"""What stands where an execution of Custody has its counts."""
+
+
+@pytest.mark.parametrize("key", [5, None, [], {"a": 1}])
+def test_an_object_that_is_none_of_ours_has_no_key(run: Run, machine: Listing, key: Any) -> None:
+    arn = next(iter(machine.executions))
+    machine.executions[arn]["input"] = json.dumps({"object": {"key": key}})
+    assert arn.rpartition(":")[2] in run().stdout
+    found = checked(run("--json"))
+    assert [one["key"] for one in found if one["arn"] == arn] == [None]
+
+
+@pytest.mark.parametrize("counts", NOT_OURS)
+def test_counts_that_are_none_of_ours_are_not_shown(run: Run, machine: Listing, counts: Any) -> None:
+    for arn, one in machine.executions.items():
+        machine.executions[arn] = one | {"status": "SUCCEEDED", "output": json.dumps(dict.fromkeys(PARTS, counts))}
+    assert " in, " not in run().stdout
+    assert [(one["counts"], one["chunks"]) for one in checked(run("--json"))] == [(None, None)] * 3
+
+
+def test_of_counts_that_say_more_only_what_is_ours_is_shown(run: Run, machine: Listing) -> None:
+    chunks = {"total": 7, "booked": 6, "failed": 1}
+    told = {"counts": COUNTS | {"more": 1}, "chunks": chunks | {"more": 1}}
+    for arn, one in machine.executions.items():
+        machine.executions[arn] = one | {"status": "SUCCEEDED", "output": json.dumps(told)}
+    last, bulk, _ = checked(run("--json"))
+    assert (last["counts"], last["chunks"]) == (COUNTS, None)
+    assert (bulk["counts"], bulk["chunks"]) == (COUNTS, chunks)
+
+
+def test_an_input_that_is_nested_beyond_reading_hides_nothing_else(run: Run, machine: Listing) -> None:
+    arn = next(arn for arn, one in machine.executions.items() if one["status"] == "SUCCEEDED")
+    machine.executions[arn]["output"] = "[" * 200_000
+    assert [one["counts"] for one in checked(run("--json")) if one["arn"] == arn] == [None]
+
+
 def test_since_and_until_are_of_the_start_and_no_older_page_is_listed(run: Run, machine: Listing) -> None:
     def keys(*options: str) -> list[str]:
         machine.listed.clear()
@@ -205,3 +251,11 @@ def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
     assert max(map(len, shown)) <= width
     (told,) = (line for line in shown if line.endswith("…"))
     assert ("no JSON, and long" if width < 140 else "ChunksFailed: no") in told
+
+
+@pytest.mark.parametrize(
+    "begun", ['{"attempt": 1e999}', '{"attempt": -3}', "[" * 100_000, "", "{}", '{"attempt": null}']
+)
+def test_an_input_that_is_nothing_of_ours_is_a_first_attempt(begun: str) -> None:
+    described: Any = {"executionArn": "arn", "status": "FAILED", "startDate": datetime(2026, 1, 1, tzinfo=UTC)}
+    assert Execution.of(described | {"input": begun}).attempt == 0

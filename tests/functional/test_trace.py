@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from custody import show
+from custody import show, trace_pages
 from custody.books import Books, Entry
 from custody.commands import trace as trace_command
 from custody.discarding import Discarder
@@ -359,7 +359,6 @@ def test_a_redrive_stands_between_the_steps_and_a_map_with_its_runs(bulk: Bulk, 
     machine.histories[bulk.arn] = "aws-bulk"
     assert section(run(bulk.id).stdout, "execution")[3:] == [
         "    2026-03-01 10:00:00.134  ProcessChunks  aborted    40.2 s",
-        "      7 runs: 6 succeeded, 1 failed",
         "    redrive 1",
         "    2026-03-01 11:00:40.634  ProcessChunks  succeeded  1 min 0 s",
         "      7 runs: 6 succeeded, 1 failed",
@@ -368,7 +367,51 @@ def test_a_redrive_stands_between_the_steps_and_a_map_with_its_runs(bulk: Bulk, 
     told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]
     assert (told["machine"], told["status"], told["seconds"]) == ("bulk", "FAILED", 90.0)
     assert [step["redrive"] for step in told["steps"]] == [0, 1, 1]
-    assert told["steps"][0]["tries"][0]["map_run"]["items"]["total"] == 7
+    aborted, redriven = (step["tries"][0]["map_run"] for step in told["steps"][:2])
+    assert aborted["arn"] == redriven["arn"]
+    assert aborted["items"] is None, "Step Functions counts a Map Run as it stands now, after the redrive"
+    assert redriven["items"]["total"] == 7
+
+
+def test_a_map_run_that_was_not_redriven_has_its_counts(bulk: Bulk, machine: Telling, run: Run) -> None:
+    machine.histories[bulk.arn] = "embedded-bulk"
+    counted = [
+        one["map_run"]["items"]["total"]
+        for step in json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
+        for one in step["tries"]
+        if one["map_run"] and one["map_run"]["items"]
+    ]
+    assert counted == [7] * len(
+        {
+            event["mapRunStartedEventDetails"]["mapRunArn"]
+            for event in events("embedded-bulk")
+            if event["type"] == "MapRunStarted"
+        }
+    )
+
+
+def tried(*given: Any) -> list[str]:
+    """Show the tries of a step, each given as its end, its outcome, its error and its cause."""
+    at = "2026-03-01T10:00:01.000Z"
+    tries = [
+        {"started_at": at, "ended_at": ended and at, "seconds": ended, "map_run": None}
+        | {"outcome": outcome, "error": error, "cause": cause}
+        for ended, outcome, error, cause in given
+    ]
+    return [said for said, _ in trace_pages.told_of(tries)]
+
+
+def test_a_try_that_the_execution_did_not_wait_for_ended_as_the_execution_did() -> None:
+    failed = (1.0, "failed", "Odd", None)
+    assert tried(failed, (None, "timed_out", None, None))[1] == "try 2 at 10:00:01.000: timed out"
+    assert tried(failed, (None, "aborted", None, None))[1] == "try 2 at 10:00:01.000: aborted"
+    assert tried(failed, (None, "running", None, None))[1] == "try 2 at 10:00:01.000: running"
+    assert tried(failed, (2.0, "succeeded", None, None))[1] == "try 2 at 10:00:01.000, 2.0 s: succeeded"
+
+
+def test_an_error_without_a_cause_is_told_by_its_name_alone() -> None:
+    assert tried((1.0, "timed_out", "States.Timeout", None)) == ["States.Timeout"]
+    assert tried((1.0, "timed_out", "States.Timeout", "too slow")) == ["States.Timeout: too slow"]
 
 
 def test_a_narrow_terminal_shows_the_beginning_of_each_error(
@@ -450,7 +493,7 @@ def test_a_map_run_that_may_not_be_asked_for_is_shown_without_its_counts(
     machine.histories[bulk.arn] = "aws-bulk"
     monkeypatch.setattr(machine, "describe_map_run", refused)
     told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
-    assert told[0]["tries"][0]["map_run"]["items"] is None
+    assert told[1]["tries"][0]["map_run"]["items"] is None
     assert " runs: " not in run(bulk.id).stdout
 
 

@@ -128,3 +128,29 @@ def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: Cloud, ra
     assert "s3:GetObject" in refused["errorMessage"]
     cloud.function("reader", READING, policy=allow("s3:GetObject", "arn:aws:s3:::raw/*"))
     assert cloud.call("reader") == "text"
+
+
+@pytest.mark.parametrize("key", ["control/\x1b", "control/\r\x01", "control/a b+é"])
+def test_versions_are_listed_whatever_their_keys_hold(cloud: Cloud, raw: str, key: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html."""
+    cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
+    cloud.s3.delete_object(Bucket=raw, Key=key)
+    listed = cloud.s3.list_object_versions(Bucket=raw, Prefix=key)
+    assert [one["Key"] for one in (*listed["Versions"], *listed["DeleteMarkers"])] == [key, key]
+    assert listed["Prefix"] == key
+
+
+def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud: Cloud, raw: str) -> None:
+    keys = [f"paged/{letter}\x01" for letter in "abc"]
+    for key in keys:
+        cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
+    pages = cloud.s3.get_paginator("list_object_versions").paginate(
+        Bucket=raw, Prefix="paged/", PaginationConfig={"PageSize": 1}
+    )
+    assert [one["Key"] for page in pages for one in page["Versions"]] == keys
+
+
+def test_versions_are_grouped_by_a_delimiter(cloud: Cloud, raw: str) -> None:
+    cloud.s3.put_object(Bucket=raw, Key="grouped/\x01/a", Body=b"1")
+    listed = cloud.s3.list_object_versions(Bucket=raw, Prefix="grouped/", Delimiter="/")
+    assert (listed["Delimiter"], listed["CommonPrefixes"]) == ("/", [{"Prefix": "grouped/\x01/"}])

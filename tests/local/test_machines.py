@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.gaps import retries
-from tests.local.cloud import Cloud, allow
+from tests.local.cloud import Cloud, allow, until
 
 REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
@@ -164,3 +164,82 @@ def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Cloud,
     children = [child["execution"] for child in ended["output"]]
     assert [child["Input"] for child in children] == [0, 7]
     assert all(":execution:mapping/Chunks:" in child["Id"] for child in children)
+
+
+def previous(cloud: Cloud, execution: str) -> list[tuple[str, str | None]]:
+    """Tell of each event its type and that of the event that it names before it, None if that is none."""
+    events = cloud.machines.get_execution_history(executionArn=execution)["events"]
+    kinds: dict[int, str] = {event["id"]: event["type"] for event in events}
+    return [(event["type"], kinds[event["previousEventId"]] if event["previousEventId"] else None) for event in events]
+
+
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
+
+
+def test_an_event_names_the_one_before_it(cloud: Cloud, echo: str) -> None:
+    definition = {"StartAt": "Do", "States": {"Do": task(echo, Next="Done"), "Done": {"Type": "Succeed"}}}
+    execution = cloud.run(cloud.machine("linked", definition))["executionArn"]
+    assert previous(cloud, execution) == [
+        ("ExecutionStarted", None),
+        ("TaskStateEntered", None),
+        ("TaskScheduled", "TaskStateEntered"),
+        ("TaskSucceeded", "TaskScheduled"),
+        ("TaskStateExited", "TaskSucceeded"),
+        ("SucceedStateEntered", "TaskStateExited"),
+        ("SucceedStateExited", "SucceedStateEntered"),
+        ("ExecutionSucceeded", "SucceedStateExited"),
+    ]
+
+
+def test_branches_are_told_apart_by_the_event_before_each(cloud: Cloud) -> None:
+    def branch(name: str, **wait: Any) -> dict[str, Any]:
+        states = {name: {"Type": "Wait", **wait, "Next": f"{name}Done"}, f"{name}Done": {"Type": "Succeed"}}
+        return {"StartAt": name, "States": states}
+
+    both = {"Type": "Parallel", "Branches": [branch("Left", Seconds=1), branch("Right", Seconds=1)], "End": True}
+    execution = cloud.run(cloud.machine("branches", one(both)))["executionArn"]
+    events = cloud.machines.get_execution_history(executionArn=execution)["events"]
+    by_id = {event["id"]: event for event in events}
+
+    def name_of(event: Any) -> str:
+        return str((event.get("stateEnteredEventDetails") or event.get("stateExitedEventDetails") or event)["name"])
+
+    for event in events:
+        if event["type"] in {"WaitStateExited", "SucceedStateEntered", "SucceedStateExited"}:
+            assert name_of(by_id[event["previousEventId"]])[:4] == name_of(event)[:4]
+    entered = [by_id[event["previousEventId"]] for event in events if event["type"] == "WaitStateEntered"]
+    assert [name_of(event) for event in entered] == ["Do", "Do"]
+
+
+def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: Cloud) -> None:
+    definition = {"StartAt": "Pause", "States": {"Pause": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    machine = cloud.machine("stopped-in-a-state", definition)
+    execution = cloud.machines.start_execution(stateMachineArn=machine)["executionArn"]
+    until(lambda: len(previous(cloud, execution)) > 1, "the state is entered")
+    cloud.machines.stop_execution(executionArn=execution)
+    cloud.machines.redrive_execution(executionArn=execution)
+    cloud.machines.stop_execution(executionArn=execution)
+    assert previous(cloud, execution)[1:] == [
+        ("WaitStateEntered", None),
+        ("ExecutionAborted", "WaitStateEntered"),
+        ("ExecutionRedriven", "ExecutionAborted"),
+        ("ExecutionAborted", "ExecutionRedriven"),
+    ]
+
+
+def test_executions_are_listed_by_their_start_whenever_they_ended(cloud: Cloud) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html."""
+    pause = {"Type": "Wait", "SecondsPath": "$.seconds", "End": True}
+    machine = cloud.machine("listed", one(pause))
+    names = ["long", "short", "shorter"]
+    started = []
+    for name, seconds in zip(names, (10, 3, 0), strict=True):
+        given = json.dumps({"seconds": seconds})
+        answer = cloud.machines.start_execution(stateMachineArn=machine, name=name, input=given)
+        started.append(answer["executionArn"])
+    for execution in started:
+        cloud.ended(execution)
+    pages = cloud.machines.get_paginator("list_executions").paginate(
+        stateMachineArn=machine, PaginationConfig={"PageSize": 1}
+    )
+    assert [found["name"] for page in pages for found in page["executions"]] == names[::-1]
