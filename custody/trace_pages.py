@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from textwrap import wrap
 from typing import Any
 
 from rich.text import Text
@@ -21,6 +22,10 @@ _OUTCOMES = {"succeeded": "green", "running": "yellow", "caught": "yellow"}
 """Colours of steps; all else is red."""
 
 _INDENT = 4
+_NARROWEST = 20
+_FOLDED = 4
+"""Lines that what is said of a try may take; `--json` has all of it."""
+
 _CLOCK = len("10:00:02.113")
 """Characters of a moment that tell it within its day."""
 
@@ -229,11 +234,14 @@ def _print_link(link: str | None) -> None:
 
 
 def _line(said: str, style: str) -> None:
-    """Print a line below a step, cut to the width of the terminal: `--json` has all of it."""
-    told, room = visible(said), show.console.width - _INDENT
-    show.console.print(
-        Text(" " * _INDENT) + Text(told if len(told) <= room else f"{told[: room - 1]}…", style), soft_wrap=True
-    )
+    """Print what belongs to a step below it, folded to the width of the terminal: a cause may end with a file."""
+    room = max(_NARROWEST, show.console.width - _INDENT)
+    told = visible(said)
+    indent = " " * (len(told) - len(told.lstrip(" ")) + 2)
+    folded = wrap(told, room, subsequent_indent=indent, break_on_hyphens=False)
+    shown = folded if len(folded) <= _FOLDED else [*folded[:_FOLDED], f"{indent}… (--json has all)"]
+    for line in shown:
+        show.console.print(Text(" " * _INDENT) + Text(line, style), soft_wrap=True)
 
 
 def _print(name: str, fact: str | None, style: str = "") -> None:
