@@ -5,6 +5,7 @@ Every example is a command line that works as it stands once `make run` is done;
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -182,7 +183,15 @@ PAGES = {
 
 
 class Command(TyperCommand):
-    """A command whose help names what an option takes as one would say it, and nothing where it takes nothing."""
+    """A command whose help names what an option takes as one would say it, and nothing where it takes nothing.
+
+    What its docstring says is folded anew, to the width of the terminal.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        paragraphs = cleandoc(self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Give the parameters, with `--help` among them."""

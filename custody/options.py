@@ -29,6 +29,9 @@ def environment(given: str) -> str:
     return given
 
 
+_SLOWEST = 0.01
+"""Starts a second, at the least: slower is a slip of the pen."""
+
 Env = Annotated[
     str,
     typer.Option(envvar="CUSTODY_ENV", callback=environment, help="The environment: the stack is custody-ENV."),
@@ -84,4 +87,23 @@ Since = Annotated[
 ]
 Until = Annotated[
     datetime | None, typer.Option(parser=moment, metavar="TIME", help="Up to then: a day, a time, or an age like 36h.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
+NoFollow = Annotated[bool, typer.Option("--no-follow", help="Do not wait for how they end.")]
+Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait until all have ended.")]
+
+
+def rate(given: str) -> float:
+    """Read what --rate takes: how many a second, such as `5` or `5/s`; raise typer.BadParameter."""
+    try:
+        found = float(given.removesuffix("/s"))
+    except ValueError:
+        found = 0.0
+    if not _SLOWEST <= found < float("inf"):
+        raise typer.BadParameter(f"{given!r} is not a number of at least {_SLOWEST}, such as 5 or 5/s")
+    return found
+
+
+PerSecond = Annotated[
+    float, typer.Option("--rate", parser=rate, metavar="N", help="At most so many starts a second, like 5/s.")
 ]

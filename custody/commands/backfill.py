@@ -27,10 +27,22 @@ from rich.text import Text
 from custody import show
 from custody.backfilling import BEGUN, Backfiller, Became
 from custody.books import Books
-from custody.commands.redrive import rate
 from custody.executions import Pipeline
 from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.options import AsJson, Aws, Env, Profile, Since, Until, moment, target_of
+from custody.options import (
+    AsJson,
+    Aws,
+    DryRun,
+    Env,
+    NoFollow,
+    Patience,
+    PerSecond,
+    Profile,
+    Since,
+    Until,
+    moment,
+    target_of,
+)
 from custody.pointing import visible
 from custody.reconciling import Arrival, Which, arrivals
 from custody.roll import Enrolled, Roll
@@ -67,12 +79,10 @@ def backfill(  # noqa: PLR0913 - one parameter an option
             help="With --again: only what was booked before then. It lets an interrupted run go on.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and change nothing.")] = False,
-    per_second: Annotated[
-        float, typer.Option("--rate", parser=rate, metavar="N", help="At most so many starts a second, like 5/s.")
-    ] = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for how they end.")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until all have ended.")] = 600,
+    dry_run: DryRun = False,
+    per_second: PerSecond = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
+    no_follow: NoFollow = False,
+    timeout: Patience = 600,
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,

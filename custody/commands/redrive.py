@@ -21,7 +21,7 @@ from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, US
 from custody.finding import find_letter
 from custody.letters import Filter, Found, open_of_day, select
 from custody.naming import id_of
-from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.options import AsJson, Aws, DryRun, Env, NoFollow, Patience, PerSecond, Profile, Since, Until, target_of
 from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.pointing import visible
 from custody.redriving import Redriver, Tally
@@ -35,22 +35,8 @@ _COLOURS = {
     Outcome.IN_FLIGHT: "yellow",
 }
 _GOOD = frozenset({Outcome.SUCCEEDED, Outcome.CLOSED})
-_SLOWEST = 0.01
-"""Starts a second, at the least: slower is a slip of the pen."""
-
 _PAUSE_SECONDS = {True: 0.1, False: 1.0}
 """Between two looks at what runs: on embedded AWS, and on AWS, where calls are counted."""
-
-
-def rate(given: str) -> float:
-    """Read what --rate takes: how many a second, such as `5` or `5/s`; raise typer.BadParameter."""
-    try:
-        found = float(given.removesuffix("/s"))
-    except ValueError:
-        found = 0.0
-    if not _SLOWEST <= found < float("inf"):
-        raise typer.BadParameter(f"{given!r} is not a number of at least {_SLOWEST}, such as 5 or 5/s")
-    return found
 
 
 def redrive(  # noqa: PLR0913 - one parameter an option
@@ -71,12 +57,10 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     waiting: Annotated[
         bool, typer.Option("--undelivered", help="The events that start or dead_letter could not handle.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")] = False,
-    per_second: Annotated[
-        float, typer.Option("--rate", parser=rate, metavar="N", help="At most so many starts a second, like 5/s.")
-    ] = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for how they end.")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until all have ended.")] = 600,
+    dry_run: DryRun = False,
+    per_second: PerSecond = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
+    no_follow: NoFollow = False,
+    timeout: Patience = 600,
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,
