@@ -5,23 +5,23 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
 
-.PHONY: run test test-in-memory test-embedded test-large test-aws bench setup stop lock clean
+.PHONY: run test test-parts test-whole test-large test-aws bench setup stop lock clean
 
 run: setup ## Deploy to embedded AWS, send the samples, show what became of each record
 	$(BIN)/custody up
 	$(BIN)/python -m samples.send
 
-test: setup ## All that CI runs; the tests that need embedded AWS beside those that do not
+test: setup ## All that CI runs; the tests of the whole, deployed, beside those of its parts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MAKE) --no-print-directory --jobs=2 test-in-memory test-embedded
+	$(MAKE) --no-print-directory --jobs=2 test-parts test-whole
 
-test-in-memory: setup
-	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra
+test-parts: setup
+	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra tests/local
 
-test-embedded: setup
-	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e
+test-whole: setup
+	$(BIN)/pytest -p no:cacheprovider tests/e2e
 
 test-large: setup ## The tests of bulk with a million records in an object, and two thousand objects; ten minutes
 	CUSTODY_RECORDS=1000000 CUSTODY_OBJECTS=2000 $(BIN)/pytest -p no:cacheprovider tests/e2e/test_bulk.py

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from custody.books import WHOLE, Letter
-from custody.commands.redrive import rate
 from custody.executions import Execution, execution_name
+from custody.options import rate
 from custody.planning import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
 from custody.redriving import paced
 from functions.shared.identity import RawObject
