@@ -68,7 +68,7 @@ def test_a_persons_data_is_deleted_and_the_ledger_says_so(cloud: Cloud, tmp_path
     assert "gone for good" in said
     assert f"{found['object_id']} rejected" not in said
     letters = cloud.custody("letters", "--since", "1h", "--json").json["letters"]
-    assert not [one for one in letters if one["object_id"] == found["object_id"]]
+    assert not [one for one in letters if one["object"]["id"] == found["object_id"]]
     trace = cloud.custody("trace", found["object_id"], "--json").json
     assert trace["counts"]["received"] == len(STAGED), "what the ledger tells is still there"
 
