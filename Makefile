@@ -2,26 +2,32 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# What types each command of a document, and of the command line's own help.
+OF_DOCUMENTS := $(patsubst %,tests/e2e/test_%.py,aws_cli bootstrap consuming deploy existing_bucket extending manual \
+  personal_data readme runbook)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
 
-.PHONY: run test test-parts test-whole test-large test-aws bench setup stop lock clean
+.PHONY: run test test-parts test-whole test-documents test-large test-aws bench setup stop lock clean
 
 run: setup ## Deploy to embedded AWS, send the samples, show what became of each record
 	$(BIN)/custody up
 	$(BIN)/python -m samples.send
 
-test: setup ## All that CI runs; the tests of the whole, deployed, beside those of its parts
+test: setup ## All that CI runs; the tests of the parts, of the whole, and of the documents beside one another
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MAKE) --no-print-directory --jobs=2 test-parts test-whole
+	$(MAKE) --no-print-directory --jobs=3 test-parts test-whole test-documents
 
 test-parts: setup
-	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra tests/local
+	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra
 
 test-whole: setup
-	$(BIN)/pytest -p no:cacheprovider tests/e2e
+	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e $(addprefix --ignore=,$(OF_DOCUMENTS))
+
+test-documents: setup
+	$(BIN)/pytest -p no:cacheprovider $(OF_DOCUMENTS)
 
 test-large: setup ## The tests of bulk with a million records in an object, and two thousand objects; ten minutes
 	CUSTODY_RECORDS=1000000 CUSTODY_OBJECTS=2000 $(BIN)/pytest -p no:cacheprovider tests/e2e/test_bulk.py
