@@ -21,7 +21,7 @@ test: setup ## All that CI runs; the tests of the parts, of the whole, and of th
 	$(MAKE) --no-print-directory --jobs=3 test-parts test-whole test-documents
 
 test-parts: setup
-	$(BIN)/pytest -p no:cacheprovider tests/unit tests/functional tests/workflow tests/faults tests/infra
+	$(BIN)/pytest -p no:cacheprovider tests --ignore=tests/local --ignore=tests/e2e
 
 test-whole: setup
 	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e $(addprefix --ignore=,$(OF_DOCUMENTS))

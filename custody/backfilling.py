@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
 
 from custody.booked import Booked
 from custody.books import Books, Unreadable
@@ -25,14 +24,9 @@ from functions.shared.cutting import whole
 from functions.shared.errors import RecordsRejected
 from functions.shared.messages import Batch
 
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
+_RUNS = "RUNNING"
+_ENDED_BADLY = tuple(status for status in STATUSES if status not in {_RUNS, SUCCEEDED})
 
-RUNNING = "RUNNING"
-_ENDED_BADLY = tuple(status for status in STATUSES if status not in {RUNNING, SUCCEEDED})
-
-_PAGE = 1000
-"""Executions in an answer of Step Functions, which gives no more."""
 
 _CLOCKS = timedelta(minutes=15)
 """By how much the clock here may be ahead of that of Step Functions."""
@@ -74,13 +68,13 @@ class Backfiller:
     def enrol(self, arrived: Iterable[Arrival], prefix: str) -> Iterator[int]:
         """Put each object version on the roll, and note what is known of it; say how many there are, now and then.
 
-        `prefix` is what their keys begin with. An execution books before it ends: who ended after the executions were
+        `prefix` is what their keys begin with. An execution books before it ends: what ended after the executions were
         listed is in the books.
         """
         number = 0
         for number in self.roll.add(map(_enrolled, arrived)):
             yield number
-        for status, became in ((RUNNING, Became.IN_FLIGHT), *((each, Became.BEFORE) for each in _ENDED_BADLY)):
+        for status, became in ((_RUNS, Became.IN_FLIGHT), *((each, Became.BEFORE) for each in _ENDED_BADLY)):
             self.roll.mark(map(object_of_execution, self._names(status)), Became.NEW, became)
             yield number
         for object_ids in (self.books.told_in_letters(), self.books.told_in_ledger(slug_of_prefix(prefix))):
@@ -110,15 +104,17 @@ class Backfiller:
     def follow(self, since: datetime, seconds: float) -> Iterator[int]:
         """Note how what was started `since` then has ended; say how many run still, until none does or time is up."""
         deadline = time.monotonic() + seconds
-        while self._left:
-            running = sum(self._is_ours(name) for name in self._names(RUNNING))
+        left = self._left
+        while left:
+            running = sum(self._is_ours(name) for name in self._names(_RUNS))
             is_late = time.monotonic() >= deadline
             if running == 0 or is_late:
                 self._settle(since)
-            yield running or self._left
+                left = self._left
+            yield running or left
             if is_late:
                 return
-            if self._left:
+            if left:
                 time.sleep(max(0.0, min(self.pause, deadline - time.monotonic())))
 
     def _planned(self, one: Enrolled) -> Enrolled:
@@ -171,7 +167,7 @@ class Backfiller:
 
     @property
     def _left(self) -> int:
-        return self.roll.counts().get(Became.STARTED, (0, 0))[0]
+        return self.roll.counts()[Became.STARTED][0]
 
     def _is_ours(self, name: str) -> bool:
         """Say whether an execution is one that was started now, and of which no end is known."""
@@ -197,21 +193,10 @@ class Backfiller:
         return replace(one, became=became, why=f"{now.error or now.status}; see `custody letters`")
 
     def _names(self, status: str, since: datetime | None = None) -> Iterator[str]:
-        """List the names of the executions of a status, of both machines; Step Functions gives the newest first.
-
-        https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
-        """
-        paginator = self.pipeline.client.get_paginator("list_executions")
+        """List the names of the executions of a status, of both machines, and of those that were started since then."""
+        late = since - _CLOCKS if since else None
         for machine in self.pipeline.machines:
-            pages = paginator.paginate(
-                stateMachineArn=machine,
-                statusFilter=cast("ExecutionStatusType", status),
-                PaginationConfig={"PageSize": _PAGE},
-            )
-            for page in pages:
-                yield from (found["executionArn"].rpartition(":")[2] for found in page["executions"])
-                if since and page["executions"] and page["executions"][-1]["startDate"] < since - _CLOCKS:
-                    break
+            yield from (one["executionArn"].rpartition(":")[2] for one in self.pipeline.listed(machine, status, late))
 
 
 def _enrolled(arrival: Arrival) -> Enrolled:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import tee
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
@@ -199,6 +200,18 @@ class Books:
         """Give the lines of a ledger file, one by one, while it is read; raise Unreadable."""
         with self._opened(entry) as found:
             yield from lines.records(found)
+
+    def line_at(self, entry: Entry, position: int) -> tuple[bytes, RecordLine] | None:
+        """Give the line of a record, as it stands in a ledger file and as it is read; None if the file has none of it.
+
+        The file is read up to the record. Raises Unreadable.
+        """
+        with self._opened(entry) as found:
+            bodies, read = tee(found)
+            for body, line in zip(bodies, lines.records(read), strict=True):
+                if line.position >= position:
+                    return (body, line) if line.position == position else None
+        return None
 
     def chunks(self, entry: Entry) -> Generator[ChunkLine, None, None]:
         """Give the lines of a summary, one by one, while it is read; raise Unreadable."""

@@ -37,7 +37,8 @@ def bring_up(
 
 
 def _bring_up(root: Path, folder: Path, context: Sequence[str], deployed: Path, *, persist: bool) -> Iterator[str]:
-    yield "starting embedded AWS"
+    if local.find(folder) is None:
+        yield "starting embedded AWS"
     instance = local.start(folder, persist=persist)
     wanted = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
     if deployed.is_file() and deployed.read_text(encoding="utf-8") == wanted:

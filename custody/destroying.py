@@ -118,7 +118,7 @@ def _going(found: Holding, *, something_stays: bool) -> Holding:
 def _letters(account: Account, stack: Stack, watched: Watched) -> int | None:
     """Count the open letters, up to as many as are worth it; None if that is refused."""
     audit = next((one.name for one in stack.of(BUCKET) if one.name.startswith(f"{account.prefix}audit-")), None)
-    if audit is None or stack.status == "DELETE_FAILED":
+    if audit is None:
         return 0
     odd: list[Unreadable] = []
     found = select(Books(account.target.client("s3"), audit), Filter(), odd)
@@ -159,7 +159,7 @@ def delete_stack(account: Account, stack: Stack, watched: Watched) -> Done:
 def delete_buckets(account: Account, names: Iterable[str], watched: Watched) -> Done:
     """Empty buckets and delete them, but for those in which something is locked; go on where one is refused."""
     done = Done()
-    for name in dict.fromkeys(names):
+    for name in names:
         failure = _empty(account, name, done, watched)
         if failure is None and name not in done.held:
             try:

@@ -20,6 +20,7 @@ from custody.letters import GONE, chunk_of, closed_by, raw_of, rejected_count
 from custody.lines import Readable, Rejected, Written, buffered, encode, of_letter
 from custody.openness import Standing
 from custody.pointing import visible
+from custody.times import stamp
 from functions.shared import documents
 from functions.shared.identity import record_id
 from functions.shared.ledger import processed_key
@@ -107,7 +108,7 @@ class Discard:
             "redrive_of": self.body.get("redrive_of"),
             "parent": self.body.get("parent"),
             "attempt": self.letter.attempt,
-            "recorded_at": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "recorded_at": stamp(self.at),
             "counts": self.counts,
             "output": None,
             "discarded": {"letter": self.letter.key, "reason": self.reason, "by": self.by},

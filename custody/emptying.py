@@ -32,7 +32,5 @@ def holds_something(s3: "S3Client", bucket: str) -> bool:
 
 def _versions(s3: "S3Client", bucket: str) -> "Iterator[ObjectIdentifierTypeDef]":
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for one in page.get("Versions", []):
+        for one in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
             yield {"Key": one["Key"], "VersionId": one["VersionId"]}
-        for marker in page.get("DeleteMarkers", []):
-            yield {"Key": marker["Key"], "VersionId": marker["VersionId"]}

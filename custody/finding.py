@@ -3,7 +3,6 @@
 A record names the letter of its own chunk, and only if the record failed: never that of another record.
 """
 
-from contextlib import closing
 from typing import Any
 
 from custody.books import LETTERS, WHOLE, Books, Entry, Letter, latest
@@ -157,13 +156,12 @@ def _without_chunk(books: Books, standing: Standing, text: str) -> str:
 
 def _require_not_written(books: Books, booked: Entry, text: str, position: int) -> None:
     """Raise CommandFailed for a record that a ledger file says was written, or that it would tell of and does not."""
-    with closing(books.lines(booked)) as lines:
-        line = next((line for line in lines if line.position >= position), None)
-    if line is None or line.position != position:
+    found = books.line_at(booked, position)
+    if found is None:
         raise CommandFailed(
             f"There is no record {text!r}: {booked.key} tells of all that begin there, and it is none.", USAGE
         )
-    if isinstance(line, Written):
+    if isinstance(found[1], Written):
         raise CommandFailed(
             f"{text} is written: nothing of it failed, and there is nothing to redrive or to discard. "
             f"Follow it: custody trace {text}"

@@ -1,6 +1,5 @@
 """Put objects into the raw bucket, follow their executions, and read what became of each record."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from custody.executions import Pipeline
 from custody.fates import Fate, Sent, fate_of
 from custody.lines import Counts, added
 from custody.parallel import answers
+from custody.stories import said
 from custody.target import Deployment, Target
 from custody.uploading import Place, upload
 
@@ -83,7 +83,7 @@ class Follower:
     def fate(self, sent: Sent) -> Fate:
         """Read what became of an object: from its execution, its ledger files and its letter; raise Unreadable."""
         found = fate_of(self._books, sent, self._describe(sent))
-        return replace(found, cause=_said(found.cause))
+        return replace(found, cause=said(found.cause))
 
     def _whereabouts(self, sent: Sent) -> Whereabouts:
         described = self._describe(sent)
@@ -131,12 +131,3 @@ class _Chunks:
         is_closing = len(self._seen) >= self._total and not now.has_ended
         said = "in Account" if is_closing else now.said
         return replace(now, said=said, chunks=(len(self._seen), self._total), counts=self._counts)
-
-
-def _said(cause: str | None) -> str | None:
-    """Take the sentence out of the JSON that Lambda makes of an exception."""
-    try:
-        said = json.loads(cause or "")
-    except ValueError:
-        return cause
-    return said.get("errorMessage", cause) if isinstance(said, dict) else cause

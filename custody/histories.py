@@ -45,11 +45,11 @@ class Try:
     a Distributed Map.
     """
 
-    started_at: datetime | None
+    started_at: datetime
     ended_at: datetime | None
     error: str | None
     cause: str | None
-    outcome: Ended = "succeeded"
+    outcome: Ended
     map_run: str | None = None
 
 
@@ -157,7 +157,7 @@ class _Reading:
 
     What runs is on one shelf, and on another what a redrive has yet to go on at: where the execution ended.
 
-    After a redrive there is no such step: AWS schedules the Task again, or redrives the Map Run, in the state at which
+    After a redrive an event names none: AWS schedules the Task again, or redrives the Map Run, in the state at which
     the execution ended, and does not tell that this is entered again.
     https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
     """

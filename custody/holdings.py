@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from shlex import join
 from typing import Any
 
@@ -105,6 +106,7 @@ class Account:
         """The region that is looked in."""
         return str(self.target.session.region_name)
 
+    @cached_property
     def number(self) -> str:
         """Give the number of the account."""
         return str(self.target.client("sts").get_caller_identity()["Account"])
@@ -202,7 +204,7 @@ class Account:
                 return None
             raise
         kept = found.get("Rule", {}).get("DefaultRetention")
-        return (kept["Mode"].lower(), kept["Days"]) if kept else None
+        return (kept["Mode"].lower(), kept.get("Days") or 365 * kept["Years"]) if kept else None
 
     def _key(self, name: str) -> Holding:
         found = self.target.client("kms").describe_key(KeyId=name)["KeyMetadata"]
@@ -240,7 +242,7 @@ def _pages(account: Account, service: str, call: str, **asked: Any) -> Iterator[
 
 def _buckets(account: Account) -> Iterator[str]:
     # One of another region, or that somebody named alike, is none of this deployment.
-    behind = f"-{account.number()}-{account.region}"
+    behind = f"-{account.number}-{account.region}"
     for found in account.target.client("s3").list_buckets()["Buckets"]:
         if found["Name"].startswith(account.prefix) and found["Name"].endswith(behind):
             yield found["Name"]

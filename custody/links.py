@@ -6,7 +6,6 @@ from urllib.parse import urlencode, urlsplit
 from custody.executions import Pipeline
 from custody.target import Target
 from functions.shared.ledger import console_link
-from functions.shared.messages import Execution
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Links:
 
     def execution(self, arn: str) -> str | None:
         """Link to an execution."""
-        return console_link(Execution(arn, "")) if self.machine else None
+        return console_link(arn) if self.machine else None
 
     def object(self, bucket: str, key: str, version_id: str | None = None) -> str | None:
         """Link to an object: to a version of it if one is named, else to what it is now."""
@@ -33,6 +32,6 @@ class Links:
             return None
         region = self.machine.split(":")[3]
         # The domain of a console stands in one place: in the link to an execution.
-        domain = urlsplit(console_link(Execution(self.machine, ""))).netloc
+        domain = urlsplit(console_link(self.machine)).netloc
         wanted = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
         return f"https://{domain}/s3/object/{bucket}?{urlencode(wanted)}"

@@ -1,14 +1,12 @@
 """Follow one record through the books and its executions: straight to the one ledger file that tells of it."""
 
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody import lines
 from custody.books import Books, Entry, Unreadable
 from custody.dossier import Dossier, execution_in
 from custody.failure import CommandFailed
@@ -17,14 +15,12 @@ from custody.lines import RecordLine, Written, encode
 from custody.naming import Named
 from custody.stories import Teller, in_order
 from custody.tracing import discard_of, executions_of, letters_of, links_of
+from functions.shared.cutting import PLAIN_LINES
 from functions.shared.identity import record_id
 from functions.shared.messages import Json
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_LINES = (".jsonl", ".ndjson")
-"""How the keys end of which a position is a byte as it is stored."""
 
 
 def of_record(books: Books, teller: Teller, object_id: str, position: int) -> Json:
@@ -34,7 +30,7 @@ def of_record(books: Books, teller: Teller, object_id: str, position: int) -> Js
     """
     known = Dossier.read(books, teller.pipeline, Named(object_id))
     name = record_id(object_id, position)
-    if known.raw.key.lower().endswith(_LINES) and position >= known.raw.size:
+    if known.raw.key.lower().endswith(PLAIN_LINES) and position >= known.raw.size:
         raise CommandFailed(
             f"There is no record {name}: its position is the byte at which it begins, and {known.raw.uri} has "
             f"{known.raw.size:,} bytes."
@@ -44,10 +40,9 @@ def of_record(books: Books, teller: Teller, object_id: str, position: int) -> Js
     entry = max(entries, key=lambda each: (not each.discards, each.attempt), default=None)
     if entry is None:
         raise CommandFailed(_without_books(known, name, start))
-    with closing(books.lines(entry)) as found:
-        number, line = next((each for each in enumerate(found) if each[1].position >= position), (0, None))
-    if line is not None and line.position == position:
-        return _told(known, teller, entry, line, _text_at(books, entry, number))
+    if found := books.line_at(entry, position):
+        body, line = found
+        return _told(known, teller, entry, line, body.decode().removesuffix("\n"))
     if entry.discards:
         said = discard_of(books, entry)
         raise CommandFailed(
@@ -128,13 +123,6 @@ def _of_chunk(known: Dossier, teller: Teller, entry: Entry) -> list[Json]:
         with suppress(Unreadable):
             arns[execution_in(body())] = None
     return in_order(map(teller.named, arns))
-
-
-def _text_at(books: Books, entry: Entry, number: int) -> str:
-    """Read a line of a ledger file, by its number behind the header, as it stands there."""
-    with closing(books.s3.get_object(Bucket=books.bucket, Key=entry.key)["Body"]) as stream:
-        _, found = lines.opened(stream)
-        return next(islice(found, number, None)).decode().removesuffix("\n")
 
 
 def _delivered(s3: "S3Client", output: Any, line: Written) -> bytes | None:

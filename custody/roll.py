@@ -5,6 +5,7 @@ It lies on disk, for there may be millions; a table of SQLite without a name goe
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class Roll:
         """Count the object versions and their bytes, by what became of them."""
         with self._lock:
             rows = self._database.execute("SELECT became, COUNT(*), SUM(size) FROM roll GROUP BY became").fetchall()
-        return {became: (number, size) for became, number, size in rows}
+        return defaultdict(lambda: (0, 0), {became: (number, size) for became, number, size in rows})
 
     def _some(self, rows: sqlite3.Cursor) -> list[tuple[str, ...]]:
         with self._lock:

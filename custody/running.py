@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
-from itertools import islice, takewhile
-from typing import TYPE_CHECKING, cast
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -16,12 +16,11 @@ from custody.failure import CommandFailed
 from custody.links import Links
 from custody.naming import object_of
 from custody.parallel import answers
-from custody.times import stamp, stamped
+from custody.stories import facts
 from functions.shared.messages import Json
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.literals import ExecutionStatusType
-    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 _PAGE = 100
 _DESCRIBERS = 4
@@ -48,24 +47,12 @@ class Row:
 
     def encode(self, links: Links) -> Json:
         """Give the JSON shape of `--json`."""
-        one = self.execution
-        return {
-            "name": one.name,
-            "arn": one.arn,
+        return facts(self.execution, links) | {
             "key": self.key,
             "machine": "bulk" if self.is_bulk else "pipeline",
-            "status": one.status,
-            "attempt": one.attempt,
-            "redrives": one.redrives,
-            "started_at": stamp(one.started_at),
-            "ended_at": stamped(one.ended_at),
-            "seconds": round(one.seconds, 3),
             "counts": self.counts,
             "chunks": self.chunks,
             "runs": self.runs,
-            "error": one.error,
-            "cause": one.cause,
-            "console": links.execution(one.arn),
         }
 
 
@@ -94,30 +81,17 @@ def listed(pipeline: Pipeline, books: Books, which: Which, limit: int) -> Listin
     """List so many of the executions that are wanted.
 
     No more is listed than that takes: Step Functions gives the most recent executions first.
-    https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
     """
-    of_each = (_taken(_pages(pipeline, machine, which.status), which) for machine in pipeline.machines)
-    newest = merge(*of_each, key=lambda found: -found["startDate"].timestamp())
+    of_each = (pipeline.listed(machine, which.status, which.since, _PAGE) for machine in pipeline.machines)
+    newest = (
+        found
+        for found in merge(*of_each, key=lambda found: -found["startDate"].timestamp())
+        if which.until is None or found["startDate"] <= which.until
+    )
     arns = [found["executionArn"] for found in islice(newest, limit + 1)]
     wanted = arns[:limit]
     rows = answers(lambda arn: _row(pipeline, books, arn), wanted, _DESCRIBERS)
     return Listing(rows, len(wanted), len(arns) > limit)
-
-
-def _taken(newest_first: "Iterator[ExecutionListItemTypeDef]", which: Which) -> "Iterator[ExecutionListItemTypeDef]":
-    since, until = which.since, which.until
-    late = (found for found in newest_first if until is None or found["startDate"] <= until)
-    return takewhile(lambda found: since is None or found["startDate"] >= since, late)
-
-
-def _pages(pipeline: Pipeline, machine: str, status: str | None) -> "Iterator[ExecutionListItemTypeDef]":
-    only = {"statusFilter": cast("ExecutionStatusType", status)} if status else {}
-    pages = pipeline.client.get_paginator("list_executions").paginate(
-        stateMachineArn=machine,
-        PaginationConfig={"PageSize": _PAGE},
-        **only,  # type: ignore[arg-type]  # the stub wants each key by name
-    )
-    return (found for page in pages for found in page["executions"])
 
 
 def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:

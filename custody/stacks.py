@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from custody.executions import Pipeline
-from custody.target import Target
+from custody.target import Target, described
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -65,12 +65,8 @@ class Stack:
     @classmethod
     def find(cls, target: Target, name: str) -> Self | None:
         """Read a stack, with what its template says of the end of each resource; None if there is none."""
-        client = target.client("cloudformation")
-        try:
-            (found,) = client.describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            if "does not exist" not in str(error):
-                raise
+        client, found = target.client("cloudformation"), described(target, name)
+        if found is None:
             return None
         template = client.get_template(StackName=name)["TemplateBody"]
         said = (json.loads(template) if isinstance(template, str) else template)["Resources"]
@@ -128,12 +124,12 @@ def owner(target: Target, name: str) -> str | None:
         found = client.describe_stack_resources(PhysicalResourceId=name)["StackResources"]
         if not found or any(one["PhysicalResourceId"] == name and one["ResourceStatus"] in _DONE for one in found):
             return None
-        (stack,) = client.describe_stacks(StackName=found[0]["StackId"])["Stacks"]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
         return None
-    return None if stack["StackStatus"] == ENDED else str(stack["StackName"])
+    stack = described(target, found[0]["StackId"])
+    return str(stack["StackName"]) if stack and stack["StackStatus"] != ENDED else None
 
 
 @dataclass(frozen=True)

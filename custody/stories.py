@@ -29,26 +29,14 @@ class Teller:
 
     def told(self, execution: Execution) -> Json:
         """Tell of an execution; what Step Functions does not say of its steps is said in a line, in `untold`."""
-        one = execution
         told: tuple[Step, ...] | None = None
         untold = None
         try:
-            told = steps(self.pipeline.events(one.arn))
+            told = steps(self.pipeline.events(execution.arn))
         except ClientError as error:
-            untold = FORGOTTEN if error.response["Error"]["Code"] == _GONE else f"Step Functions does not say: {error}"
-        return {
-            "name": one.name,
-            "arn": one.arn,
-            "machine": self._machine(one.arn),
-            "status": one.status,
-            "attempt": one.attempt,
-            "redrives": one.redrives,
-            "started_at": stamp(one.started_at),
-            "ended_at": stamped(one.ended_at),
-            "seconds": round(one.seconds, 3),
-            "error": one.error,
-            "cause": one.cause,
-            "console": self.links.execution(one.arn),
+            untold = why_untold(None if error.response["Error"]["Code"] == _GONE else str(error))
+        return facts(execution, self.links) | {
+            "machine": self._machine(execution.arn),
             "steps": None if told is None else self._steps(told),
             "untold": untold,
         }
@@ -58,7 +46,7 @@ class Teller:
         try:
             found = self.pipeline.describe(arn)
         except ClientError as error:
-            return self.untold(arn, f"Step Functions does not say: {error}")
+            return self.untold(arn, why_untold(str(error)))
         return self.told(found) if found else self.untold(arn, FORGOTTEN)
 
     def untold(self, arn: str, why: str) -> Json:
@@ -78,15 +66,26 @@ class Teller:
         last = {one.map_run: one for step in told for one in step.tries if one.map_run}
 
         def items(one: Try) -> dict[str, int] | None:
-            return self._items(one.map_run) if one.map_run and last[one.map_run] is one else None
+            return self.pipeline.items_of(one.map_run) if one.map_run and last[one.map_run] is one else None
 
         return [_step(each, items) for each in told]
 
-    def _items(self, map_run: str) -> dict[str, int] | None:
-        try:
-            return self.pipeline.items_of(map_run)
-        except ClientError:
-            return None
+
+def facts(one: Execution, links: Links) -> Json:
+    """Tell of an execution what it says of itself, and where a console shows it."""
+    return {
+        "name": one.name,
+        "arn": one.arn,
+        "status": one.status,
+        "attempt": one.attempt,
+        "redrives": one.redrives,
+        "started_at": stamp(one.started_at),
+        "ended_at": stamped(one.ended_at),
+        "seconds": round(one.seconds, 3),
+        "error": one.error,
+        "cause": one.cause,
+        "console": links.execution(one.arn),
+    }
 
 
 def in_order(told: Iterable[Json]) -> list[Json]:
@@ -94,14 +93,23 @@ def in_order(told: Iterable[Json]) -> list[Json]:
     return sorted(told, key=lambda one: one["started_at"] or "")
 
 
-def sentence(cause: str | None) -> str:
-    """Take the first line of what a cause says, out of the JSON that Lambda makes of an exception."""
+def said(cause: str | None) -> str | None:
+    """Take what a cause says out of the JSON that Lambda makes of an exception."""
     try:
-        said = json.loads(cause or "")
-    except ValueError:
-        said = None
-    text = said.get("errorMessage", cause) if isinstance(said, dict) else cause
-    return next(iter(str(text or "").strip().splitlines()), "")
+        told = json.loads(cause or "")
+    except (ValueError, RecursionError):
+        return cause
+    return str(told.get("errorMessage", cause)) if isinstance(told, dict) else cause
+
+
+def sentence(cause: str | None) -> str:
+    """Take the first line of what a cause says."""
+    return next(iter((said(cause) or "").strip().splitlines()), "")
+
+
+def why_untold(refusal: str | None) -> str:
+    """Say why Step Functions does not tell of an execution: it refuses, or has forgotten it."""
+    return f"Step Functions does not say: {refusal}" if refusal else FORGOTTEN
 
 
 def _step(step: Step, items: Counting) -> Json:
@@ -119,7 +127,7 @@ def _step(step: Step, items: Counting) -> Json:
 
 def _try(one: Try, items: Counting) -> Json:
     return {
-        "started_at": stamped(one.started_at),
+        "started_at": stamp(one.started_at),
         "ended_at": stamped(one.ended_at),
         "seconds": seconds(one.started_at, one.ended_at),
         "outcome": one.outcome,

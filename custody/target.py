@@ -128,18 +128,25 @@ def on(instance: local.Instance) -> Target:
     return Target(f"embedded AWS at {instance.endpoint}", session, instance.endpoint)
 
 
-def find(target: Target, env: str) -> Deployment:
-    """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
-    cloudformation = target.client("cloudformation")
-    name = f"custody-{env}"
+def described(target: Target, name: str) -> Any | None:
+    """Give what CloudFormation says of a stack, by its name or ARN; None if there is none."""
     try:
-        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+        (stack,) = target.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
         if "does not exist" not in str(error):
             raise
+        return None
+    return stack
+
+
+def find(target: Target, env: str) -> Deployment:
+    """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
+    name = f"custody-{env}"
+    stack = described(target, name)
+    if stack is None:
         environment = "" if env == "dev" else f" --env {quote(env)}"
         advice = f"custody up{environment}" if target.is_local else f"cdk deploy -c env={quote(env)}"
-        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.") from error
+        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
         return Deployment(

@@ -213,9 +213,9 @@ def counted(items: dict[str, int], of: str = "") -> str:
     return f"{items['total']:,}{noun}" + (f": {', '.join(parts)}" if parts else "")
 
 
-def _moment(stamped: str | None) -> str:
+def _moment(stamped: str) -> str:
     """Tell a moment, in UTC, to the thousandth of a second."""
-    return f"{datetime.fromisoformat(stamped):%Y-%m-%d %H:%M:%S.%f}"[:-3] if stamped else "at a time that is not told"
+    return f"{datetime.fromisoformat(stamped):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _took(duration: float | None) -> str:

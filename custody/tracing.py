@@ -10,7 +10,7 @@ from custody.dossier import Dossier
 from custody.fates import parts_of, rejected_of
 from custody.lines import BookedChunk, encode, shape
 from custody.naming import Named
-from custody.stories import FORGOTTEN, Teller
+from custody.stories import Teller, why_untold
 from functions.shared.identity import record_id
 from functions.shared.messages import Json
 
@@ -109,7 +109,7 @@ def executions_of(known: Dossier, teller: Teller) -> list[Json]:
     named = known.run.arn if known.told or known.untold else None
     if named is None or any(one["arn"] == named for one in told):
         return told
-    why = f"Step Functions does not say: {known.untold}" if known.untold else FORGOTTEN
+    why = why_untold(known.untold)
     return [teller.untold(named, why), *told]
 
 

@@ -1,7 +1,7 @@
 """Events that a function could not handle, and that wait in a queue: look at them, or give them to it once more.
 
 A message is the record that Lambda makes of a failed asynchronous call, an event that EventBridge could not deliver, or
-an event that the buffer has moved there; the last two as they are, and of S3 itself or of EventBridge:
+an event, of S3 or of EventBridge, that the buffer has moved there; the last two as they came:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html

@@ -148,11 +148,11 @@ class Settings:
     start_memory_mb: int = _memory(256)
     """Memory of the start function."""
     validate_memory_mb: int = _memory(1_024)
-    """Memory of the validate function, which holds a whole batch."""
+    """Memory of the validate function: some pages of records, or a whole JSON document."""
     transform_memory_mb: int = _memory(1_024)
-    """Memory of the transform function, which holds a whole batch."""
+    """Memory of the transform function: some pages of records, or a whole JSON document."""
     write_memory_mb: int = _memory(1_024)
-    """Memory of the write function, which holds a whole batch."""
+    """Memory of the write function: some pages of records."""
     account_memory_mb: int = _memory(512)
     """Memory of the account function."""
     dead_letter_memory_mb: int = _memory(512)

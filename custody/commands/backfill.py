@@ -124,7 +124,8 @@ def backfill(  # noqa: PLR0913 - one parameter an option
                 _follow(backfiller, begun, timeout)
                 report = replace(report, is_followed=True)
     except BaseException:
-        _tell_interrupted(backfiller)
+        if not dry_run:
+            _tell_interrupted(backfiller)
         raise
     finally:
         if as_json:
@@ -163,7 +164,7 @@ class _Report:
     def started(self) -> tuple[int, int]:
         """Count the object versions that would be started, or were, and their bytes."""
         counts = self.backfiller.roll.counts()
-        found = [counts.get(each, (0, 0)) for each in self.begun]
+        found = [counts[each] for each in self.begun]
         return sum(number for number, _ in found), sum(size for _, size in found)
 
     @property
@@ -204,7 +205,7 @@ def _plan(backfiller: Backfiller) -> None:
 
 def _start(backfiller: Backfiller, per_second: float) -> None:
     counts = backfiller.roll.counts()
-    total = sum(counts.get(each, (0, 0))[0] for each in backfiller.wanted)
+    total = sum(counts[each][0] for each in backfiller.wanted)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with _progress(*columns) as progress:
         task = progress.add_task("starting", total=total)
@@ -261,7 +262,7 @@ def _print_json(report: _Report) -> None:
     counts = report.backfiller.roll.counts()
     number, size = report.started
     rest = {
-        "counts": {each.value: counts.get(each, (0, 0))[0] for each in Became},
+        "counts": {each.value: counts[each][0] for each in Became},
         "bytes": size,
         "seconds": round(number / report.per_second, 1) if report.dry_run else None,
         "dry_run": report.dry_run,
@@ -285,7 +286,7 @@ def _print_tables(report: _Report) -> None:
     """Print some of what is listed, then the counts."""
     counts = report.backfiller.roll.counts()
     listed = report.told if report.dry_run else (*_OUTSTANDING, Became.REJECTED, *report.passed_over, *_left(report))
-    number = sum(counts.get(each, (0, 0))[0] for each in listed)
+    number = sum(counts[each][0] for each in listed)
     if number:
         show.console.print(_table(report, islice(report.those(listed), SHOWN)))
     if number > SHOWN:
@@ -319,7 +320,7 @@ def _table(report: _Report, rows: Iterable[Enrolled]) -> Table:
 def _summary(report: _Report) -> str:
     counts = report.backfiller.roll.counts()
     total = sum(number for number, _ in counts.values())
-    told = ", ".join(f"{counts[each][0]:,} {_named(report, each)}" for each in Became if each in counts)
+    told = ", ".join(f"{counts[each][0]:,} {_named(report, each)}" for each in Became if counts[each][0])
     return f"{total:,} object version{'' if total == 1 else 's'}" + (f": {told}" if told else "")
 
 

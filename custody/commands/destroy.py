@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
@@ -20,6 +19,7 @@ from custody.holdings import LISTED, REFUSALS, UNKNOWN, Account, Holding, counte
 from custody.options import AsJson, Aws, Env, Profile, target_of
 from custody.pointing import visible
 from custody.stacks import Stack, owner
+from custody.target import described
 
 BOOTSTRAP = "CDKToolkit"
 """The stack of `cdk bootstrap`, which every CDK app of an account and region shares."""
@@ -41,7 +41,7 @@ class End:
         """Give the JSON shape of `--json`."""
         return {
             "target": self.account.target.name,
-            "account": self.account.number(),
+            "account": self.account.number,
             "region": self.account.region,
             "env": self.account.env,
             "stack": {"name": self.stack.name, "status": self.stack.status} if self.stack else None,
@@ -169,12 +169,12 @@ def _confirm(env: str, *, yes: bool) -> None:
 def _bootstrap(account: Account) -> Holding | None:
     """Look at what `cdk bootstrap` made; None if there is nothing. What is refused is told: it is no reason to end."""
     try:
-        (found,) = account.target.client("cloudformation").describe_stacks(StackName=BOOTSTRAP)["Stacks"]
-    except ClientError as error:
-        if "does not exist" in str(error):
-            return None
+        found = described(account.target, BOOTSTRAP)
+    except REFUSALS as error:
         note = f"could not be looked for: {error}"
         return Holding("bootstrap", BOOTSTRAP, UNKNOWN, note, is_billed=True, command=None)
+    if found is None:
+        return None
     bucket = next((out["OutputValue"] for out in found.get("Outputs", []) if out["OutputKey"] == "BucketName"), None)
     holds = f"{bucket}: {account.holding('bucket', bucket).holds}" if bucket else ""
     note = "shared by every CDK app of this account and region; its bucket is billed. To remove it: docs/deploy.md"

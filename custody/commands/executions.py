@@ -95,7 +95,7 @@ def _show(rows: list[Row]) -> None:
         show.console.print(Text(f"  {visible(row.key or one.name)}"))
         show.console.print(Text(f"  {', '.join(filter(None, parts))}", style="dim"))
         if cause := sentence(one.cause):
-            show.console.print(Text(f"  {_cut(visible(cause), width - 2)}"))
+            show.console.print(Text("  ") + _cut(visible(cause), width - 2))
 
 
 def _table(rows: list[Row], room: int) -> Table:
@@ -115,13 +115,15 @@ def _table(rows: list[Row], room: int) -> Table:
             took(one.seconds),
             _records(row),
             _chunks(row),
-            Text(_cut(visible(why), room)),
+            _cut(visible(why), room),
         )
     return table
 
 
-def _cut(said: str, room: int) -> str:
-    return said if len(said) <= room else f"{said[: max(room - 1, 0)]}…"
+def _cut(said: str, room: int) -> Text:
+    text = Text(said)
+    text.truncate(room, overflow="ellipsis")
+    return text
 
 
 def _attempt(row: Row) -> str:

@@ -2,13 +2,11 @@
 
 import json
 import sys
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from botocore.exceptions import ClientError
 
 from custody import show
 from custody.books import Books
@@ -25,7 +23,7 @@ from custody.histories import Step, steps
 from custody.naming import named
 from custody.options import Aws, Env, Profile, target_of
 from custody.pointing import visible
-from custody.stories import FORGOTTEN
+from custody.stories import why_untold
 from custody.target import Deployment, Target, find
 from custody.times import took
 from custody.trace_pages import counted
@@ -33,7 +31,7 @@ from custody.trace_pages import counted
 _STDOUT = Path("-")
 
 
-class Which(StrEnum):
+class MachineName(StrEnum):
     """The state machines of a deployment."""
 
     PIPELINE = "pipeline"
@@ -52,9 +50,11 @@ def graph(  # noqa: PLR0913 - one parameter an option
     ] = None,
     *,
     machine: Annotated[
-        Which | None,
+        MachineName | None,
         typer.Option(
-            metavar="|".join(Which), help="Without an ID: which machine, pipeline if none is said.", show_default=False
+            metavar="|".join(MachineName),
+            help="Without an ID: which machine, pipeline if none is said.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -77,17 +77,17 @@ def graph(  # noqa: PLR0913 - one parameter an option
     deployment = find(target, env)
     pipeline = Pipeline.of(target, deployment)
     width = min(WIDTH, show.console.width) if out is None else WIDTH
-    with show.stderr.status("reading the state machine") if show.stderr.is_terminal else nullcontext():
+    with show.stderr.status("reading the state machine"):
         if wanted is None:
-            drawing = page(_deployed(pipeline, machine or Which.PIPELINE), width=width)
+            drawing = page(_deployed(pipeline, machine or MachineName.PIPELINE), width=width)
         else:
             known = _known(target, deployment, pipeline, wanted)
             drawing = _of_object(pipeline, known, width, has_times=not without_times)
     _put(drawing, out)
 
 
-def _deployed(pipeline: Pipeline, which: Which) -> Machine:
-    arn = pipeline.bulk_arn if which is Which.BULK else pipeline.arn
+def _deployed(pipeline: Pipeline, which: MachineName) -> Machine:
+    arn = pipeline.bulk_arn if which is MachineName.BULK else pipeline.arn
     return Machine.read(which, json.loads(pipeline.client.describe_state_machine(stateMachineArn=arn)["definition"]))
 
 
@@ -103,7 +103,7 @@ def _known(target: Target, deployment: Deployment, pipeline: Pipeline, wanted: s
 def _of_object(pipeline: Pipeline, known: Dossier, width: int, *, has_times: bool) -> Drawing:
     """Draw the machine that the latest execution of an object runs or ran on, and its way."""
     execution = known.executions[-1]
-    which = Which.BULK if pipeline.is_bulk(execution.arn) else Which.PIPELINE
+    which = MachineName.BULK if pipeline.is_bulk(execution.arn) else MachineName.PIPELINE
     described = pipeline.client.describe_state_machine_for_execution(executionArn=execution.arn)
     machine = Machine.read(which, json.loads(described["definition"]))
     entered = steps(pipeline.events(execution.arn))
@@ -116,24 +116,17 @@ def _undrawn(known: Dossier, wanted: str) -> str:
         return (
             f"{wanted} has no execution yet: its event is under way, or lost. See what became of it: custody reconcile."
         )
-    why = f"Step Functions does not say: {known.untold}" if known.untold else FORGOTTEN
     return (
-        f"The execution {known.run.arn} cannot be drawn: {why}. What the books tell is in `custody trace`, and "
-        "`custody graph` without an ID draws the machine as it is now."
+        f"The execution {known.run.arn} cannot be drawn: {why_untold(known.untold)}. What the books tell is in "
+        "`custody trace`, and `custody graph` without an ID draws the machine as it is now."
     )
 
 
 def _runs(pipeline: Pipeline, entered: tuple[Step, ...]) -> dict[str, str]:
     """Tell of the chunks of each distributed Map: those of its latest run."""
     latest = {step.name: each.map_run for step in entered for each in step.tries if each.map_run}
-    told: dict[str, str] = {}
-    for name, run in latest.items():
-        try:
-            told[name] = counted(pipeline.items_of(run), "chunk")
-        except ClientError:
-            # Who may read the history may not ask for the run; the rest of the picture is as good.
-            continue
-    return told
+    found = {name: pipeline.items_of(run) for name, run in latest.items()}
+    return {name: counted(items, "chunk") for name, items in found.items() if items}
 
 
 def _said(key: str, execution: Execution, *, has_times: bool) -> str:

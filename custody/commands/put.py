@@ -126,8 +126,8 @@ def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
     )
     if lost := sum(fate.status == NOT_STARTED for fate in late):
         show.stderr.print(
-            f"{lost} of them {'was' if lost == 1 else 'were'} not started: does its event wait (custody status)? Does "
-            "the raw bucket, if it is one of your own, tell EventBridge (docs/existing-data.md)?",
+            f"{lost} of them {'was' if lost == 1 else 'were'} not started: does the event still wait (custody status)? "
+            "Does the raw bucket, if it is one of your own, tell EventBridge (docs/existing-data.md)?",
             soft_wrap=True,
             markup=False,
         )

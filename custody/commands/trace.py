@@ -2,7 +2,6 @@
 
 import json
 import sys
-from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -35,14 +34,13 @@ def trace(
     """Say what became of one record, and show its bytes before and after; or of one object, with its letters.
 
     Either way it tells of every execution that worked on it: each step, how long it took, and the errors of its tries.
-        Exit code 1: nothing tells of it.
+    Exit code 1: nothing tells of it.
     """
     target = target_of(aws, profile)
     deployment = find(target, env)
     books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
     teller = Teller(pipeline, Links.of(target, pipeline))
-    is_live = show.stderr.is_terminal
-    with show.stderr.status("reading what is known of it") if is_live else nullcontext():
+    with show.stderr.status("reading what is known of it"):
         asked = named(books.s3, pipeline, deployment.raw, deployment.processed, wanted)
         if asked.position is None:
             told, page = tracing.of_object(books, teller, asked), trace_pages.whole

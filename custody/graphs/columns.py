@@ -7,7 +7,7 @@ up on the left.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from custody.graphs.machines import Scope, State, Transition, Way
+from custody.graphs.machines import Scope, State, Transition
 
 _FAIL = "Fail"
 
@@ -71,5 +71,5 @@ def _chain(start: str, states: dict[str, State], placed: dict[str, int]) -> list
 
 def _following(state: State, states: dict[str, State]) -> Iterator[str]:
     """Give what a state leads to, and last what is to stand nearest: no failure, and rather the default of a Choice."""
-    ways = [way for way in state.transitions if way.way is not Way.CATCH]
+    ways = [way for way in state.transitions if not way.is_catch]
     return (way.target for way in sorted(ways, key=lambda way: states[way.target].kind != _FAIL))

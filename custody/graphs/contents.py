@@ -21,7 +21,7 @@ _CLAUSE = re.compile(r"(?<=[,;:])\s+")
 
 @dataclass(frozen=True)
 class Content:
-    """The words of a box, counted from its first inner cell, and the rows at which ways join it on either side."""
+    """The words of a box, counted from its first inner cell, and the rows at which ways leave it."""
 
     words: tuple[Words, ...]
     rows: int

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 Asl = dict[str, Any]
@@ -32,27 +31,17 @@ _SIGNS = {
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-class Way(StrEnum):
-    """How an execution comes from a state to another."""
-
-    NEXT = "next"
-    CHOICE = "choice"
-    CATCH = "catch"
-
-
 @dataclass(frozen=True)
 class Transition:
-    """One way between two states of a scope; `when` says in a few words when it is taken, empty for always."""
+    """One way between two states of a scope: `is_catch` if it is taken on an error.
+
+    `when` says in a few words when it is taken, empty for always.
+    """
 
     source: str
     target: str
-    way: Way
     when: str = ""
-
-    @property
-    def is_catch(self) -> bool:
-        """Whether it is taken on an error."""
-        return self.way is Way.CATCH
+    is_catch: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,27 +118,25 @@ def _state(name: str, asl: Asl) -> State:
 
 def _transitions(name: str, asl: Asl) -> Iterator[Transition]:
     if "Next" in asl:
-        yield Transition(name, asl["Next"], Way.NEXT)
+        yield Transition(name, asl["Next"])
     for rule in asl.get("Choices", []):
-        yield Transition(name, rule["Next"], Way.CHOICE, _condition(rule))
+        yield Transition(name, rule["Next"], _condition(rule))
     if "Default" in asl:
-        yield Transition(name, asl["Default"], Way.CHOICE, ELSE)
+        yield Transition(name, asl["Default"], ELSE)
     for caught in asl.get("Catch", []):
-        yield Transition(name, caught["Next"], Way.CATCH, _errors(caught["ErrorEquals"]))
+        yield Transition(name, caught["Next"], _errors(caught["ErrorEquals"]), is_catch=True)
 
 
 def _merged(transitions: Iterable[Transition]) -> Iterator[Transition]:
     """Make one of those that lead to the same state in the same way."""
-    groups: dict[tuple[str, Way], list[str]] = {}
+    groups: dict[tuple[str, bool], list[str]] = {}
     source = ""
     for each in transitions:
         source = each.source
-        groups.setdefault((each.target, each.way), []).append(each.when)
-    for (target, way), whens in groups.items():
-        if _ANY_ERROR in whens:
-            yield Transition(source, target, way, _ANY_ERROR)
-        else:
-            yield Transition(source, target, way, " or ".join(dict.fromkeys(filter(None, whens))))
+        groups.setdefault((each.target, each.is_catch), []).append(each.when)
+    for (target, is_catch), whens in groups.items():
+        when = _ANY_ERROR if _ANY_ERROR in whens else " or ".join(dict.fromkeys(filter(None, whens)))
+        yield Transition(source, target, when, is_catch)
 
 
 def _errors(names: list[str]) -> str:

@@ -197,7 +197,7 @@ def letter(
                 "arn": execution.arn,
                 "started_at": execution.started_at,
                 "redrives": execution.redrives,
-                "console": console_link(execution),
+                "console": console_link(execution.arn),
             },
             "recorded_at": step.entered_at,
         }
@@ -225,13 +225,13 @@ def resumes_at(failure: Failure) -> str:
     return VALIDATE if issubclass(error, DataError | MessageRefused | TransformFailed) else failure.step
 
 
-def console_link(execution: Execution) -> str:
+def console_link(arn: str) -> str:
     """Link to an execution in the Step Functions console of its region and partition."""
-    _, partition, _, region, *_ = execution.arn.split(":")
+    _, partition, _, region, *_ = arn.split(":")
     domain = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
         partition, f"{region}.console.aws.amazon.com"
     )
-    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{execution.arn}"
+    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{arn}"
 
 
 def parse_ledger_file(body: bytes) -> tuple[Json, list[Json]]:

@@ -34,6 +34,7 @@ def test_an_event_that_waits_for_somebody_sets_its_alarm_off(cloud: Cloud) -> No
     sqs, url = cloud.client("sqs"), cloud.deployment.undelivered_url
     sqs.send_message(QueueUrl=url, MessageBody="{}")
 
-    until(lambda: alarm(cloud, "undelivered")["StateValue"] == "ALARM", 60 * cloud.patience, "the alarm goes off")
-
-    sqs.purge_queue(QueueUrl=url)
+    try:
+        until(lambda: alarm(cloud, "undelivered")["StateValue"] == "ALARM", 60 * cloud.patience, "the alarm goes off")
+    finally:
+        sqs.purge_queue(QueueUrl=url)

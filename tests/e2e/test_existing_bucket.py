@@ -61,7 +61,7 @@ def shell(cloud: Cloud) -> Shell:
 
 
 @pytest.fixture(scope="module")
-def theirs(cloud: Cloud, shell: Shell) -> Theirs:
+def theirs(cloud: Cloud, shell: Shell) -> Iterator[Theirs]:
     """Fill a bucket that has notifications of its own; then prepare it, and deploy onto it, as the document says."""
     s3, sqs = cloud.client("s3"), cloud.client("sqs")
     there = Theirs(cloud)
@@ -89,7 +89,8 @@ def theirs(cloud: Cloud, shell: Shell) -> Theirs:
     for block in blocks(PARTS["Deploy"]):
         shell.run(block)
     shell.before.append(f"export CUSTODY_ENV={ENV}")
-    return Theirs(replace(cloud, deployment=find(cloud.target, ENV), env=ENV))
+    yield Theirs(replace(cloud, deployment=find(cloud.target, ENV), env=ENV))
+    assert cloud.custody("destroy", "--env", ENV, "--yes").code == 0
 
 
 def test_what_the_owner_had_of_notifications_is_there_still(theirs: Theirs) -> None:
@@ -115,7 +116,7 @@ def test_what_lies_there_is_started_and_the_books_are_clean(theirs: Theirs, shel
     dry, real, clean = (shell.run(block) for block in blocks(PARTS["Start what lies there"]))
 
     assert "4 would be started" in dry
-    assert "1 started before, " in real or "1 started before" in real
+    assert "1 started before" in real
     assert "3 succeeded, 1 rejected" in real
     assert "5 objects: 4 written, 1 rejected, 0 failed, 0 in flight, 0 missing" in clean
     assert "0 broken" in clean
@@ -184,7 +185,17 @@ def test_all_is_processed_once_more_as_the_next_attempt_and_the_books_are_clean(
 
 
 def test_what_lies_in_a_bucket_of_the_stack_s_own_is_replayed_as_the_document_says(cloud: Cloud) -> None:
+    good = ROOT / "samples/objects/good.json"
+    assert cloud.custody("put", good, "--key", "mission/2026/good.json").code == 0
     shell = Shell(cloud, before=list(BEGIN))
-    for title in ("Start what was never started", "Process all once more"):
-        for block in blocks(SECTIONS[title]):
-            shell.run(block)
+    for block in blocks(SECTIONS["Start what was never started"]):
+        shell.run(block)
+    again, reconciled, *_ = (shell.run(block) for block in blocks(SECTIONS["Process all once more"]))
+    assert "1 succeeded" in again
+    assert "1 object: 1 written" in reconciled
+
+
+def test_each_section_with_commands_is_run() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    with_commands = [title for title, text in (SECTIONS | PARTS).items() if title and blocks(text)]
+    assert [title for title in with_commands if f'"{title}"' not in source] == []

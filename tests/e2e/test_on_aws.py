@@ -29,12 +29,18 @@ ONLY_EMBEDDED = {"local", "folder", "clean_environment", "CUSTODY", "slow", "mos
 
 def marked() -> list[ast.FunctionDef]:
     """Give the tests that are marked `aws`, one by one."""
+    return [test for path in sorted(FOLDER.glob("test_*.py")) for test in _marked_in(path)]
+
+
+def _marked_in(path: Path) -> list[ast.FunctionDef]:
+    """Give those of a file: each that has the mark, or all if the file has it."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    is_whole = any(ast.unparse(node).startswith("pytestmark = pytest.mark.aws") for node in body)
+    tests = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     return [
-        node
-        for path in sorted(FOLDER.glob("test_*.py"))
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-        and any(ast.unparse(decorator).startswith("pytest.mark.aws") for decorator in node.decorator_list)
+        test
+        for test in tests
+        if is_whole or any(ast.unparse(each).startswith("pytest.mark.aws") for each in test.decorator_list)
     ]
 
 

@@ -30,13 +30,13 @@ def a_deployment(**told: str) -> Deployment:
 
 
 def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
-    """Take down which ledger files are read by `Books.header` or `Books.lines` from now on."""
+    """Take down which ledger files are read by a method of Books, such as `header`, from now on."""
     read: list[Entry] = []
     true = getattr(Books, name)
 
-    def noting(self: Books, entry: Entry) -> Any:
+    def noting(self: Books, entry: Entry, *more: Any) -> Any:
         read.append(entry)
-        return true(self, entry)
+        return true(self, entry, *more)
 
     monkeypatch.setattr(Books, name, noting)
     return read

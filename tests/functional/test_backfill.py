@@ -1,7 +1,6 @@
 """What lies in the raw bucket is started: once, the oldest first, and once more only when that is asked for."""
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody import naming, roll
+from custody import naming, redriving, roll
 from custody.backfilling import Backfiller
 from custody.books import Books
 from custody.commands import backfill as backfill_command
@@ -23,6 +22,7 @@ from functions.shared.messages import Batch, Plan
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
+from tests.clock import Clock
 from tests.functional.bulk import CHUNK_BYTES, Bulk, lines
 from tests.functional.desk import a_deployment
 from tests.functional.failures import BULK_ARN, MACHINE_ARN, Machine, arn_of, book, discard, post
@@ -85,8 +85,8 @@ def test_what_lies_there_is_started_by_the_name_and_with_the_input_that_start_wo
 def test_each_version_is_started_and_in_the_order_in_which_they_came(run: Run, rooms: Rooms, machine: Machine) -> None:
     """S3 tells of whole seconds: within one of them, versions of a key are told apart by their place in the list."""
     batches = [rooms.upload(key, body) for key, body in (("b.json", b"{}"), ("b.json", b"[]"), ("b.json", b"[1]"))]
-    time.sleep(1)
     batches.append(rooms.upload("a.json", b"{}"))
+    rooms.age("b.json", timedelta(seconds=1))
     run("--rate", "50")
 
     assert started(machine) == [batch.object.id for batch in batches]
@@ -254,13 +254,14 @@ def test_what_is_not_followed_is_only_started(run: Run, rooms: Rooms, machine: M
     assert "1 object version: 1 started" in ran.stdout
 
 
-def test_no_more_are_started_a_second_than_was_said(run: Run, rooms: Rooms) -> None:
+def test_no_more_are_started_a_second_than_was_said(run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         rooms.upload(f"{number}.json", b"{}")
-    begun = time.monotonic()
+    clock = Clock()
+    monkeypatch.setattr(redriving, "time", clock)
     run("--rate", "10/s", "--no-follow")
 
-    assert time.monotonic() - begun >= 0.5
+    assert round(clock.now, 3) == 0.5
 
 
 def test_when_step_functions_takes_no_more_what_was_started_is_told_and_the_rest_goes_on_later(
@@ -316,15 +317,15 @@ def test_a_deployment_that_takes_only_a_part_of_a_bucket_looks_at_no_other(
 # --again
 
 
-def process(batch: Batch) -> None:
-    """Let the steps do the work of a batch, as its execution would."""
+def process(batch: Batch, at: datetime | None = None) -> None:
+    """Let the steps do the work of a batch, as its execution would: now, or at a time."""
+    entered = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     arn = arn_of(batch.object.id + (f"-r{batch.attempt}" if batch.attempt else ""))
     message: Any = batch.encode()
     for state, handle in (("Validate", validate), ("Transform", transform), ("Write", write)):
         payload = called_with(message, state)
         payload["execution"] |= {"Id": arn, "Name": arn.rpartition(":")[2], "Input": {"attempt": batch.attempt}}
-        # Each execution books at its own time.
-        payload["state"]["EnteredTime"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        payload["state"]["EnteredTime"] = entered
         message = handle(payload, None)
 
 
@@ -483,9 +484,8 @@ def test_an_interrupted_again_goes_on_from_what_was_booked_before_it_began(
     first, second = rooms.upload("a.json", GOOD), rooms.upload("b.json", GOOD)
     for batch in (first, second):
         process(batch)
-    time.sleep(0.01)
-    cut = datetime.now(UTC)
-    process(Batch(first.object, attempt=1, redrive_of=arn_of(first.object.id)))
+    cut = datetime.now(UTC) + timedelta(hours=1)
+    process(Batch(first.object, attempt=1, redrive_of=arn_of(first.object.id)), cut)
     dry = run("--again", "--booked-before", cut.isoformat(), "--dry-run", "--json")
     ran = run("--again", "--booked-before", cut.isoformat(), "--json")
 

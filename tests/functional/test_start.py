@@ -157,15 +157,6 @@ def test_an_object_without_a_version_is_refused_for_it_could_change(
     assert machine.started == {}
 
 
-def test_eventbridge_names_no_version_in_a_bucket_that_keeps_none(machine: Machine) -> None:
-    unversioned = event("eventbridge_object_created")
-    del unversioned["detail"]["object"]["version-id"]
-
-    with pytest.raises(MessageRefused, match="enable versioning"):
-        handler.handle(unversioned, None)
-    assert machine.started == {}
-
-
 @pytest.mark.parametrize("lacking", ["key", "size", "etag"])
 def test_an_event_of_eventbridge_that_lacks_a_part_is_refused_with_its_name(machine: Machine, lacking: str) -> None:
     odd = event("eventbridge_object_created")

@@ -111,7 +111,7 @@ def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
 
 
 def test_only_the_ledger_file_of_its_chunk_is_read(bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = reads_of("lines", monkeypatch)
+    read = reads_of("line_at", monkeypatch)
     assert run(f"{bulk.id}.609").exit_code == 0
     assert read == [Entry(bulk.id, 600, 0)]
 
@@ -381,13 +381,7 @@ def test_a_map_run_that_was_not_redriven_has_its_counts(bulk: Bulk, machine: Tel
         for one in step["tries"]
         if one["map_run"] and one["map_run"]["items"]
     ]
-    assert counted == [7] * len(
-        {
-            event["mapRunStartedEventDetails"]["mapRunArn"]
-            for event in events("embedded-bulk")
-            if event["type"] == "MapRunStarted"
-        }
-    )
+    assert counted == [7, 7], "the first run, and the one of the redrive"
 
 
 def tried(*given: Any) -> list[str]:

@@ -42,6 +42,12 @@ def with_policies(bucket: Any, key: Any) -> str:
     return json.dumps({"Resources": made})
 
 
+def test_the_rule_comes_after_all_that_lets_it_in() -> None:
+    policies = {name for name, found in RESOURCES.items() if found["Type"] == "AWS::SQS::QueuePolicy"}
+    assert set(RESOURCES["Rule"]["DependsOn"]) == policies
+    assert "Rule.Arn" not in TEMPLATE, "a policy that waits for the rule is made after it"
+
+
 def test_cfn_lint_has_no_complaint_of_the_stack_of_a_consumer() -> None:
     assert complaints(TEMPLATE) == []
     assert complaints(TEMPLATE.replace("maxReceiveCount", "maxReceives")), "it can complain"
@@ -61,10 +67,12 @@ def test_each_queue_takes_from_the_rule_alone_and_refuses_plain_http() -> None:
     }
 
     assert policies.keys() == {name for name, found in RESOURCES.items() if found["Type"] == "AWS::SQS::Queue"}
+    assert RESOURCES["Rule"]["Properties"]["Name"] == {"Ref": "AWS::StackName"}
+    rule = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/${AWS::StackName}"
     for queue, (takes, refuses) in policies.items():
         arn = {"Fn::GetAtt": [queue, "Arn"]}
         assert (takes["Action"], takes["Resource"]) == ("sqs:SendMessage", arn)
-        assert takes["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]}}}
+        assert takes["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::Sub": rule}}}
         assert (refuses["Effect"], refuses["Action"], refuses["Resource"]) == ("Deny", "sqs:*", arn)
         assert refuses["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from custody.graphs.looks import DARK, LIGHT
-from custody.graphs.machines import Machine, Way
+from custody.graphs.machines import Machine
 from custody.graphs.pages import page
 from custody.graphs.paths import Condition, Path, path_of
 from custody.graphs.svg import svg
@@ -34,7 +34,7 @@ def path(history: str, *, has_times: bool = True, chunks: str = "") -> Path:
 
 
 def taken(found: Path) -> set[str]:
-    return {f"{way.source} {'!' if way.way is Way.CATCH else '>'} {way.target}" for way in found.taken}
+    return {f"{way.source} {'!' if way.is_catch else '>'} {way.target}" for way in found.taken}
 
 
 def shown(history: str, *, is_ascii: bool = False, chunks: str = "") -> str:

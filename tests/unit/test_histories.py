@@ -6,9 +6,11 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
 """
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -89,7 +91,7 @@ def test_steps_follow_one_another_and_only_what_runs_has_no_end(name: str) -> No
         assert before.entered_at <= before.left_at <= after.entered_at
     assert [step.left_at is None for step in found] == [step.outcome == "running" for step in found]
     for one in (one for step in found for one in step.tries):
-        assert not (one.started_at and one.ended_at) or one.started_at <= one.ended_at
+        assert one.ended_at is None or one.started_at <= one.ended_at
 
 
 @pytest.mark.parametrize("name", TOLD)
@@ -234,3 +236,9 @@ def test_branches_that_run_beside_one_another_keep_their_own_tries() -> None:
         event(12, 11, "ExecutionFailed"),
     ]
     assert summed_up(steps(told)) == ["Both failed", "Left failed: Odd", "Right succeeded"]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_a_recorded_history_tells_of_no_machine_but_that_of_lambda(path: Path) -> None:
+    frames = re.findall(r'File \\+"(/[^"\\]+)', path.read_text(encoding="utf-8"))
+    assert [frame for frame in frames if not frame.startswith(("/var/task/", "/var/lang/"))] == []

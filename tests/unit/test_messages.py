@@ -17,7 +17,6 @@ from functions.shared.messages import (
     Batch,
     Chunk,
     Counts,
-    Execution,
     Page,
     Plan,
     Record,
@@ -141,7 +140,7 @@ def test_every_error_has_advice_and_a_sentence() -> None:
 )
 def test_the_console_link_knows_the_partitions(partition: str, region: str, domain: str) -> None:
     arn = f"arn:{partition}:states:{region}:123456789012:execution:pipeline:name"
-    assert console_link(Execution(arn, "")).startswith(f"https://{domain}/states/home?region={region}#")
+    assert console_link(arn).startswith(f"https://{domain}/states/home?region={region}#")
 
 
 @dataclass(frozen=True)
