@@ -18,8 +18,6 @@ from custody.commands import (
     backfill,
     destroy,
     executions,
-    generate,
-    graph,
     letters,
     put,
     reconcile,
@@ -110,11 +108,9 @@ def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json:
 
 
 manual.add(app, "put", put.put)
-manual.add(app, "generate", generate.generate)
 manual.add(app, "status", status)
 manual.add(app, "executions", executions.executions)
 manual.add(app, "trace", trace.trace)
-manual.add(app, "graph", graph.graph)
 manual.add_group(app, "letters", letters.app)
 manual.add(app, "redrive", redrive.redrive)
 manual.add(app, "reconcile", reconcile.reconcile)

@@ -74,15 +74,6 @@ PAGES = {
         ),
         ("custody trace", "custody letters"),
     ),
-    "generate": Page(
-        _SEND,
-        "Make sample records of the mission dataset.",
-        (
-            "custody generate --records 10",
-            "custody generate --records 100000 --bad 50 --malformed 5 --out many.jsonl",
-        ),
-        ("custody put",),
-    ),
     "backfill": Page(
         _SEND,
         "Start what lies in the raw bucket already, or all once more.",
@@ -110,16 +101,6 @@ PAGES = {
         "Tell the story of one record, or of one object.",
         ("custody trace mission/good.json", "custody trace RECORD", "custody trace RECORD --json"),
         ("custody letters show", "custody verify", "docs/architecture.md"),
-    ),
-    "graph": Page(
-        _LOOK,
-        "Draw a state machine, and the way of an execution through it.",
-        (
-            "custody graph",
-            "custody graph mission/good.json",
-            "custody graph --machine bulk --svg bulk.svg",
-        ),
-        ("custody trace", "docs/architecture.md"),
     ),
     "letters": Page(
         _MEND,

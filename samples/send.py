@@ -17,7 +17,6 @@ NEXT = """What to try next:
   .venv/bin/custody put samples/objects/two-violations.json     see both violations; exit code 3
   .venv/bin/custody put FILE.json --key mission/2026/FILE.json  send a record of your own
   .venv/bin/custody trace mission/lines.jsonl                   the story of an object; of a record, by its id
-  .venv/bin/custody graph mission/lines.jsonl                   its path through the state machine
   .venv/bin/custody letters                                     what failed, and is not settled
   .venv/bin/custody reconcile                                   what became of every object
   .venv/bin/custody --help                                      all commands

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions.shared.identity import RawObject
+from samples.records import lines
 from tests.e2e.breaking import slow, until, without
 from tests.e2e.conftest import Cloud
 from tests.e2e.documents import Shell, blocks, examples, read, sections
@@ -147,7 +148,7 @@ def test_alarms(cloud: Cloud) -> None:
 
 def test_a_large_object(buffered: Cloud, tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
-    assert buffered.custody("generate", "--records", "75000", "--bad", "1", "--out", path).code == 0
+    path.write_text("".join(lines(75_000, bad=1)), encoding="utf-8")
     (fate,) = buffered.custody("put", path, "--json").json["objects"]
     (rejected,) = fate["records"]
     shell = reader(buffered, execution_of_a_large_object=fate["execution"], record_of_a_large_object=rejected["record"])

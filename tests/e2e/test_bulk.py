@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import local
+from samples.records import lines as sample_lines
 from tests.e2e.breaking import until
 from tests.e2e.conftest import Cloud
 
@@ -27,9 +28,9 @@ MIB = 2**20
 pytestmark = pytest.mark.timeout(1800)
 
 
-def generate(cloud: Cloud, path: Path, *options: str, records: int = RECORDS) -> Path:
-    ran = cloud.custody("generate", "--records", str(records), "--out", path, *options)
-    assert ran.code == 0, ran.err
+def sample(path: Path, *, bad: int = 0, malformed: int = 0, records: int = RECORDS) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(sample_lines(records, bad, malformed))
     return path
 
 
@@ -75,7 +76,7 @@ def most_memory(cloud: Cloud) -> int:
 
 
 def test_of_a_large_object_each_record_is_accounted_for(buffered: Cloud, tmp_path: Path) -> None:
-    path = generate(buffered, tmp_path / "accounted.jsonl", "--malformed", str(MALFORMED))
+    path = sample(tmp_path / "accounted.jsonl", malformed=MALFORMED)
 
     ran = buffered.custody("put", path, "--json", "--timeout", "900")
 
@@ -93,7 +94,7 @@ def test_however_a_deployment_cuts_an_object_the_same_is_told_and_delivered(
     tmp_path: Path, buffered: Cloud, cloud: Cloud
 ) -> None:
     records = min(RECORDS, 200_000)
-    path = generate(buffered, tmp_path / "cut.jsonl", "--bad", "7", "--malformed", "5", records=records)
+    path = sample(tmp_path / "cut.jsonl", bad=7, malformed=5, records=records)
     with cutting(buffered, 7 * MIB):
         in_seven = sent(buffered, path, 7 * MIB)
     in_one = sent(buffered, path, 1 * MIB)
@@ -129,7 +130,7 @@ def cutting(cloud: Cloud, chunk_bytes: int) -> Iterator[None]:
 
 @pytest.mark.aws
 def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(cutting: Cloud, tmp_path: Path) -> None:
-    path = generate(cutting, tmp_path / "failing.jsonl", records=75_000)
+    path = sample(tmp_path / "failing.jsonl", records=75_000)
     second = f"{MIB:015d}"
     with denied(cutting, "write", f"arn:aws:s3:::{cutting.deployment.processed}/*.{second}.jsonl"):
         # A policy may take a while to hold: then each record was written, and another version is sent.
