@@ -2,9 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# What types each command of a document, and of the command line's own help.
-OF_DOCUMENTS := $(patsubst %,tests/e2e/test_%.py,aws_cli bootstrap consuming deploy existing_bucket extending manual \
-  personal_data readme runbook)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
 
@@ -24,16 +21,16 @@ test-parts: setup
 	$(BIN)/pytest -p no:cacheprovider tests --ignore=tests/local --ignore=tests/e2e
 
 test-whole: setup
-	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e $(addprefix --ignore=,$(OF_DOCUMENTS))
+	$(BIN)/pytest -p no:cacheprovider tests/local tests/e2e/system
 
 test-documents: setup
-	$(BIN)/pytest -p no:cacheprovider $(OF_DOCUMENTS)
+	$(BIN)/pytest -p no:cacheprovider tests/e2e/documents
 
 test-large: setup ## The tests of bulk with a million records in an object, and two thousand objects; ten minutes
-	CUSTODY_RECORDS=1000000 CUSTODY_OBJECTS=2000 $(BIN)/pytest -p no:cacheprovider tests/e2e/test_bulk.py
+	CUSTODY_RECORDS=1000000 CUSTODY_OBJECTS=2000 $(BIN)/pytest -p no:cacheprovider tests/e2e/system/test_bulk.py
 
 test-aws: setup ## The tests marked `aws` in an account of yours: make test-aws AWS_PROFILE=NAME ACCOUNT=NUMBER; docs/deploy.md
-	@TEST_ENV="$(TEST_ENV)" SETTINGS="$(SETTINGS)" ACCOUNT="$(ACCOUNT)" $(BIN)/python -m tests.e2e.on_aws
+	@TEST_ENV="$(TEST_ENV)" SETTINGS="$(SETTINGS)" ACCOUNT="$(ACCOUNT)" $(BIN)/python -m tests.support.on_aws
 
 bench: setup ## Measure the three stages beside a floor and beside what one would write instead; a minute or two
 	$(BIN)/python -m benchmarks

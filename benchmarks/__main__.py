@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.rooms import VARIABLES, InMemory
+from benchmarks.buckets import VARIABLES, InMemory
 
 os.environ.update(VARIABLES)
 

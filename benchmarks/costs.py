@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from infra.ingestion import BATCH
+from infra.constructs.ingestion import BATCH
 from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
-from benchmarks.rooms import VARIABLES
+from benchmarks.buckets import VARIABLES
 from benchmarks.timing import Seconds, best, in_turn, total
 
 HANDLERS = ("start", "validate", "transform", "write", "account", "dead_letter")

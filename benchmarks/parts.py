@@ -17,14 +17,15 @@ from typing import Any
 import msgspec
 
 from benchmarks import records, stages
+from benchmarks.buckets import LAST_MODIFIED, InMemory
 from benchmarks.records import Input
-from benchmarks.rooms import LAST_MODIFIED, InMemory
 from benchmarks.timing import Seconds, best, in_turn, once, total
-from functions.shared import changing, lines, packing, parcels, reading
-from functions.shared.messages import Facts, Page, Step
-from functions.shared.packing import Packed
-from functions.shared.reading import Limits
-from functions.shared.store import PIECE_BYTES
+from functions.shared.aws import PIECE_BYTES
+from functions.shared.model.messages import Facts, Page, Step
+from functions.shared.records import gzip_lines, jsonl, reader
+from functions.shared.records.gzip_lines import Packed
+from functions.shared.records.reader import Limits
+from functions.shared.staging import map_records, staged_batch
 from functions.transform import core
 from functions.validate import contracts, rules
 from functions.write.plan import Delivery
@@ -102,7 +103,7 @@ def ledger_of(given: Input) -> list[bytes]:
     stages.run(records.KEY, given.body, shelf)
     (key,) = (key for key in shelf.keys("audit") if key.startswith("ledger/"))
     with shelf.opened("audit", key) as file:
-        body = b"".join(packing.unpacked([file.read()]))
+        body = b"".join(gzip_lines.unpacked([file.read()]))
     return list(_pieces(body))
 
 
@@ -123,34 +124,34 @@ def _works(given: Input) -> dict[str, Callable[[], object]]:
     """Prepare what each piece of work is done on, as it is in the stage; give the works by name."""
     size = len(given.body)
     validator, transform = contracts.load(DATASET).validator, core.load(DATASET)
-    raws = list(reading.of_chunk(_pieces(given.body), 0, size, LIMITS))
+    raws = list(reader.of_chunk(_pieces(given.body), 0, size, LIMITS))
     checked = [rules.check(page, validator) for page in raws]
     good = [page for page, _ in checked]
     pages = [Page([raw.record for raw in page], rejected) for page, rejected in checked]
-    apply = partial(changing.apply, core.STAGE, transform)
+    apply = partial(map_records.apply, core.STAGE, transform)
     transformed = list(map(apply, pages))
     lines_in = [[raw.body for raw in page] for page in good]
     before = [[record.document for record in page.records] for page in pages]
     after = [[record.document for record in page.records] for page in transformed]
-    parcel = [parcels.written(page) for page in transformed]
+    parcel = [staged_batch.written(page) for page in transformed]
     packed = b"".join(_gzipped(parcel))
-    staged = list(packing.lines(packing.unpacked(_pieces(packed))))
+    staged = list(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed))))
     ledger = ledger_of(given)
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     output = [[encode(document) for document in page] for page in after]
     return {
-        "lines": lambda: _through(lines.lines(_pieces(given.body), 0, size, LIMITS.document)),
+        "lines": lambda: _through(jsonl.lines(_pieces(given.body), 0, size, LIMITS.document)),
         "decode": lambda: _each(decode, lines_in),
-        "read": lambda: _through(reading.of_chunk(_pieces(given.body), 0, size, LIMITS)),
+        "read": lambda: _through(reader.of_chunk(_pieces(given.body), 0, size, LIMITS)),
         "check": lambda: _through(rules.check(page, validator) for page in raws),
         "hash of lines": lambda: _each(_hash, lines_in),
         "place": lambda: _each(_record, good),
         "transform": lambda: _each(transform, before),
         "apply": lambda: _through(map(apply, pages)),
         "encode": lambda: _each(encode, after),
-        "parcel": lambda: _through(parcels.written(page) for page in transformed),
+        "parcel": lambda: _through(staged_batch.written(page) for page in transformed),
         "gzip of the parcel": lambda: _gzipped(parcel),
-        "gunzip": lambda: _through(packing.lines(packing.unpacked(_pieces(packed)))),
+        "gunzip": lambda: _through(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed)))),
         "hash of output": lambda: _each(_hash, output),
         "deliver": lambda: _delivered(staged),
         "gzip of the ledger": lambda: _gzipped(ledger),

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import records
-from benchmarks.rooms import VARIABLES, InFiles
+from benchmarks.buckets import VARIABLES, InFiles
 
 _MESSAGE = "message.json"
 _STATUS = Path("/proc/self/status")

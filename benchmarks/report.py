@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from custody.show import console
+from custody.terminal.console import console
 
 MICRO = 1_000_000
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.rooms import VERSION, Shelf, instead_of_s3
+from benchmarks.buckets import VERSION, Shelf, instead_of_s3
 from benchmarks.timing import Seconds, timed
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch, Chunk, Json
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk, Json
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.rooms import Shelf
+from benchmarks.buckets import Shelf
 from benchmarks.timing import Seconds, timed
 from functions.transform.datasets.mission import transform as transform_mission
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.datasets import DatasetRefused, require_whole
-from infra.layer import LayerBuildFailed
+from infra.checks.datasets import DatasetRefused, require_whole
+from infra.constructs.layer import LayerBuildFailed
+from infra.constructs.workflow import StageMissing
 from infra.settings import SettingRefused, parse
 from infra.stack import Custody
-from infra.workflow import StageMissing
 
 ROOT = Path(__file__).resolve().parent.parent
 

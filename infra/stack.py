@@ -5,16 +5,16 @@ from pathlib import Path
 from aws_cdk import CfnOutput, RemovalPolicy, Stack, Tags
 from constructs import Construct
 
-from infra.alarms import Alarms
-from infra.encryption import Encryption
-from infra.ends import Ends
-from infra.functions import Platform
-from infra.ingestion import Ingestion
-from infra.layer import Libraries
+from infra.constructs.alarms import Alarms
+from infra.constructs.encryption import Encryption
+from infra.constructs.failure_events import Ends
+from infra.constructs.ingestion import Ingestion
+from infra.constructs.lambda_function import Platform
+from infra.constructs.layer import Libraries
+from infra.constructs.stages import Stages
+from infra.constructs.storage import Storage
+from infra.constructs.workflow import BULK, PIPELINE, bulk, executions_arn, machine_arn, pipeline
 from infra.settings import Settings
-from infra.stages import Stages
-from infra.storage import Storage
-from infra.workflow import BULK, PIPELINE, bulk, executions_arn, machine_arn, pipeline
 
 
 class Custody(Stack):

@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 
-from local import gaps
+from local import patches
 
 
 def main(socket_number: int, workers: int) -> None:
@@ -16,7 +16,7 @@ def main(socket_number: int, workers: int) -> None:
     os.environ.pop("PYTHONPATH", None)
     os.chdir(os.environ["TMPDIR"])
     _allow_many_open_files()
-    gaps.fill(workers)
+    patches.fill(workers)
     from hypercorn.asyncio import serve  # noqa: PLC0415 - MiniStack must set Hypercorn's defaults first
     from hypercorn.config import Config  # noqa: PLC0415
 
@@ -25,9 +25,9 @@ def main(socket_number: int, workers: int) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     try:
-        asyncio.run(serve(gaps.module("app").app, config))
+        asyncio.run(serve(patches.module("app").app, config))
     finally:
-        gaps.module("core.lambda_runtime").reset()
+        patches.module("core.lambda_runtime").reset()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # threads of handlers that still run must not hold the process

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import local
-from custody import show
-from custody.failure import SOME_WITHOUT_OUTCOME
-from custody.following import Follower, Sent
-from custody.target import FOLDER, Deployment, Target, find, on
+from custody.deployment.target import FOLDER, Deployment, Target, find, on
+from custody.errors import SOME_WITHOUT_OUTCOME
+from custody.ingest.watch import Follower, Sent
+from custody.terminal import console
 
 OBJECTS = Path(__file__).parent / "objects"
 TWICE = "twice.json"
@@ -39,8 +39,8 @@ def main() -> int:
         for _ in follower.watch(one, WAIT_SECONDS):
             pass
     fates = [follower.fate(one) for one in sent]
-    show.fates(fates)
-    show.console.print(NEXT, markup=False)
+    console.fates(fates)
+    console.console.print(NEXT, markup=False)
     return max((fate.code for fate in fates if fate.code == SOME_WITHOUT_OUTCOME), default=0)
 
 

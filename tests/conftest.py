@@ -36,7 +36,7 @@ os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.dev
 # A shell that runs this in the background may have it ignored, which no test is about.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from tests.rooms import Rooms  # noqa: E402 - the handlers read the variables when they are imported
+from tests.support.buckets import Rooms  # noqa: E402 - the handlers read the variables when they are imported
 
 
 @pytest.fixture

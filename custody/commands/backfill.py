@@ -24,12 +24,15 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show
-from custody.backfilling import BEGUN, Backfiller, Became
-from custody.books import Books
-from custody.executions import Pipeline
-from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.options import (
+from custody.assurance.reconcile import Arrival, Which, arrivals
+from custody.audit.reader import Books
+from custody.deployment.target import find
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.executions.pipeline import Pipeline
+from custody.ingest.backfill import BEGUN, Backfiller, Became
+from custody.ingest.inventory import Enrolled, Roll
+from custody.terminal import console
+from custody.terminal.options import (
     AsJson,
     Aws,
     DryRun,
@@ -43,11 +46,8 @@ from custody.options import (
     moment,
     target_of,
 )
-from custody.pointing import visible
-from custody.reconciling import Arrival, Which, arrivals
-from custody.roll import Enrolled, Roll
-from custody.target import find
-from custody.times import stamp, took
+from custody.terminal.times import stamp, took
+from custody.views.excerpt import visible
 
 SHOWN = 20
 """Objects in a table."""
@@ -222,15 +222,17 @@ def _follow(backfiller: Backfiller, since: datetime, seconds: float) -> None:
 
 @contextmanager
 def _progress(*columns: ProgressColumn) -> Iterator[Progress]:
-    live = show.stderr.is_terminal
-    with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
+    live = console.stderr.is_terminal
+    with Progress(
+        *columns, console=console.stderr, transient=True, redirect_stdout=False, disable=not live
+    ) as progress:
         yield progress
 
 
 def _tell_interrupted(backfiller: Backfiller) -> None:
     before = backfiller.booked_before
     more = f" with --again --booked-before {stamp(before)}" if before else ""
-    show.stderr.print(
+    console.stderr.print(
         f"What was started goes on by itself. For the rest, run the same again{more}: it passes over what was started.",
         soft_wrap=True,
         markup=False,
@@ -244,7 +246,7 @@ def _tell_passed_over(report: _Report) -> None:
         return
     number = report.backfiller.roll.counts()[Became.IN_FLIGHT][0]
     said = "1 object version was" if number == 1 else f"{number:,} object versions were"
-    show.stderr.print(
+    console.stderr.print(
         f"{said} running already, perhaps with the code of before, and passed over. When nothing runs any more (see "
         f"`custody executions --status running`), run it again for what came since the oldest of them, with the same "
         f"--prefix, and without --booked-before, for they book after it: custody backfill --again --since "
@@ -288,13 +290,13 @@ def _print_tables(report: _Report) -> None:
     listed = report.told if report.dry_run else (*_OUTSTANDING, Became.REJECTED, *report.passed_over, *_left(report))
     number = sum(counts[each][0] for each in listed)
     if number:
-        show.console.print(_table(report, islice(report.those(listed), SHOWN)))
+        console.console.print(_table(report, islice(report.those(listed), SHOWN)))
     if number > SHOWN:
-        show.console.print(f"and {number - SHOWN:,} more: add --json")
-    show.console.print(_summary(report), soft_wrap=True)
+        console.console.print(f"and {number - SHOWN:,} more: add --json")
+    console.console.print(_summary(report), soft_wrap=True)
     if report.dry_run:
         started, size = report.started
-        show.console.print(
+        console.console.print(
             f"{started:,} would be started, with {decimal(size)}; how many records that is, is known when they are "
             f"read. At {report.per_second:g} a second it takes {took(started / report.per_second)}.",
             soft_wrap=True,

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show
-from custody.destroying import Done, Plan, delete_buckets, delete_stack, plan
-from custody.failure import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.holdings import LISTED, REFUSALS, UNKNOWN, Account, Holding, counted
-from custody.options import AsJson, Aws, Env, Profile, target_of
-from custody.pointing import visible
-from custody.stacks import Stack, owner
-from custody.target import described
+from custody.deployment.destroy import Done, Plan, delete_buckets, delete_stack, plan
+from custody.deployment.leftovers import LISTED, REFUSALS, UNKNOWN, Account, Holding, counted
+from custody.deployment.stack import Stack, owner
+from custody.deployment.target import described
+from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.terminal import console as terminal_console
+from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
+from custody.views.excerpt import visible
 
 BOOTSTRAP = "CDKToolkit"
 """The stack of `cdk bootstrap`, which every CDK app of an account and region shares."""
@@ -73,8 +73,8 @@ def destroy(  # noqa: PLR0913 - one parameter an option
     account = Account(target_of(aws, profile), env, profile)
     stack = Stack.find(account.target, f"custody-{env}")
     buckets = _chosen(account, stack, bucket or [])
-    planned = plan(account, stack, show.watched) if stack else None
-    screen = show.stderr if as_json else show.console
+    planned = plan(account, stack, terminal_console.watched) if stack else None
+    screen = terminal_console.stderr if as_json else terminal_console.console
     if stack and planned:
         _show_plan(screen, stack, planned)
     if buckets:
@@ -100,12 +100,12 @@ def destroy(  # noqa: PLR0913 - one parameter an option
 def _do(account: Account, stack: Stack | None, buckets: list[Holding]) -> Done:
     try:
         if stack is None:
-            return delete_buckets(account, [one.name for one in buckets], show.watched)
-        return delete_stack(account, stack, show.watched)
+            return delete_buckets(account, [one.name for one in buckets], terminal_console.watched)
+        return delete_stack(account, stack, terminal_console.watched)
     except (KeyboardInterrupt, SystemExit):
         goes_on = _standing(account, stack) if stack else "What is deleted by now does not come back."
         said = f"{goes_on} See what is left: {account.again('--dry-run')}"
-        show.stderr.print(visible(said), soft_wrap=True, markup=False)
+        terminal_console.stderr.print(visible(said), soft_wrap=True, markup=False)
         raise
 
 
@@ -161,7 +161,7 @@ def _confirm(env: str, *, yes: bool) -> None:
         raise CommandFailed(
             "Nothing was deleted: there is no terminal to confirm on. Say --yes if you are sure.", USAGE
         )
-    show.stderr.print(f"This cannot be undone. Type the name of the environment, {env}, to go on: ", end="")
+    terminal_console.stderr.print(f"This cannot be undone. Type the name of the environment, {env}, to go on: ", end="")
     if sys.stdin.readline().strip() != env:
         raise CommandFailed("Nothing was deleted: that is not its name.", USAGE)
 
@@ -196,7 +196,7 @@ def _show_plan(screen: Console, stack: Stack, plan: Plan) -> None:
 
 
 def _show_end(end: End, *, is_to_come: bool) -> None:
-    console, done, stack = show.console, end.done, end.stack
+    console, done, stack = terminal_console.console, end.done, end.stack
     for name, number in done.emptied.items():
         console.print(visible(f"emptied {name}: {counted(number, 'version')}"), soft_wrap=True, markup=False)
     for name, held in done.held.items():
@@ -227,9 +227,9 @@ def _show_commands(left: Iterable[Holding]) -> None:
     """Show each command on a line of its own, so that it can be copied from a narrow terminal too."""
     commands = [one.command for one in left if one.command]
     if commands:
-        show.console.print("To remove it:")
+        terminal_console.console.print("To remove it:")
     for command in commands:
-        show.console.print(f"  {visible(command)}", soft_wrap=True, markup=False)
+        terminal_console.console.print(f"  {visible(command)}", soft_wrap=True, markup=False)
 
 
 def _table(found: Iterable[Holding]) -> Table:

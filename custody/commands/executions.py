@@ -9,17 +9,17 @@ from rich import box
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show
-from custody.books import Books
-from custody.executions import STATUSES, Pipeline
-from custody.links import Links
-from custody.options import AsJson, Aws, Env, Profile, Since, Until, target_of
-from custody.pointing import visible
-from custody.running import Row, Which, listed
-from custody.stories import sentence
-from custody.target import find
-from custody.times import took
-from custody.trace_pages import colour_of, counted
+from custody.audit.reader import Books
+from custody.deployment.target import find
+from custody.executions.links import Links
+from custody.executions.listing import Row, Which, listed
+from custody.executions.pipeline import STATUSES, Pipeline
+from custody.executions.timeline import sentence
+from custody.terminal import console
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.terminal.times import took
+from custody.views.excerpt import visible
+from custody.views.trace import colour_of, counted
 
 _WIDE = 140
 """Columns from which on the table has room: a time, a key, a status, records, chunks and why."""
@@ -58,7 +58,7 @@ def executions(  # noqa: PLR0913 - one parameter an option
     deployment = find(target, env)
     books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
     listing = listed(pipeline, books, Which(status, since, until), limit)
-    rows = list(show.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
+    rows = list(console.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
     if as_json:
         links = Links.of(target, pipeline)
         told = {"executions": [row.encode(links) for row in rows], "more": listing.is_cut}
@@ -66,20 +66,20 @@ def executions(  # noqa: PLR0913 - one parameter an option
         return
     if not rows:
         when = " of that time" if since or until else ""
-        show.console.print(f"no execution{when}" + (f" is {status}" if status else ""))
+        console.console.print(f"no execution{when}" + (f" is {status}" if status else ""))
         return
     _show(rows)
     if listing.is_cut:
-        show.stderr.print(f"the newest {len(rows):,}; there are more: add --limit N or --until TIME")
+        console.stderr.print(f"the newest {len(rows):,}; there are more: add --limit N or --until TIME")
 
 
 def _show(rows: list[Row]) -> None:
     """Print a table, or a paragraph an execution where a table would be folded beyond reading."""
-    width = show.console.width
+    width = console.console.width
     if width >= _WIDE:
         # What the facts leave of the line is for why it failed.
-        room = width - show.console.measure(_table(rows, 0)).maximum
-        show.console.print(_table(rows, min(max(room, _ROOM), _WHY)))
+        room = width - console.console.measure(_table(rows, 0)).maximum
+        console.console.print(_table(rows, min(max(room, _ROOM), _WHY)))
         return
     for row in rows:
         one = row.execution
@@ -91,11 +91,11 @@ def _show(rows: list[Row]) -> None:
         )
         status = Text(one.status, style=colour_of(one.status))
         error = f": {visible(one.error)}" if one.error else ""
-        show.console.print(Text.assemble(f"{one.started_at:%Y-%m-%d %H:%M:%S}  ", status, error))
-        show.console.print(Text(f"  {visible(row.key or one.name)}"))
-        show.console.print(Text(f"  {', '.join(filter(None, parts))}", style="dim"))
+        console.console.print(Text.assemble(f"{one.started_at:%Y-%m-%d %H:%M:%S}  ", status, error))
+        console.console.print(Text(f"  {visible(row.key or one.name)}"))
+        console.console.print(Text(f"  {', '.join(filter(None, parts))}", style="dim"))
         if cause := sentence(one.cause):
-            show.console.print(Text("  ") + _cut(visible(cause), width - 2))
+            console.console.print(Text("  ") + _cut(visible(cause), width - 2))
 
 
 def _table(rows: list[Row], room: int) -> Table:

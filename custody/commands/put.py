@@ -12,14 +12,14 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
-from custody import show
-from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.fates import LISTED, NOT_STARTED, Fate, Sent
-from custody.following import Follower, Whereabouts
-from custody.options import Aws, Env, Profile, target_of
-from custody.pointing import visible
-from custody.target import Deployment, find
-from functions.shared.identity import RawObject
+from custody.deployment.target import Deployment, find
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.ingest.outcome import LISTED, NOT_STARTED, Fate, Sent
+from custody.ingest.watch import Follower, Whereabouts
+from custody.terminal import console
+from custody.terminal.options import Aws, Env, Profile, target_of
+from custody.views.excerpt import visible
+from functions.shared.model.ids import RawObject
 
 _MEGABYTE = 10**6
 _BAR = 10
@@ -59,7 +59,7 @@ def put(  # noqa: PLR0913 - one parameter an option
     follower = Follower(target, deployment)
     fates = []
     try:
-        with _progress(live=not as_json and show.stderr.is_terminal) as progress:
+        with _progress(live=not as_json and console.stderr.is_terminal) as progress:
             sent = [_send(follower, file, name, progress) for file, name in zip(files, keys, strict=True)]
             if not no_follow:
                 for one in sent:
@@ -74,7 +74,7 @@ def put(  # noqa: PLR0913 - one parameter an option
     if as_json:
         sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
     else:
-        show.fates(fates)
+        console.fates(fates)
     if late := [fate for fate in fates if not fate.has_ended]:
         _tell_late(late, len(fates), timeout)
     codes = {fate.code for fate in fates}
@@ -88,7 +88,7 @@ def _print_sent(sent: list[Sent], *, as_json: bool) -> None:
         sys.stdout.write(json.dumps({"objects": [one.encode() for one in sent]}, indent=2) + "\n")
         return
     for one in sent:
-        show.console.print(f"{visible(one.raw.key)}  {one.raw.id}", soft_wrap=True, markup=False)
+        console.console.print(f"{visible(one.raw.key)}  {one.raw.id}", soft_wrap=True, markup=False)
 
 
 def _require_files(files: list[Path], key: str | None) -> None:
@@ -118,14 +118,14 @@ def _key(deployment: Deployment, file: Path, key: str | None) -> str:
 
 
 def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
-    show.stderr.print(
+    console.stderr.print(
         f"{len(late)} of {number} did not end within {timeout:g} s, but may yet. See where they are: "
         f"custody executions; and what became of one: custody trace {late[0].sent.raw.id}",
         soft_wrap=True,
         markup=False,
     )
     if lost := sum(fate.status == NOT_STARTED for fate in late):
-        show.stderr.print(
+        console.stderr.print(
             f"{lost} of them {'was' if lost == 1 else 'were'} not started: does the event still wait (custody status)? "
             "Does the raw bucket, if it is one of your own, tell EventBridge (docs/existing-data.md)?",
             soft_wrap=True,
@@ -139,7 +139,7 @@ def _tell_arrived(arrived: list[RawObject]) -> None:
     if (more := len(arrived) - _TOLD) > 0:
         lines.append(f"{more:,} more that are in and go on: custody executions")
     for line in lines:
-        show.stderr.print(line, soft_wrap=True, markup=False)
+        console.stderr.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -150,7 +150,9 @@ def _progress(*, live: bool) -> Iterator[Progress]:
         BarColumn(bar_width=_BAR),
         TextColumn("{task.fields[done]}", table_column=Column(no_wrap=True)),
     )
-    with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
+    with Progress(
+        *columns, console=console.stderr, transient=True, redirect_stdout=False, disable=not live
+    ) as progress:
         yield progress
 
 

@@ -14,14 +14,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show
-from custody.books import Books
-from custody.executions import Pipeline
-from custody.failure import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
-from custody.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
-from custody.pointing import visible
-from custody.reconciling import Reconciled, Reconciler, State, Which, arrivals
-from custody.target import find
+from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
+from custody.audit.reader import Books
+from custody.deployment.target import find
+from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
+from custody.executions.pipeline import Pipeline
+from custody.terminal import console
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
+from custody.views.excerpt import visible
 
 SHOWN = 50
 """Objects in the table, unless all are asked for."""
@@ -60,8 +60,8 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     reconciler = Reconciler(Books(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
     counts: Counter[State] = Counter()
     found = reconciler.run(arrivals(s3, deployment.raw, Which(deployment.within(prefix), since, until)))
-    is_in_the_way = show.console.is_terminal and (as_json or show_all)
-    live = show.stderr.is_terminal and not is_in_the_way
+    is_in_the_way = console.console.is_terminal and (as_json or show_all)
+    live = console.stderr.is_terminal and not is_in_the_way
     unwritten = _unwritten(reconciler, found, counts, start=start, live=live)
     if as_json:
         missing = _print_json(unwritten, counts)
@@ -76,7 +76,9 @@ def _unwritten(
     """Give what is not written, started if it is missing and shall be; count everything and, if `live`, show that."""
     # What is printed meanwhile shall go where it belongs, so the spinner must not take hold of stdout.
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=show.stderr, transient=True, redirect_stdout=False, disable=not live) as progress:
+    with Progress(
+        *columns, console=console.stderr, transient=True, redirect_stdout=False, disable=not live
+    ) as progress:
         task = progress.add_task("looking at objects")
         for one in found:
             counts[one.state] += 1
@@ -124,20 +126,22 @@ def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit
     for one in unwritten:
         missing.add(one)
         if limit is None and len(rows) == _BLOCK:
-            show.console.print(_table(rows))
+            console.console.print(_table(rows))
             rows = []
         if limit is None or len(rows) < limit:
             rows.append(one)
     if rows:
-        show.console.print(_table(rows))
+        console.console.print(_table(rows))
     hidden = counts.total() - counts[State.WRITTEN] - len(rows)
     if limit is not None and hidden:
-        show.console.print(f"and {hidden:,} more: add --all")
-    show.console.print(_summary(counts) + (f", of which {missing.started:,} were started" if missing.started else ""))
+        console.console.print(f"and {hidden:,} more: add --all")
+    console.console.print(
+        _summary(counts) + (f", of which {missing.started:,} were started" if missing.started else "")
+    )
     if missing.startable:
-        show.stderr.print("Start what is missing: custody reconcile --start")
+        console.stderr.print("Start what is missing: custody reconcile --start")
     if unmended := missing.left - missing.startable:
-        show.stderr.print(
+        console.stderr.print(
             f"{unmended:,} missing cannot be mended by a start: the table says what to do", soft_wrap=True
         )
     return missing

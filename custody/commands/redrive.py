@@ -13,19 +13,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody import show
-from custody.books import Books, Letter, Unreadable
-from custody.commands.events import Events, print_events
-from custody.executions import Pipeline, execution_name
-from custody.failure import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.finding import find_letter
-from custody.letters import Filter, Found, open_of_day, select
-from custody.naming import id_of
-from custody.options import AsJson, Aws, DryRun, Env, NoFollow, Patience, PerSecond, Profile, Since, Until, target_of
-from custody.planning import How, Outcome, Plan, Redrive, Wanted, chosen
-from custody.pointing import visible
-from custody.redriving import Redriver, Tally
-from custody.target import Deployment, Target, find
+from custody.audit.dead_letters import Filter, Found, open_of_day, select
+from custody.audit.identifiers import id_of
+from custody.audit.lookup import find_letter
+from custody.audit.reader import Books, Letter, Unreadable
+from custody.deployment.target import Deployment, Target, find
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.executions.pipeline import Pipeline, execution_name
+from custody.recovery.redrive import Redriver, Tally
+from custody.recovery.redrive_plan import How, Outcome, Plan, Redrive, Wanted, chosen
+from custody.terminal import console
+from custody.terminal.options import (
+    AsJson,
+    Aws,
+    DryRun,
+    Env,
+    NoFollow,
+    Patience,
+    PerSecond,
+    Profile,
+    Since,
+    Until,
+    target_of,
+)
+from custody.views.event_queue import Events, print_events
+from custody.views.excerpt import visible
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -144,7 +156,7 @@ def _carry_out(redriver: Redriver, plans: list[Plan], ways: _Ways, document: dic
 
 
 def _warn(odd: Unreadable) -> int:
-    show.stderr.print(f"custody: {odd}", soft_wrap=True, markup=False)
+    console.stderr.print(f"custody: {odd}", soft_wrap=True, markup=False)
     return odd.code
 
 
@@ -153,7 +165,7 @@ def _named(books: Books, texts: list[str]) -> Iterator[Found]:
         letter = find_letter(books, text)
         body = books.read(letter)
         if said := _wider(text, letter, body):
-            show.stderr.print(f"{visible(text)} is {said}", soft_wrap=True, markup=False)
+            console.stderr.print(f"{visible(text)} is {said}", soft_wrap=True, markup=False)
         of_day = list(books.letters(letter.day, letter.object_id))
         is_open = letter in open_of_day(books, letter.object_id, letter.day, of_day)
         yield Found(letter, body, is_open)
@@ -169,7 +181,7 @@ def _wider(text: str, letter: Letter, body: Any) -> str | None:
 
 
 def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
-    live = show.stderr.status("looking for letters") if show.stderr.is_terminal else None
+    live = console.stderr.status("looking for letters") if console.stderr.is_terminal else None
     if live is None:
         return redriver.plan(chosen(map(Wanted.of, found)))
     with live:
@@ -181,7 +193,7 @@ def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
 def _act(redriver: Redriver, tally: Tally, plans: list[Plan], ways: _Ways) -> None:
     """Start, and follow if that is wanted; keep account, and show how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=show.stderr, transient=True, disable=not show.stderr.is_terminal) as progress:
+    with Progress(*columns, console=console.stderr, transient=True, disable=not console.stderr.is_terminal) as progress:
         task = progress.add_task("redriving", total=len(plans))
         for _ in redriver.begin(plans, ways.per_second, tally.note):
             progress.advance(task)
@@ -207,7 +219,7 @@ def _show_plans(plans: list[Plan]) -> None:
             error, why = Text(visible(plan.wanted.error)), Text(visible(plan.why))
             chunks = f"{plan.chunks[0]:,} of {plan.chunks[1]:,}" if plan.chunks and plan.starts else ""
             table.add_row(_key(plan), error, plan.how, str(plan.attempt), chunks, why, plan.wanted.letter.id)
-        show.console.print(table)
+        console.console.print(table)
     _count(Counter(plan.how.value for plan in plans), "would be redriven", sum(plan.starts for plan in plans))
 
 
@@ -219,7 +231,7 @@ def _show_redrives(redrives: list[Redrive]) -> None:
             how = one.plan.how if one.plan.starts else ""
             before, why = Text(visible(one.plan.wanted.error)), Text(visible(_why(one)))
             table.add_row(_key(one.plan), before, how, str(one.plan.attempt), became, why)
-        show.console.print(table)
+        console.console.print(table)
     started = sum(one.status is not None for one in redrives)
     _count(Counter(one.outcome.value for one in redrives), "redriven", started)
 
@@ -272,4 +284,4 @@ def _table(*headings: str) -> Table:
 def _count(counts: Counter[str], done: str, number: int) -> None:
     """Say how many of what, in a line."""
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    show.console.print(f"{number} {done}: {told}" if told else "no open letter matches")
+    console.console.print(f"{number} {done}: {told}" if told else "no open letter matches")

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from custody import record_tracing, show, trace_pages, tracing
-from custody.books import Books
-from custody.executions import Pipeline
-from custody.links import Links
-from custody.naming import named
-from custody.options import AsJson, Aws, Env, Profile, target_of
-from custody.stories import Teller
-from custody.target import find
+from custody.audit.identifiers import named
+from custody.audit.reader import Books
+from custody.deployment.target import find
+from custody.executions import object_trace, record_trace
+from custody.executions.links import Links
+from custody.executions.pipeline import Pipeline
+from custody.executions.timeline import Teller
+from custody.terminal import console
+from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
+from custody.views import trace as views_trace
 
 
 def trace(
@@ -40,12 +42,12 @@ def trace(
     deployment = find(target, env)
     books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
     teller = Teller(pipeline, Links.of(target, pipeline))
-    with show.stderr.status("reading what is known of it"):
+    with console.stderr.status("reading what is known of it"):
         asked = named(books.s3, pipeline, deployment.raw, deployment.processed, wanted)
         if asked.position is None:
-            told, page = tracing.of_object(books, teller, asked), trace_pages.whole
+            told, page = object_trace.of_object(books, teller, asked), views_trace.whole
         else:
-            told, page = record_tracing.of_record(books, teller, asked.object_id, asked.position), trace_pages.record
+            told, page = record_trace.of_record(books, teller, asked.object_id, asked.position), views_trace.record
     if as_json:
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return

@@ -13,13 +13,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from custody import show
-from custody.failure import USAGE, CommandFailed
-from custody.naming import id_of, object_of
-from custody.options import AsJson, Aws, Env, Profile, Since, target_of
-from custody.pointing import visible
-from custody.target import find
-from custody.verifying import Holding, Progress, Result, Verdict, holdings, verdicts
+from custody.assurance.verify import Holding, Progress, Result, Verdict, holdings, verdicts
+from custody.audit.identifiers import id_of, object_of
+from custody.deployment.target import find
+from custody.errors import USAGE, CommandFailed
+from custody.terminal import console
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since, target_of
+from custody.views.excerpt import visible
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,7 +63,7 @@ def verify(  # noqa: PLR0913 - one parameter an option
     if as_json:
         _print_json(checked, tally)
     else:
-        _print_table(show.watched(checked, lambda _: f"checked {_summary(tally)}; {progress}"), tally)
+        _print_table(console.watched(checked, lambda _: f"checked {_summary(tally)}; {progress}"), tally)
     if tally[Result.BROKEN]:
         raise typer.Exit(BROKEN)
 
@@ -124,5 +124,5 @@ def _print_table(checked: Iterable[Verdict], tally: Counter[Result]) -> None:
         where = Text("\n".join(map(visible, verdict.where)))
         table.add_row(verdict.object_id, result, f"{verdict.records:,}", where)
     if shown:
-        show.console.print(table)
-    show.console.print(_summary(tally))
+        console.console.print(table)
+    console.console.print(_summary(tally))

@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from functions.dead_letter import verdict
-from functions.dead_letter.ends import End, is_end
-from functions.dead_letter.verdict import Standing
-from functions.shared import booking, claims, closing, ledger, parcels, runtime, store
-from functions.shared.documents import decode
+from functions.dead_letter import failure as dead_letter_failure
+from functions.dead_letter.execution_events import End, is_end
+from functions.dead_letter.failure import Standing
+from functions.shared import aws, runtime
+from functions.shared.audit import chunk_totals, commit, ledger_file
+from functions.shared.audit.ledger_file import Failure, Known
 from functions.shared.errors import AccessRefused, CallRefused, MessageRefused, ObjectMissing, ServiceUnavailable
-from functions.shared.identity import dataset_of
-from functions.shared.ledger import Failure, Known
-from functions.shared.messages import Counts, Facts, Json, Rejected, Step
-from functions.shared.packing import Packed
+from functions.shared.model.ids import dataset_of
+from functions.shared.model.messages import Counts, Facts, Json, Rejected, Step
+from functions.shared.records.gzip_lines import Packed
+from functions.shared.records.strict_json import decode
+from functions.shared.staging import claim_check, staged_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +49,24 @@ def _failure(step: Step, *, can_go_on: bool) -> Json:
 
     It cannot go on in an execution that began with a definition of the state machine that had no Resume yet.
     """
-    failure = verdict.failure_of(step.message)
+    failure = dead_letter_failure.failure_of(step.message)
     letters = _letters(step) if step.execution.redrives and can_go_on else []
-    standing = verdict.standing(step, failure, letters) if can_go_on else Standing.NEW
+    standing = dead_letter_failure.standing(step, failure, letters) if can_go_on else Standing.NEW
     if standing is Standing.UNTOLD:
-        _tell(verdict.as_it_failed(step), failure)
+        _tell(dead_letter_failure.as_it_failed(step), failure)
     if standing is not Standing.NEW:
         return _resumption(step, failure, step.execution.redrives)
     is_new = _tell(step, failure)
     if can_go_on and not is_new and (redrives := _redrives(step)) > step.execution.redrives:
         return _resumption(step, failure, redrives)
-    raise verdict.error_of(failure)
+    raise dead_letter_failure.error_of(failure)
 
 
 def _resumption(step: Step, failure: Failure, redrives: int) -> Json:
-    if not verdict.needs_summary(failure):
-        return verdict.resumption(step, failure, redrives)
-    keys = store.all_keys(ENVIRONMENT.audit_bucket, closing.chunks_prefix(step.batch))
-    return verdict.resumption(step, failure, redrives, _summary(step, keys), closing.given_up(keys))
+    if not dead_letter_failure.needs_summary(failure):
+        return dead_letter_failure.resumption(step, failure, redrives)
+    keys = aws.all_keys(ENVIRONMENT.audit_bucket, chunk_totals.chunks_prefix(step.batch))
+    return dead_letter_failure.resumption(step, failure, redrives, _summary(step, keys), chunk_totals.given_up(keys))
 
 
 def _summary(step: Step, keys: list[str]) -> list[Json]:
@@ -73,12 +75,12 @@ def _summary(step: Step, keys: list[str]) -> list[Json]:
     If there is none, or it is gone, all of the chunks are processed again.
     """
     try:
-        key = closing.summary_of(step, keys)
-        body = store.read(ENVIRONMENT.audit_bucket, key).body if key else None
+        key = chunk_totals.summary_of(step, keys)
+        body = aws.read(ENVIRONMENT.audit_bucket, key).body if key else None
     except (ObjectMissing, AccessRefused) as error:
         runtime.logger.warning("the summary of the chunks cannot be read", cause=str(error))
         return []
-    header, lines = ledger.parse_ledger_file(body) if body else ({}, [])
+    header, lines = ledger_file.parse_ledger_file(body) if body else ({}, [])
     return lines if header.get("execution") == step.execution.arn else []
 
 
@@ -86,10 +88,10 @@ def _tell(step: Step, failure: Failure) -> bool:
     """Write the letter of a failure, and book its records if all were rejected; return whether the letter is new."""
     with Packed() as lines:
         known = _known(step, failure, lines)
-        is_new = _write_letter(step, failure, verdict.letter_name(failure), known)
-        if known and verdict.left_its_contents(failure):
-            with ledger.ledger_file(ledger.header(step, known.facts, known.counts), lines) as entry:
-                booking.book(ENVIRONMENT.audit_bucket, step, entry)
+        is_new = _write_letter(step, failure, dead_letter_failure.letter_name(failure), known)
+        if known and dead_letter_failure.left_its_contents(failure):
+            with ledger_file.ledger_file(ledger_file.header(step, known.facts, known.counts), lines) as entry:
+                commit.book(ENVIRONMENT.audit_bucket, step, entry)
     return is_new
 
 
@@ -106,16 +108,16 @@ def _end(end: End | None) -> Json:
 
 
 def _letters(of: Step | End) -> list[str]:
-    return store.keys(ENVIRONMENT.audit_bucket, ledger.letters_prefix(of.batch, of.execution))
+    return aws.keys(ENVIRONMENT.audit_bucket, ledger_file.letters_prefix(of.batch, of.execution))
 
 
 def _write_letter(step: Step, failure: Failure, name: str, known: Known | None) -> bool:
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     code = json.loads(ENVIRONMENT.code_versions)
     failed = {stage: code[stage] for stage in code if stage == failure.step.lower()}
-    letter = ledger.letter(step, failure, dataset, known, failed)
-    key = ledger.letter_key(step.batch, name, step.execution)
-    return store.write_once(ENVIRONMENT.audit_bucket, key, letter, "application/json")
+    letter = ledger_file.letter(step, failure, dataset, known, failed)
+    key = ledger_file.letter_key(step.batch, name, step.execution)
+    return aws.write_once(ENVIRONMENT.audit_bucket, key, letter, "application/json")
 
 
 def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
@@ -125,28 +127,28 @@ def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
     better than no letter.
     """
     try:
-        if verdict.left_its_contents(failure):
+        if dead_letter_failure.left_its_contents(failure):
             known = _left(step, failure, lines)
-        elif claims.has_records(step.message):
-            with claims.rejected(step.message) as rejected:
-                listed = list(islice(rejected, ledger.LISTED))
-            known = Known(Facts.decode(step.message), claims.counts(step.message), listed)
+        elif claim_check.has_records(step.message):
+            with claim_check.rejected(step.message) as rejected:
+                listed = list(islice(rejected, ledger_file.LISTED))
+            known = Known(Facts.decode(step.message), claim_check.counts(step.message), listed)
         else:
             return None
     except (ObjectMissing, AccessRefused, MessageRefused) as error:
         # The letter of a step that refused its message is of one that cannot be read here either.
         runtime.logger.warning("the records of the batch cannot be read for its letter", cause=str(error))
         return None
-    return replace(known, facts=known.facts.passed(verdict.STAGE, ENVIRONMENT.code_version))
+    return replace(known, facts=known.facts.passed(dead_letter_failure.STAGE, ENVIRONMENT.code_version))
 
 
 def _left(step: Step, failure: Failure, lines: Packed) -> Known:
-    batch, listed, number = verdict.as_it_failed(step).batch, [], 0
-    with claims.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, staged):
+    batch, listed, number = dead_letter_failure.as_it_failed(step).batch, [], 0
+    with claim_check.left_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, staged):
         for page in staged:
-            listed += [Rejected.decode(decode(line)) for line in page[: max(0, ledger.LISTED - number)]]
+            listed += [Rejected.decode(decode(line)) for line in page[: max(0, ledger_file.LISTED - number)]]
             number += len(page)
-            lines.add(b"".join(map(parcels.ledger_line, page)))
+            lines.add(b"".join(map(staged_batch.ledger_line, page)))
     return Known(facts, Counts(0, number), listed)
 
 
@@ -156,7 +158,7 @@ def _redrives(step: Step) -> int:
     If that cannot be learned, the failure is raised again, and another redrive asks again.
     """
     try:
-        return store.redrives_of(step.execution.arn)
+        return aws.redrives_of(step.execution.arn)
     except (AccessRefused, CallRefused, ServiceUnavailable) as error:
         runtime.logger.warning("cannot ask whether the execution was redriven", cause=str(error))
         return step.execution.redrives
@@ -165,7 +167,7 @@ def _redrives(step: Step) -> int:
 def _state_of(end: End) -> str | None:
     """Ask in which state an execution ended; a letter that does not say so is better than no letter."""
     try:
-        return store.last_state_of(end.execution.arn, end.ended_at)
+        return aws.last_state_of(end.execution.arn, end.ended_at)
     except (AccessRefused, CallRefused, ServiceUnavailable) as error:
         runtime.logger.warning("the history of the execution cannot be read for its letter", cause=str(error))
         return None

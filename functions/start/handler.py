@@ -10,12 +10,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import runtime, store
-from functions.shared.cutting import cut
-from functions.shared.documents import encode
+from functions.shared import aws, runtime
 from functions.shared.errors import CustodyError
-from functions.shared.messages import Batch
-from functions.start import arrivals
+from functions.shared.model.chunking import cut
+from functions.shared.model.messages import Batch
+from functions.shared.records.strict_json import encode
+from functions.start import s3_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
 
     Raises MessageRefused, AccessRefused, CallRefused or ServiceUnavailable for an event, and never for messages.
     """
-    messages = arrivals.messages(event)
+    messages = s3_events.messages(event)
     return {"counts": _start_all(event)} if messages is None else _start_each(messages)
 
 
-def _start_each(messages: list[arrivals.Message]) -> dict[str, Any]:
+def _start_each(messages: list[s3_events.Message]) -> dict[str, Any]:
     """Handle each message by itself, and name those that failed: they alone come again.
 
     Powertools could do this too, but to import its batch utility takes 45 ms of every cold start.
@@ -59,7 +59,7 @@ def _start_each(messages: list[arrivals.Message]) -> dict[str, Any]:
 def _start_all(event: dict[str, Any]) -> dict[str, int]:
     """Try every record of an event before raising for those that failed."""
     accepted, failures = [], []
-    for record in arrivals.records(event):
+    for record in s3_events.records(event):
         try:
             accepted.append(_start(record))
         except CustodyError as failure:
@@ -70,7 +70,7 @@ def _start_all(event: dict[str, Any]) -> dict[str, int]:
 
 
 def _start(record: dict[str, Any]) -> bool:
-    raw = arrivals.raw_object(record)
+    raw = s3_events.raw_object(record)
     batch = Batch(raw, plan=cut(raw, ENVIRONMENT.chunk_bytes))
     machine = ENVIRONMENT.bulk_arn if batch.plan else ENVIRONMENT.pipeline_arn
-    return store.start_execution(machine, raw.id, encode(batch.encode()).decode())
+    return aws.start_execution(machine, raw.id, encode(batch.encode()).decode())

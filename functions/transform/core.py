@@ -5,8 +5,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import cast
 
-from functions.shared.changing import Change
 from functions.shared.errors import UnknownDataset
+from functions.shared.staging.map_records import Change
 from functions.transform import datasets
 
 STAGE = "transform"

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import changing, claims, runtime
-from functions.shared.messages import Facts, Step
-from functions.shared.reading import Limits
+from functions.shared import runtime
+from functions.shared.model.messages import Facts, Step
+from functions.shared.records.reader import Limits
+from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 
 
@@ -34,8 +35,8 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     facts = Facts.decode(step.message).passed(core.STAGE, ENVIRONMENT.code_version)
     transform = core.load(facts.dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
-    with claims.pages(step, limits) as pages:
-        return changing.hand_on(
+    with claim_check.pages(step, limits) as pages:
+        return map_records.hand_on(
             step,
             facts,
             pages,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import claims, runtime, source
-from functions.shared.identity import dataset_of
-from functions.shared.messages import Facts, Step
-from functions.shared.reading import Limits
+from functions.shared import runtime
+from functions.shared.model.ids import dataset_of
+from functions.shared.model.messages import Facts, Step
+from functions.shared.records import raw_object
+from functions.shared.records.reader import Limits
+from functions.shared.staging import claim_check
 from functions.validate import contracts, rules
 
 
@@ -37,9 +39,9 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     contract = contracts.load(dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
-    with source.opened(step.batch, limits) as found:
+    with raw_object.opened(step.batch, limits) as found:
         facts = Facts(dataset, found.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
-        return claims.hand_on_read(
+        return claim_check.hand_on_read(
             step,
             facts,
             (rules.check(raws, contract.validator) for raws in found.pages),

@@ -5,8 +5,8 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
-from functions.shared.messages import Rejected, Violation
-from functions.shared.reading import Raw
+from functions.shared.model.messages import Rejected, Violation
+from functions.shared.records.reader import Raw
 
 STAGE = "validate"
 

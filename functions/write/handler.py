@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import IO, Any
 
-from functions.shared import booking, claims, ledger, outcomes, runtime, store
-from functions.shared.ledger import Output
-from functions.shared.messages import Facts, Step
+from functions.shared import aws, runtime
+from functions.shared.audit import commit, ledger_file
+from functions.shared.audit.ledger_file import Output
+from functions.shared.model import tolerance
+from functions.shared.model.messages import Facts, Step
+from functions.shared.staging import claim_check
 from functions.write import plan
 from functions.write.plan import Delivery
 
@@ -33,8 +36,8 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     """
     step = Step.decode(event)
     facts = Facts.decode(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
-    booked = booking.headers(ENVIRONMENT.audit_bucket, step)
-    booking.require_free(step, booked)
+    booked = commit.headers(ENVIRONMENT.audit_bucket, step)
+    commit.require_free(step, booked)
     with Delivery(step, facts) as delivery:
         _fill(delivery, step)
         counts = delivery.counts
@@ -42,28 +45,28 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
         for emptied in plan.taken_back(delivery, booked):
             _put(emptied.key, emptied.body)
         if letter := plan.letter(step, facts, delivery):
-            store.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
-        with ledger.ledger_file(ledger.header(step, facts, counts, output), delivery.ledger_lines) as entry:
-            booking.book(ENVIRONMENT.audit_bucket, step, entry)
+            aws.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
+        with ledger_file.ledger_file(ledger_file.header(step, facts, counts, output), delivery.ledger_lines) as entry:
+            commit.book(ENVIRONMENT.audit_bucket, step, entry)
     runtime.count(facts.dataset, written=counts.good)
-    if step.batch.chunk is None and not outcomes.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
-        raise outcomes.rejection(step.batch, counts, delivery.first)
+    if step.batch.chunk is None and not tolerance.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
+        raise tolerance.rejection(step.batch, counts, delivery.first)
     return plan.report(step, facts, counts, output, ENVIRONMENT.audit_bucket)
 
 
 def _fill(delivery: Delivery, step: Step) -> None:
     """Lay out the records of a message; raise MessageRefused if they are not as many as it says."""
-    with claims.lines(step.message) as pages:
+    with claim_check.lines(step.message) as pages:
         for lines in pages:
             delivery.add(lines)
-    claims.require_all(step.message, delivery.counts)
+    claim_check.require_all(step.message, delivery.counts)
 
 
 def _was_delivered(step: Step, key: str) -> bool:
     """Say whether an earlier attempt put records where this one has none: an empty object must take their place."""
-    return step.batch.attempt > 0 and bool(store.keys(ENVIRONMENT.processed_bucket, key))
+    return step.batch.attempt > 0 and bool(aws.keys(ENVIRONMENT.processed_bucket, key))
 
 
 def _put(key: str, body: bytes | IO[bytes]) -> Output:
     bucket = ENVIRONMENT.processed_bucket
-    return Output(bucket, key, store.write(bucket, key, body, plan.MEDIA_TYPE))
+    return Output(bucket, key, aws.write(bucket, key, body, plan.MEDIA_TYPE))

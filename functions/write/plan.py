@@ -6,13 +6,14 @@ from hashlib import sha256
 from types import TracebackType
 from typing import IO, Self
 
-from functions.shared import ledger, outcomes
-from functions.shared.documents import decode
+from functions.shared.audit import ledger_file
+from functions.shared.audit.ledger_file import Failure, Known, Output
 from functions.shared.errors import RecordsRejected
-from functions.shared.ledger import Failure, Known, Output
-from functions.shared.messages import Counts, Facts, Json, Rejected, Step
-from functions.shared.packing import Packed, spool
-from functions.shared.parcels import TAB, ledger_line
+from functions.shared.model import tolerance
+from functions.shared.model.messages import Counts, Facts, Json, Rejected, Step
+from functions.shared.records.gzip_lines import Packed, spool
+from functions.shared.records.strict_json import decode
+from functions.shared.staging.staged_batch import TAB, ledger_line
 
 STAGE = "write"
 MEDIA_TYPE = "application/jsonl"
@@ -34,7 +35,7 @@ class Delivery:
     """
 
     def __init__(self, step: Step, facts: Facts) -> None:
-        self.key = ledger.processed_key(step.batch, facts.dataset, facts.last_modified)
+        self.key = ledger_file.processed_key(step.batch, facts.dataset, facts.last_modified)
         self.counts = Counts()
         self.first: list[Rejected] = []
         self.body: IO[bytes] = spool()
@@ -76,7 +77,7 @@ class Delivery:
         self.counts += Counts(len(documents), len(lines) - len(documents))
 
     def _rejected(self, line: bytes) -> bytes:
-        if len(self.first) < ledger.LISTED:
+        if len(self.first) < ledger_file.LISTED:
             self.first.append(Rejected.decode(decode(line)))
         return ledger_line(line)
 
@@ -94,19 +95,19 @@ def letter(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
     """Say which letter stands beside the delivery; None if no record was rejected."""
     if not delivery.counts.rejected:
         return None
-    error = outcomes.rejection(step.batch, delivery.counts, delivery.first)
+    error = tolerance.rejection(step.batch, delivery.counts, delivery.first)
     failure = Failure(step.name, RecordsRejected.__name__, str(error))
-    body = ledger.letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
-    return Put(ledger.letter_key(step.batch, ledger.REJECTED, step.execution), body, "application/json")
+    body = ledger_file.letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
+    return Put(ledger_file.letter_key(step.batch, ledger_file.REJECTED, step.execution), body, "application/json")
 
 
 def report(step: Step, facts: Facts, counts: Counts, output: Output | None, audit_bucket: str) -> Json:
     """Say what became of the batch: the output of the execution, which its status-change event carries too."""
-    letter = ledger.letter_key(step.batch, ledger.REJECTED, step.execution) if counts.rejected else None
+    letter = ledger_file.letter_key(step.batch, ledger_file.REJECTED, step.execution) if counts.rejected else None
     return step.batch.encode() | {
         "dataset": facts.dataset,
         "counts": counts.encode(),
         "output": asdict(output) if output else None,
-        "ledger": {"bucket": audit_bucket, "key": ledger.ledger_key(step.batch)},
+        "ledger": {"bucket": audit_bucket, "key": ledger_file.ledger_key(step.batch)},
         "letter": {"bucket": audit_bucket, "key": letter} if letter else None,
     }

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import local
-from custody.target import Deployment, Target, choose, find, on
-from tests.e2e import account
-from tests.schemas import require_valid
+from custody.deployment.target import Deployment, Target, choose, find, on
+from tests.support import account
+from tests.support.schemas import require_valid
 
 ROOT = Path(__file__).parents[2]
 CUSTODY = ROOT / ".venv/bin/custody"

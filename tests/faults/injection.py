@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from tests import steps
+from tests.support import steps
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 STORE = FUNCTIONS / "shared" / "store.py"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from custody.books import WHOLE, Books, Entry
-from custody.executions import Pipeline
-from custody.reconciling import Arrival, Reconciler, State
-from custody.verifying import Result, holdings, verify
-from functions.shared.messages import Batch
+from custody.assurance.reconcile import Arrival, Reconciler, State
+from custody.assurance.verify import Result, holdings, verify
+from custody.audit.reader import WHOLE, Books, Entry
+from custody.executions.pipeline import Pipeline
+from functions.shared.model.messages import Batch
 from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
 from tests.faults.world import Scenario, World
-from tests.rooms import Rooms
+from tests.support.buckets import Rooms
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

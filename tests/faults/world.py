@@ -10,20 +10,21 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from functions.account import handler as account
 from functions.dead_letter.handler import handle as dead_letter
-from functions.shared import cutting, store
+from functions.shared import aws
 from functions.shared.errors import AccessRefused, CustodyError
-from functions.shared.messages import Batch
+from functions.shared.model import chunking
+from functions.shared.model.messages import Batch
 from functions.start import handler as start
+from functions.summarize import handler as account
 from functions.transform import handler as transform
 from functions.validate import contracts
 from functions.validate import handler as validate
 from functions.write import handler as write
 from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
-from tests.rooms import Rooms
-from tests.steps import ASL, CALLED, handler
+from tests.support.buckets import Rooms
+from tests.support.steps import ASL, CALLED, handler
 from tests.workflow.conftest import bulk
 
 LOAD = contracts.load
@@ -116,12 +117,12 @@ class World:
     def create(cls, rooms: Rooms, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
         """Put a scenario's settings and the injector in place."""
         world = cls(rooms, scenario)
-        real = store._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
-        monkeypatch.setattr(store, "_s3", lambda: world.injector.client(real))
-        monkeypatch.setattr(store, "_stepfunctions", lambda: world.injector.client(world.engine))
+        real = aws._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
+        monkeypatch.setattr(aws, "_s3", lambda: world.injector.client(real))
+        monkeypatch.setattr(aws, "_stepfunctions", lambda: world.injector.client(world.engine))
         begins = replace(start.ENVIRONMENT, pipeline_arn=PIPELINE, bulk_arn=BULK, chunk_bytes=scenario.chunk_bytes)
         monkeypatch.setattr(start, "ENVIRONMENT", begins)
-        monkeypatch.setattr(cutting, "BULK_FROM", scenario.chunk_bytes)
+        monkeypatch.setattr(chunking, "BULK_FROM", scenario.chunk_bytes)
         monkeypatch.setattr(contracts, "load", world.contract)
         limit, percent = scenario.inline_limit, scenario.tolerated_percent
         monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))

@@ -7,13 +7,13 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody.commands import letters as letters_command
-from custody.failure import CommandFailed
-from custody.main import app
-from custody.target import Target
-from tests.functional.desk import Run, a_deployment
-from tests.rooms import Rooms
-from tests.schemas import require_valid
+from custody.app import app
+from custody.commands import dead_letters as letters_command
+from custody.deployment.target import Target
+from custody.errors import CommandFailed
+from tests.support.audit_files import Run, a_deployment
+from tests.support.buckets import Rooms
+from tests.support.schemas import require_valid
 
 _LOGGED = ('{"level":', '{"_aws":')
 

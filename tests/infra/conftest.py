@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.infra.deployment import REGION, Deployment
+from tests.support.template import REGION, Deployment
 
 THEIRS = {
     "raw_bucket": "their-bucket",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.app import ROOT
-from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import ACCOUNT, REGION, Deployment, listed
 
 MACHINES = {"": "pipeline", "bulk-": "bulk"}
 """What the alarms of a machine begin with."""

@@ -10,7 +10,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]  # it ships no type
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from infra.app import build
-from tests.infra.deployment import Deployment, empty_app
+from tests.support.template import Deployment, empty_app
 
 # W3005: CDK writes that a function depends on its role beside the reference to it.
 ARGUMENTS = ManualArgs(regions=["us-east-1", "eu-west-1"], ignore_checks=["W3005"])

@@ -4,15 +4,16 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from functions.shared import closing, ledger, messages
-from functions.shared.cutting import MOST_CHUNKS
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch, Chunk, Plan
-from infra import composition
-from infra.composition import MAP, compose
-from tests.infra.deployment import ACCOUNT, Deployment
-from tests.infra.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
-from tests.steps import STEPS
+from functions.shared.audit import chunk_totals, ledger_file
+from functions.shared.model import messages
+from functions.shared.model.chunking import MOST_CHUNKS
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk, Plan
+from infra.constructs import bulk_definition
+from infra.constructs.bulk_definition import MAP, compose
+from tests.support.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
+from tests.support.steps import STEPS
+from tests.support.template import ACCOUNT, Deployment
 
 
 def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:
@@ -71,8 +72,8 @@ def test_the_input_of_a_chunk_is_the_batch_that_the_functions_read() -> None:
 
 
 def test_the_functions_and_the_machine_call_the_states_by_the_same_names() -> None:
-    assert composition.OF_A_CHUNK == messages.OF_A_CHUNK
-    assert (MAP, BULK["States"][MAP]["Next"]) == (ledger.PROCESS_CHUNKS, ledger.ACCOUNT)
+    assert bulk_definition.OF_A_CHUNK == messages.OF_A_CHUNK
+    assert (MAP, BULK["States"][MAP]["Next"]) == (ledger_file.PROCESS_CHUNKS, ledger_file.ACCOUNT)
     assert BULK["States"][MAP]["Label"] == MAP, "the ARNs in the policies are made of it"
 
 
@@ -94,7 +95,7 @@ def test_no_state_of_the_largest_object_is_too_large() -> None:
     # A cause is the JSON of an error, of at most 32,768 characters of at most four bytes each
     # (https://docs.aws.amazon.com/step-functions/latest/apireference/API_LambdaFunctionFailedEventDetails.html).
     failed = batch.encode() | {"failure": {"Account": {"Error": "E" * 256, "Cause": "\U0001f6a7" * 32_768}}}
-    resumed = batch.encode() | {"resume": "Account", closing.CHUNKS_ATTEMPT: 999}
+    resumed = batch.encode() | {"resume": "Account", chunk_totals.CHUNKS_ATTEMPT: 999}
     answers: list[Any] = [{}] * MOST_CHUNKS
 
     assert len(starts) == MOST_CHUNKS

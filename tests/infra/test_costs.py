@@ -9,7 +9,7 @@ from benchmarks.costs import RECORD_BYTES, RUN_OBJECTS, Costs, Prices, rows
 from functions.transform.core import load
 from infra.app import ROOT
 from infra.settings import Settings
-from tests.infra.deployment import Deployment
+from tests.support.template import Deployment
 
 DOCUMENT = (ROOT / "docs" / "costs.md").read_text(encoding="utf-8")
 SAMPLE = {"mission": "space", "source": "MASINT", "confidence": 0.95}

@@ -11,10 +11,10 @@ import pytest
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from functions.validate import contracts as deployed
-from infra import contracts, datasets
 from infra.app import ROOT, build
-from infra.datasets import CONTRACTS, TRANSFORMS, DatasetRefused, faults, require_whole
-from tests.infra.deployment import empty_app
+from infra.checks import contracts, datasets
+from infra.checks.datasets import CONTRACTS, TRANSFORMS, DatasetRefused, faults, require_whole
+from tests.support.template import empty_app
 
 CONTRACT: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -8,7 +8,7 @@ from cfnlint.api import lint  # type: ignore[import-untyped]  # it ships no type
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
-from custody.target import ROOT
+from custody.deployment.target import ROOT
 from functions.transform.datasets.mission import transform
 
 DOCUMENT = (ROOT / "docs/consuming.md").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no
 
 from infra.app import ROOT
 from infra.settings import Settings
-from tests.e2e.documents import blocks, read, sections
-from tests.e2e.on_aws import FIXED, USUAL_ENV, Run
+from tests.support.documents import blocks, read, sections
+from tests.support.on_aws import FIXED, USUAL_ENV, Run
 
 DOCUMENT = read("docs/deploy.md")
 SECTIONS = sections(DOCUMENT)
@@ -31,7 +31,7 @@ ONLY_AWS = {
 """Sections with blocks that embedded AWS cannot run, or that would break what other tests need; from which block on."""
 
 VERSIONS = 'versions "$BUCKET"'
-"""Stands in the blocks that tests/e2e/test_bootstrap.py runs on a bucket made for it."""
+"""Stands in the blocks that tests/e2e/documents/test_bootstrap.py runs on a bucket made for it."""
 
 MAKEFILE = read("Makefile")
 WORKFLOW: dict[Any, Any] = yaml.safe_load(read("docs/ci/github-actions.yml"))

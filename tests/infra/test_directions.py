@@ -10,7 +10,7 @@ from infra.app import ROOT
 from infra.settings import FUNCTIONS
 
 PROJECT = ("custody", "functions", "infra", "local", "tests")
-DOOR = Path("functions/shared/store.py")
+DOOR = Path("functions/shared/aws.py")
 
 
 def modules(folder: str) -> list[Path]:

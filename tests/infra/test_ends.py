@@ -1,6 +1,6 @@
 """Ends that no Catch sees: their events reach the function that writes letters, or a queue."""
 
-from tests.infra.deployment import ACCOUNT, REGION, Deployment
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 
 def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:

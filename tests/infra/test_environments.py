@@ -3,7 +3,7 @@
 import json
 
 from infra.app import ROOT
-from tests.infra.deployment import ACCOUNT, REGION, Deployment
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 STATEFUL = ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.infra.conftest import THEIRS
-from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import ACCOUNT, REGION, Deployment, listed
 
 ARN = f"arn:aws:s3:::{THEIRS['raw_bucket']}"
 RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-dev-arrivals"

@@ -12,7 +12,7 @@ import pytest
 from infra import app
 from infra.app import ROOT, build
 from infra.settings import FUNCTIONS, Settings
-from tests.infra.deployment import Deployment, empty_app
+from tests.support.template import Deployment, empty_app
 
 STAGES = tuple(name for name in FUNCTIONS if name != "start")
 

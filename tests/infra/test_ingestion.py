@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.settings import FUNCTIONS, SettingRefused, parse
-from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import ACCOUNT, REGION, Deployment, listed
 
 DIRECT = ("prod", "dev", "local")
 QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-dev"

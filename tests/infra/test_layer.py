@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.layer import LAMBDA, LayerBuildFailed, build, host
-from tests.infra.deployment import Deployment
+from infra.constructs.layer import LAMBDA, LayerBuildFailed, build, host
+from tests.support.template import Deployment
 
 AARCH64 = 183  # e_machine, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 

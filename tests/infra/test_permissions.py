@@ -7,8 +7,8 @@ import pytest
 
 from infra.settings import FUNCTIONS
 from tests.infra.conftest import THEIRS
-from tests.infra.deployment import ACCOUNT, REGION, Deployment, listed
-from tests.steps import STEPS
+from tests.support.steps import STEPS
+from tests.support.template import ACCOUNT, REGION, Deployment, listed
 
 TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 LOG_DELIVERY = {

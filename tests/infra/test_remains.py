@@ -1,7 +1,7 @@
 """What outlives its stack is what `custody destroy` finds afterwards."""
 
-from custody.stacks import KEPT, KINDS
-from tests.infra.deployment import Deployment
+from custody.deployment.stack import KEPT, KINDS
+from tests.support.template import Deployment
 
 
 def test_each_kind_that_the_template_keeps_is_one_that_is_looked_for(prod: Deployment) -> None:

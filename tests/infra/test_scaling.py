@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from custody.commands.backfill import backfill
-from functions.shared.cutting import MOST_CHUNKS, cut
-from functions.shared.documents import encode
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch
+from functions.shared.model.chunking import MOST_CHUNKS, cut
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch
+from functions.shared.records.strict_json import encode
 from infra.app import ROOT
-from infra.composition import MAP
-from infra.failures import RETRIES
-from infra.ingestion import RECEIVES
+from infra.constructs.bulk_definition import MAP
+from infra.constructs.failure_queue import RETRIES
+from infra.constructs.ingestion import RECEIVES
 from infra.settings import Settings
-from tests.infra.deployment import Deployment
+from tests.support.template import Deployment
 
 DOCUMENT = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 ROW = re.compile(

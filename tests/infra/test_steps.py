@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from infra import workflow
 from infra.app import ROOT, build
+from infra.constructs import workflow
+from infra.constructs.workflow import StageMissing
 from infra.settings import FUNCTIONS, SettingRefused, Settings
-from infra.workflow import StageMissing
-from tests.infra.deployment import empty_app
-from tests.steps import ASL, CALLED, PIPELINE, STEPS, folder
+from tests.support.steps import ASL, CALLED, PIPELINE, STEPS, folder
+from tests.support.template import empty_app
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
 RESUME = PIPELINE["States"]["Resume"]
@@ -72,7 +72,9 @@ def with_unknown(definition: dict[str, Any]) -> str:
 def test_a_state_without_a_stage_stops_the_synth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pipeline.asl.json").write_text(with_unknown(PIPELINE))
     monkeypatch.setattr(workflow, "_file", lambda _, machine: tmp_path / f"{machine}.asl.json")
-    with pytest.raises(StageMissing, match=r"names \$\{UnknownFunctionArn\}, and infra/stages.py has none such"):
+    with pytest.raises(
+        StageMissing, match=r"names \$\{UnknownFunctionArn\}, which infra/constructs/stages.py does not define"
+    ):
         build(empty_app({}, tmp_path / "out"))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.deployment import ACCOUNT, Deployment, listed
+from tests.support.template import ACCOUNT, Deployment, listed
 
 ROOMS = ("raw", "staging", "processed", "audit")
 ALL = (*ROOMS, "access-logs")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from functions.shared.cutting import MOST_CHUNKS
 from functions.shared.errors import BY_NAME
-from infra.composition import MAP, placeholders
-from tests.infra.deployment import ACCOUNT, REGION, Deployment
-from tests.infra.machines import BULK, FILES, OF_CHUNKS, PIPELINE
-from tests.steps import STEPS
+from functions.shared.model.chunking import MOST_CHUNKS
+from infra.constructs.bulk_definition import MAP, placeholders
+from tests.support.machines import BULK, FILES, OF_CHUNKS, PIPELINE
+from tests.support.steps import STEPS
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}
 """Each set of states that lead to one another."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import local
-from tests.local.cloud import Cloud
+from tests.support.cloud import Cloud
 
 
 @pytest.fixture(scope="module")

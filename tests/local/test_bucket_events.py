@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud, until
 from tests.local.test_execution_events import events, messages
+from tests.support.cloud import Cloud, until
 
 
 def queue(cloud: Cloud, name: str, *, lets_in: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.cloud import Cloud, allow, until
+from tests.support.cloud import Cloud, allow, until
 
 TLS_ONLY = {
     "Version": "2012-10-17",

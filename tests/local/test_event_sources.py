@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.gaps import event_sources
-from tests.local.cloud import Cloud, allow, until
+from local.patches.lambda_ import event_sources
+from tests.support.cloud import Cloud, allow, until
 
 RECEIVING = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 # Notes each batch; what is told to fail fails while there is no marker.

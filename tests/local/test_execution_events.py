@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud, allow, until
+from tests.support.cloud import Cloud, allow, until
 
 FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
 TELLING = """

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.local.cloud import Cloud, allow, until, zipped
+from tests.support.cloud import Cloud, allow, until, zipped
 
 REJECTING = """
     class RecordsRejected(Exception):

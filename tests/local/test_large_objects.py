@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import local
-from tests.local.cloud import Cloud, until
+from tests.support.cloud import Cloud, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.gaps import retries
-from tests.local.cloud import Cloud, allow, until
+from local.patches.step_functions.core import retries
+from tests.support.cloud import Cloud, allow, until
 
 REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
 OPTIMIZED = "arn:aws:states:::lambda:invoke"

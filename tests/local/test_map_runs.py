@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud, allow, until
 from tests.local.test_execution_events import events, lets_in
 from tests.local.test_redrive import MAY, OPTIMIZED, calls, history, kinds, mend, redriven
+from tests.support.cloud import Cloud, allow, until
 
 # Fails while no marker named by `need` is there, for the items that are told to; `hold` makes it wait for a marker.
 CHUNK = """

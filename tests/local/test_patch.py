@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from local.gaps import patch
+from local.patches import patch
 
 
 def greet(name: str) -> str:

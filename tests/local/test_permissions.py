@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud
+from tests.support.cloud import Cloud
 
 LOOKING = """
     import boto3

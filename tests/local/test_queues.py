@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-v
 from functools import partial
 from typing import Any
 
-from tests.local.cloud import Cloud, until
+from tests.support.cloud import Cloud, until
 
 
 def test_a_message_is_hidden_when_received_comes_back_and_is_gone_when_deleted(cloud: Cloud) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from local.gaps import redrive
-from tests.local.cloud import Cloud, until
+from local.patches.step_functions.redrive import redrive
+from tests.support.cloud import Cloud, until
 
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
 # Fails until a marker named by `need` is in the bucket; tells how it was called either way.

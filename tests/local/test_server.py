@@ -10,7 +10,7 @@ import pytest
 
 import local
 from local import server
-from tests.local.cloud import Cloud, until
+from tests.support.cloud import Cloud, until
 
 PID = "import os\ndef handler(event, context): return os.getpid()\n"
 ASLEEP = "import time\ndef handler(event, context): time.sleep(60)\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.cloud import Cloud
+from tests.support.cloud import Cloud
 
 ROLE = {
     "Type": "AWS::IAM::Role",

@@ -3,8 +3,8 @@
 https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
 """
 
-from tests.local.cloud import Cloud
 from tests.local.test_machines import one, task
+from tests.support.cloud import Cloud
 
 THROTTLED = "Lambda.TooManyRequestsException"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks import compression, floor, parts, peaks, records, stages, with_parser
+from benchmarks.buckets import InMemory
 from benchmarks.records import Input
-from benchmarks.rooms import InMemory
 from functions.transform.datasets.mission import transform
 
 RECORDS = 3000

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.books import WHOLE, Books, Entry, Letter, Unreadable
-from functions.shared.identity import RawObject
-from functions.shared.ledger import HEADER_BYTES
-from tests.rooms import EXECUTION_ARN, Rooms
+from custody.audit.reader import WHOLE, Books, Entry, Letter, Unreadable
+from functions.shared.audit.ledger_file import HEADER_BYTES
+from functions.shared.model.ids import RawObject
+from tests.support.buckets import EXECUTION_ARN, Rooms
 
 DAY = "2026-11-23"
 NEXT_DAY = "2026-11-24"

@@ -8,13 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.account import core
-from functions.shared import closing
-from functions.shared.closing import Booking, Fate, close, given_up, latest, narrowed, processed_at, summary_of
+from functions.shared.audit import chunk_totals
+from functions.shared.audit.chunk_totals import (
+    Booking,
+    Fate,
+    close,
+    given_up,
+    latest,
+    narrowed,
+    processed_at,
+    summary_of,
+)
+from functions.shared.audit.ledger_file import Failure, resumes_at
 from functions.shared.errors import ChunksFailed, MessageRefused, RecordsRejected
-from functions.shared.identity import RawObject
-from functions.shared.ledger import Failure, resumes_at
-from functions.shared.messages import Batch, Chunk, Counts, Execution, Plan, Step
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk, Counts, Execution, Plan, Step
+from functions.summarize import summary
 
 RAW = RawObject("raw", "mission/a.jsonl", "v", 25, "e")
 WHOLE = Plan(10, (0, 10, 20))
@@ -183,7 +192,7 @@ def test_a_batch_without_a_plan_is_not_narrowed() -> None:
 
 def test_the_chunks_were_processed_at_the_attempt_of_the_message_unless_that_says_otherwise() -> None:
     assert processed_at(BATCH.encode() | {"attempt": 2}) == 2
-    assert processed_at(BATCH.encode() | {"attempt": 2, closing.CHUNKS_ATTEMPT: 1}) == 1
+    assert processed_at(BATCH.encode() | {"attempt": 2, chunk_totals.CHUNKS_ATTEMPT: 1}) == 1
 
 
 def test_the_summary_of_what_failed_is_the_latest_since_the_chunks_were_processed() -> None:
@@ -224,13 +233,15 @@ def test_what_was_discarded_is_no_longer_held_against_the_object() -> None:
     booked = {0: booking(0, rejected=1), 10: booking(10)}
     closing_of = partial(close, WHOLE, WHOLE, 0, booked)
 
-    assert isinstance(core.shortfall(closing_of(), 0), ChunksFailed)
-    assert isinstance(core.shortfall(closing_of(frozenset({20})), 0), RecordsRejected), "the first chunk rejects still"
+    assert isinstance(summary.shortfall(closing_of(), 0), ChunksFailed)
+    assert isinstance(summary.shortfall(closing_of(frozenset({20})), 0), RecordsRejected), (
+        "the first chunk rejects still"
+    )
     settled = closing_of(frozenset({0, 20}))
-    assert core.shortfall(settled, 0) is None
+    assert summary.shortfall(settled, 0) is None
     assert (settled.counts, settled.chunks["failed"]) == (Counts(2, 1), 1), "the books say what happened all the same"
 
 
 def test_an_object_of_which_no_line_is_a_record_is_rejected_as_in_one_batch() -> None:
     empty = {start: booking(start, good=0) for start in WHOLE.chunks}
-    assert isinstance(core.shortfall(close(WHOLE, WHOLE, 0, empty), 100), RecordsRejected)
+    assert isinstance(summary.shortfall(close(WHOLE, WHOLE, 0, empty), 100), RecordsRejected)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.cutting import BULK_FROM, MOST_CHUNKS, cut, is_plain_lines, whole
-from functions.shared.documents import encode
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch, Plan
+from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS, cut, is_plain_lines, whole
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Plan
+from functions.shared.records.strict_json import encode
 
 LARGEST_CHUNK = 2**30
 """As `chunk_bytes` allows."""

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared import changing, parcels
-from functions.shared.documents import encode
 from functions.shared.errors import TransformFailed, UnknownDataset
-from functions.shared.messages import Page, Record, Span
-from functions.shared.reading import Limits, of_object
-from functions.shared.rejection import Rejection
+from functions.shared.model.messages import Page, Record, Span
+from functions.shared.model.rejection import Rejection
+from functions.shared.records.reader import Limits, of_object
+from functions.shared.records.strict_json import encode
+from functions.shared.staging import map_records, staged_batch
 from functions.transform import core
 from functions.transform.datasets import mission
 from functions.validate import contracts
-from tests.samples import FOLDER, datasets, samples
+from tests.support.samples import FOLDER, datasets, samples
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(2**24, 2**26)
@@ -138,7 +138,7 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
             raise Rejection("/a", "known", 3)
         return {"was": record}
 
-    after = changing.apply(core.STAGE, transform, page(0, 1, 2))
+    after = map_records.apply(core.STAGE, transform, page(0, 1, 2))
     assert [record.document for record in after.records] == [{"was": 0}, {"was": 2}]
     assert [(one.span.position, one.stage, str(one.violations[0])) for one in after.rejected] == [
         (1, "transform", "/a: known 3")
@@ -150,9 +150,9 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
     [object(), float("nan"), {"a": [float("inf")]}, {1, 2}, "\ud800", b"bytes", {1: "a"}, date(2026, 11, 23), [{1}]],
 )
 def test_a_transform_that_returns_what_is_no_json_is_a_bug_with_a_name(returned: Any) -> None:
-    with pytest.raises(parcels.NoJson, match="position 1") as found:
-        parcels.written(changing.apply(core.STAGE, lambda document: document or returned, page(1, None)))
-    assert "position 1" in str(changing.no_json(found.value))
+    with pytest.raises(staged_batch.NoJson, match="position 1") as found:
+        staged_batch.written(map_records.apply(core.STAGE, lambda document: document or returned, page(1, None)))
+    assert "position 1" in str(map_records.no_json(found.value))
 
 
 def test_a_transform_that_crashes_is_a_bug_told_without_its_message() -> None:
@@ -160,7 +160,7 @@ def test_a_transform_that_crashes_is_a_bug_told_without_its_message() -> None:
         return record["secret"]
 
     with pytest.raises(TransformFailed, match=r"KeyError at .*test_datasets\.py, line \d+") as failed:
-        changing.apply(core.STAGE, transform, page({}))
+        map_records.apply(core.STAGE, transform, page({}))
     assert "secret" not in str(failed.value)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.target import ROOT
+from custody.deployment.target import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TESTS = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.documents import UNSURE, Reader, at_sight, decode, encode, is_exact_elsewhere
+from functions.shared.records.strict_json import UNSURE, Reader, at_sight, decode, encode, is_exact_elsewhere
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 

@@ -13,15 +13,15 @@ class Finder:
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Finder())
-from custody.entry import run
+from custody.__main__ import run
 run()
 """
 
 
 FAILED = """
 import sys
-import custody.main as command
-from custody.failure import CommandFailed
+import custody.app as command
+from custody.errors import CommandFailed
 
 def fail():
     print("\\u2026")

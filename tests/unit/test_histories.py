@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from custody.histories import Step, Try, steps
-from tests.recorded import FOLDER, events
+from custody.executions.history import Step, Try, steps
+from tests.support.histories import FOLDER, events
 
 THROTTLED = "Lambda.TooManyRequestsException"
 DONE = ["Validate succeeded", "Transform succeeded", "Write succeeded"]

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared.identity import RawObject, dataset_of, record_id
+from functions.shared.model.ids import RawObject, dataset_of, record_id
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024)
 

@@ -5,9 +5,9 @@ from itertools import chain, repeat
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared import lines, reading
-from functions.shared.lines import BOM, Line
-from functions.shared.reading import Limits, Raw
+from functions.shared.records import jsonl, reader
+from functions.shared.records.jsonl import BOM, Line
+from functions.shared.records.reader import Limits, Raw
 
 BODIES = st.lists(
     st.sampled_from([b"\n", b"\r", b"\r\n", b" ", b"{}", b'{"a": 1}', b'{"a": 1, "a": 2}', b"ab", b"\xff", BOM]),
@@ -32,7 +32,7 @@ def by_hand(body: bytes, limit: int) -> list[Line]:
 
 def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[bytes]:
     """Give what a ranged read of a chunk brings, in pieces."""
-    first, after = lines.reach(start, end, limit)
+    first, after = jsonl.reach(start, end, limit)
     ranged = body[first:after]
     return [ranged[at : at + piece] for at in range(0, len(ranged), piece)]
 
@@ -45,7 +45,7 @@ def test_however_an_object_is_cut_each_line_is_read_once(body: bytes, size: int,
     found = [
         line
         for start, end in chunks
-        for line in chain.from_iterable(lines.lines(seen(body, start, end, limit, piece), start, end, limit))
+        for line in chain.from_iterable(jsonl.lines(seen(body, start, end, limit, piece), start, end, limit))
     ]
     assert found == by_hand(body, limit)
 
@@ -53,28 +53,28 @@ def test_however_an_object_is_cut_each_line_is_read_once(body: bytes, size: int,
 @given(WORDS, st.integers(1, 70), st.integers(1, 70))
 def test_however_an_object_is_cut_its_records_are_the_same(body: bytes, size: int, piece: int) -> None:
     limits = Limits(50, 50)
-    whole = list(chain.from_iterable(reading.of_chunk([body], 0, len(body), limits)))
+    whole = list(chain.from_iterable(reader.of_chunk([body], 0, len(body), limits)))
     cut: list[Raw] = []
     for start in range(0, len(body), size):
         end = min(start + size, len(body))
-        cut += chain.from_iterable(reading.of_chunk(seen(body, start, end, 50, piece), start, end, limits))
+        cut += chain.from_iterable(reader.of_chunk(seen(body, start, end, 50, piece), start, end, limits))
     assert cut == whole, "positions, bytes, documents and violations do not depend on where the object is cut"
     assert [raw.position for raw in cut] == sorted({raw.position for raw in cut}), "no record is read twice"
 
 
 def test_no_more_is_read_than_the_last_line_of_a_chunk_may_take() -> None:
-    assert lines.reach(100, 200, 50) == (99, 251)
-    assert lines.reach(0, 200, 50) == (0, 251)
+    assert jsonl.reach(100, 200, 50) == (99, 251)
+    assert jsonl.reach(0, 200, 50) == (0, 251)
 
 
 def test_of_a_line_without_an_end_only_so_much_is_held_as_a_line_may_have() -> None:
     endless = repeat(b"x" * 1000)
-    (line,) = chain.from_iterable(lines.lines(endless, 0, 5_000, 1_500))
+    (line,) = chain.from_iterable(jsonl.lines(endless, 0, 5_000, 1_500))
     assert line == Line(0, 0, b"x" * 1_500, is_too_long=True)
 
 
 def test_a_line_that_is_too_long_is_a_record_that_says_so() -> None:
-    (long, short) = chain.from_iterable(reading.of_chunk([b'"' + b"x" * 60 + b'"\n{}\n'], 0, 70, Limits(50, 50)))
+    (long, short) = chain.from_iterable(reader.of_chunk([b'"' + b"x" * 60 + b'"\n{}\n'], 0, 70, Limits(50, 50)))
     assert [str(violation) for violation in long.violations] == [
         "/: line-length at most 50 bytes (document_limit_bytes)"
     ]

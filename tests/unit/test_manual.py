@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from custody.main import app
-from custody.manual import PAGES
-from custody.target import ROOT
+from custody.app import app
+from custody.deployment.target import ROOT
+from custody.terminal.help_pages import PAGES
 
 WIDTH = 80
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # an app with commands is a group

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared import errors, outcomes, runtime
+from functions.shared import errors, runtime
+from functions.shared.audit.ledger_file import batch_name, console_link, ledger_key
 from functions.shared.errors import ConfigurationMissing, RecordsRejected
-from functions.shared.identity import RawObject
-from functions.shared.ledger import batch_name, console_link, ledger_key
-from functions.shared.messages import (
+from functions.shared.model import tolerance
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import (
     Batch,
     Chunk,
     Counts,
@@ -27,7 +28,7 @@ from functions.shared.messages import (
     decode_records,
     encode_records,
 )
-from tests.rooms import called_with
+from tests.support.buckets import called_with
 
 BATCH = Batch(RawObject("raw", "mission/a.json", "v1", 7, "etag"))
 A_TYPE = Violation("/a", "type", "number")
@@ -107,18 +108,18 @@ def test_ledger_files_sort_as_their_chunks_do() -> None:
     ],
 )
 def test_a_batch_is_tolerable_up_to_its_percentage(good: int, bad: int, percent: float, tolerable: bool) -> None:
-    assert outcomes.is_tolerable(Counts(good, bad), percent) is tolerable
+    assert tolerance.is_tolerable(Counts(good, bad), percent) is tolerable
 
 
 def test_an_error_message_tells_the_first_records_and_counts_the_rest() -> None:
-    said = str(outcomes.rejection(BATCH, Counts(1, 12), rejecting(12)))
+    said = str(tolerance.rejection(BATCH, Counts(1, 12), rejecting(12)))
     assert said.startswith("12 of 13 records rejected: ")
     assert f"{BATCH.object.id}.0 at validate: /a: type number" in said
     assert said.endswith("and 2 more, in the ledger")
 
 
 def test_an_error_message_stays_short_whatever_is_wrong() -> None:
-    said = str(outcomes.rejection(BATCH, Counts(0, 5000), rejecting(12, Violation("/" + "a" * 100_000, "type"))))
+    said = str(tolerance.rejection(BATCH, Counts(0, 5000), rejecting(12, Violation("/" + "a" * 100_000, "type"))))
     assert len(said) < 8192
 
 

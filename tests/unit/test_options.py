@@ -8,12 +8,13 @@ import typer
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from custody import main, target
-from custody.executions import COUNTED, Pipeline
-from custody.failure import USAGE, CommandFailed
-from custody.options import ENV, age, environment, moment
+from custody import app
+from custody.deployment import target
+from custody.errors import USAGE, CommandFailed
+from custody.executions.pipeline import COUNTED, Pipeline
+from custody.terminal.options import ENV, age, environment, moment
 from infra.settings import SettingRefused, Settings, parse
-from tests.functional.failures import MACHINE_ARN
+from tests.support.executions import MACHINE_ARN
 
 TOO_MUCH = ["10000000d", "99999999999d", "9" * 400 + "s"]
 NO_AGE = ["", "5", "m", "5 weeks", "infh", "nanm", "-5m", "+5m", "1e3s", "٣d", "5w"]
@@ -49,19 +50,19 @@ def test_the_command_line_and_the_deployment_mean_the_same_by_an_environment() -
     assert setting.metadata["pattern"].pattern == ENV.pattern
 
 
-COMMANDS = vars(typer.main.get_command(main.app))["commands"]
+COMMANDS = vars(typer.main.get_command(app.app))["commands"]
 
 
 @pytest.mark.parametrize(
     "name", [name for name, command in COMMANDS.items() if any(option.name == "env" for option in command.params)]
 )
 def test_every_command_refuses_what_is_no_environment(name: str) -> None:
-    ran = CliRunner().invoke(main.app, [name, "--env", "ab-audit"])
+    ran = CliRunner().invoke(app.app, [name, "--env", "ab-audit"])
     assert "No environment is called 'ab-audit'" in str(ran.exception)
 
 
 def test_what_is_no_environment_is_refused_of_the_variable_too() -> None:
-    ran = CliRunner().invoke(main.app, ["status"], env={"CUSTODY_ENV": "ab-audit"})
+    ran = CliRunner().invoke(app.app, ["status"], env={"CUSTODY_ENV": "ab-audit"})
     assert "No environment is called 'ab-audit'" in str(ran.exception)
 
 
@@ -165,12 +166,12 @@ def run(monkeypatch: pytest.MonkeyPatch, raised: BaseException) -> object:
     def broken() -> None:
         raise raised
 
-    monkeypatch.setattr(main, "app", broken)
+    monkeypatch.setattr(app, "app", broken)
     monkeypatch.setattr("os.dup2", lambda *_: None)
-    monkeypatch.setattr(main, "end_on_sigterm", lambda: None)
+    monkeypatch.setattr(app, "end_on_sigterm", lambda: None)
     monkeypatch.setattr("sys.argv", ["custody"])
     with pytest.raises(SystemExit) as ended:
-        main.run()
+        app.run()
     return ended.value.code
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.pointing import Excerpt, excerpt, locate, place
-from functions.shared.messages import Violation
+from custody.views.excerpt import Excerpt, excerpt, locate, place
+from functions.shared.model.messages import Violation
 from functions.validate.rules import pointer
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

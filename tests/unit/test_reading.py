@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.shared import reading
-from functions.shared.documents import NESTING_LIMIT
 from functions.shared.errors import ObjectTooLarge
+from functions.shared.records import reader
+from functions.shared.records.strict_json import NESTING_LIMIT
 
 JSON = st.recursive(
     st.none()
@@ -27,8 +27,8 @@ NO_ARRAY = JSON.filter(lambda document: not isinstance(document, list))
 SPACE = st.text(" \t\r\n", max_size=3)
 
 
-def read(body: bytes, key: str, limit: int = 2**20) -> tuple[reading.Raw, ...]:
-    return tuple(chain.from_iterable(reading.of_object([body], key, reading.Limits(limit, limit))))
+def read(body: bytes, key: str, limit: int = 2**20) -> tuple[reader.Raw, ...]:
+    return tuple(chain.from_iterable(reader.of_object([body], key, reader.Limits(limit, limit))))
 
 
 def rule(body: bytes) -> str:

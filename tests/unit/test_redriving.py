@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import typer
 
-from custody import redriving
-from custody.books import WHOLE, Letter
-from custody.executions import Execution, execution_name
-from custody.options import rate
-from custody.planning import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
-from custody.redriving import paced
-from functions.shared.identity import RawObject
-from functions.shared.messages import Batch, Chunk
-from functions.shared.messages import Plan as Cut
-from tests.clock import Clock
+from custody.audit.reader import WHOLE, Letter
+from custody.executions.pipeline import Execution, execution_name
+from custody.recovery import redrive
+from custody.recovery.redrive import paced
+from custody.recovery.redrive_plan import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
+from custody.terminal.options import rate
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk
+from functions.shared.model.messages import Plan as Cut
+from tests.support.clock import Clock
 
 RAW = RawObject("raw", "mission/a.json", "v1", 60, "etag")
 ARN = f"arn:aws:states:us-east-1:123456789012:execution:pipeline:{RAW.id}"
@@ -194,7 +194,7 @@ def test_a_later_execution_is_named_by_its_attempt() -> None:
 
 def test_starts_are_no_faster_than_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(redriving, "time", clock)
+    monkeypatch.setattr(redrive, "time", clock)
     assert [(each, round(clock.now, 3)) for each in paced("abc", 100)] == [("a", 0.0), ("b", 0.01), ("c", 0.02)]
 
 

@@ -7,14 +7,14 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 from msgspec import structs
 
-from functions.shared import reading
-from functions.shared.messages import Violation
-from functions.shared.reading import Limits, Raw
+from functions.shared.model.messages import Violation
+from functions.shared.records import reader
+from functions.shared.records.reader import Limits, Raw
 from functions.validate import contracts, rules
 
 
 def read(body: bytes) -> list[Raw]:
-    (page,) = reading.of_object([body], "a.json", Limits(2**20, 2**20))
+    (page,) = reader.of_object([body], "a.json", Limits(2**20, 2**20))
     return page
 
 

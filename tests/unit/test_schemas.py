@@ -7,8 +7,8 @@ import pytest
 from jsonschema_rs import meta
 from typer.main import get_command
 
-from custody.main import app
-from tests.schemas import FOLDER, PARTS, names, require_valid, schema
+from custody.app import app
+from tests.support.schemas import FOLDER, PARTS, names, require_valid, schema
 
 
 def with_json(command: Any, *path: str) -> Iterator[str]:

@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from custody import show
-from custody.fates import Fate, Sent
-from custody.lines import Counts
-from functions.shared.identity import RawObject
+from custody.audit.ledger_lines import Counts
+from custody.ingest.outcome import Fate, Sent
+from custody.terminal import console
+from functions.shared.model.ids import RawObject
 
 RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
 
@@ -16,7 +16,7 @@ RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     screen = io.StringIO()
-    monkeypatch.setattr(show, "console", Console(file=screen, highlight=False, width=1000))
+    monkeypatch.setattr(console, "console", Console(file=screen, highlight=False, width=1000))
     return screen
 
 
@@ -27,7 +27,7 @@ def why(screen: io.StringIO) -> str:
 
 
 def test_what_has_not_ended_says_no_more_than_its_state_and_where_to_look(screen: io.StringIO) -> None:
-    show.fates([Fate(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
+    console.fates([Fate(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
     assert why(screen) == f"RUNNING; see: custody trace {RAW.id}"
 
 
@@ -42,11 +42,11 @@ def test_what_has_not_ended_says_no_more_than_its_state_and_where_to_look(screen
 def test_what_has_failed_says_what_is_known(
     screen: io.StringIO, error: str | None, cause: str | None, said: str
 ) -> None:
-    show.fates([Fate(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")])
+    console.fates([Fate(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")])
     assert why(screen) == said
 
 
 def test_a_stopped_object_tells_how_many_of_its_chunks_are_booked(screen: io.StringIO) -> None:
     counts = Counts(2000, 2000, 0)
-    show.fates([Fate(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, booked=3)])
+    console.fates([Fate(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, booked=3)])
     assert "3 of 7" in screen.getvalue()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from custody.target import choose
+from custody.deployment.target import choose
 
 
 def test_an_account_is_named_by_profile_and_region(monkeypatch: pytest.MonkeyPatch) -> None:

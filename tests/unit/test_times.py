@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from custody.times import seconds, stamp, stamped, took
+from custody.terminal.times import seconds, stamp, stamped, took
 
 
 def test_a_moment_is_written_in_utc() -> None:

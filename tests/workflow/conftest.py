@@ -18,10 +18,10 @@ from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
 
-from functions.shared.messages import Plan
-from infra.composition import compose
-from tests.rooms import Rooms
-from tests.steps import ASL, BULK_ASL, CALLED, handler
+from functions.shared.model.messages import Plan
+from infra.constructs.bulk_definition import compose
+from tests.support.buckets import Rooms
+from tests.support.steps import ASL, BULK_ASL, CALLED, handler
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from functions.shared import ledger
+from functions.shared.audit import ledger_file
 from functions.shared.errors import AccessRefused, ServiceUnavailable
 from functions.transform import core
-from tests.steps import BULK, STEPS
+from tests.support.steps import BULK, STEPS
 from tests.workflow.conftest import EngineError, Run, Workflow
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
@@ -30,7 +30,7 @@ def run(workflow: Workflow, *records: Any) -> Run:
 
 def summary(workflow: Workflow) -> tuple[Any, list[Any]]:
     (key,) = [key for key in workflow.rooms.keys("audit", "ledger/") if "/object." in key]
-    return ledger.parse_ledger_file(workflow.rooms.body("audit", key))
+    return ledger_file.parse_ledger_file(workflow.rooms.body("audit", key))
 
 
 def delivered(workflow: Workflow) -> list[int]:

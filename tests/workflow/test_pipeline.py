@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from functions.shared.errors import AccessRefused, RecordsRejected, ServiceUnavailable
-from functions.shared.rejection import Rejection
+from functions.shared.model.rejection import Rejection
 from functions.transform import core
-from tests.steps import PIPELINE, STEPS
+from tests.support.steps import PIPELINE, STEPS
 from tests.workflow.conftest import EngineError, Workflow
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from functions.shared.messages import Violation
-from tests.samples import Sample, datasets, samples
-from tests.steps import ROOT
+from functions.shared.model.messages import Violation
+from tests.support.samples import Sample, datasets, samples
+from tests.support.steps import ROOT
 from tests.workflow.conftest import Workflow
 
 SAMPLES = [sample for dataset in datasets() for sample in samples(dataset)]

@@ -1,0 +1,153 @@
+"""S3 without a network, in the place of the one door to it: the handlers run as they are, and wait for nothing."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol
+from unittest.mock import patch
+from urllib.parse import quote, unquote
+
+from functions.shared import aws
+from functions.shared.aws import PIECE_BYTES, Body, Stored, Streamed
+
+VARIABLES: Mapping[str, str] = {
+    "AUDIT_BUCKET": "audit",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "BULK_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bulk",
+    "CHUNK_BYTES": str(2**26),
+    "CODE_VERSION": "benchmark",
+    "CODE_VERSIONS": "{}",
+    "DEFAULT_DATASET": "mission",
+    "DOCUMENT_LIMIT_BYTES": str(2**24),
+    "INLINE_LIMIT_BYTES": str(2**16),
+    "PIPELINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "POWERTOOLS_SERVICE_NAME": "benchmark",
+    "PROCESSED_BUCKET": "processed",
+    "RAW_PREFIX": "",
+    "STAGING_BUCKET": "staging",
+    "TOLERATED_REJECTS_PERCENT": "0",
+}
+"""What the handlers read when they are imported."""
+
+LAST_MODIFIED = "2026-11-23T09:00:00Z"
+VERSION = "1"
+
+
+class Shelf(Protocol):
+    """Where the bodies of objects are."""
+
+    def opened(self, bucket: str, key: str) -> IO[bytes]:
+        """Open an object for reading."""
+
+    def put(self, bucket: str, key: str, body: Body) -> None:
+        """Keep a body as an object; a file is read from where it stands."""
+
+    def keys(self, bucket: str) -> list[str]:
+        """List the objects of a bucket, sorted."""
+
+
+class InMemory:
+    """Bodies in memory: what is timed waits for no disk."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[tuple[str, str], bytes] = {}
+
+    def opened(self, bucket: str, key: str) -> IO[bytes]:
+        """Open an object for reading."""
+        return io.BytesIO(self._bodies[bucket, key])
+
+    def put(self, bucket: str, key: str, body: Body) -> None:
+        """Keep a body as an object; a file is read from where it stands."""
+        self._bodies[bucket, key] = body if isinstance(body, bytes) else body.read()
+
+    def keys(self, bucket: str) -> list[str]:
+        """List the objects of a bucket, sorted."""
+        return sorted(key for room, key in self._bodies if room == bucket)
+
+
+class InFiles:
+    """Bodies in a folder: they take none of the memory of the process that is measured."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def opened(self, bucket: str, key: str) -> IO[bytes]:
+        """Open an object for reading."""
+        return (self._folder / bucket / quote(key, safe="")).open("rb")
+
+    def put(self, bucket: str, key: str, body: Body) -> None:
+        """Keep a body as an object; a file is read from where it stands."""
+        path = self._folder / bucket / quote(key, safe="")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for piece in _pieces(io.BytesIO(body) if isinstance(body, bytes) else body):
+                file.write(piece)
+
+    def keys(self, bucket: str) -> list[str]:
+        """List the objects of a bucket, sorted."""
+        return sorted(unquote(path.name) for path in self._folder.glob(f"{bucket}/*"))
+
+
+def _pieces(body: IO[bytes]) -> Iterator[bytes]:
+    return iter(partial(body.read, PIECE_BYTES), b"")
+
+
+class _Door:
+    """The calls of `functions.shared.aws` that the three stages make, on a shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def read(self, bucket: str, key: str, _: str | None = None) -> Stored:
+        with self._shelf.opened(bucket, key) as body:
+            return Stored(body.read(), LAST_MODIFIED)
+
+    @contextmanager
+    def streamed(
+        self, bucket: str, key: str, _: str | None = None, span: tuple[int, int] | None = None
+    ) -> Iterator[Streamed]:
+        with self._shelf.opened(bucket, key) as body:
+            first, end = span or (0, body.seek(0, os.SEEK_END))
+            body.seek(first)
+            yield Streamed(_spanned(body, end - first), LAST_MODIFIED)
+
+    def read_start(self, bucket: str, key: str, length: int) -> bytes:
+        with self._shelf.opened(bucket, key) as body:
+            return body.read(length)
+
+    def write(self, bucket: str, key: str, body: Body, _: str) -> str:
+        if not isinstance(body, bytes):
+            body.seek(0)
+        self._shelf.put(bucket, key, body)
+        return VERSION
+
+    def write_once(self, bucket: str, key: str, body: Body, content_type: str) -> bool:
+        if key in self._shelf.keys(bucket):
+            return False
+        self.write(bucket, key, body, content_type)
+        return True
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        return [key for key in self._shelf.keys(bucket) if key.startswith(prefix)]
+
+
+def _spanned(body: IO[bytes], length: int) -> Iterator[bytes]:
+    while piece := body.read(min(PIECE_BYTES, length)):
+        length -= len(piece)
+        yield piece
+
+
+@contextmanager
+def instead_of_s3(shelf: Shelf) -> Iterator[None]:
+    """Let the handlers talk to a shelf, and keep their metrics and log, which are lines on stdout, out of sight."""
+    door = _Door(shelf)
+    calls = {name: getattr(door, name) for name in ("read", "streamed", "read_start", "write", "write_once", "keys")}
+    with patch.multiple(aws, **calls), redirect_stdout(io.StringIO()):
+        yield

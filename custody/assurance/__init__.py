@@ -1,0 +1,1 @@
+"""Proving that nothing is lost and nothing was changed: reconcile and verify."""

@@ -1,0 +1,291 @@
+"""What became of every object version in the raw bucket: none is passed over, however its event or its execution fared.
+
+Events and status changes come as best AWS can send them; this is the guarantee that stands behind them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from custody.audit.object_summary import Booked
+from custody.audit.reader import Books, Letter
+from custody.errors import CommandFailed
+from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
+from custody.terminal.concurrency import answers
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Plan
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Page = TypeVar("Page")
+
+PAGE = 1000
+"""Object versions in an answer of S3, which gives no more."""
+
+NO_VERSION = "null"
+"""The version id of an object that came when its bucket was not versioned."""
+
+UNVERSIONED = (
+    "start refuses it, for it has no version id: it came before versioning; upload it again, or copy it onto itself "
+    "(docs/existing-data.md)"
+)
+"""Why such an object is not started, and what to do."""
+
+
+class State(StrEnum):
+    """What became of an object."""
+
+    WRITTEN = "written"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    IN_FLIGHT = "in flight"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An object version that arrived in the raw bucket; `is_deleted` if a delete marker hides its key by now."""
+
+    raw: RawObject
+    at: datetime
+    is_deleted: bool = False
+
+    @property
+    def day(self) -> str:
+        """The day on which it arrived: none of its executions started before."""
+        return self.at.astimezone(UTC).date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tells of an object of which not every record was written.
+
+    `rejected` is from the latest attempt in the ledger, None if none is there, or if it `is_damaged` and cannot be
+    read; `executions` end with the latest. Of a bulk object the ledger's word is its summary, where `failed` of `total`
+    chunks are missing, and `gone` are those that it tells of and whose ledger file is not there.
+    """
+
+    rejected: int | None
+    is_damaged: bool
+    is_discarded: bool
+    letter: Letter | None
+    is_open: bool
+    executions: tuple[Execution, ...]
+    failed: int = 0
+    total: int = 0
+    gone: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of an object, and why that is known; `letter` is its latest, `is_open` None if it has none.
+
+    `is_startable` if to start it is what mends it; then `left` is what to start, if that is not the whole object.
+    """
+
+    arrival: Arrival
+    state: State
+    why: str = ""
+    is_startable: bool = False
+    letter: str | None = None
+    is_open: bool | None = None
+    started: str | None = None
+    left: Batch | None = None
+
+    def encode(self) -> dict[str, Any]:
+        """Give the JSON shape of `--json`."""
+        raw = self.arrival.raw
+        return {
+            "object": {"id": raw.id} | asdict(raw),
+            "last_modified": self.arrival.at.isoformat(),
+            "state": self.state,
+            "why": self.why,
+            "letter": None if self.letter is None else {"id": self.letter, "open": self.is_open},
+            "started": self.started,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which object versions to look at: `since` and `until` are of their arrival; what is empty or None takes all."""
+
+    prefix: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def takes(self, arrival: Arrival) -> bool:
+        """Say whether to look at one; a folder marker is no object."""
+        return (
+            not (arrival.raw.key.endswith("/") and arrival.raw.size == 0)
+            and (self.since is None or arrival.at >= self.since)
+            and (self.until is None or arrival.at <= self.until)
+        )
+
+
+def arrivals(s3: "S3Client", bucket: str, which: Which, page: int = PAGE) -> Iterator[Arrival]:
+    """List the object versions that arrived in a bucket; a delete marker is none."""
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, Prefix=which.prefix, PaginationConfig={"PageSize": page}
+    )
+    deleted: set[str] = set()
+    for found in _there(s3, pages, bucket):
+        # A key's versions come newest first: the marker that hides them is on their page, or on one before it.
+        deleted = {each["Key"] for each in found.get("DeleteMarkers", []) if each["IsLatest"]} | deleted
+        listed = [
+            Arrival(
+                RawObject(bucket, each["Key"], each["VersionId"], each["Size"], each["ETag"].strip('"')),
+                each["LastModified"],
+                each["Key"] in deleted,
+            )
+            for each in found.get("Versions", [])
+        ]
+        yield from filter(which.takes, listed)
+        deleted &= {found.get("NextKeyMarker", "")}
+
+
+def _there(s3: "S3Client", pages: Iterable[Page], bucket: str) -> Iterator[Page]:
+    """Give the pages of a list; raise CommandFailed if there is no such bucket."""
+    try:
+        yield from pages
+    except s3.exceptions.NoSuchBucket as error:
+        raise CommandFailed(
+            f"The raw bucket {bucket} is not there. Deploy with the name of one that is: -c raw_bucket=NAME."
+        ) from error
+
+
+def verdict(arrival: Arrival, known: Known, due: datetime) -> Reconciled:
+    """Say what became of an object that is not written whole; what arrived after `due` may still have to be started."""
+    state, why = _judged(arrival, known, due)
+    letter = known.letter.id if known.letter else None
+    is_startable = state is State.MISSING and not known.is_damaged
+    if is_startable and arrival.is_deleted:
+        why = f"{why}; deleted since, but this version is still there"
+    return Reconciled(arrival, state, why, is_startable, letter, known.is_open if letter else None)
+
+
+def _judged(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
+    if running := next((execution for execution in known.executions if execution.is_running), None):
+        return State.IN_FLIGHT, f"attempt {running.attempt} is running"
+    if known.is_damaged:
+        return State.MISSING, f"its ledger file cannot be read: see `custody verify {arrival.raw.id}`"
+    if told := _booked(known):
+        return told
+    if known.is_discarded and not known.is_open:
+        return State.FAILED, _letter(known)
+    return _ended(known.executions[-1], known) if known.executions else _unseen(arrival, known, due)
+
+
+def _booked(known: Known) -> tuple[State, str] | None:
+    """Say what the ledger tells; None if it tells nothing."""
+    if known.gone:
+        return State.MISSING, f"the ledger files of {_chunks(len(known.gone), known.total)} are gone"
+    if known.failed:
+        return State.FAILED, f"{_chunks(known.failed, known.total)} failed; {_letter(known)}"
+    if known.rejected is not None:
+        return State.REJECTED, f"{known.rejected:,} of its records rejected; {_letter(known)}"
+    return None
+
+
+def _chunks(number: int, total: int) -> str:
+    return f"{number:,} of its {total:,} chunks"
+
+
+def _ended(last: Execution, known: Known) -> tuple[State, str]:
+    if last.status == SUCCEEDED:
+        return State.MISSING, "its execution succeeded, but its ledger file is gone"
+    error = f" with {last.error}" if last.error else ""
+    return State.FAILED, f"{last.status}{error}; {_letter(known)}"
+
+
+def _unseen(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
+    if known.letter:
+        return State.FAILED, f"its execution is no longer in the history; {_letter(known)}"
+    if arrival.at > due:
+        return State.IN_FLIGHT, "its event is on the way"
+    return State.MISSING, "nothing tells of it: no execution, no letter, no ledger file"
+
+
+def _letter(known: Known) -> str:
+    if known.letter is None:
+        return "no letter"
+    if known.is_open:
+        return "letter open"
+    return "letter closed: discarded" if known.is_discarded else "letter closed"
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Looks objects up in the books, and in the history of the pipeline; `due` as in `verdict`."""
+
+    books: Books
+    pipeline: Pipeline
+    due: datetime
+
+    def run(self, arrived: Iterable[Arrival]) -> Iterator[Reconciled]:
+        """Say what became of each object, in their order; only a few of them are held at a time."""
+        return answers(self.reconcile, arrived)
+
+    def reconcile(self, arrival: Arrival) -> Reconciled:
+        """Say what became of an object."""
+        if arrival.raw.version_id == NO_VERSION:
+            return Reconciled(arrival, State.MISSING, UNVERSIONED)
+        booked = self._booked(arrival)
+        while True:
+            found = self._look_up(arrival, booked)
+            if found.state is not State.MISSING and not (found.state is State.FAILED and found.letter is None):
+                return found
+            # It may have been booked after the books were read, and before its execution was found to have ended. If
+            # the books are what they were, so was all else: an execution books before it ends, and S3 tells at once.
+            before, booked = booked, self._booked(arrival)
+            if booked == before:
+                return found
+
+    def start(self, missing: Reconciled) -> Reconciled:
+        """Start what the start function should have started; at its next attempt, if it was started before."""
+        if not missing.is_startable:
+            return missing
+        started = self.pipeline.start(missing.left or self.pipeline.batch_of(missing.arrival.raw))
+        return replace(missing, started=started.execution.rpartition(":")[2])
+
+    def _booked(self, arrival: Arrival) -> Booked:
+        return Booked.read(
+            self.books, arrival.raw.id, arrival.day, is_bulk=self.pipeline.plan_of(arrival.raw) is not None
+        )
+
+    def _look_up(self, arrival: Arrival, booked: Booked) -> Reconciled:
+        if booked.is_written:
+            return Reconciled(arrival, State.WRITTEN)
+        object_id, letter, header = arrival.raw.id, booked.letter, booked.header
+        known = Known(
+            rejected=header["counts"]["rejected"] if header else None,
+            is_damaged=booked.is_damaged,
+            is_discarded=any(entry.discards for entry in booked.entries),
+            letter=letter,
+            is_open=booked.is_open,
+            executions=self.pipeline.history(
+                object_id, execution_of(self.books, self.pipeline, object_id, booked), booked.told, booked.attempt
+            ),
+            failed=booked.failed,
+            total=booked.total,
+            gone=booked.gone,
+        )
+        found = verdict(arrival, known, self.due)
+        if not (known.gone and found.is_startable):
+            return found
+        attempt = max([booked.attempt or 0, *(execution.attempt for execution in known.executions)]) + 1
+        gone = Plan(header["chunk_bytes"], known.gone)
+        return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header["execution"], plan=gone))
+
+
+def execution_of(books: Books, pipeline: Pipeline, object_id: str, booked: Booked) -> str:
+    """Say which execution told last of an object, by its ARN."""
+    letter, latest = booked.letter, booked.latest
+    own = pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
+    if letter and (latest is None or letter.attempt > latest.attempt):
+        return books.execution_of(letter) or own
+    if latest and booked.is_damaged:
+        return pipeline.latest(object_id, latest.attempt, is_bulk=booked.is_bulk)
+    return str(booked.header["execution"]) if booked.header else own

@@ -1,0 +1,257 @@
+"""Dead letters as an operator looks for them: selected by what they tell, and what they are about."""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from custody.audit.reader import Books, Entry, Letter, Unreadable
+from custody.audit.resolution import SUMS_UP
+from custody.terminal.concurrency import answers
+from functions.shared.audit.ledger_file import ENDS, REJECTED, START_DIGITS
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Chunk
+from functions.shared.records.reader import as_read, may_be_gzipped
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_OF_NO_STEP = frozenset({REJECTED, *ENDS.values()})
+"""A letter of one of these names tells in its body alone of which step it is; any other is named after its step."""
+
+GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
+"""What S3 answers for a version that is not there any more; the last if it is a delete marker."""
+
+_FAR = 10**START_DIGITS
+"""Behind the last byte of any object."""
+
+_MANY = 20
+"""Up to so many letters of an object are read one after the other."""
+
+_DAYS_OF_A_FIRST_ATTEMPT = 2
+"""On how many days a first attempt may be recorded, and more: the state machine ends it 3 hours after its start."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which letters to take; what is None or empty takes all. `since` and `until` are of the time of recording."""
+
+    dataset: str | None = None
+    error: str | None = None
+    step: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    open_only: bool = True
+
+    def takes_day(self, day: str) -> bool:
+        """Say whether executions that started on a day may have letters to take: none is recorded before that."""
+        return self.until is None or day <= self.until.astimezone(UTC).date().isoformat()
+
+    def may_take(self, letter: Letter) -> bool:
+        """Say whether a letter is worth reading, by its key alone."""
+        if self.step and letter.name not in _OF_NO_STEP and letter.name.lower() != self.step.lower():
+            return False
+        if self.since is None or letter.attempt > 0:
+            return True
+        return letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
+
+    def takes(self, body: dict[str, Any]) -> bool:
+        """Say whether a letter is one to take, by what it tells."""
+        recorded = datetime.fromisoformat(body["recorded_at"])
+        return (
+            self.dataset in {None, body["dataset"]}
+            and self.error in {None, body["error"]}
+            and (self.step is None or body["step"].lower() == self.step.lower())
+            and (self.since is None or recorded >= self.since)
+            and (self.until is None or recorded <= self.until)
+        )
+
+
+def _days_before(moment: datetime, days: int) -> str:
+    """Name the UTC day so many days before; text, so that a letter under an impossible day can be compared too."""
+    return date.fromordinal(max(1, moment.astimezone(UTC).toordinal() - days)).isoformat()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A letter, what it tells, and whether it is open."""
+
+    letter: Letter
+    body: dict[str, Any]
+    is_open: bool
+
+
+def select(books: Books, wanted: Filter, odd: list[Unreadable] | None = None) -> Iterator[Found]:
+    """Give the letters that a filter takes, one by one: the newest day first, and within a day those of an object.
+
+    A letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
+    """
+    for of_an_object in answers(lambda of_a_day: _selected(books, of_a_day, wanted), _candidates(books, wanted)):
+        for found in of_an_object:
+            if isinstance(found, Found):
+                yield found
+            elif odd is None:
+                raise found
+            else:
+                odd.append(found)
+
+
+def _candidates(books: Books, wanted: Filter) -> Iterator[list[Letter]]:
+    """List the letters that an object has of a day, for each day and object, if there is one worth reading."""
+    for day in filter(wanted.takes_day, books.days):
+        for _, letters in groupby(books.letters(day), lambda letter: letter.object_id):
+            of_a_day = list(letters)
+            if any(map(wanted.may_take, of_a_day)):
+                yield of_a_day
+
+
+def _selected(books: Books, of_a_day: list[Letter], wanted: Filter) -> list[Found | Unreadable]:
+    """Take those of an object's letters of a day that a filter takes; ask whether they are open at most once."""
+
+    @cache
+    def open_ones() -> frozenset[Letter]:
+        return frozenset(open_of_day(books, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
+
+    candidates = list(filter(wanted.may_take, of_a_day))
+    if wanted.open_only and candidates:
+        candidates = [letter for letter in candidates if letter in open_ones()]
+    found: list[Found | Unreadable] = []
+    for letter, body in zip(candidates, _bodies(books, candidates), strict=True):
+        if isinstance(body, Unreadable):
+            found.append(body)
+        elif wanted.takes(body):
+            found.append(Found(letter, body, letter in open_ones()))
+    return found
+
+
+def _bodies(books: Books, letters: list[Letter]) -> Iterator[Any]:
+    """Read letters, several at a time where there are many: a bulk object may have one a chunk."""
+
+    def read(letter: Letter) -> Any:
+        try:
+            return books.read(letter)
+        except Unreadable as unreadable:
+            return unreadable
+
+    return answers(read, letters) if len(letters) > _MANY else map(read, letters)
+
+
+def open_of_day(books: Books, object_id: str, day: str, letters: list[Letter]) -> list[Letter]:
+    """Give the open ones among all the letters that an object has of one day.
+
+    A later attempt starts on the same day or a later one, so that no earlier day needs to be looked at; and no day at
+    all, if the ledger closes them.
+    """
+    standing = books.standing(object_id)
+    candidates = standing.open_among(letters)
+    if not candidates or day == books.days[0]:
+        return candidates
+    still_open = frozenset(standing.open_among(books.letters_of(object_id, since=day)))
+    return [letter for letter in candidates if letter in still_open]
+
+
+def closed_by(books: Books, letter: Letter) -> str | None:
+    """Say what closed a letter; None while it is open."""
+    letters = books.letters_of(letter.object_id, since=letter.day)
+    standing = books.standing(letter.object_id)
+    if letter in standing.open_among(letters):
+        return None
+    entry = standing.closing(letter)
+    if entry is None:
+        latest = max(each for each in letters if each.batch == letter.batch)
+        if latest.attempt == letter.attempt:
+            return "it sums up its chunks, and each of these is written or discarded by now"
+        return f"a later letter stands in its place: {latest.id}"
+    what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was booked"
+    try:
+        header = books.header(entry)
+    except Unreadable as odd:
+        return f"{what}, but {odd}"
+    if entry.discards:
+        said = header["discarded"]
+        return f"discarded on {header['recorded_at']} by {said['by']}: {said['reason']}"
+    counts = header["counts"]
+    return f"{what} on {header['recorded_at']}: {counts['written']} written, {counts['rejected']} rejected"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What the letter of a bulk object sums up: what its summary counts, and the open letters of its chunks.
+
+    `counts` and `chunks` are as in the header of the summary; None if there is none that can be read.
+    """
+
+    counts: dict[str, int] | None
+    chunks: dict[str, int] | None
+    open: tuple[Letter, ...]
+
+
+def summed_up(books: Books, letter: Letter, body: dict[str, Any]) -> Sum | None:
+    """Give what a letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
+    if not letter.is_of_whole or body["error"] not in SUMS_UP:
+        return None
+    standing = books.standing(letter.object_id)
+    still_open = standing.open_among(books.letters_of(letter.object_id))
+    entry = Entry(letter.object_id, letter.start, letter.attempt)
+    try:
+        header = books.header(entry) if entry in standing.entries else {}
+    except Unreadable:
+        header = {}
+    open_chunks = tuple(each for each in still_open if not each.is_of_whole)
+    return Sum(header.get("counts"), header.get("chunks"), open_chunks)
+
+
+def raw_of(body: dict[str, Any]) -> RawObject:
+    """Give the object that a letter or the header of a ledger file is about."""
+    return RawObject(**{name: value for name, value in body["object"].items() if name != "id"})
+
+
+def chunk_of(body: dict[str, Any]) -> Chunk | None:
+    """Give the chunk that a letter or the header of a ledger file is about; None if it is about a whole object."""
+    return Chunk(**body["chunk"]) if body["chunk"] else None
+
+
+def record_bytes(s3: "S3Client", raw: RawObject, record: dict[str, Any]) -> bytes | None:
+    """Read the bytes of a record of an object, or what is left of them; None if that version of the object is gone."""
+    if record["length"] == 0:
+        return b""
+    try:
+        with closing(open_span(s3, raw, record["offset"], record["offset"] + record["length"])) as stream:
+            return bytes(stream.read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] in GONE:
+            return None
+        raise
+
+
+def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None) -> Any:
+    """Open a raw version from byte `start` up to `end`, or to its end, as it was read; raise ClientError if it is gone.
+
+    What may be gzipped is read whole, for only so can it be told whether it is: there is no more of it than one batch
+    may have.
+    """
+    if may_be_gzipped(raw.key):
+        body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
+        return io.BytesIO(as_read(body, raw.key, _FAR if end is None else end)[start:])
+    if end is not None and start >= end:
+        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
+        return io.BytesIO()
+    span = f"bytes={start}-" + ("" if end is None else str(end - 1))
+    try:
+        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidRange":
+            return io.BytesIO()
+        raise
+
+
+def rejected_count(body: dict[str, Any]) -> int:
+    """Count the rejected records of a letter, which lists the first of them; an early one lists all."""
+    counted = body.get("rejected_count")
+    return len(body["rejected"]) if counted is None else int(counted)

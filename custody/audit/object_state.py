@@ -1,0 +1,172 @@
+"""All that is known of one object, wherever it stands: in its ledger files, its letters, and its executions."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from botocore.exceptions import ClientError
+
+from custody.audit.dead_letters import raw_of
+from custody.audit.identifiers import Named
+from custody.audit.reader import Books, Entry, Letter, latest
+from custody.audit.resolution import Standing
+from custody.errors import CommandFailed
+from custody.executions.pipeline import Execution, Pipeline
+from custody.ingest.outcome import NOT_STARTED
+from functions.shared.errors import MessageRefused
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch
+
+
+@dataclass(frozen=True)
+class Run:
+    """The execution that is at work on an object, or was last; `status` is None if Step Functions does not say."""
+
+    arn: str | None
+    status: str | None = None
+    error: str | None = None
+    is_running: bool = False
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """An object: `told` is the header of its summary, or else of a ledger file, or else a letter; None without any.
+
+    `header` is `told` if that is of a ledger file. `chunk_bytes` is 0 for an object that is one batch. `executions` are
+    those that Step Functions tells of, oldest first; `untold` is what it said instead, if it refused.
+    """
+
+    books: Books
+    standing: Standing
+    letters: list[Letter]
+    raw: RawObject
+    chunk_bytes: int
+    run: Run
+    executions: tuple[Execution, ...]
+    untold: str | None
+    last: Entry | None
+    header: Any
+    told: Any
+
+    @classmethod
+    def read(cls, books: Books, pipeline: Pipeline, named: Named) -> Self:
+        """Read what is known of an object; raise CommandFailed if nothing is."""
+        object_id = named.object_id
+        standing, letters = books.standing(object_id), books.letters_of(object_id)
+        booked = latest(standing.entries)
+        last = standing.summary or booked[min(booked)] if booked else None
+        header = books.header(last) if last else None
+        told = header or (books.read(letters[-1]) if letters else None)
+        ran, untold = _executions(pipeline, object_id, told, _highest(standing, letters))
+        run = _run(pipeline, object_id, told, ran, untold)
+        begun = _begun(pipeline, run)
+        raw = raw_of(told) if told else begun.object if begun else named.raw
+        if raw is None:
+            raise CommandFailed(
+                f"Nothing tells of {object_id}: no ledger file and no letter; `custody reconcile` says what became of "
+                "every object"
+            )
+        chunk_bytes = _chunk_bytes(standing, letters, told, begun)
+        return cls(books, standing, letters, raw, chunk_bytes, run, ran, untold, last, header, told)
+
+    @property
+    def booked(self) -> dict[int, Entry]:
+        """Give the ledger file of the latest attempt of each batch, by start."""
+        return {start: entry for start, entry in latest(self.standing.entries).items() if not entry.is_summary}
+
+    @property
+    def attempt(self) -> int:
+        """The highest attempt that the books know."""
+        return max(0, _highest(self.standing, self.letters))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its books are closed."""
+        return self.header is not None and (not self.chunk_bytes or self.standing.summary is not None)
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it is cut into."""
+        return -(-self.raw.size // self.chunk_bytes) if self.chunk_bytes else 0
+
+    def start_of(self, position: int) -> int:
+        """Say at which byte the batch begins in which a record would."""
+        return position // self.chunk_bytes * self.chunk_bytes if self.chunk_bytes else 0
+
+    @property
+    def discards(self) -> list[Entry]:
+        """Give the discards that hold: no later attempt was booked of their batch."""
+        return [entries[-1] for _, entries in sorted(self.standing.of_batch.items()) if entries[-1].discards]
+
+
+def _highest(standing: Standing, letters: list[Letter]) -> int:
+    return max([-1, *(entry.attempt for entry in standing.entries), *(letter.attempt for letter in letters)])
+
+
+def _executions(
+    pipeline: Pipeline, object_id: str, told: Any, highest: int
+) -> tuple[tuple[Execution, ...], str | None]:
+    """Ask for every execution of an object, from the first on; give what Step Functions says if it refuses."""
+    attempt = told["attempt"] if told else None
+    try:
+        for first in _firsts(pipeline, object_id, told):
+            found = pipeline.history(object_id, first, 0 if told else None, highest)
+            if told and _of_object(told) not in {one.arn for one in found}:
+                # Somebody has started it by a name of their own.
+                found += pipeline.history(object_id, _of_object(told), attempt, highest)
+            if found:
+                by_arn = {one.arn: one for one in found}
+                return tuple(sorted(by_arn.values(), key=lambda one: one.started_at)), None
+    except ClientError as error:
+        # Who may read the books may not ask Step Functions; and it may answer too many others.
+        return (), str(error)
+    return (), None
+
+
+def _run(pipeline: Pipeline, object_id: str, told: Any, executions: tuple[Execution, ...], untold: str | None) -> Run:
+    if executions:
+        last = executions[-1]
+        return Run(last.arn, last.status, last.error, last.is_running)
+    if told:
+        return Run(_of_object(told))
+    return Run(_firsts(pipeline, object_id, None)[0]) if untold else Run(None, NOT_STARTED)
+
+
+def _firsts(pipeline: Pipeline, object_id: str, told: Any) -> list[str]:
+    """Say which ARN the first execution of an object has, or may have if nothing tells of which machine it is."""
+    if told:
+        return [f"{_of_object(told).rpartition(':')[0]}:{object_id}"]
+    return [pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in (False, True)[: len(pipeline.machines)]]
+
+
+def _of_object(told: Any) -> str:
+    """Give the ARN of the execution of an object in what tells of it, or of a chunk."""
+    return str(told.get("parent") or execution_in(told))
+
+
+def execution_in(told: Any) -> str:
+    """Give the ARN in a header or, as there is more told of it, in a letter."""
+    execution = told["execution"]
+    return str(execution["arn"] if isinstance(execution, dict) else execution)
+
+
+def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
+    """Read what an execution began with; None if that is not known, or nothing of ours."""
+    if run.arn is None or run.status is None:
+        return None
+    try:
+        return Batch.decode(json.loads(pipeline.client.describe_execution(executionArn=run.arn).get("input", "")))
+    except (ClientError, ValueError, MessageRefused):
+        return None
+
+
+def _chunk_bytes(standing: Standing, letters: list[Letter], told: Any, begun: Batch | None) -> int:
+    if told and "chunk_bytes" in told:
+        return int(told["chunk_bytes"])
+    if told and told["chunk"]:
+        return int(told["chunk"]["bytes"])
+    if begun and begun.plan:
+        return begun.plan.chunk_bytes
+    of_chunk = next((letter for letter in letters if not letter.is_of_whole and letter.start), None)
+    chunk = standing.books.read(of_chunk)["chunk"] if of_chunk else None
+    return int(chunk["bytes"]) if chunk else 0

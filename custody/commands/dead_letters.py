@@ -1,0 +1,266 @@
+"""`custody letters`: what failed and is not yet settled, one letter for people, and giving one up."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from custody.audit.dead_letters import Filter, Found, closed_by, rejected_count, select, summed_up
+from custody.audit.identifiers import id_of
+from custody.audit.lookup import beside, find_letter, find_open, position_of
+from custody.audit.reader import Books, Letter, Unreadable
+from custody.deployment.target import Deployment, Target, find
+from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.recovery import discard as recovery_discard
+from custody.recovery.discard import Discarder
+from custody.terminal import console, help_pages
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.views import dead_letter
+from custody.views import discard as views_discard
+from custody.views.dead_letter import Page
+from custody.views.excerpt import visible
+
+app = typer.Typer(
+    help="List the letters of what failed and is not settled yet; `show` one, or `discard` it.",
+    invoke_without_command=True,
+)
+
+LetterId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket: its latest letter.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where the letters of a deployment are read."""
+
+    target: Target
+    deployment: Deployment
+    books: Books
+
+    @classmethod
+    def of(cls, target: Target, env: str) -> "Desk":
+        """Find the deployment of an environment; raise CommandFailed if there is none."""
+        deployment = find(target, env)
+        return cls(target, deployment, Books(target.client("s3"), deployment.audit))
+
+    @contextmanager
+    def telling(self, *, as_json: bool) -> Iterator[None]:
+        """Let Unreadable through, with `as_json` after a document that tells so."""
+        try:
+            yield
+        except Unreadable as odd:
+            if as_json:
+                sys.stdout.write(json.dumps({"unreadable": [self.encode(odd)]}, indent=2) + "\n")
+            raise
+
+    def encode(self, odd: Unreadable) -> dict[str, str]:
+        """Give the JSON shape of a file that is not what Custody wrote."""
+        return {"key": odd.key, "uri": self.uri(odd.key), "why": str(odd)}
+
+    def named(self, text: str) -> str:
+        """Give what names a letter: for a key in the raw bucket the id of its newest version."""
+        return id_of(self.books.s3, self.deployment.raw, text)
+
+    def uri(self, key: str) -> str:
+        """Address a file of the audit bucket."""
+        return f"s3://{self.deployment.audit}/{key}"
+
+
+@app.callback()
+def letters(  # noqa: PLR0913 - one parameter an option
+    context: typer.Context,
+    *,
+    open_only: Annotated[bool, typer.Option("--open/--all", help="Only what is open, or closed letters too.")] = True,
+    dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
+    error: Annotated[str | None, typer.Option(help="Only with this error, by its class name.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only of this step, such as validate.")] = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """List letters, the newest day first; `--since` and `--until` are of when the failure was recorded."""
+    if context.invoked_subcommand:
+        _refuse_options_before(context, context.invoked_subcommand)
+        return
+    desk = Desk.of(target_of(aws, profile), env)
+    wanted = Filter(dataset, error, step, since, until, open_only)
+    odd: list[Unreadable] = []
+    counted = _Counted(select(desk.books, wanted, odd))
+    if as_json:
+        _print_json(desk, counted, odd)
+    else:
+        dead_letter.table(console.watched(counted, lambda number: f"{number:,} letters found"))
+    for each in odd:
+        _say(f"unreadable: {visible(str(each))}")
+    said = _summary(counted, open_only=open_only) if counted.letters else _nothing_matches(desk.books, wanted)
+    if odd:
+        said = f"{len(odd):,} unreadable; {said}"
+    _say(said)
+    if odd:
+        raise typer.Exit(SOME_WITHOUT_OUTCOME)
+
+
+def show_letter(  # noqa: PLR0913 - one parameter an option
+    letter_id: LetterId,
+    *,
+    all_records: Annotated[
+        bool, typer.Option("--all-records", help=f"Every rejected record, not only {console.SHOWN}.")
+    ] = False,
+    as_json: AsJson = False,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """Show one letter, and point at what is wrong in the bytes of each rejected record."""
+    target = target_of(aws, profile)
+    desk = Desk.of(target, env)
+    with desk.telling(as_json=as_json):
+        letter = find_letter(desk.books, desk.named(letter_id))
+        body = desk.books.read(letter)
+    closing = closed_by(desk.books, letter)
+    others = beside(desk.books, letter)
+    summed = summed_up(desk.books, letter, body)
+    if as_json:
+        facts = {"id": letter.id, "uri": desk.uri(letter.key), "open": closing is None, "closed_by": closing}
+        facts["beside"] = [other.id for other in others]
+        facts["chunks"] = [each.id for each in summed.open] if summed else []
+        sys.stdout.write(json.dumps(facts | {"letter": body}, indent=2) + "\n")
+        return
+    running = None if closing else recovery_discard.under_way(target.client("stepfunctions"), desk.books, letter, body)
+    state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
+    dead_letter.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local, summed))
+    rejected = body["rejected"]
+    shown = rejected if all_records else rejected[: console.SHOWN]
+    for record in shown:
+        dead_letter.record(desk.books.s3, body, record)
+    if len(shown) < len(rejected):
+        _say(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
+    if len(rejected) < (number := rejected_count(body)):
+        _say(f"\nThe letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them.")
+    for other in others:
+        _say(f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}")
+    if summed and summed.open:
+        _say(_of_chunks(summed.open))
+    if closing is None and not running:
+        _say(
+            f"\nRun it again: custody redrive {letter.id}\n"
+            f"Give it up:   custody letters discard {letter.id} --reason TEXT"
+        )
+
+
+def discard(  # noqa: PLR0913 - one parameter an option
+    letter_id: LetterId,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it is kept for good, so quote no record.")],
+    as_json: AsJson = False,
+    env: Env = "dev",
+    aws: Aws = False,
+    profile: Profile = None,
+) -> None:
+    """Give up the records of an open letter: the ledger keeps who decided so, and why. Nothing is deleted.
+
+    The letter of a bulk object stands for those of its chunks: each of them is discarded beside its own ledger file.
+    """
+    if not reason.strip():
+        raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
+    target = target_of(aws, profile)
+    desk = Desk.of(target, env)
+    with desk.telling(as_json=as_json):
+        wanted = desk.named(letter_id)
+        letter = find_open(desk.books, wanted)
+        recovery_discard.require_open(desk.books, letter)
+        body = desk.books.read(letter)
+    recovery_discard.require_at_rest(target.client("stepfunctions"), desk.books, letter, body)
+    by = target.client("sts").get_caller_identity()["Arn"]
+    standing = desk.books.standing(letter.object_id)
+    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by, position_of(wanted))
+    if letter.is_of_whole:
+        views_discard.give_up_whole(discarder, letter, as_json=as_json)
+        return
+    with desk.telling(as_json=as_json):
+        views_discard.give_up_one(discarder, letter, as_json=as_json)
+
+
+def _say(said: str) -> None:
+    """Tell people something, behind what was printed so far: where both go to one pipe, that is still held back."""
+    sys.stdout.flush()
+    console.stderr.print(said, soft_wrap=True, markup=False)
+
+
+def _of_chunks(letters: Sequence[Letter]) -> str:
+    """Name the first of the letters that another one sums up, each by the command that shows it."""
+    listed = [f"  custody letters show {each.id}" for each in letters[: console.SHOWN]]
+    more = [f"  and {len(letters) - console.SHOWN:,} more: custody letters"] if len(letters) > console.SHOWN else []
+    number = "1 open letter" if len(letters) == 1 else f"{len(letters):,} open letters"
+    return "\n".join([f"\nIts chunks have {number}:", *listed, *more])
+
+
+def _refuse_options_before(context: typer.Context, command: str) -> None:
+    """Raise CommandFailed for an option that would be lost: each command has its own."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            raise CommandFailed(f"Put the options after the command: `custody letters {command} …`.", USAGE)
+
+
+class _Counted:
+    """Letters as they come, and how many of them came, and were open."""
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        self._found = found
+        self.letters = self.open = 0
+
+    def __iter__(self) -> Iterator[Found]:
+        for each in self._found:
+            self.letters += 1
+            self.open += each.is_open
+            yield each
+
+
+def _print_json(desk: Desk, found: Iterable[Found], odd: list[Unreadable]) -> None:
+    """Print the letters as one JSON document, while they come, and what was unreadable by the end."""
+    sys.stdout.write('{"letters": [')
+    for number, each in enumerate(found):
+        rejected = dead_letter.count_of_rejected(each.body)
+        facts = {"id": each.letter.id, "open": each.is_open} | each.body | {"rejected": rejected}
+        sys.stdout.write(("," if number else "") + "\n" + json.dumps(facts))
+    sys.stdout.write('\n], "unreadable": ' + json.dumps([desk.encode(each) for each in odd]) + "}\n")
+
+
+def _summary(counted: _Counted, *, open_only: bool) -> str:
+    """Say how many letters there are and, of those that are open, what to do about them."""
+    number = counted.letters
+    letters = f"{number:,} {'open ' if open_only else ''}letter{'' if number == 1 else 's'}"
+    counts = letters if open_only else f"{letters}, {counted.open:,} open"
+    advice = [f"{counts}. See what one says: custody letters show ID."]
+    if counted.open:
+        one = "it" if open_only else "an open one"
+        advice += [f"Run {one} again: custody redrive ID.", f"Give {one} up: custody letters discard ID --reason TEXT"]
+    return " ".join(advice)
+
+
+def _nothing_matches(books: Books, wanted: Filter) -> str:
+    """Say that nothing was found and, for what may be misspelt, what there is."""
+    said = f"no {'open ' if wanted.open_only else ''}letter matches"
+    asked = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
+    if not asked:
+        return said
+    others = [found.body for found in select(books, replace(wanted, dataset=None, error=None, step=None), [])]
+    there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
+    return f"{said}; there are {' and '.join(there)}" if there else said
+
+
+help_pages.add(app, "show", show_letter, under="letters")
+help_pages.add(app, "discard", discard, under="letters")

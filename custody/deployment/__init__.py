@@ -1,0 +1,1 @@
+"""Finding, bringing up and destroying a deployment."""

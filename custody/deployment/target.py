@@ -1,0 +1,167 @@
+"""Which AWS a command talks to, and the deployment that it finds there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+import local
+from custody.errors import USAGE, CommandFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(os.environ.get("CUSTODY_FOLDER") or ROOT / ".custody")
+"""Where embedded AWS keeps what it needs while it is up."""
+
+_CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+_COUNTED = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=60)
+"""For a service that answers only so many calls a second: calls become fewer when it refuses one.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An AWS to talk to: `name` is for people, `is_local` for embedded AWS."""
+
+    name: str
+    session: boto3.Session
+    endpoint: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is embedded AWS."""
+        return self.endpoint is not None
+
+    def client(self, service: Any) -> Any:
+        """Make a client of a service there."""
+        config = _COUNTED if service == "stepfunctions" and not self.is_local else _CONFIG
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a stack says about itself in its outputs; `buffer_url` is None where no buffer is before `start`.
+
+    `raw_prefix` is what the keys of its objects begin with, if it takes only some of the raw bucket.
+    """
+
+    raw: str
+    processed: str
+    audit: str
+    pipeline_arn: str
+    bulk_arn: str
+    chunk_bytes: int
+    undelivered_url: str
+    start_function: str
+    unwritten_url: str
+    dead_letter_function: str
+    buffer_url: str | None
+    raw_prefix: str = ""
+
+    def within(self, prefix: str) -> str:
+        """Narrow a prefix of keys to those that this deployment takes; raise CommandFailed if it takes none of them."""
+        if prefix.startswith(self.raw_prefix):
+            return prefix
+        if self.raw_prefix.startswith(prefix):
+            return self.raw_prefix
+        raise CommandFailed(
+            f"This deployment takes only keys that begin with {self.raw_prefix}, and none that begins with {prefix}. "
+            "Give the whole key, or its beginning.",
+            USAGE,
+        )
+
+
+def choose(*, aws: bool, profile: str | None) -> Target:
+    """Take AWS if it is named, else embedded AWS if it is up.
+
+    Raises CommandFailed rather than reach an AWS account without being told to.
+    """
+    if aws or profile:
+        return _account(profile)
+    if instance := local.find(FOLDER):
+        return on(instance)
+    raise CommandFailed(
+        "Embedded AWS is not up. Run `custody up`, or say --aws or --profile NAME to use an AWS account.", USAGE
+    )
+
+
+def _account(profile: str | None) -> Target:
+    try:
+        # As the AWS CLI does, and boto3 does not by itself.
+        session = boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
+    except BotoCoreError as error:
+        raise CommandFailed(f"{error}. Name a profile of your AWS configuration.", USAGE) from error
+    if session.region_name is None:
+        raise CommandFailed(
+            "There is no region to look in. Set AWS_REGION, or name a profile that has one: --profile NAME.", USAGE
+        )
+    return Target(
+        f"AWS, profile {profile or 'default'}, region {session.region_name}{_elsewhere(profile)}", session, None
+    )
+
+
+def _elsewhere(profile: str | None) -> str:
+    """Say which endpoint stands for AWS, if one is configured: what is done there is not done in an account.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    """
+    configured = botocore.session.Session(profile=profile).get_scoped_config()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or configured.get("endpoint_url")
+    return f", at {endpoint}" if endpoint else ""
+
+
+def on(instance: local.Instance) -> Target:
+    """Talk to an embedded AWS that is up."""
+    environment = instance.environment()
+    session = boto3.Session(
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=instance.region,
+    )
+    return Target(f"embedded AWS at {instance.endpoint}", session, instance.endpoint)
+
+
+def described(target: Target, name: str) -> Any | None:
+    """Give what CloudFormation says of a stack, by its name or ARN; None if there is none."""
+    try:
+        (stack,) = target.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        return None
+    return stack
+
+
+def find(target: Target, env: str) -> Deployment:
+    """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
+    name = f"custody-{env}"
+    stack = described(target, name)
+    if stack is None:
+        environment = "" if env == "dev" else f" --env {quote(env)}"
+        advice = f"custody up{environment}" if target.is_local else f"cdk deploy -c env={quote(env)}"
+        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.")
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    try:
+        return Deployment(
+            raw=outputs["RawBucket"],
+            processed=outputs["ProcessedBucket"],
+            audit=outputs["AuditBucket"],
+            pipeline_arn=outputs["PipelineArn"],
+            bulk_arn=outputs["BulkArn"],
+            chunk_bytes=int(outputs["ChunkBytes"]),
+            undelivered_url=outputs["UndeliveredQueueUrl"],
+            start_function=outputs["StartFunctionName"],
+            unwritten_url=outputs["UnwrittenQueueUrl"],
+            dead_letter_function=outputs["DeadLetterFunctionName"],
+            buffer_url=outputs.get("BufferQueueUrl"),
+            raw_prefix=outputs.get("RawPrefix", ""),
+        )
+    except KeyError as error:
+        raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error

@@ -1,0 +1,37 @@
+"""Links into the AWS Console: to executions, and to objects in S3 and their versions."""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from custody.deployment.target import Target
+from custody.executions.pipeline import Pipeline
+from functions.shared.audit.ledger_file import console_link
+
+
+@dataclass(frozen=True)
+class Links:
+    """The console in which a deployment is seen: that of the partition and region of `machine`, an ARN there.
+
+    There is none for embedded AWS: then each link is None.
+    """
+
+    machine: str | None
+
+    @classmethod
+    def of(cls, target: Target, pipeline: Pipeline) -> "Links":
+        """Give the links into a deployment."""
+        return cls(None if target.is_local else pipeline.arn)
+
+    def execution(self, arn: str) -> str | None:
+        """Link to an execution."""
+        return console_link(arn) if self.machine else None
+
+    def object(self, bucket: str, key: str, version_id: str | None = None) -> str | None:
+        """Link to an object: to a version of it if one is named, else to what it is now."""
+        if self.machine is None:
+            return None
+        region = self.machine.split(":")[3]
+        # The domain of a console stands in one place: in the link to an execution.
+        domain = urlsplit(console_link(self.machine)).netloc
+        wanted = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
+        return f"https://{domain}/s3/object/{bucket}?{urlencode(wanted)}"

@@ -1,0 +1,1 @@
+"""Bringing objects in: upload, watch, backfill."""

@@ -1,0 +1,1 @@
+"""Processing again what failed, or discarding it."""

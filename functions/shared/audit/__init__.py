@@ -1,0 +1,1 @@
+"""What is written to the audit bucket: ledger files and dead letters."""

@@ -1,0 +1,1 @@
+"""Frozen, pure values: messages, ids, keys, chunking."""

@@ -1,0 +1,319 @@
+"""From the bytes of an object to its records, each with its place and its hash: a JSON document, or JSON Lines.
+
+JSON Lines are read as a stream, so that memory does not grow with the object; a JSON document is read whole.
+"""
+
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import IO, Any
+
+from msgspec import Struct
+
+from functions.shared.errors import ObjectTooLarge
+from functions.shared.model.chunking import PLAIN_LINES
+from functions.shared.model.messages import Record, Span, Violation
+from functions.shared.records.gzip_lines import spool
+from functions.shared.records.jsonl import AT_A_TIME, BOM, LF, SPACE, Line, lines
+from functions.shared.records.strict_json import UNSURE, Malformed, Reader, at_sight
+
+PIECE_BYTES = 2**20
+"""How much of a stream is held at a time."""
+
+_BOM = "\ufeff"
+_GZIP = ".gz"
+_GZIP_BEGIN = b"\x1f\x8b"
+_DOCUMENT = (".json",)
+_NO_DOCUMENT = frozenset({"json", "utf-8"})
+_SPACE = re.compile(r"[ \t\n\r]*")
+_OF_DAMAGE = (OSError, EOFError, zlib.error)
+
+
+class Raw(Struct, frozen=True, gc=False):
+    """A record as it was read: where it lies, its bytes, the document, and what is wrong with it as JSON."""
+
+    position: int
+    offset: int
+    body: bytes
+    document: Any
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def span(self) -> Span:
+        """Say where it lies, and what the hash of its bytes is."""
+        return Span(self.position, self.offset, len(self.body), hashlib.sha256(self.body).hexdigest())
+
+    @property
+    def record(self) -> Record:
+        """Give it as a record that is good so far."""
+        return Record(self.span, self.document)
+
+
+Pages = Iterator[list[Raw]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most bytes, decompressed: of a JSON document, be it an object or a line; and of gzipped JSON Lines."""
+
+    document: int
+    gzipped: int
+
+
+def of_chunk(pieces: Iterable[bytes], start: int, end: int, limits: Limits) -> Pages:
+    """Read the lines that begin in a chunk of an object; `pieces` begin where `lines.reach` says.
+
+    A line of more bytes than a document may have is a rejected record, of which only so many bytes are looked at.
+    """
+    reader = Reader()
+    for found in lines(pieces, start, end, limits.document):
+        yield _page(found, reader)
+
+
+def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
+    """Read an object in the format that its key tells: `.json` is one document, `.jsonl` and `.ndjson` are JSON Lines.
+
+    Each of them may be gzipped, with `.gz` behind. With any other ending an object is what it looks like. One with
+    nothing in it, or that cannot be decompressed, is one rejected record at position 0. Raises ObjectTooLarge beyond
+    the limits.
+    """
+    stream = iter(pieces)
+    first = next(stream, b"")
+    stream = chain([first], stream)
+    if not is_gzipped(first, key):
+        yield from _of_plain(stream, key.lower(), key, limits)
+        return
+    with spool() as spooled:
+        for piece in stream:
+            spooled.write(piece)
+        try:
+            _require_whole(spooled, key, limits.gzipped)
+        except _OF_DAMAGE as error:
+            spooled.seek(0)
+            beginning = spooled.read(limits.document)
+            yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {_damage(error)}"))]
+            return
+        spooled.seek(0)
+        with gzip.open(spooled) as plain:
+            yield from _of_plain(_pieces(plain), key.lower().removesuffix(_GZIP), key, limits)
+
+
+def may_be_gzipped(key: str) -> bool:
+    """Say whether an object of that key may be gzipped, so that offsets in it count decompressed bytes."""
+    return not key.lower().endswith(_DOCUMENT + PLAIN_LINES)
+
+
+def is_gzipped(body: bytes, key: str) -> bool:
+    """Say whether an object is gzipped: its key says so, or says nothing and its first bytes do (RFC 1952)."""
+    return key.lower().endswith(_GZIP) or (may_be_gzipped(key) and body.startswith(_GZIP_BEGIN))
+
+
+def as_read(body: bytes, key: str, end: int) -> bytes:
+    """Give the first bytes of an object as they are read: decompressed if it is gzipped, and that can be done whole."""
+    if not is_gzipped(body, key):
+        return body[:end]
+    kept = bytearray()
+    try:
+        with gzip.open(io.BytesIO(body)) as stream:
+            for piece in _pieces(stream):
+                kept += piece[: max(0, end - len(kept))]
+    except _OF_DAMAGE:
+        return body[:end]
+    return bytes(kept)
+
+
+def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    return iter(partial(stream.read, PIECE_BYTES), b"")
+
+
+def _damage(error: Exception) -> str:
+    """Say what is wrong with a gzip stream; the library's own words may quote it."""
+    if isinstance(error, EOFError):
+        return "it ends too soon"
+    if isinstance(error, gzip.BadGzipFile):
+        return "it does not begin as one" if str(error).startswith("Not a gzipped file") else "its checksum is wrong"
+    return "it is damaged"
+
+
+def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
+    """Decompress every member of a gzip stream once, to know that it can be done; raise what gzip raises if not."""
+    spooled.seek(0)
+    seen = 0
+    with gzip.open(spooled) as plain:
+        for piece in _pieces(plain):
+            seen += len(piece)
+            if seen > limit:
+                raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (chunk_bytes)")
+
+
+def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) -> Pages:
+    """Read what is not, or no longer, gzipped; `ending` is the key by which the format is told."""
+    if not ending.endswith(PLAIN_LINES + _DOCUMENT):
+        beginning = _beginning(stream, limits.document)
+        stream = chain([beginning], stream)
+        ending = PLAIN_LINES[0] if _looks_like_lines(beginning, limits.document) else _DOCUMENT[0]
+    if ending.endswith(PLAIN_LINES):
+        yield from _lines_or_nothing(stream, limits)
+    else:
+        yield from _document(_gathered(stream, key, limits.document))
+
+
+def _lines_or_nothing(stream: Iterable[bytes], limits: Limits) -> Pages:
+    page = None
+    for page in of_chunk(stream, 0, 2**63, limits):
+        yield page
+    if page is None:
+        yield [_nothing()]
+
+
+def _nothing() -> Raw:
+    return _whole(b"", Violation("", "json", "a document; the object is empty"))
+
+
+def _gathered(stream: Iterable[bytes], key: str, limit: int) -> bytes:
+    body = bytearray()
+    for piece in stream:
+        body += piece
+        if len(body) > limit:
+            raise ObjectTooLarge(
+                f"{key} is a JSON document of more than {limit:,} bytes, decompressed (document_limit_bytes)"
+            )
+    return bytes(body)
+
+
+def _beginning(stream: Iterator[bytes], limit: int) -> bytes:
+    """Take as much of a stream as shows whether it is JSON Lines: a line, and something behind it."""
+    found = b""
+    for piece in stream:
+        found += piece
+        if len(found) > limit or found.lstrip().partition(LF)[2].strip():
+            break
+    return found
+
+
+def _looks_like_lines(beginning: bytes, limit: int) -> bool:
+    """Say whether an object is JSON Lines: more than one line, of which the first is a whole document by itself."""
+    found = chain.from_iterable(lines([beginning], 0, len(beginning), limit))
+    first, second = next(found, None), next(found, None)
+    if first is None or second is None:
+        return False
+    return not any(violation.rule in _NO_DOCUMENT for violation in _line(first, Reader()).violations)
+
+
+def _page(found: Sequence[Line], reader: Reader) -> list[Raw]:
+    documents = _at_sight(found)
+    if documents is None or any(line.is_too_long for line in found):
+        return [_line(line, reader) for line in found]
+    return [
+        Raw(line.position, line.offset, line.body, document) for line, document in zip(found, documents, strict=True)
+    ]
+
+
+def _line(line: Line, reader: Reader) -> Raw:
+    if line.is_too_long:
+        violation = Violation("", "line-length", f"at most {len(line.body)} bytes (document_limit_bytes)")
+        return Raw(line.position, line.offset, line.body, None, (violation,))
+    documents = _at_sight([line])
+    return _closely(line, reader) if documents is None else Raw(line.position, line.offset, line.body, documents[0])
+
+
+def _at_sight(found: Sequence[Line]) -> list[Any] | None:
+    """Read lines at sight; None if one of them needs a closer look. What was read by then is let go first."""
+    try:
+        return at_sight([line.body for line in found])
+    except UNSURE:
+        return None
+
+
+def _closely(line: Line, reader: Reader) -> Raw:
+    """Read a line that is not plainly good, and say what is wrong with it, if anything is."""
+    position, offset, body = line.position, line.offset, line.body
+    try:
+        text = body.decode()
+        document, end, violations = reader.read(text, _skip(text, 0))
+        _expect_end(text, end)
+    except UnicodeDecodeError as error:
+        return Raw(position, offset, body, None, (_no_utf8(error),))
+    except Malformed as malformed:
+        return Raw(position, offset, body, None, (malformed.violation,))
+    return Raw(position, offset, body, document, violations)
+
+
+def _document(body: bytes) -> Pages:
+    """Read a JSON document: each element of an array is a record, and anything else is one record at position 0.
+
+    A body that is no document is one record, with the violation that says why; `[]` is no records. An array is read
+    twice, for only its end tells whether it is a document, and all of its elements would take many times its memory.
+    """
+    if body.strip(SPACE + LF) in {b"", BOM}:
+        yield [_nothing()]
+        return
+    try:
+        text = body.decode()
+        for _ in _elements(text):
+            pass
+    except UnicodeDecodeError as error:
+        yield [_whole(body, _no_utf8(error))]
+        return
+    except Malformed as malformed:
+        yield [_whole(body, malformed.violation)]
+        return
+    elements = _elements(text)
+    while page := list(islice(elements, AT_A_TIME)):
+        yield page
+
+
+def _no_utf8(error: UnicodeDecodeError) -> Violation:
+    return Violation("", "utf-8", f"{error.reason} at byte {error.start}")
+
+
+def _whole(body: bytes, violation: Violation) -> Raw:
+    return Raw(0, 0, body, None, (violation,))
+
+
+def _elements(text: str) -> Iterator[Raw]:
+    """Read a document, element by element; raise Malformed where it turns out to be none."""
+    start = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
+    reader = Reader()
+    if text[start] == "[":
+        yield from _array(text, start, reader)
+        return
+    document, end, violations = reader.read(text, start)
+    _expect_end(text, end)
+    yield Raw(0, len(text[:start].encode()), text[start:end].encode(), document, violations)
+
+
+def _array(text: str, start: int, reader: Reader) -> Iterator[Raw]:
+    at, offset, counted, number = _skip(text, start + 1), 0, 0, 0
+    if text[at : at + 1] == "]":
+        _expect_end(text, at + 1)
+        return
+    while True:
+        document, end, violations = reader.read(text, at)
+        offset += len(text[counted:at].encode())
+        body = text[at:end].encode()
+        yield Raw(number, offset, body, document, violations)
+        offset, counted, number = offset + len(body), end, number + 1
+        at = _skip(text, end)
+        if text[at : at + 1] == "]":
+            _expect_end(text, at + 1)
+            return
+        if text[at : at + 1] != ",":
+            raise Malformed("json", f"Expecting ',' delimiter at character {at}")
+        at = _skip(text, at + 1)
+
+
+def _skip(text: str, start: int) -> int:
+    space = _SPACE.match(text, start)
+    return space.end() if space else start
+
+
+def _expect_end(text: str, end: int) -> None:
+    if (rest := _skip(text, end)) != len(text):
+        raise Malformed("json", f"Extra data at character {rest}")

@@ -1,0 +1,1 @@
+"""How records travel between steps: inline, or staged in a bucket."""

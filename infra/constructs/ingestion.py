@@ -1,0 +1,172 @@
+"""From the raw bucket to the state machines: events, the start function, and the queue for what it could not start."""
+
+from typing import cast
+
+from aws_cdk import Aws, CfnResource, Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.constructs.failure_queue import FailureQueue
+from infra.constructs.lambda_function import Platform, Stage
+from infra.constructs.object_created_rule import Arrivals
+from infra.constructs.permissions import on_key
+from infra.constructs.queues import EventQueue
+from infra.constructs.storage import bucket_name
+
+ARRIVALS = "s3:ObjectCreated:*"
+BATCH = 10
+"""Messages in a call of the start function: as many as SQS gives at once."""
+
+RECEIVES = 10
+"""How often a message of the buffer is tried. Each time takes six times the function's timeout, so that throttling may
+last for half an hour before events have to be given to the function again by hand."""
+
+PATIENCE = 6
+"""How many timeouts of its function a message is hidden for
+(https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
+
+
+_Destination = tuple[CfnResource, s3.CfnBucket.NotificationConfigurationProperty]
+"""What lets S3 in, and what tells it where to."""
+
+
+class Ingestion(Construct):
+    """Calls `start` for each new object version, directly or by way of a buffer.
+
+    An event that fails for good waits in the undelivered queue. The stack's own raw bucket notifies; of one that is
+    there already EventBridge tells, by the rule in `arrivals`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it leads from, and to
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        own_raw: s3.Bucket | None,
+        pipeline_arn: str,
+        bulk_arn: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        settings = platform.settings
+        self.start = Stage(
+            self,
+            "start",
+            platform=platform,
+            environment={
+                "PIPELINE_ARN": pipeline_arn,
+                "BULK_ARN": bulk_arn,
+                "CHUNK_BYTES": str(settings.chunk_bytes),
+            },
+            may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
+        )
+        self.undelivered = FailureQueue(self, "Undelivered", name="undelivered", platform=platform)
+        self.buffer = self._buffer(platform) if settings.buffered else None
+        if not self.buffer:
+            self.undelivered.keep_events_of(self.start, platform)
+        self.arrivals = (
+            None
+            if own_raw
+            else Arrivals(
+                self,
+                "Arrivals",
+                platform=platform,
+                start=self.start,
+                buffer=self.buffer,
+                undelivered=self.undelivered,
+            )
+        )
+        if own_raw:
+            self._notify(cast("s3.CfnBucket", own_raw.node.default_child), bucket_name(settings, "raw"))
+
+    def _notify(self, bucket: s3.CfnBucket, name: str) -> None:
+        """Have the bucket send its events.
+
+        CDK's `add_event_notification` would add a function of its own to the stack, because a bucket and its permission
+        usually need one another's names. The raw bucket's name is known beforehand. S3 tries the destination out when
+        the bucket is made, hence the permission comes first.
+        """
+        if self.buffer:
+            permission, configuration = self._fill_buffer(self.buffer, name)
+        else:
+            permission, configuration = self._call_directly(name)
+        bucket.notification_configuration = configuration
+        bucket.add_resource_dependency(permission)
+
+    def _call_directly(self, name: str) -> _Destination:
+        """Let the bucket of that name call the function."""
+        function = self.start.function
+        permission = lambda_.CfnPermission(
+            self,
+            "MayCallStart",
+            action="lambda:InvokeFunction",
+            function_name=function.function_arn,
+            principal="s3.amazonaws.com",
+            source_account=Aws.ACCOUNT_ID,
+            source_arn=_arn(name),
+        )
+        return permission, s3.CfnBucket.NotificationConfigurationProperty(
+            lambda_configurations=[
+                s3.CfnBucket.LambdaConfigurationProperty(event=ARRIVALS, function=function.function_arn)
+            ]
+        )
+
+    def _fill_buffer(self, buffer: sqs.Queue, name: str) -> _Destination:
+        """Let the bucket of that name send to the buffer."""
+        buffer.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Arrivals",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[buffer.queue_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnEquals": {"aws:SourceArn": _arn(name)},
+                },
+            )
+        )
+        policy = cast("sqs.CfnQueuePolicy", buffer.node.find_child("Policy").node.default_child)
+        return policy, s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=buffer.queue_arn)]
+        )
+
+    def _buffer(self, platform: Platform) -> sqs.Queue:
+        """Make a queue that the function empties; it moves what fails to the undelivered one."""
+        buffer = EventQueue(
+            self,
+            "Buffer",
+            name="buffer",
+            platform=platform,
+            hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.undelivered, max_receive_count=RECEIVES),
+        )
+        self._empty(buffer, platform)
+        return buffer
+
+    def _empty(self, buffer: sqs.Queue, platform: Platform) -> None:
+        """Have Lambda call the function with the messages of the buffer; it reads them as the function itself."""
+        self.start.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                resources=[buffer.queue_arn],
+            )
+        )
+        self.start.role.add_to_policy(on_key(platform.key, "Decrypt", via="sqs"))
+        lambda_.CfnEventSourceMapping(
+            self,
+            "Emptying",
+            event_source_arn=buffer.queue_arn,
+            function_name=self.start.function.function_name,
+            batch_size=BATCH,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
+                maximum_concurrency=platform.settings.buffer_concurrency
+            ),
+        )
+
+
+def _arn(bucket: str) -> str:
+    return f"arn:{Aws.PARTITION}:s3:::{bucket}"

@@ -1,0 +1,105 @@
+"""The Lambda functions: one shape for all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+from constructs import Construct
+
+from infra.constructs.logs import log_group
+from infra.constructs.permissions import explain_prefixes, explain_star
+from infra.settings import Settings
+
+CODE_VERSION_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What all functions share; `root` is the folder that holds `functions/`."""
+
+    settings: Settings
+    root: Path
+    key: kms.IKey
+    libraries: lambda_.ILayerVersion
+    removal: RemovalPolicy
+
+
+class Stage(Construct):
+    """A function with its own code, role and log group; `name` is its folder under functions/."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        platform: Platform,
+        environment: Mapping[str, str],
+        may: Sequence[iam.PolicyStatement],
+    ) -> None:
+        super().__init__(scope, name.title().replace("_", ""))
+        self.name = name
+        settings = platform.settings
+        function_name = settings.name(name.replace("_", "-"))
+        size = settings.size(name)
+        logs = log_group(
+            self, f"/aws/lambda/{function_name}", settings=settings, key=platform.key, removal=platform.removal
+        )
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"What the function {function_name} may do.",
+        )
+        self.role.add_to_policy(
+            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs.log_group_arn])
+        )
+        for statement in may:
+            self.role.add_to_policy(statement)
+        explain_prefixes(self.role, may)
+        explain_star(self.role, "X-Ray's write actions know no resources.")
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            function_name=function_name,
+            description=f"Custody: {name}. Its code is functions/{name}/.",
+            code=lambda_.Code.from_asset(str(platform.root), exclude=excludes(name), ignore_mode=IgnoreMode.GIT),
+            handler=f"functions.{name}.handler.handle",
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            layers=[platform.libraries],
+            role=self.role,
+            log_group=logs,
+            logging_format=lambda_.LoggingFormat.JSON,
+            tracing=lambda_.Tracing.ACTIVE,
+            environment={"POWERTOOLS_SERVICE_NAME": name, **environment},
+            environment_encryption=platform.key,
+            memory_size=size.memory_mb,
+            ephemeral_storage_size=Size.mebibytes(size.storage_mb),
+            timeout=Duration.seconds(size.timeout_seconds),
+            reserved_concurrent_executions=size.concurrency,
+        )
+
+    @property
+    def code_version(self) -> str:
+        """The start of the hash over the function's own code: the same for the same code, wherever it is deployed."""
+        asset = cast("s3_assets.Asset", self.function.node.find_child("Code"))
+        return asset.asset_hash[:CODE_VERSION_LENGTH]
+
+
+def excludes(name: str) -> list[str]:
+    """List, as .gitignore would, what is no part of a function: all but its own folder and the shared one."""
+    return [
+        "/*",
+        "!/functions",
+        "/functions/*",
+        "!/functions/__init__.py",
+        "!/functions/shared",
+        f"!/functions/{name}",
+        "__pycache__",
+    ]

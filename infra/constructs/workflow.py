@@ -1,0 +1,186 @@
+"""The state machines: the pipeline of a batch, and the bulk machine, which runs it for each chunk of a large object."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from aws_cdk import ArnFormat, Aws, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.constructs.bulk_definition import MAP, compose, placeholders
+from infra.constructs.lambda_function import Platform, Stage
+from infra.constructs.logs import log_group
+from infra.constructs.permissions import explain_prefixes, explain_star
+from infra.constructs.stages import Stages
+from infra.settings import Settings
+
+PIPELINE = "pipeline"
+BULK = "bulk"
+PARTITION = "Partition"
+"""The placeholder of the partition; any other stands for the ARN of a function."""
+
+
+class StageMissing(ValueError):
+    """A definition calls a function that there is not."""
+
+
+def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
+    """Say what the ARN of PIPELINE or BULK will be: the functions must know it, and come first."""
+    return stack.format_arn(
+        service="states",
+        resource="stateMachine",
+        resource_name=settings.name(machine),
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+
+
+def executions_arn(stack: Stack, settings: Settings, machine: str) -> str:
+    """Say what the ARN of each execution of a machine will match; those of chunks are of a machine `BULK/MAP`."""
+    return stack.format_arn(
+        service="states",
+        resource="execution",
+        resource_name=f"{settings.name(machine)}:*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+
+
+class Workflow(Construct):
+    """A state machine, its log, and a role that can call its functions and nothing else."""
+
+    def __init__(  # noqa: PLR0913 - what it is made of
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        platform: Platform,
+        machine: str,
+        definition: str,
+        stages: Stages,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        functions = _named_in(definition, machine, stages.all)
+        name = platform.settings.name(machine)
+        arn = machine_arn(Stack.of(self), platform.settings, machine)
+        self.role = iam.Role(
+            self,
+            "Role",
+            # Only this machine, of this account, can have Step Functions take the role
+            # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
+            # The executions of chunks are of a machine named after it and the label of the Map.
+            assumed_by=iam.ServicePrincipal(
+                "states.amazonaws.com",
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnLike": {"aws:SourceArn": [arn, f"{arn}/{MAP}"] if machine == BULK else arn},
+                },
+            ),
+            description=f"What the state machine {name} may do.",
+        )
+        self.role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"],
+                resources=[stage.function.function_arn for stage in functions.values()],
+            )
+        )
+        explain_star(self.role, "The actions of X-Ray, and those that set up log delivery, know no resources.")
+        logs = log_group(
+            self,
+            # Under this prefix a log group needs no room in the account's one resource policy for log delivery
+            # (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
+            f"/aws/vendedlogs/states/{name}",
+            settings=platform.settings,
+            key=platform.key,
+            removal=platform.removal,
+        )
+        self.machine = sfn.StateMachine(
+            self,
+            machine.title(),
+            state_machine_name=name,
+            state_machine_type=sfn.StateMachineType.STANDARD,
+            # As a string it stays readable in the template. TimeoutSeconds stands in it, for CDK drops its own here.
+            definition_body=sfn.DefinitionBody.from_string(definition),
+            definition_substitutions={
+                PARTITION: Aws.PARTITION,
+                **{placeholder: stage.function.function_arn for placeholder, stage in functions.items()},
+            },
+            role=self.role,
+            # Not the data: it is in the history of the execution already, and would be the dearest part of the bill.
+            logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
+            tracing_enabled=True,
+        )
+        # cfn-lint knows a placeholder only as a whole value, not as the partition of an ARN. The tests show it the
+        # definition with every placeholder filled in.
+        cast("sfn.CfnStateMachine", self.machine.node.default_child).add_metadata(
+            "cfn-lint", {"config": {"ignore_checks": ["E3601"]}}
+        )
+
+
+def _named_in(definition: str, machine: str, stages: Sequence[Stage]) -> dict[str, Stage]:
+    """Find the stage of each placeholder of a definition; raise StageMissing if there is none."""
+    known = {f"{stage.node.id}FunctionArn": stage for stage in stages}
+    named = [placeholder for placeholder in placeholders(definition) if placeholder != PARTITION]
+    for placeholder in named:
+        if placeholder not in known:
+            raise StageMissing(
+                f"The state machine {machine} names ${{{placeholder}}}, which "
+                f"infra/constructs/stages.py does not define. Add it, "
+                f"or name one of those that there are: {', '.join(known)}."
+            )
+    return {placeholder: known[placeholder] for placeholder in named}
+
+
+def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
+    """Make the machine that carries one batch an execution."""
+    definition = _file(platform.root, PIPELINE).read_text()
+    return Workflow(
+        scope,
+        construct_id,
+        platform=platform,
+        machine=PIPELINE,
+        definition=definition,
+        stages=stages,
+    )
+
+
+def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
+    """Make the machine that carries a large object, each of its chunks in an execution of its own."""
+    definition = compose(
+        json.loads(_file(platform.root, BULK).read_text()),
+        json.loads(_file(platform.root, PIPELINE).read_text()),
+        chunk_concurrency=platform.settings.chunk_concurrency,
+    )
+    workflow = Workflow(
+        scope,
+        construct_id,
+        platform=platform,
+        machine=BULK,
+        definition=json.dumps(definition, indent=2),
+        stages=stages,
+    )
+    chunks = _on_chunks(Stack.of(workflow), platform.settings)
+    for statement in chunks:
+        workflow.role.add_to_policy(statement)
+    explain_prefixes(workflow.role, chunks)
+    return workflow
+
+
+def _on_chunks(stack: Stack, settings: Settings) -> list[iam.PolicyStatement]:
+    """Permit what a Map Run does: the ARNs are made of names, for the machine itself cannot come before its role.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    """
+    of_objects, of_chunks = executions_arn(stack, settings, BULK), executions_arn(stack, settings, f"{BULK}/{MAP}")
+    return [
+        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn(stack, settings, BULK)]),
+        iam.PolicyStatement(
+            actions=["states:DescribeExecution", "states:StopExecution"], resources=[of_objects, of_chunks]
+        ),
+        iam.PolicyStatement(actions=["states:RedriveExecution"], resources=[of_chunks]),
+    ]
+
+
+def _file(root: Path, machine: str) -> Path:
+    return root / "statemachine" / f"{machine}.asl.json"

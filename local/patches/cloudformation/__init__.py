@@ -1,0 +1,1 @@
+"""Resource properties that the emulator would ignore."""

@@ -1,0 +1,31 @@
+"""What a role's own policies allow, asked of MiniStack's evaluator."""
+
+from local.patches.patch import member, module
+
+
+def are_enforced() -> bool:
+    """Whether this embedded AWS lets policies decide."""
+    return bool(member(module("app"), "AUTH"))
+
+
+def may(role_arn: str, action: str, resource: str, session: str) -> bool:
+    """Whether the policies of `role_arn` allow `action` on `resource`; a role that is not there may nothing."""
+    evaluator = module("core.iam_evaluator")
+    region, account = resource.split(":")[3:5]
+    role = role_arn.rsplit("/", 1)[-1]
+    context = evaluator.EvalContext(
+        principal_arn=as_caller(role_arn, session),
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=region,
+    )
+    policies = member(evaluator, "_gather_role_policies")(role, account)
+    return bool(evaluator.evaluate(context, policies).decision == "Allow")
+
+
+def as_caller(role_arn: str, session: str) -> str:
+    """Name the caller that a service is once it has assumed a role."""
+    account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"

@@ -1,0 +1,1 @@
+"""Executions and their histories, as on AWS."""

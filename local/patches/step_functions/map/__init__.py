@@ -1,0 +1,1 @@
+"""Distributed Map, as on AWS."""

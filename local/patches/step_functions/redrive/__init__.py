@@ -1,0 +1,1 @@
+"""RedriveExecution, as on AWS."""

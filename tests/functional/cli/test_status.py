@@ -1,0 +1,110 @@
+"""`custody status`, on a stack in memory: with a buffer before the start function, and without."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from custody import app
+from custody.deployment.target import Target, find
+from custody.errors import CommandFailed
+from tests.support.buckets import Rooms
+
+OUTPUTS = {
+    "RawBucket": "raw",
+    "ProcessedBucket": "processed",
+    "AuditBucket": "audit",
+    "ChunkBytes": "67108864",
+    "StartFunctionName": "custody-dev-start",
+    "DeadLetterFunctionName": "custody-dev-dead-letter",
+}
+Deploy = Callable[..., Target]
+
+
+class Stacks:
+    """Stands for CloudFormation, which moto has only with libraries that nothing else here needs."""
+
+    def __init__(self, outputs: dict[str, str]) -> None:
+        self._outputs = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
+        return {"Stacks": [{"StackName": StackName, "StackStatus": "CREATE_COMPLETE", "Outputs": self._outputs}]}
+
+
+@dataclass(frozen=True)
+class Here(Target):
+    """An AWS in memory, with one stack."""
+
+    stacks: Stacks
+
+    def client(self, service: Any) -> Any:
+        return self.stacks if service == "cloudformation" else super().client(service)
+
+
+@pytest.fixture
+def deploy(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
+    """Give a way to make a stack whose outputs name real queues and machines; it has a buffer if that is named."""
+
+    def made(*, queues: tuple[str, ...], without: str = "") -> Target:
+        sqs, states = boto3.client("sqs"), boto3.client("stepfunctions")
+        role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
+        machines = {
+            f"{name.title()}Arn": states.create_state_machine(name=name, definition=definition, roleArn=role)
+            for name in ("pipeline", "bulk")
+        }
+        outputs = (
+            OUTPUTS
+            | {name: machine["stateMachineArn"] for name, machine in machines.items()}
+            | {f"{name.title()}QueueUrl": sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
+        )
+        stacks = Stacks({name: value for name, value in outputs.items() if name != without})
+        here = Here("a stack in memory", boto3.Session(), None, stacks)
+        monkeypatch.setattr(app, "target_of", lambda *_, **__: here)
+        return here
+
+    return made
+
+
+def status() -> dict[str, Any]:
+    ran = CliRunner().invoke(app.app, ["status", "--json"])
+    assert ran.exit_code == 0, ran.output
+    return dict(json.loads(ran.stdout))
+
+
+def test_with_a_buffer_it_tells_how_many_events_wait_there(deploy: Deploy) -> None:
+    here = deploy(queues=("undelivered", "unwritten", "buffer"))
+    sqs = boto3.client("sqs")
+    for _ in range(3):
+        sqs.send_message(QueueUrl=str(find(here, "dev").buffer_url), MessageBody="{}")
+
+    assert {name: status()[name] for name in ("buffer", "undelivered", "unwritten")} == {
+        "buffer": 3,
+        "undelivered": 0,
+        "unwritten": 0,
+    }
+
+
+def test_without_a_buffer_it_tells_of_none(deploy: Deploy) -> None:
+    here = deploy(queues=("undelivered", "unwritten"))
+
+    assert find(here, "dev").buffer_url is None
+    assert "buffer" not in status()
+
+
+def test_a_deployment_tells_how_large_objects_are_cut(deploy: Deploy) -> None:
+    here = deploy(queues=("undelivered", "unwritten"))
+
+    assert find(here, "dev").chunk_bytes == 64 * 2**20
+    assert find(here, "dev").bulk_arn.endswith(":bulk")
+
+
+def test_a_stack_of_an_older_version_is_told_by_the_output_that_it_lacks(deploy: Deploy) -> None:
+    here = deploy(queues=("undelivered", "unwritten"), without="ChunkBytes")
+
+    with pytest.raises(CommandFailed, match="has no output 'ChunkBytes'"):
+        find(here, "dev")

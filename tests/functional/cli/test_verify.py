@@ -1,0 +1,598 @@
+"""Verification: what is stored bears out the ledger, or it is said where it does not."""
+
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import Any
+
+import boto3
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from custody.app import app
+from custody.assurance import verify
+from custody.assurance.verify import Verdict, holdings, verdicts
+from custody.audit.dead_letters import raw_of, record_bytes
+from custody.audit.ledger_lines import encode
+from custody.audit.reader import Books, Entry
+from custody.commands import verify as verify_command
+from custody.deployment.target import Target
+from custody.errors import CommandFailed
+from custody.terminal import concurrency, console
+from functions.dead_letter.handler import handle as dead_letter
+from functions.shared.audit.ledger_file import parse_ledger_file
+from functions.shared.errors import RecordsRejected
+from functions.validate.handler import handle as validate
+from functions.write.handler import handle as write
+from tests.support.audit_files import a_deployment
+from tests.support.buckets import Rooms, called_with
+from tests.support.stages import BAD, GOOD, transformed, written
+
+MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
+    """Give the command line, on buckets in memory."""
+    target = Target("buckets in memory", boto3.Session(), None)
+    deployment = a_deployment()
+    monkeypatch.setattr(verify_command, "target_of", lambda *_, **__: target)
+    monkeypatch.setattr(verify_command, "find", lambda *_: deployment)
+    return lambda *arguments: CliRunner().invoke(app, ["verify", *arguments])
+
+
+def send(rooms: Rooms, body: bytes = MIXED, key: str = "mission/a.json") -> str:
+    """Send an object through the stages, and give its id."""
+    before = set(rooms.keys("audit"))
+    try:
+        written(rooms, key, body)
+    except RecordsRejected:
+        assert BAD in body, "only a bad record may be rejected"
+    (entry,) = filter(None, map(Entry.of, set(rooms.keys("audit")) - before))
+    return entry.object_id
+
+
+def the_verdict(rooms: Rooms) -> Verdict:
+    (verdict,) = verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"))
+    return verdict
+
+
+def processed(rooms: Rooms) -> tuple[str, bytes]:
+    (key,) = rooms.keys("processed")
+    return key, rooms.body("processed", key)
+
+
+def rewrite(rooms: Rooms, change: Callable[[Any, list[Any]], None]) -> None:
+    """Change the ledger file as if it had been written so: its old version is destroyed."""
+    (key,) = (key for key in rooms.keys("audit") if Entry.of(key))
+    header, lines = parse_ledger_file(rooms.body("audit", key))
+    change(header, lines)
+    forget(rooms, "audit", key)
+    rooms.s3.put_object(
+        Bucket="audit",
+        Key=key,
+        Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in [header, *lines])),
+    )
+
+
+def forget(rooms: Rooms, bucket: str, key: str) -> None:
+    """Delete every version of an object."""
+    listed = rooms.s3.list_object_versions(Bucket=bucket, Prefix=key)
+    for version in [found["VersionId"] for found in listed["Versions"]]:
+        rooms.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+
+
+@pytest.mark.parametrize(("body", "records"), [(MIXED, 3), (GOOD, 1), (b"[]", 0), (b"[" + GOOD + b"]", 1)])
+def test_what_nobody_touched_holds(rooms: Rooms, body: bytes, records: int) -> None:
+    object_id = send(rooms, body)
+    assert the_verdict(rooms).encode() == {"object": object_id, "result": "holds", "records": records, "where": []}
+
+
+def test_an_empty_object_holds_as_its_one_rejected_record_until_it_is_gone(rooms: Rooms) -> None:
+    message = rooms.upload("mission/a.json", b"").encode()
+    with pytest.raises(RecordsRejected):
+        validate(called_with(message, "Validate"), None)
+    failure = {"failure": {"Validate": {"Error": "RecordsRejected", "Cause": "{}"}}}
+    with pytest.raises(RecordsRejected):
+        dead_letter(called_with(message | failure, "DeadLetter"), None)
+
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("holds", 1)
+
+    forget(rooms, "raw", "mission/a.json")
+    assert str(the_verdict(rooms).result) == "expired"
+
+
+def replaced(change: Callable[[bytes], bytes]) -> Callable[[Rooms], None]:
+    """Make a tampering with the processed object: a new version of it."""
+
+    def tamper(rooms: Rooms) -> None:
+        key, body = processed(rooms)
+        rooms.s3.put_object(Bucket="processed", Key=key, Body=change(body))
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda body: body.replace(b"space", b"spice", 1), "{id}.0: its line in the processed object is not the one"),
+        (lambda body: body[::-1].replace(b"ecaps", b"ecips", 1)[::-1], "{id}.2: its line in the processed object"),
+        (lambda body: body + b"\n", "the processed object has more bytes after its last record"),
+        (lambda body: b"\n" + body, "{id}.0: its line in the processed object is not the one"),
+        (lambda body: body.replace(b"\n", b" ", 1), "{id}.0: its line in the processed object does not end"),
+        (lambda body: body[:-1], "{id}.2: its line in the processed object does not end"),
+        (lambda body: body[: body.index(b"\n") + 1], "{id}.2: its line in the processed object is not the one"),
+        (lambda _: b"", "{id}.0: its line in the processed object is not the one"),
+    ],
+)
+def test_a_processed_object_with_other_bytes_is_broken(
+    rooms: Rooms, change: Callable[[bytes], bytes], said: str
+) -> None:
+    object_id = send(rooms)
+    replaced(change)(rooms)
+
+    verdict = the_verdict(rooms)
+
+    assert str(verdict.result) == "broken"
+    assert "replaced: its version" in verdict.where[0]
+    assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
+
+
+def test_only_the_record_that_differs_is_named(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    replaced(lambda body: body.replace(b"space", b"spice", 1))(rooms)
+    assert [line for line in the_verdict(rooms).where if line.startswith("record")] == [
+        f"record {object_id}.0: its line in the processed object is not the one that was written"
+    ]
+
+
+def test_a_processed_object_that_was_put_again_with_the_same_bytes_holds_and_is_noted(rooms: Rooms) -> None:
+    send(rooms)
+    replaced(lambda body: body)(rooms)
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "holds"
+    assert "has the same bytes as the booked" in verdict.where[0]
+
+
+def test_a_processed_object_behind_a_delete_marker_is_broken(rooms: Rooms) -> None:
+    send(rooms)
+    key, _ = processed(rooms)
+    rooms.s3.delete_object(Bucket="processed", Key=key)
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "broken"
+    assert "deleted: a delete marker hides it" in verdict.where[0]
+
+
+def test_a_processed_object_that_is_gone_for_good_is_broken_for_nothing_may_expire_it(rooms: Rooms) -> None:
+    send(rooms)
+    forget(rooms, "processed", processed(rooms)[0])
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "broken"
+    assert "gone for good" in verdict.where[0]
+
+
+def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_checked_all_the_same(rooms: Rooms) -> None:
+    send(rooms)
+    forget(rooms, "raw", "mission/a.json")
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "expired"
+    assert verdict.where[0].startswith("the raw version is gone: s3://raw/mission/a.json?versionId=")
+
+    replaced(lambda body: body + b"x")(rooms)
+    assert str(the_verdict(rooms).result) == "broken", "the worst counts"
+
+
+def test_a_raw_object_with_a_newer_version_or_a_delete_marker_holds(rooms: Rooms) -> None:
+    send(rooms)
+    rooms.upload("mission/a.json", b"newer")
+    rooms.s3.delete_object(Bucket="raw", Key="mission/a.json")
+    assert str(the_verdict(rooms).result) == "holds"
+
+
+def set_hash(header: Any, lines: list[Any]) -> None:
+    del header
+    lines[1]["sha256"] = "0" * 64
+
+
+def overlap(header: Any, lines: list[Any]) -> None:
+    del header
+    lines[1]["offset"] = lines[0]["offset"]
+
+
+def reach_beyond(header: Any, lines: list[Any]) -> None:
+    del header
+    lines[2]["length"] += 1000
+
+
+def begin_beyond(header: Any, lines: list[Any]) -> None:
+    del header
+    for line in lines:
+        line["offset"] += 10_000
+
+
+def drop_a_line(header: Any, lines: list[Any]) -> None:
+    del header, lines[1]
+
+
+def miscount(header: Any, lines: list[Any]) -> None:
+    del lines
+    header["counts"]["rejected"] = 0
+
+
+def repeat_a_position(header: Any, lines: list[Any]) -> None:
+    del header
+    lines[1]["position"] = 0
+
+
+def name_another_object(header: Any, lines: list[Any]) -> None:
+    del lines
+    header["object"]["version_id"] = "another"
+
+
+def name_no_output(header: Any, lines: list[Any]) -> None:
+    del lines
+    header["output"] = None
+
+
+def shift_an_output(header: Any, lines: list[Any]) -> None:
+    del header
+    lines[2]["output"]["offset"] += 1
+
+
+def lose_a_part(header: Any, lines: list[Any]) -> None:
+    del header
+    del lines[0]["outcome"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (set_hash, "{id}.1: its bytes in the raw object are not those of the ledger"),
+        (overlap, "{id}.1: by the ledger it begins before the one before it ends"),
+        (reach_beyond, "{id}.2: its bytes in the raw object are not those of the ledger"),
+        (begin_beyond, "{id}.0: its bytes in the raw object are not those of the ledger"),
+        (drop_a_line, "but its 2 lines make"),
+        (miscount, "but its 3 lines make"),
+        (repeat_a_position, "does not have each record once"),
+        (name_another_object, "tells of another object: mission-a-json-"),
+        (name_no_output, "the ledger names no processed object for 2 written records"),
+        (shift_an_output, "{id}.2: by the ledger it begins at byte"),
+        (lose_a_part, "cannot be read: line 2 is of another form: /: required outcome"),
+    ],
+)
+def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
+    rooms: Rooms, change: Callable[[Any, list[Any]], None], said: str
+) -> None:
+    object_id = send(rooms)
+    rewrite(rooms, change)
+
+    verdict = the_verdict(rooms)
+
+    assert str(verdict.result) == "broken"
+    assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not gzip",
+        gzip.compress(b"{}")[:12],
+        *map(gzip.compress, [b"not json", b"", b"[]", b"{}", b"null", b"[" * 100_000]),
+    ],
+    ids=lambda _: "odd",
+)
+def test_a_ledger_file_that_cannot_be_read_is_broken(rooms: Rooms, body: bytes) -> None:
+    object_id = send(rooms)
+    key = Entry(object_id, 0, 0).key
+    forget(rooms, "audit", key)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
+    (line,) = the_verdict(rooms).where
+    assert line.startswith(f"the ledger file {key} cannot be read")
+
+
+def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what_is_checked(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 0).key, Body=b"anything")
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    (line,) = verdict.where
+    assert "was replaced: it has 2 versions" in line
+
+
+def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_same(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    rooms.s3.delete_object(Bucket="audit", Key=Entry(object_id, 0, 0).key)
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert "was deleted; its first version is" in verdict.where[0]
+
+
+def test_a_delete_marker_without_a_ledger_file_is_broken(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    key = Entry(object_id, 0, 0).key
+    rooms.s3.delete_object(Bucket="audit", Key=key)
+    forget(rooms, "audit", key)
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("broken", 0)
+    assert "was deleted, and no version of it is left" in verdict.where[0]
+
+
+def book_again(rooms: Rooms, object_id: str, attempt: int, **changed: Any) -> None:
+    """Book the first attempt once more as a later one, with another header."""
+    header, lines = parse_ledger_file(rooms.body("audit", Entry(object_id, 0, 0).key))
+    body = [header | {"attempt": attempt} | changed, *lines]
+    rooms.s3.put_object(
+        Bucket="audit",
+        Key=Entry(object_id, 0, attempt).key,
+        Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in body)),
+    )
+
+
+def test_the_latest_attempt_that_a_step_booked_is_what_counts(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    for attempt in (2, 10):
+        book_again(rooms, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
+    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside")
+
+    (line,) = the_verdict(rooms).where
+
+    assert "counts {'received': 10," in line
+
+
+def test_an_earlier_attempt_that_cannot_be_read_is_broken(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    book_again(rooms, object_id, 1)
+    forget(rooms, "audit", key := Entry(object_id, 0, 0).key)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert f"the ledger file {key} cannot be read" in verdict.where[0]
+
+
+def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken_back(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    key, body = processed(rooms)
+    later = f"other/{key}"
+    version = rooms.s3.put_object(Bucket="processed", Key=later, Body=body)["VersionId"]
+    book_again(rooms, object_id, 1, output={"bucket": "processed", "key": later, "version_id": version})
+
+    verdict = the_verdict(rooms)
+    assert str(verdict.result) == "broken"
+    assert verdict.where == [f"an earlier attempt's records are still delivered at s3://processed/{key}"]
+
+    rooms.s3.put_object(Bucket="processed", Key=key, Body=b"")
+    assert the_verdict(rooms).where == []
+    rooms.s3.delete_object(Bucket="processed", Key=key)
+    assert the_verdict(rooms).where == []
+
+
+def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_object(rooms: Rooms) -> None:
+    message = transformed(rooms, "mission/a.json", MIXED)
+    with pytest.raises(RecordsRejected):
+        write(called_with(message, "Write"), None)
+    bad = [
+        {name: part for name, part in record.items() if name != "document"} | {"stage": "validate", "violations": []}
+        for record in message["records"]
+    ]
+    counts = {"received": 3, "written": 0, "rejected": 3}
+    rejected = sorted(message["rejected"] + bad, key=lambda record: record["position"])
+    later = message | {"attempt": 1, "records": [], "rejected": rejected, "counts": counts}
+    with pytest.raises(RecordsRejected):
+        write(called_with(later, "Write"), None)
+
+    assert processed(rooms)[1] == b""
+    assert (verdict := the_verdict(rooms)).where == []
+    assert (str(verdict.result), verdict.records) == ("holds", 3)
+
+    replaced(lambda _: GOOD + b"\n")(rooms)
+    assert "more bytes after its last record" in the_verdict(rooms).where[1]
+
+
+def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(rooms: Rooms) -> None:
+    object_id = send(rooms)
+    book = rooms.body("audit", Entry(object_id, 0, 0).key)
+    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 1000, 0).key, Body=book)
+    verdict = the_verdict(rooms)
+    assert "tells of another chunk, the one at byte 0" in verdict.where[0]
+    assert (str(verdict.result), verdict.records) == ("broken", 3)
+
+
+def hashes_all_otherwise(header: Any, found: list[Any]) -> None:
+    del header
+    for line in found:
+        line["sha256"] = "0"
+
+
+def test_an_object_keeps_the_first_findings_and_counts_the_others(rooms: Rooms) -> None:
+    send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+    rewrite(rooms, hashes_all_otherwise)
+    verdict = the_verdict(rooms)
+    assert len(verdict.findings) == 10
+    assert verdict.where[-1] == "and 15 more"
+
+
+def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record(rooms: Rooms) -> None:
+    object_id = send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+    replaced(lambda body: b"x" * len(body))(rooms)
+    replacing, record = the_verdict(rooms).where
+    assert "replaced: its version" in replacing
+    assert record == (
+        f"record {object_id}.0: its line in the processed object is not the one that was written; and 24 more records "
+        "of the same processed object"
+    )
+
+
+def test_how_far_it_is_is_told_within_one_large_object(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+    monkeypatch.setattr(verify, "_STEP", 10)
+    told: list[int] = []
+    assert len(list(verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"), told.append))) == 1
+    assert told == [10, 10, 5]
+
+
+def test_a_terminal_is_told_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "stderr", Console(file=io.StringIO(), force_terminal=True, width=80))
+    told: list[int] = []
+    is_told = Event()
+
+    def say(number: int) -> str:
+        told.append(number)
+        is_told.set()
+        return f"{number} so far"
+
+    def slow() -> Iterator[str]:
+        assert is_told.wait(10), "nothing is said while the first one is waited for"
+        yield from "ab"
+
+    assert list(console.watched(slow(), say)) == ["a", "b"]
+    assert told[0] == 0
+
+
+@pytest.mark.parametrize("wanted", ["m20.jsonl", "", "7"])
+def test_what_is_no_id_is_named_as_it_was_given(run: Run, rooms: Rooms, wanted: str) -> None:
+    object_id = send(rooms)
+    refused = run(f"{object_id}.1", wanted)
+    assert isinstance(refused.exception, CommandFailed)
+    assert refused.exception.code == 2
+    assert f"The ledger has nothing of {wanted!r}. Give an object id" in str(refused.exception)
+
+
+def test_a_call_that_is_refused_is_no_verdict(rooms: Rooms) -> None:
+    send(rooms)
+    forget(rooms, "raw", "mission/a.json")
+    rooms.s3.delete_bucket(Bucket="raw")
+    with pytest.raises(rooms.s3.exceptions.NoSuchBucket):
+        the_verdict(rooms)
+
+
+def test_the_ledger_is_listed_by_object_whatever_the_pages_are(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [Entry(f"a{end}", 0, attempt).key for end in ("", "-b", "-b-c", "0", "_") for attempt in range(3)]
+    for key in [*keys, "ledger/a/notes.txt", "ledger/readme"]:
+        rooms.s3.put_object(Bucket="audit", Key=key, Body=b"")
+    rooms.s3.delete_object(Bucket="audit", Key=keys[4])
+    true_paginator = rooms.s3.get_paginator("list_object_versions")
+
+    class Small:
+        @staticmethod
+        def paginate(**asked: Any) -> Iterator[Any]:
+            return iter(true_paginator.paginate(**asked, PaginationConfig={"PageSize": 2}))
+
+    monkeypatch.setattr(rooms.s3, "get_paginator", lambda _: Small)
+
+    listed = list(holdings(rooms.s3, "audit"))
+
+    assert sorted(holding.object_id for holding in listed) == ["a", "a-b", "a-b-c", "a0", "a_"]
+    assert sorted(kept.entry.key for holding in listed for kept in holding.files) == sorted(keys)
+    assert [kept.entry.key for holding in listed for kept in holding.files if kept.is_deleted] == [keys[4]]
+
+
+def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrency, "WAITING", 3)
+    ids = [send(rooms, GOOD, f"mission/{number}.json") for number in range(8)]
+    drawn = 0
+
+    def counted() -> Iterator[Any]:
+        nonlocal drawn
+        for holding in holdings(rooms.s3, "audit"):
+            drawn += 1
+            yield holding
+
+    checked = verdicts(rooms.s3, "audit", counted())
+    first = next(checked)
+    assert drawn == 3
+    assert [first.object_id, *(verdict.object_id for verdict in checked)] == sorted(ids)
+
+
+def test_the_command_says_what_holds_and_what_does_not_and_fails_for_the_latter(rooms: Rooms, run: Run) -> None:
+    whole = send(rooms, GOOD, "mission/whole.json")
+    assert (shown := run()).exit_code == 0, shown.output
+    assert shown.stdout.splitlines()[-1] == "1 object: 1 hold, 0 expired, 0 broken"
+
+    torn = send(rooms, GOOD, "mission/torn.json")
+    (key,) = (key for key in rooms.keys("processed") if torn in key)
+    rooms.s3.put_object(Bucket="processed", Key=key, Body=b"other")
+    shown = run()
+
+    assert shown.exit_code == 1
+    lines = {line.split()[0]: line.split()[1:3] for line in shown.stdout.splitlines() if "mission-" in line[:10]}
+    assert lines == {whole: ["holds", "1"], torn: ["broken", "1"]}
+    assert shown.stdout.splitlines()[-1] == "2 objects: 1 hold, 0 expired, 1 broken"
+    assert run(whole).exit_code == 0, "what was not asked for is not checked"
+    assert run(f"{torn}.0").exit_code == 1
+
+
+def test_the_verdicts_as_json_are_one_document(rooms: Rooms, run: Run) -> None:
+    assert json.loads(run("--json").stdout) == {"objects": [], "counts": {"holds": 0, "expired": 0, "broken": 0}}
+    ids = [send(rooms, GOOD, f"mission/{number}.json") for number in range(2)]
+    said = json.loads(run("--json").stdout)
+    assert [each["object"] for each in said["objects"]] == sorted(ids)
+    assert said["counts"] == {"holds": 2, "expired": 0, "broken": 0}
+
+
+def test_of_many_objects_only_those_that_do_not_hold_are_shown(
+    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_command, "_SHOWN", 2)
+    ids = sorted(send(rooms, GOOD, f"mission/{number}.json") for number in range(4))
+    header, _ = parse_ledger_file(rooms.body("audit", Entry(ids[1], 0, 0).key))
+    forget(rooms, "raw", header["object"]["key"])
+
+    shown = run()
+
+    assert shown.exit_code == 0, "expired is not broken"
+    assert [object_id for object_id in ids if object_id in shown.stdout] == [ids[1]]
+    assert shown.stdout.splitlines()[-1] == "4 objects: 3 hold, 1 expired, 0 broken"
+
+
+def test_since_takes_what_was_booked_since_then(rooms: Rooms, run: Run) -> None:
+    send(rooms)
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert run("--since", soon).stdout == "0 objects: 0 hold, 0 expired, 0 broken\n"
+    assert run("--since", "1h").stdout.endswith("1 object: 1 hold, 0 expired, 0 broken\n")
+
+
+@pytest.mark.parametrize("unknown", ["nothing", "mission-a", ".1"])
+def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(rooms: Rooms, run: Run, unknown: str) -> None:
+    refused = run(send(rooms), unknown)
+    assert isinstance(refused.exception, CommandFailed)
+    assert refused.exception.code == 2
+    assert "The ledger has nothing of" in str(refused.exception)
+    assert refused.stdout == ""
+
+
+@pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a.data"])
+def test_a_gzipped_object_is_compared_as_it_was_read(rooms: Rooms, key: str) -> None:
+    lines = b"\n".join([GOOD, GOOD, GOOD])
+    object_id = send(rooms, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
+    verdict = the_verdict(rooms)
+    assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
+
+    ((entry, _),) = [(entry, key) for key in rooms.keys("audit") if (entry := Entry.of(key))]
+    books = Books(rooms.s3, "audit")
+    header = books.header(entry)
+    assert header["object"]["id"] == object_id
+    found = [record_bytes(rooms.s3, raw_of(header), encode(line)) for line in books.lines(entry)]
+    assert found == [GOOD, GOOD, GOOD]
+
+
+def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(rooms: Rooms) -> None:
+    damaged = gzip.compress(b"{}" * 99)[:-9]
+    raw = rooms.upload("mission/a.json.gz", damaged).object
+    assert record_bytes(rooms.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged
+
+
+def test_a_key_names_the_object_of_its_newest_version(rooms: Rooms, run: Run) -> None:
+    send(rooms)
+    newest = send(rooms)
+    shown = run("mission/a.json", "--json")
+    assert shown.exit_code == 0, shown.output
+    assert [each["object"] for each in json.loads(shown.stdout)["objects"]] == [newest]

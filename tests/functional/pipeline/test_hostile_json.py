@@ -1,0 +1,213 @@
+"""Hostile JSON: whatever bytes come, each record is written as it was or rejected with a name, and the rest goes on.
+
+The kinds are those of the public suites for JSON parsers: what must be accepted, what must be rejected, and what each
+implementation decides for itself.
+"""
+
+import json
+import random
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from functions.shared.errors import RecordsRejected
+from tests.support.buckets import Rooms
+from tests.support.stages import GOOD, written
+
+ACCEPTED = [
+    *("null", "true", "false", "0", "-0", "-1", "1.5", "-0.0", "1e5", "1E+2", "123e-10", '""', '" "', '"\\u0000"'),
+    *(
+        '"\\u0061\\u30af\\u30EA"',
+        '"\\"\\\\\\/\\b\\f\\n\\r\\t"',
+        '"\\ud83d\\ude00"',
+        '"\u007f"',
+        '"\u2028\u2029"',
+        '"€𝄞"',
+    ),
+    *("[]", "[ ]", "[[]]", "{}", '{"":0}', '{"a":{}}', '[null,1,"1",{}]', '{"a":[]}', '{"\\u0000":1}', '" \\u00A0"'),
+    *("9007199254740993", "123456789012345678901234567890", "0.1234567890123456789012345", "-1e-300", "1e308"),
+    *("[" * 90 + "]" * 90, '{"a":' * 80 + "1" + "}" * 80, '"' + "x" * 10_000 + '"', "[" + ",".join("1" * 500) + "]"),
+]
+REJECTED = [
+    *(
+        "",
+        " ",
+        "[1,]",
+        "[,1]",
+        "[1",
+        "1]",
+        "[1 2]",
+        "{",
+        "}",
+        '{"a"}',
+        '{"a":}',
+        '{"a":1,}',
+        "{a:1}",
+        "{'a':1}",
+        '{"a" 1}',
+    ),
+    *(
+        "01",
+        "-",
+        "-01",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "1e+",
+        "0x1",
+        "1_000",
+        "--1",
+        "1,5",
+        "NaN",
+        "-Infinity",
+        "Infinity",
+        "nan",
+    ),
+    *("tru", "True", "nul", "undefined", '"', '"a', "'a'", '"\\x41"', '"\\u12"', '"\\u123g"', '"\\"', '"\t"', '"\x00"'),
+    *(
+        '"\x1f"',
+        "[1]]",
+        "[1][2]",
+        "1 1",
+        "# 1",
+        "/* 1 */ 1",
+        "1 // 1",
+        "\ufeff1",
+        "\u00a01",
+        "1\x0b",
+        "\\u0061",
+        "<a/>",
+    ),
+    *('{"a":1,"a":1}', '{"a":{"b":1,"b":2}}', '{"a":1,"\\u0061":2}', '[{"":1,"":2}]'),
+]
+DECIDED_HERE = {
+    "1e400": "number",
+    "-1e400": "number",
+    "1e-400": "number",
+    "[1e9999]": "number",
+    "9" * 5_000: "number",
+    '"\\ud800"': "unicode",
+    '"\\udc00"': "unicode",
+    '"\\ud800\\u0041"': "unicode",
+    '{"\\udead":1}': "unicode",
+    "[" * 101 + "]" * 101: "nesting",
+    "[" * 100_000: "nesting",
+    '{"a":' * 100_000: "nesting",
+}
+NO_UTF_8 = [
+    b'"\xff"',
+    b'"\xc3"',
+    b'"\xed\xa0\x80"',
+    b'"\xf4\x90\x80\x80"',
+    b'"\xc0\xaf"',
+    b"\xff\xfe1\x00",
+    b'{"\xe9":1}',
+]
+RULES = {"json", "number", "unicode", "nesting", "utf-8", "unique-keys", "type", "required", "line-length"}
+
+
+def holding(text: str) -> bytes:
+    """Make a record of the example dataset that holds a JSON text in a field of its own."""
+    return GOOD[:-1] + b', "held": ' + text.encode() + b"}"
+
+
+def fates(rooms: Rooms, lines: list[bytes]) -> list[Any]:
+    """Send lines as one object; give for each the delivered bytes, or the names of the rules that it breaks."""
+    body = b"\n".join([*lines, GOOD])
+    with suppress(RecordsRejected):
+        written(rooms, "mission/a.jsonl", body)
+    header, *told = rooms.ledger()
+    delivered = rooms.body("processed", header["output"]["key"]) if header["output"] else b""
+    positions, at = [], 0
+    for line in lines:
+        positions.append(at)
+        at += len(line) + 1
+    by_position = {line["position"]: line for line in told}
+    assert header["counts"]["received"] == len(told) == len(by_position)
+    found: list[Any] = []
+    for position in positions:
+        fate = by_position.get(position)
+        if fate is None:
+            found.append(None)
+        elif fate["outcome"] == "written":
+            output = fate["output"]
+            found.append(delivered[output["offset"] : output["offset"] + output["length"]])
+        else:
+            found.append({violation["rule"] for violation in fate["violations"]})
+    return found
+
+
+def exactly(text: str | bytes) -> Any:
+    return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def test_what_is_json_is_delivered_as_it_was(rooms: Rooms) -> None:
+    for text, fate in zip(ACCEPTED, fates(rooms, list(map(holding, ACCEPTED))), strict=True):
+        assert isinstance(fate, bytes), f"{text[:60]} was rejected: {fate}"
+        assert exactly(fate)["held"] == exactly(text), text[:60]
+
+
+def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(rooms: Rooms) -> None:
+    lines = [holding("1")] + [holding(text) for text in REJECTED] + [holding("2")]
+    first, *others, last = fates(rooms, lines)
+    assert isinstance(first, bytes)
+    assert isinstance(last, bytes)
+    for text, fate in zip(REJECTED, others, strict=True):
+        assert isinstance(fate, set), f"{text!r} was accepted: {fate!r}"
+        assert fate <= RULES, text
+
+
+def test_what_parsers_decide_for_themselves_is_decided_and_named(rooms: Rooms) -> None:
+    for (text, rule), fate in zip(DECIDED_HERE.items(), fates(rooms, list(map(holding, DECIDED_HERE))), strict=True):
+        assert fate == {rule}, text[:60]
+
+
+def test_what_is_no_utf_8_is_rejected_by_name(rooms: Rooms) -> None:
+    for line, fate in zip(NO_UTF_8, fates(rooms, NO_UTF_8), strict=True):
+        assert fate == {"utf-8"}, line
+
+
+def test_each_inside_a_whole_document_has_a_fate(rooms: Rooms) -> None:
+    for text in [*ACCEPTED, *REJECTED, *DECIDED_HERE]:
+        with pytest.raises(RecordsRejected, match=r"(\d+) of \1 records rejected"):
+            written(rooms, "mission/a.json", b"[" + text.encode() + b',"end"]')
+
+
+def test_whatever_is_made_of_good_records_each_line_has_one_fate(rooms: Rooms) -> None:
+    """Break records at random, as often as this test says, and the same way each time."""
+    chance = random.Random(2_026)  # noqa: S311 - no secret
+    lines = [mutilated(chance, holding(chance.choice(ACCEPTED[:50]))) for _ in range(6_000)]
+    found = fates(rooms, lines)
+    for line, fate in zip(lines, found, strict=True):
+        if fate is None:
+            assert not line.strip(b" \t\r"), f"no fate for {line!r}"
+        elif isinstance(fate, bytes):
+            document = exactly(fate)
+            del document["confidence_band"]
+            before = exactly(line)
+            before["mission"] = " ".join(before["mission"].split()).lower()
+            assert document == before, "what is delivered is what came, with the fields that the transform changes"
+        else:
+            assert fate <= RULES | {"enum", "minLength", "maximum", "minimum", "pattern", "maxLength"}, line
+    assert sum(isinstance(fate, bytes) for fate in found) > 100, "some must have survived, or this tests nothing"
+
+
+def mutilated(chance: random.Random, record: bytes) -> bytes:
+    body = bytearray(record)
+    for _ in range(chance.randrange(0, 4)):
+        at = chance.randrange(len(body))
+        kind = chance.randrange(4)
+        if kind == 0:
+            body[at] = chance.randrange(256)
+        elif kind == 1:
+            del body[at : at + chance.randrange(1, 4)]
+        elif kind == 2:
+            body[at:at] = chance.choice([b'"', b"\\", b"{", b"[", b",", b":", b"0", b"e9", b"\x00", b"\xff", b"null"])
+        else:
+            body[at:at] = body[chance.randrange(len(body)) :][:8]
+        if not body:
+            break
+    return bytes(body).replace(b"\n", b" ")

@@ -1,0 +1,80 @@
+"""Memory: what a step holds does not grow with its chunk, for it streams what it reads and what it writes."""
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from functions.shared import aws
+from functions.shared.aws import Streamed
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk
+from functions.shared.records import gzip_lines
+from functions.transform import handler as transform
+from functions.validate import handler as validate
+from functions.write import handler as write
+from tests.support.buckets import called_with
+from tests.support.stages import BAD, GOOD
+
+LINES = (GOOD + b"\n") * 99 + BAD + b"\n"
+MB = 2**20
+
+
+@pytest.fixture
+def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the steps read from files and write to files, so that what S3 holds is not counted with what they hold."""
+
+    def place(bucket: str, key: str) -> Path:
+        return tmp_path / f"{bucket}-{key.replace('/', '-')}"
+
+    @contextmanager
+    def streamed(bucket: str, key: str, *_: Any) -> Iterator[Streamed]:
+        with place(bucket, key).open("rb") as file:
+            yield Streamed(iter(lambda: file.read(MB), b""), "2026-11-23T09:00:00Z")
+
+    def put(bucket: str, key: str, body: bytes | IO[bytes], _: str) -> str:
+        with place(bucket, key).open("wb") as file:
+            if isinstance(body, bytes):
+                file.write(body)
+            else:
+                body.seek(0)
+                file.writelines(iter(lambda: body.read(MB), b""))
+        return "v1"
+
+    monkeypatch.setattr(aws, "streamed", streamed)
+    monkeypatch.setattr(aws, "write", put)
+    monkeypatch.setattr(aws, "write_once", lambda *args: bool(put(*args)))
+    monkeypatch.setattr(gzip_lines, "HELD_BYTES", 2**16)
+    return tmp_path
+
+
+def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
+    """Send so many hundred records through the steps; give the most memory that each held, in MB."""
+    size = len(LINES) * hundreds
+    with (buckets / "raw-mission-a.jsonl").open("wb") as file:
+        file.writelines(LINES for _ in range(hundreds))
+    batch = Batch(RawObject("raw", "mission/a.jsonl", "v1", size, "etag"), Chunk(0, size))
+    message: Any = batch.encode()
+    steps: list[tuple[str, Callable[..., Any]]] = [
+        ("ValidateChunk", validate.handle),
+        ("TransformChunk", transform.handle),
+        ("WriteChunk", write.handle),
+    ]
+    found = {}
+    for name, handle in steps:
+        tracemalloc.start()
+        message = handle(called_with(message, name), None)
+        found[name] = tracemalloc.get_traced_memory()[1] / MB
+        tracemalloc.stop()
+    assert message["counts"] == {"received": hundreds * 100, "written": hundreds * 99, "rejected": hundreds}
+    return found
+
+
+def test_what_a_step_holds_does_not_grow_with_its_chunk(buckets: Path) -> None:
+    few, many = peaks(buckets, 600), peaks(buckets, 1_800)
+    for step, held in many.items():
+        assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 60,000 records, {held:.1f} MB of thrice that"
+        assert held < 12, f"{step} held {held:.1f} MB, of which a few MB are pieces of what it reads and writes"

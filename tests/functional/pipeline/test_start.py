@@ -1,0 +1,270 @@
+"""Start: every record of an event, once, and nothing lost when AWS does not answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.shared import aws
+from functions.shared.errors import MessageRefused, ServiceUnavailable
+from functions.shared.model.messages import Batch, Plan
+from functions.start import handler
+from tests.support.buckets import Rooms
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+def event(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def buffered(*events: Any) -> dict[str, Any]:
+    """Give the events as Lambda takes them out of the buffer: each is a message, named by its place."""
+    messages = [
+        {
+            "messageId": str(number),
+            "eventSource": "aws:sqs",
+            "body": each if isinstance(each, str) else json.dumps(each),
+        }
+        for number, each in enumerate(events)
+    ]
+    return {"Records": messages}
+
+
+def of_key(key: str, size: int = 61) -> Any:
+    found = event("object_created")
+    found["Records"][0]["s3"]["object"] |= {"key": key, "size": size}
+    return found
+
+
+class Machine:
+    """Stands for the state machines: keeps what was started, and where, and fails when told to."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, str] = {}
+        self.arns: list[str] = []
+        self.failing: set[str] = set()
+
+    def start(self, arn: str, name: str, message: str) -> bool:
+        self.arns.append(arn)
+        if name.split("-", 1)[0] in self.failing:
+            raise ServiceUnavailable("StartExecution was answered ThrottlingException")
+        return self.started.setdefault(name, message) is message
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine()
+    monkeypatch.setattr(aws, "start_execution", machine.start)
+    return machine
+
+
+def test_an_event_becomes_exactly_the_input_that_stands_beside_it(machine: Machine) -> None:
+    handler.handle(event("object_created"), None)
+
+    ((name, message),) = machine.started.items()
+    assert json.loads(message) == event("start_input")
+    assert name == "mission-2026-a-json-" + name[-24:]
+
+
+@pytest.mark.parametrize("name", ["object_created", "object_created_odd_key"])
+def test_eventbridge_and_s3_give_the_same_name_and_input(machine: Machine, name: str) -> None:
+    """Golden events of one object: one that comes both ways, as after a change of settings, is started once."""
+    first = handler.handle(event(name), None)
+    second = handler.handle(event(f"eventbridge_{name}"), None)
+    third = handler.handle(buffered(event(f"eventbridge_{name}")), None)
+
+    assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
+    assert third == {"batchItemFailures": []}
+    assert len(machine.started) == 1
+
+
+def test_eventbridge_gives_the_input_that_stands_beside_it(machine: Machine) -> None:
+    handler.handle(event("eventbridge_object_created"), None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message) == event("start_input")
+
+
+def test_a_key_that_only_looks_form_encoded_is_taken_as_eventbridge_gives_it(machine: Machine) -> None:
+    odd = event("eventbridge_object_created")
+    odd["detail"]["object"]["key"] = "mission/100%25+1.json"
+    handler.handle(odd, None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message)["object"]["key"] == "mission/100%25+1.json"
+
+
+def test_the_same_event_twice_is_one_execution_and_no_error(machine: Machine) -> None:
+    first = handler.handle(event("object_created"), None)
+    second = handler.handle(event("object_created"), None)
+
+    assert len(machine.started) == 1
+    assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
+
+
+def test_a_key_with_spaces_plus_and_letters_is_decoded(machine: Machine) -> None:
+    handler.handle(event("object_created_odd_key"), None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message)["object"]["key"] == "mission/Größe + naïve résumé (1).json"
+
+
+def test_every_record_of_an_event_is_started(machine: Machine) -> None:
+    both = {"Records": event("object_created")["Records"] + event("object_created_odd_key")["Records"]}
+    handler.handle(both, None)
+    assert len(machine.started) == 2
+
+
+def test_folder_markers_and_test_events_are_passed_over(machine: Machine) -> None:
+    handler.handle(event("folder_marker"), None)
+    handler.handle(event("s3_test_event"), None)
+    handler.handle(event("eventbridge_folder_marker"), None)
+    assert machine.started == {}
+
+
+def test_when_one_cannot_be_started_the_others_are_and_the_event_comes_again(machine: Machine) -> None:
+    first, second = event("object_created")["Records"][0], event("object_created_odd_key")["Records"][0]
+    first["s3"]["object"]["key"] = "busy/a.json"
+    machine.failing = {"busy"}
+
+    with pytest.raises(ServiceUnavailable):
+        handler.handle({"Records": [first, second]}, None)
+    assert len(machine.started) == 1
+
+
+NO_VERSION: list[dict[str, Any]] = [{}, *({"said": version} for version in ("null", "", None, 7, False, ["a"]))]
+"""What an event may hold where the version id belongs, if anything."""
+
+
+@pytest.mark.parametrize("version", NO_VERSION)
+@pytest.mark.parametrize("name", ["object_created", "eventbridge_object_created"])
+def test_an_object_without_a_version_is_refused_for_it_could_change(
+    machine: Machine, name: str, version: dict[str, Any]
+) -> None:
+    unversioned = event(name)
+    told = unversioned["detail"] if "detail" in unversioned else unversioned["Records"][0]["s3"]
+    field = "version-id" if "detail" in unversioned else "versionId"
+    del told["object"][field]
+    if version:
+        told["object"][field] = version["said"]
+
+    with pytest.raises(MessageRefused, match="enable versioning"):
+        handler.handle(unversioned, None)
+    assert handler.handle(buffered(unversioned), None) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert machine.started == {}
+
+
+@pytest.mark.parametrize("lacking", ["key", "size", "etag"])
+def test_an_event_of_eventbridge_that_lacks_a_part_is_refused_with_its_name(machine: Machine, lacking: str) -> None:
+    odd = event("eventbridge_object_created")
+    del odd["detail"]["object"][lacking]
+
+    with pytest.raises(MessageRefused, match=f"lacks '{lacking}'"):
+        handler.handle(odd, None)
+    assert machine.started == {}
+
+
+def test_what_eventbridge_tells_of_anything_else_is_refused(machine: Machine) -> None:
+    odd = event("eventbridge_object_created") | {"detail-type": "Object Deleted"}
+
+    with pytest.raises(MessageRefused, match="no new object"):
+        handler.handle(odd, None)
+    assert machine.started == {}
+
+
+@pytest.mark.parametrize("odd", [{}, {"detail": {}}, {"Records": [{}]}, {"Records": [{"s3": {"object": {}}}]}])
+def test_an_event_that_is_not_from_s3_is_refused(machine: Machine, odd: dict[str, Any]) -> None:
+    with pytest.raises(MessageRefused):
+        handler.handle(odd, None)
+    assert machine.started == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "machine_name"),
+    [
+        ("mission/a.jsonl", 8 * 2**20 + 1, "bulk"),
+        ("mission/A.NDJSON", 5_000 * 64 * 2**20, "bulk"),
+        ("mission/a.jsonl", 8 * 2**20, "pipeline"),
+        ("mission/a.json", 2**40, "pipeline"),
+        ("mission/a.jsonl.gz", 2**40, "pipeline"),
+        pytest.param("mission/a.jsonl", 5_000 * 64 * 2**20 + 1, "pipeline", id="too large: Validate says so"),
+    ],
+)
+def test_the_name_and_the_size_alone_tell_the_machine(machine: Machine, key: str, size: int, machine_name: str) -> None:
+    handler.handle(of_key(key, size), None)
+
+    assert [arn.rpartition(":")[2] for arn in machine.arns] == [machine_name]
+
+
+def test_a_large_object_is_started_with_its_chunks_and_the_same_input_each_time(machine: Machine) -> None:
+    large = of_key("mission/a.jsonl", 150 * 2**20)
+    first = handler.handle(large, None)
+    (message,) = machine.started.values()
+    again = handler.handle(large, None)
+
+    batch = Batch.decode(json.loads(message))
+    assert batch.plan == Plan(64 * 2**20, (0, 64 * 2**20, 128 * 2**20))
+    assert (first["counts"]["started"], again["counts"]["started_before"]) == (1, 1)
+    assert list(machine.started.values()) == [message]
+
+
+def test_every_event_of_the_buffer_is_started_and_none_comes_again(machine: Machine) -> None:
+    answer = handler.handle(buffered(event("object_created"), event("object_created_odd_key")), None)
+
+    assert answer == {"batchItemFailures": []}
+    assert len(machine.started) == 2
+
+
+def test_the_buffer_and_the_direct_way_give_the_same_input(machine: Machine) -> None:
+    handler.handle(event("object_created"), None)
+    handler.handle(buffered(event("object_created")), None)
+
+    (message,) = machine.started.values()
+    assert json.loads(message) == event("start_input")
+
+
+def test_of_the_buffer_only_the_messages_that_failed_come_again(machine: Machine) -> None:
+    machine.failing = {"busy"}
+
+    answer = handler.handle(buffered(of_key("a.json"), of_key("busy/b.json"), of_key("c.json")), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert len(machine.started) == 2
+
+
+def test_a_message_that_comes_again_says_in_the_log_what_it_failed_of(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.failing = {"busy"}
+    handler.handle(buffered(of_key("busy/b.json")), None)
+
+    (told,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
+    assert (told["message_id"], told["error"]) == ("0", "ServiceUnavailable")
+    assert "ThrottlingException" in told["cause"]
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "not JSON", "[]", "null", "[" * 100_000, '{"detail": {}}', '{"Records": [{}]}', '{"Records": null}']
+)
+def test_a_message_that_is_no_event_of_s3_comes_again_and_holds_back_no_other(machine: Machine, odd: str) -> None:
+    answer = handler.handle(buffered(odd, event("object_created")), None)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert len(machine.started) == 1
+
+
+def test_the_test_event_of_s3_and_folder_markers_are_taken_out_of_the_buffer(machine: Machine) -> None:
+    assert handler.handle(buffered(event("s3_test_event"), event("folder_marker")), None) == {"batchItemFailures": []}
+    assert machine.started == {}
+
+
+def test_the_store_says_whether_an_execution_was_there_before(rooms: Rooms) -> None:  # noqa: ARG001 - AWS in memory
+    client = boto3.client("stepfunctions")
+    definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}})
+    role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    arn = client.create_state_machine(name="pipeline", definition=definition, roleArn=role)["stateMachineArn"]
+
+    assert aws.start_execution(arn, "a", "{}")
+    assert not aws.start_execution(arn, "a", '{"other": "input"}')

@@ -1,0 +1,117 @@
+"""Letters and ledger files of which a test says what stands in them, and the command line that reads them."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from custody.audit.dead_letters import Filter, raw_of, select
+from custody.audit.reader import Books, Entry, Letter
+from custody.deployment.target import Deployment
+from functions.shared.errors import RecordsRejected
+from functions.shared.model.ids import RawObject
+from tests.support.buckets import EXECUTION_ARN, Rooms
+from tests.support.stages import BAD, GOOD, written
+
+DAY = "2026-11-23"
+NEXT_DAY = "2026-11-24"
+MIXED = b"[" + GOOD + b", " + BAD + b"]"
+Run = Callable[..., Result]
+
+
+def a_deployment(**told: str) -> Deployment:
+    """Give what a stack would say of the buckets in memory, with what a test says of the rest."""
+    named: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | told
+    return Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+
+
+def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Take down which ledger files are read by a method of Books, such as `header`, from now on."""
+    read: list[Entry] = []
+    true = getattr(Books, name)
+
+    def noting(self: Books, entry: Entry, *more: Any) -> Any:
+        read.append(entry)
+        return true(self, entry, *more)
+
+    monkeypatch.setattr(Books, name, noting)
+    return read
+
+
+def an_id(number: int) -> str:
+    return f"mission-a-json-{number:024x}"
+
+
+def posted(  # noqa: PLR0913 - one parameter a fact
+    rooms: Rooms,
+    number: int = 0,
+    *,
+    attempt: int = 0,
+    name: str = "Validate",
+    day: str = DAY,
+    start: int = 0,
+    raw: RawObject | None = None,
+    arn: str = EXECUTION_ARN,
+    **facts: Any,
+) -> Letter:
+    """Put a letter of an object, by number, into the audit bucket."""
+    letter = Letter(raw.id if raw else an_id(number), start, attempt, day, name)
+    body = {
+        **head(letter.object_id, start, attempt, raw),
+        "dataset": "mission",
+        "contract": None,
+        "code": {},
+        "step": "Write" if name == "Rejected" else name,
+        "error": "AccessRefused",
+        "cause": "told by a test",
+        "advice": "None.",
+        "received": None,
+        "rejected": [],
+        "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "redrives": 0, "console": "https://console"},
+        "recorded_at": f"{day}T09:00:01.000Z",
+    }
+    rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body | facts).encode())
+    return letter
+
+
+def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
+    """Give what every letter and ledger file begins with."""
+    named = raw or RawObject("raw", "mission/a.json", "v1", 1, "e")
+    return {
+        "format": 1,
+        "object": {"id": object_id} | asdict(named),
+        "chunk": {"start": start, "bytes": 100} if start else None,
+        "attempt": attempt,
+        "redrive_of": None,
+    }
+
+
+def booked(rooms: Rooms, entry: Entry, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
+    counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
+    header = head(entry.object_id, entry.start, entry.attempt) | {"counts": counts, "execution": arn, "output": None}
+    body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode()
+    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body + b"\n"))
+
+
+def delivered_in_part(rooms: Rooms, key: str = "mission/a.json") -> Letter:
+    """Send a good record and a bad one through the stages; give the letter of the bad one."""
+    with pytest.raises(RecordsRejected):
+        written(rooms, key, MIXED)
+    (found,) = (letter for letter in map(Letter.of, rooms.keys("audit")) if letter)
+    return found
+
+
+def redriven_in_vain(rooms: Rooms, name: str = "Validate") -> Letter:
+    """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the letter of that, which knows no record."""
+    with pytest.raises(RecordsRejected):
+        written(rooms, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
+    raw = raw_of(rooms.letter())
+    return posted(rooms, raw=raw, attempt=1, name=name)
+
+
+def chosen(rooms: Rooms, **wanted: Any) -> list[Letter]:
+    return [found.letter for found in select(Books(rooms.s3, "audit"), Filter(**wanted))]

@@ -1,0 +1,107 @@
+"""The rooms of a deployment, in memory: what tests put in, and what they look for afterwards."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
+from moto.s3.models import S3Backend, s3_backends
+
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+STARTED_AT = "2026-11-23T09:00:00.000Z"
+ENTERED_AT = "2026-11-23T09:00:01.000Z"
+EXECUTION_ARN = "arn:aws:states:us-east-1:123456789012:execution:pipeline:the-execution"
+
+
+class _Routes:
+    """The routes of S3 in moto, which makes them anew for each call: that is a tenth of the time of these tests."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+        self._make = S3Backend.urls
+
+    def __get__(self, backend: S3Backend, _: type[S3Backend]) -> dict[str, Any]:
+        self._found = self._found or self._make.__get__(backend)
+        return self._found
+
+
+setattr(S3Backend, "urls", _Routes())  # noqa: B010 - mypy would have no property replaced by an assignment
+
+
+@cache
+def _s3() -> "S3Client":
+    """Make one client for all tests: moto answers it in each, and making it takes longer than most tests."""
+    return boto3.client("s3")
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The buckets `raw`, `staging`, `processed` and `audit`."""
+
+    s3: "S3Client"
+
+    @classmethod
+    def create(cls) -> "Rooms":
+        """Create the buckets, versioned."""
+        s3 = _s3()
+        for bucket in ("raw", "staging", "processed", "audit"):
+            s3.create_bucket(Bucket=bucket)
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return cls(s3)
+
+    def empty(self) -> None:
+        """Forget all objects. Of moto's own, for by the API it takes a call an object, and moto is slow with many."""
+        for bucket in s3_backends[ACCOUNT_ID]["aws"].buckets.values():
+            bucket.keys = type(bucket.keys)()
+
+    def upload(self, key: str, body: bytes) -> Batch:
+        """Put an object into the raw bucket, and give the batch that `start` would make of it."""
+        answer = self.s3.put_object(Bucket="raw", Key=key, Body=body)
+        return Batch(RawObject("raw", key, answer["VersionId"], len(body), answer["ETag"].strip('"')))
+
+    def age(self, key: str, by: timedelta) -> None:
+        """Let all versions of a key have come into the raw bucket earlier, which S3's own API cannot say."""
+        for version in s3_backends[ACCOUNT_ID]["aws"].buckets["raw"].keys.getlist(key):
+            version.last_modified -= by
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """List the keys of a bucket, or those that begin with a prefix."""
+        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+
+    def body(self, bucket: str, key: str) -> bytes:
+        """Read an object."""
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def the_only(self, bucket: str, prefix: str = "") -> bytes:
+        """Read the one object under a prefix; fail if there is none or another."""
+        keys = [key for key in self.keys(bucket) if key.startswith(prefix)]
+        assert len(keys) == 1, f"expected one object under {prefix!r} in {bucket}, found {keys}"
+        return self.body(bucket, keys[0])
+
+    def ledger(self) -> list[Any]:
+        """Read the one ledger file: its header, then a line a record."""
+        return [json.loads(line) for line in gzip.decompress(self.the_only("audit", "ledger/")).splitlines()]
+
+    def letter(self) -> Any:
+        """Read the one letter."""
+        return json.loads(self.the_only("audit", "letters/"))
+
+
+def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:
+    """Make the payload with which the state machine calls a step."""
+    execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
+    return {
+        "batch": message,
+        **({"resumable": True} if state == "DeadLetter" else {}),
+        "execution": execution | {"RedriveCount": redrives},
+        "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
+    }

@@ -1,0 +1,128 @@
+"""An object that is cut into chunks, in memory: each is processed by the handlers as the state machine calls them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from functions.dead_letter.handler import handle as dead_letter
+from functions.shared.errors import CustodyError, RecordsRejected
+from functions.shared.model.chunking import whole
+from functions.shared.model.messages import Batch, Chunk
+from functions.summarize.handler import handle as account
+from functions.transform.handler import handle as transform
+from functions.validate.handler import handle as validate
+from functions.write.handler import handle as write
+from tests.support.buckets import ENTERED_AT, STARTED_AT, Rooms
+from tests.support.executions import BULK_ARN, arn_of
+from tests.support.stages import BAD, GOOD
+
+CHUNK_BYTES = 200
+"""Three lines of this object begin in a chunk, or four."""
+
+LINE = GOOD + b"\n"
+KEY = "mission/many.jsonl"
+
+
+def lines(number: int, *, bad: tuple[int, ...] = ()) -> bytes:
+    """Make an object of so many records, of which those at these places break the contract."""
+    return b"".join((BAD if at in bad else GOOD) + b"\n" for at in range(number))
+
+
+def denied(step: str = "Write") -> dict[str, Any]:
+    """Make what the state machine catches of a step without a permission."""
+    return {step: {"Error": "AccessRefused", "Cause": '{"errorMessage": "told by a test"}'}}
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """An object that has arrived, and the batch that start makes of it."""
+
+    rooms: Rooms
+    batch: Batch
+
+    @classmethod
+    def upload(cls, rooms: Rooms, body: bytes, key: str = KEY) -> "Bulk":
+        """Put an object, and cut it."""
+        batch = rooms.upload(key, body)
+        return cls(rooms, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
+
+    @property
+    def id(self) -> str:
+        return self.batch.object.id
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Where the chunks that are to be processed begin."""
+        assert self.batch.plan is not None
+        return self.batch.plan.chunks
+
+    @property
+    def arn(self) -> str:
+        """The execution of all the chunks."""
+        attempt = self.batch.attempt
+        return arn_of(f"{self.id}-r{attempt}" if attempt else self.id, BULK_ARN)
+
+    def again(self, *starts: int) -> "Bulk":
+        """Give the next attempt, of these chunks, or of all."""
+        assert self.batch.plan is not None
+        plan = replace(self.batch.plan, chunks=starts or self.starts)
+        return Bulk(self.rooms, replace(self.batch, attempt=self.batch.attempt + 1, plan=plan, redrive_of=self.arn))
+
+    def run(self, *, failing: tuple[int, ...] = (), lost: tuple[int, ...] = ()) -> str | None:
+        """Process the chunks and close the books; give the name of the error that the object ends with.
+
+        Those that are `failing` may not write; of the `lost` ones nothing is told.
+        """
+        for start in self.starts:
+            if start not in lost:
+                self.chunk(start, fails=start in failing)
+        return self.close()
+
+    def chunk(self, start: int, *, fails: bool = False) -> None:
+        """Process a chunk; if it `fails`, it cannot be written."""
+        chunk = Chunk(start, CHUNK_BYTES)
+        batch = Batch(self.batch.object, chunk, self.batch.attempt, self.batch.redrive_of, parent=self.arn)
+        arn = f"{self.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-{start}"
+        message: Any = batch.encode()
+        for state, handle in (("Validate", validate), ("Transform", transform), ("Write", write)):
+            try:
+                if fails and state == "Write":
+                    self._dead_letter(message | {"failure": denied()}, arn)
+                    return
+                message = handle(self._payload(message, f"{state}Chunk", arn), None)
+            except RecordsRejected as error:
+                caught = {state: {"Error": "RecordsRejected", "Cause": f'{{"errorMessage": "{error}"}}'}}
+                self._dead_letter(message | {"failure": caught}, arn)
+                return
+
+    def close(self) -> str | None:
+        """Let Account close the books; give the name of the error that it raises, told in a letter."""
+        message = self.batch.encode()
+        try:
+            account(self._payload(message, "Account", self.arn), None)
+        except CustodyError as error:
+            name = type(error).__name__
+            self.end(name)
+            return name
+        return None
+
+    def end(self, error: str, step: str = "Account") -> None:
+        """Let DeadLetter tell of the object, as one that ended with an error."""
+        caught = {step: {"Error": error, "Cause": '{"errorMessage": "told by a test"}'}}
+        self._dead_letter(self.batch.encode() | {"failure": caught}, self.arn, state="DeadLetter")
+
+    def _dead_letter(self, message: Any, arn: str, state: str = "DeadLetterChunk") -> None:
+        try:
+            dead_letter(self._payload(message, state, arn), None)
+        except CustodyError:
+            return
+
+    def _payload(self, message: Any, state: str, arn: str) -> dict[str, Any]:
+        name = arn.rpartition(":")[2]
+        begun = {"attempt": self.batch.attempt}
+        execution = {"Id": arn, "Name": name, "StartTime": STARTED_AT, "RedriveCount": 0, "Input": begun}
+        return {
+            "batch": message,
+            **({"resumable": True} if state == "DeadLetter" else {}),
+            "execution": execution,
+            "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
+        }

@@ -1,0 +1,138 @@
+"""What failures leave behind: letters and ledger files as the handlers write them, and executions in memory.
+
+There are two state machines: of batches, and of objects that are cut into chunks.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from functions.shared.audit import ledger_file
+from functions.shared.audit.ledger_file import Failure
+from functions.shared.model.messages import Batch, Counts, Execution, Facts, Rejected, Span, Step
+from functions.shared.records.gzip_lines import Packed
+from functions.shared.records.strict_json import encode
+from functions.shared.staging import staged_batch
+from tests.support.buckets import Rooms
+
+MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
+BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
+STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def arn_of(name: str, machine: str = MACHINE_ARN) -> str:
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
+    execution = Execution(arn or arn_of(batch.object.id), "2026-11-23T09:00:00.000Z")
+    return Step(state, batch.encode(), batch, execution, "2026-11-23T09:00:01.000Z")
+
+
+def post(rooms: Rooms, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
+    """Write the letter of a batch and attempt; give its id."""
+    step = step_of(batch, arn=arn or None)
+    body = ledger_file.letter(step, Failure("Write", error, "told by a test"), "mission", None)
+    key = ledger_file.letter_key(batch, name, step.execution)
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
+    return key.removeprefix("letters/").removesuffix(".json")
+
+
+def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
+    """Write the ledger file of a batch and attempt; give its key."""
+    first = batch.start
+    spans = [Span(position, 0, 1, "0") for position in range(first, first + written + rejected)]
+    facts = Facts("mission", "2026-11-23T09:00:00Z", "urn:contract")
+    key = ledger_file.ledger_key(batch)
+    header = ledger_file.header(step_of(batch, arn=arn or None), facts, Counts(written, rejected))
+    with Packed() as lines:
+        for span in spans[:written]:
+            output = {"offset": 0, "length": 1, "sha256": "0"}
+            lines.add(encode(span.encode() | {"outcome": "written", "output": output}) + b"\n")
+        for span in spans[written:]:
+            lines.add(staged_batch.ledger_line(encode(Rejected(span, "validate", ()).encode())))
+        with ledger_file.ledger_file(header, lines) as file:
+            rooms.s3.put_object(Bucket="audit", Key=key, Body=file.read())
+    return key
+
+
+def discard(rooms: Rooms, batch: Batch) -> None:
+    """Discard the records of a batch and attempt, as an operator does."""
+    key = ledger_file.ledger_key(batch).replace(".jsonl.gz", ".discarded.jsonl.gz")
+    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"")
+
+
+class Machine:
+    """A client of Step Functions with one state machine; executions end as a test says. moto cannot redrive."""
+
+    def __init__(self) -> None:
+        self.exceptions = boto3.client("stepfunctions").exceptions
+        self.definition, self.revision = "now", "r2"
+        self.executions: dict[str, dict[str, Any]] = {}
+        self.definitions: dict[str, tuple[str, str]] = {}
+        self.refusals: dict[str, str] = {}
+        self.ends: dict[str, Any] = {"status": "SUCCEEDED"}
+        self.tokens: list[str] = []
+        self.asked = 0
+
+    def add(self, batch: Batch, status: str = "FAILED", *, name: str = "", redrives: int = 0, **more: Any) -> str:
+        """Add an execution of a batch; give its ARN."""
+        name = name or (f"{batch.object.id}-r{batch.attempt}" if batch.attempt else batch.object.id)
+        arn = arn_of(name, BULK_ARN if batch.plan else MACHINE_ARN)
+        status_of = {
+            "redriveStatus": "REDRIVABLE" if status in {"FAILED", "TIMED_OUT", "ABORTED"} else "NOT_REDRIVABLE"
+        }
+        described = {"executionArn": arn, "status": status, "startDate": STARTED, "redriveCount": redrives}
+        self.executions[arn] = described | {"input": json.dumps(batch.encode())} | status_of | more
+        self.definitions.setdefault(arn, (self.definition, self.revision))
+        return arn
+
+    def describe_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        if executionArn not in self.executions:
+            raise self.error("ExecutionDoesNotExist")
+        return self.executions[executionArn]
+
+    def redrive_execution(self, *, executionArn: str, clientToken: str) -> Any:  # noqa: N803 - as boto3 has it
+        if executionArn in self.refusals:
+            raise self.error(self.refusals[executionArn])
+        self.tokens.append(clientToken)
+        execution = self.executions[executionArn]
+        execution.update({"redriveCount": execution["redriveCount"] + 1} | self.ends)
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> Any:  # noqa: A002, N803 - as boto3 has it
+        batch = Batch.decode(json.loads(input))
+        assert stateMachineArn == (BULK_ARN if batch.plan else MACHINE_ARN)
+        if arn_of(name, stateMachineArn) in self.executions:
+            raise self.error("ExecutionAlreadyExists")
+        arn = self.add(batch, name=name, **({"startDate": datetime.now(UTC)} | self.ends))
+        self.executions[arn]["input"] = input
+        return {"executionArn": arn}
+
+    def describe_state_machine(self, *, stateMachineArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        assert stateMachineArn in {MACHINE_ARN, BULK_ARN}
+        return {"definition": self.definition}
+
+    def describe_state_machine_for_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        self.asked += 1
+        definition, revision = self.definitions[executionArn]
+        return {"definition": definition, "revisionId": revision}
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "list_executions"
+        return self
+
+    def paginate(self, *, stateMachineArn: str, statusFilter: str, **_: Any) -> Any:  # noqa: N803 - as boto3 has it
+        of_machine = [one for arn, one in self.executions.items() if arn.startswith(arn_of("", stateMachineArn))]
+        found = [one for one in of_machine if one["status"] == statusFilter]
+        found.sort(key=lambda one: one["startDate"], reverse=True)
+        return [{"executions": found[:1]}, {"executions": found[1:]}]
+
+    def error(self, code: str) -> ClientError:
+        """Make the error that boto3 raises for an answer."""
+        answer: Any = {"Error": {"Code": code, "Message": "told by a test"}}
+        named = getattr(self.exceptions, code) if code.startswith("Execution") else ClientError
+        made: ClientError = named(answer, "Called")
+        return made
