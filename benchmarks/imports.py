@@ -8,7 +8,7 @@ from functools import partial
 from benchmarks.buckets import VARIABLES
 from benchmarks.timing import Seconds, best, in_turn, total
 
-HANDLERS = ("start", "validate", "transform", "write", "account", "dead_letter")
+HANDLERS = ("start", "validate", "transform", "write", "summarize", "dead_letter")
 ALONE = "boto3"
 
 _PROGRAM = "import time; begun = time.process_time(); import {}; print(time.process_time() - begun)"

@@ -25,7 +25,8 @@ from functions.shared.model.messages import Facts, Page, Step
 from functions.shared.records import gzip_lines, jsonl, reader
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.reader import Limits
-from functions.shared.staging import map_records, staged_batch
+from functions.shared.staging import map_records
+from functions.shared.staging import staged_batch as batches
 from functions.transform import core
 from functions.validate import contracts, rules
 from functions.write.plan import Delivery
@@ -65,9 +66,9 @@ PARTS = (
     Part("transform of the dataset", (_T,), "transform"),
     Part("its rejections told apart", (_T,), "apply", ("transform",)),
     Part("encode (msgspec)", (_T,), "encode", is_compiled=True),
-    Part("parcel lines, is it JSON", (_T,), "parcel", ("encode",)),
-    Part("gzip of the parcel", (_T,), "gzip of the parcel", is_compiled=True),
-    Part("gunzip and cut the parcel", (_W,), "gunzip", is_compiled=True),
+    Part("staged batch lines, is it JSON", (_T,), "staged batch", ("encode",)),
+    Part("gzip of the staged batch", (_T,), "gzip of the staged batch", is_compiled=True),
+    Part("gunzip and cut the staged batch", (_W,), "gunzip", is_compiled=True),
     Part("SHA-256 of the output", (_W,), "hash of output", is_compiled=True),
     Part("ledger lines, processed object", (_W,), "deliver", ("hash of output", "gzip of the ledger")),
     Part("gzip of the ledger", (_W,), "gzip of the ledger", is_compiled=True),
@@ -126,15 +127,15 @@ def _works(given: Input) -> dict[str, Callable[[], object]]:
     validator, transform = contracts.load(DATASET).validator, core.load(DATASET)
     raws = list(reader.of_chunk(_pieces(given.body), 0, size, LIMITS))
     checked = [rules.check(page, validator) for page in raws]
-    good = [page for page, _ in checked]
+    accepted = [page for page, _ in checked]
     pages = [Page([raw.record for raw in page], rejected) for page, rejected in checked]
     apply = partial(map_records.apply, core.STAGE, transform)
     transformed = list(map(apply, pages))
-    lines_in = [[raw.body for raw in page] for page in good]
+    lines_in = [[raw.body for raw in page] for page in accepted]
     before = [[record.document for record in page.records] for page in pages]
     after = [[record.document for record in page.records] for page in transformed]
-    parcel = [staged_batch.written(page) for page in transformed]
-    packed = b"".join(_gzipped(parcel))
+    staged_batch = [batches.written(page) for page in transformed]
+    packed = b"".join(_gzipped(staged_batch))
     staged = list(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed))))
     ledger = ledger_of(given)
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
@@ -145,12 +146,12 @@ def _works(given: Input) -> dict[str, Callable[[], object]]:
         "read": lambda: _through(reader.of_chunk(_pieces(given.body), 0, size, LIMITS)),
         "check": lambda: _through(rules.check(page, validator) for page in raws),
         "hash of lines": lambda: _each(_hash, lines_in),
-        "place": lambda: _each(_record, good),
+        "place": lambda: _each(_record, accepted),
         "transform": lambda: _each(transform, before),
         "apply": lambda: _through(map(apply, pages)),
         "encode": lambda: _each(encode, after),
-        "parcel": lambda: _through(staged_batch.written(page) for page in transformed),
-        "gzip of the parcel": lambda: _gzipped(parcel),
+        "staged batch": lambda: _through(batches.written(page) for page in transformed),
+        "gzip of the staged batch": lambda: _gzipped(staged_batch),
         "gunzip": lambda: _through(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed)))),
         "hash of output": lambda: _each(_hash, output),
         "deliver": lambda: _delivered(staged),

@@ -43,7 +43,7 @@ def _peak(step: str, folder: Path) -> int:
 def _highest() -> int:
     """Say how much memory this process has held at most, in bytes.
 
-    Of Linux's own book, which begins anew with a program; getrusage counts what the process was before it too.
+    Of Linux's own commit, which begins anew with a program; getrusage counts what the process was before it too.
     """
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -2,7 +2,7 @@
 
 It does what Custody does for a good chunk: every line parsed and validated, with all that it breaks; transformed by the
 same function; delivered; each record in a gzipped ledger with the hashes of what came and of what was delivered; a
-letter with the rejected. What a first version would leave out it leaves out: retries and redrives, keys that are there
+dead letter with the rejected. What a first version would leave out it leaves out: retries and redrives, keys that are there
 twice, numbers that a double does not hold, chunks, and objects that are larger than memory.
 """
 
@@ -79,8 +79,8 @@ def transform(key: str, shelf: Shelf) -> None:
 
 
 def write(key: str, shelf: Shelf) -> None:
-    """Deliver the good records, and book every record."""
-    delivered, booked, rejected = [], [], []
+    """Deliver the good records, and commit every record."""
+    delivered, committed, rejected = [], [], []
     offset = 0
     with shelf.opened("staging", f"{key}.transformed") as body:
         for line in body:
@@ -88,16 +88,16 @@ def write(key: str, shelf: Shelf) -> None:
             document = record.pop("document", None)
             if document is None:
                 rejected.append(record)
-                booked.append(_dumps(record | {"outcome": "rejected"}))
+                committed.append(_dumps(record | {"outcome": "rejected"}))
                 continue
             text = _dumps(document)
             output = {"offset": offset, "length": len(text), "sha256": sha256(text).hexdigest()}
-            booked.append(_dumps(record | {"outcome": "written", "output": output}))
+            committed.append(_dumps(record | {"outcome": "written", "output": output}))
             delivered.append(text)
             offset += len(text) + 1
     shelf.put("processed", key, _joined(delivered))
-    shelf.put("audit", f"letters/{key}", _dumps(rejected))
-    shelf.put("audit", f"ledger/{key}", gzip.compress(_joined(booked), LEDGER_LEVEL))
+    shelf.put("audit", f"dead-letters/{key}", _dumps(rejected))
+    shelf.put("audit", f"ledger/{key}", gzip.compress(_joined(committed), LEDGER_LEVEL))
 
 
 def _dumps(value: object) -> bytes:

@@ -74,13 +74,13 @@ def down() -> None:
 
 
 def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show where Custody is deployed, its rooms, and what is running or failed or undelivered."""
+    """Show where Custody is deployed, its buckets, and what is running or failed or start-dlq."""
     target = target_of(aws, profile)
     deployment = find(target, env)
     pipeline = Pipeline.of(target, deployment)
     counted = {state.lower(): pipeline.count(state) for state in STATUSES}
     sqs = target.client("sqs")
-    queues = {"undelivered": deployment.undelivered_url, "unwritten": deployment.unwritten_url}
+    queues = {"start-dlq": deployment.start_dlq_url, "dead-letter-dlq": deployment.dead_letter_dlq_url}
     if deployment.buffer_url:
         queues = {"buffer": deployment.buffer_url} | queues
     facts = {
@@ -106,7 +106,7 @@ help_pages.add(app, "put", put.put)
 help_pages.add(app, "status", status)
 help_pages.add(app, "executions", executions.executions)
 help_pages.add(app, "trace", trace.trace)
-help_pages.add_group(app, "letters", dead_letters.app)
+help_pages.add_group(app, "dead-letters", dead_letters.app)
 help_pages.add(app, "redrive", redrive.redrive)
 help_pages.add(app, "reconcile", reconcile.reconcile)
 help_pages.add(app, "verify", verify.verify)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, cast
 
-WITHOUT_RECORDS = ("start", "account")
+WITHOUT_RECORDS = ("start", "summarize")
 """The functions through which no records pass; through dead_letter they do, if all are rejected."""
 
 LEAST_STORAGE_MB, MOST_STORAGE_MB = 512, 10_240
@@ -20,7 +20,7 @@ REDRIVE_DAYS = 14
 (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html)."""
 
 WRITTEN_ROOMS = ("staging", "processed", "audit", "access-logs")
-"""The buckets that are written to by the pipeline itself, by their rooms."""
+"""The buckets that are written to by the pipeline itself, by their buckets."""
 
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 """What CloudWatch Logs can keep
@@ -106,7 +106,7 @@ class Settings:
     configuration is touched: it must be versioned and send its events to EventBridge, in the same account and region
     (docs/existing-data.md)."""
     raw_prefix: str = _text(
-        "", RAW_PREFIX, "folders that end with a slash, such as incoming/, of letters, digits and !_.'()=-"
+        "", RAW_PREFIX, "folders that end with a slash, such as incoming/, of dead letters, digits and !_.'()=-"
     )
     """Take only the objects of `raw_bucket` below these folders. The dataset is then the first folder behind them."""
     raw_key_arn: str | None = _text(None, RAW_KEY_ARN, "the ARN of a KMS key, arn:…:key/…; an alias is none")
@@ -135,7 +135,7 @@ class Settings:
     )
     """Object Lock of the audit bucket; `auto` is governance in prod on AWS, and off elsewhere."""
     audit_lock_days: int = _number(365, 1, 36_500)
-    """How long the lock holds each ledger file and letter."""
+    """How long the lock holds each ledger file and dead letter."""
     staging_days: int = _number(21, REDRIVE_DAYS + 1, 3_650)
     """How long staged batches are kept: longer than a failed execution can be redriven."""
     access_log_days: int = _number(90, 1, 3_650)
@@ -153,8 +153,8 @@ class Settings:
     """Memory of the transform function: some pages of records, or a whole JSON document."""
     write_memory_mb: int = _memory(1_024)
     """Memory of the write function: some pages of records."""
-    account_memory_mb: int = _memory(512)
-    """Memory of the account function."""
+    summarize_memory_mb: int = _memory(512)
+    """Memory of the summarize function."""
     dead_letter_memory_mb: int = _memory(512)
     """Memory of the dead_letter function."""
 
@@ -168,8 +168,8 @@ class Settings:
     """Timeout of the transform function."""
     write_timeout_seconds: int = _number(300, 1, 320)
     """Timeout of the write function."""
-    account_timeout_seconds: int = _number(300, 1, 320)
-    """Timeout of the account function."""
+    summarize_timeout_seconds: int = _number(300, 1, 320)
+    """Timeout of the summarize function."""
     dead_letter_timeout_seconds: int = _number(60, 1, 80)
     """Timeout of the dead_letter function."""
 
@@ -181,8 +181,8 @@ class Settings:
     """Concurrency reserved for the transform function."""
     write_concurrency: int | None = _number(None, 0, 1_000_000)
     """Concurrency reserved for the write function."""
-    account_concurrency: int | None = _number(None, 0, 1_000_000)
-    """Concurrency reserved for the account function."""
+    summarize_concurrency: int | None = _number(None, 0, 1_000_000)
+    """Concurrency reserved for the summarize function."""
     dead_letter_concurrency: int | None = _number(None, 0, 1_000_000)
     """Concurrency reserved for the dead_letter function."""
 
@@ -261,7 +261,7 @@ def _require_raw_bucket(settings: Settings) -> None:
     for name in ("raw_prefix", "raw_key_arn"):
         if getattr(settings, name) and settings.raw_bucket is None:
             raise SettingRefused(f"Setting {name} goes with raw_bucket, which is not set. Set both, or neither.")
-    own = tuple(f"{settings.name(room)}-" for room in WRITTEN_ROOMS)
+    own = tuple(f"{settings.name(bucket)}-" for bucket in WRITTEN_ROOMS)
     if settings.raw_bucket and settings.raw_bucket.startswith(own):
         raise SettingRefused(
             f"Setting raw_bucket cannot be {settings.raw_bucket!r}: this environment writes to it, and would process "

@@ -74,11 +74,11 @@ class Custody(Stack):
             "PipelineArn": workflows[PIPELINE].machine.state_machine_arn,
             "BulkArn": workflows[BULK].machine.state_machine_arn,
             "ChunkBytes": str(settings.chunk_bytes),
-            "UndeliveredQueueUrl": ingestion.undelivered.queue_url,
+            "StartDlqUrl": ingestion.start_dlq.queue_url,
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,
             "StartFunctionName": ingestion.start.function.function_name,
-            "UnwrittenQueueUrl": ends.unwritten.queue_url,
+            "DeadLetterDlqUrl": ends.dead_letter_dlq.queue_url,
             "DeadLetterFunctionName": self.stages.dead_letter.function.function_name,
         }.items():
             CfnOutput(self, output, value=value)

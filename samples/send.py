@@ -7,7 +7,7 @@ from pathlib import Path
 import local
 from custody.deployment.target import FOLDER, Deployment, Target, find, on
 from custody.errors import SOME_WITHOUT_OUTCOME
-from custody.ingest.watch import Follower, Sent
+from custody.ingest.watch import Sent, Watcher
 from custody.terminal import console
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -17,7 +17,7 @@ NEXT = """What to try next:
   .venv/bin/custody put samples/objects/two-violations.json     see both violations; exit code 3
   .venv/bin/custody put FILE.json --key mission/2026/FILE.json  send a record of your own
   .venv/bin/custody trace mission/lines.jsonl                   the story of an object; of a record, by its id
-  .venv/bin/custody letters                                     what failed, and is not settled
+  .venv/bin/custody dead-letters                                     what failed, and is not settled
   .venv/bin/custody reconcile                                   what became of every object
   .venv/bin/custody --help                                      all commands
   make stop                                                     stop embedded AWS"""
@@ -30,15 +30,15 @@ def main() -> int:
         sys.exit("Embedded AWS is not up. Run `make run`.")
     target = on(instance)
     deployment = find(target, "dev")
-    follower = Follower(target, deployment)
-    sent = [follower.send(file, f"mission/{file.name}") for file in sorted(OBJECTS.iterdir())]
+    watcher = Watcher(target, deployment)
+    sent = [watcher.send(file, f"mission/{file.name}") for file in sorted(OBJECTS.iterdir())]
     for one in sent:
         if one.raw.key.endswith(TWICE):
             _deliver_again(target, deployment, one)
     for one in sent:
-        for _ in follower.watch(one, WAIT_SECONDS):
+        for _ in watcher.watch(one, WAIT_SECONDS):
             pass
-    fates = [follower.fate(one) for one in sent]
+    fates = [watcher.fate(one) for one in sent]
     console.fates(fates)
     console.console.print(NEXT, markup=False)
     return max((fate.code for fate in fates if fate.code == SOME_WITHOUT_OUTCOME), default=0)

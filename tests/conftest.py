@@ -16,7 +16,7 @@ os.environ.update(
     BULK_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:bulk",
     CHUNK_BYTES="67108864",
     CODE_VERSION="0123456789ab",
-    CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code", "account": "a-code"}',
+    CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code", "summarize": "s-code"}',
     DEFAULT_DATASET="mission",
     INLINE_LIMIT_BYTES="65536",
     DOCUMENT_LIMIT_BYTES="16777216",
@@ -36,11 +36,11 @@ os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.dev
 # A shell that runs this in the background may have it ignored, which no test is about.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from tests.support.buckets import Rooms  # noqa: E402 - the handlers read the variables when they are imported
+from tests.support.buckets import Buckets  # noqa: E402 - the handlers read the variables when they are imported
 
 
 @pytest.fixture
-def rooms() -> Iterator[Rooms]:
+def buckets() -> Iterator[Buckets]:
     """Give the buckets of a deployment, in memory, with state machines that really run."""
     with mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}):
-        yield Rooms.create()
+        yield Buckets.create()

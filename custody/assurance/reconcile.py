@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from custody.audit.object_summary import Booked
-from custody.audit.reader import Books, Letter
+from custody.audit.object_summary import Committed
+from custody.audit.reader import AuditReader, DeadLetter
 from custody.errors import CommandFailed
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
 from custody.terminal.concurrency import answers
@@ -71,7 +71,7 @@ class Known:
     rejected: int | None
     is_damaged: bool
     is_discarded: bool
-    letter: Letter | None
+    dead_letter: DeadLetter | None
     is_open: bool
     executions: tuple[Execution, ...]
     failed: int = 0
@@ -81,16 +81,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What became of an object, and why that is known; `letter` is its latest, `is_open` None if it has none.
+    """What became of an object, and why that is known; `dead letter` is its latest, `is_open` None if it has none.
 
-    `is_startable` if to start it is what mends it; then `left` is what to start, if that is not the whole object.
+    `is_startable` if to start it is what fixes it; then `left` is what to start, if that is not the whole object.
     """
 
     arrival: Arrival
     state: State
     why: str = ""
     is_startable: bool = False
-    letter: str | None = None
+    dead_letter: str | None = None
     is_open: bool | None = None
     started: str | None = None
     left: Batch | None = None
@@ -103,7 +103,7 @@ class Reconciled:
             "last_modified": self.arrival.at.isoformat(),
             "state": self.state,
             "why": self.why,
-            "letter": None if self.letter is None else {"id": self.letter, "open": self.is_open},
+            "dead_letter": None if self.dead_letter is None else {"id": self.dead_letter, "open": self.is_open},
             "started": self.started,
         }
 
@@ -159,11 +159,11 @@ def _there(s3: "S3Client", pages: Iterable[Page], bucket: str) -> Iterator[Page]
 def verdict(arrival: Arrival, known: Known, due: datetime) -> Reconciled:
     """Say what became of an object that is not written whole; what arrived after `due` may still have to be started."""
     state, why = _judged(arrival, known, due)
-    letter = known.letter.id if known.letter else None
+    dead_letter = known.dead_letter.id if known.dead_letter else None
     is_startable = state is State.MISSING and not known.is_damaged
     if is_startable and arrival.is_deleted:
         why = f"{why}; deleted since, but this version is still there"
-    return Reconciled(arrival, state, why, is_startable, letter, known.is_open if letter else None)
+    return Reconciled(arrival, state, why, is_startable, dead_letter, known.is_open if dead_letter else None)
 
 
 def _judged(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
@@ -171,21 +171,21 @@ def _judged(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
         return State.IN_FLIGHT, f"attempt {running.attempt} is running"
     if known.is_damaged:
         return State.MISSING, f"its ledger file cannot be read: see `custody verify {arrival.raw.id}`"
-    if told := _booked(known):
+    if told := _committed(known):
         return told
     if known.is_discarded and not known.is_open:
-        return State.FAILED, _letter(known)
+        return State.FAILED, _dead_letter(known)
     return _ended(known.executions[-1], known) if known.executions else _unseen(arrival, known, due)
 
 
-def _booked(known: Known) -> tuple[State, str] | None:
+def _committed(known: Known) -> tuple[State, str] | None:
     """Say what the ledger tells; None if it tells nothing."""
     if known.gone:
         return State.MISSING, f"the ledger files of {_chunks(len(known.gone), known.total)} are gone"
     if known.failed:
-        return State.FAILED, f"{_chunks(known.failed, known.total)} failed; {_letter(known)}"
+        return State.FAILED, f"{_chunks(known.failed, known.total)} failed; {_dead_letter(known)}"
     if known.rejected is not None:
-        return State.REJECTED, f"{known.rejected:,} of its records rejected; {_letter(known)}"
+        return State.REJECTED, f"{known.rejected:,} of its records rejected; {_dead_letter(known)}"
     return None
 
 
@@ -197,30 +197,30 @@ def _ended(last: Execution, known: Known) -> tuple[State, str]:
     if last.status == SUCCEEDED:
         return State.MISSING, "its execution succeeded, but its ledger file is gone"
     error = f" with {last.error}" if last.error else ""
-    return State.FAILED, f"{last.status}{error}; {_letter(known)}"
+    return State.FAILED, f"{last.status}{error}; {_dead_letter(known)}"
 
 
 def _unseen(arrival: Arrival, known: Known, due: datetime) -> tuple[State, str]:
-    if known.letter:
-        return State.FAILED, f"its execution is no longer in the history; {_letter(known)}"
+    if known.dead_letter:
+        return State.FAILED, f"its execution is no longer in the history; {_dead_letter(known)}"
     if arrival.at > due:
         return State.IN_FLIGHT, "its event is on the way"
-    return State.MISSING, "nothing tells of it: no execution, no letter, no ledger file"
+    return State.MISSING, "nothing tells of it: no execution, no dead letter, no ledger file"
 
 
-def _letter(known: Known) -> str:
-    if known.letter is None:
-        return "no letter"
+def _dead_letter(known: Known) -> str:
+    if known.dead_letter is None:
+        return "no dead letter"
     if known.is_open:
-        return "letter open"
-    return "letter closed: discarded" if known.is_discarded else "letter closed"
+        return "dead letter open"
+    return "dead letter closed: discarded" if known.is_discarded else "dead letter closed"
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Looks objects up in the books, and in the history of the pipeline; `due` as in `verdict`."""
+    """Looks objects up in the ledger, and in the history of the pipeline; `due` as in `verdict`."""
 
-    books: Books
+    audit: AuditReader
     pipeline: Pipeline
     due: datetime
 
@@ -232,15 +232,15 @@ class Reconciler:
         """Say what became of an object."""
         if arrival.raw.version_id == NO_VERSION:
             return Reconciled(arrival, State.MISSING, UNVERSIONED)
-        booked = self._booked(arrival)
+        committed = self._committed(arrival)
         while True:
-            found = self._look_up(arrival, booked)
-            if found.state is not State.MISSING and not (found.state is State.FAILED and found.letter is None):
+            found = self._look_up(arrival, committed)
+            if found.state is not State.MISSING and not (found.state is State.FAILED and found.dead_letter is None):
                 return found
-            # It may have been booked after the books were read, and before its execution was found to have ended. If
-            # the books are what they were, so was all else: an execution books before it ends, and S3 tells at once.
-            before, booked = booked, self._booked(arrival)
-            if booked == before:
+            # It may have been committed after the ledger were read, and before its execution was found to have ended. If
+            # the ledger are what they were, so was all else: an execution commits before it ends, and S3 tells at once.
+            before, committed = committed, self._committed(arrival)
+            if committed == before:
                 return found
 
     def start(self, missing: Reconciled) -> Reconciled:
@@ -250,42 +250,45 @@ class Reconciler:
         started = self.pipeline.start(missing.left or self.pipeline.batch_of(missing.arrival.raw))
         return replace(missing, started=started.execution.rpartition(":")[2])
 
-    def _booked(self, arrival: Arrival) -> Booked:
-        return Booked.read(
-            self.books, arrival.raw.id, arrival.day, is_bulk=self.pipeline.plan_of(arrival.raw) is not None
+    def _committed(self, arrival: Arrival) -> Committed:
+        return Committed.read(
+            self.audit, arrival.raw.id, arrival.day, is_bulk=self.pipeline.plan_of(arrival.raw) is not None
         )
 
-    def _look_up(self, arrival: Arrival, booked: Booked) -> Reconciled:
-        if booked.is_written:
+    def _look_up(self, arrival: Arrival, committed: Committed) -> Reconciled:
+        if committed.is_written:
             return Reconciled(arrival, State.WRITTEN)
-        object_id, letter, header = arrival.raw.id, booked.letter, booked.header
+        object_id, dead_letter, header = arrival.raw.id, committed.dead_letter, committed.header
         known = Known(
             rejected=header["counts"]["rejected"] if header else None,
-            is_damaged=booked.is_damaged,
-            is_discarded=any(entry.discards for entry in booked.entries),
-            letter=letter,
-            is_open=booked.is_open,
+            is_damaged=committed.is_damaged,
+            is_discarded=any(entry.discards for entry in committed.entries),
+            dead_letter=dead_letter,
+            is_open=committed.is_open,
             executions=self.pipeline.history(
-                object_id, execution_of(self.books, self.pipeline, object_id, booked), booked.told, booked.attempt
+                object_id,
+                execution_of(self.audit, self.pipeline, object_id, committed),
+                committed.told,
+                committed.attempt,
             ),
-            failed=booked.failed,
-            total=booked.total,
-            gone=booked.gone,
+            failed=committed.failed,
+            total=committed.total,
+            gone=committed.gone,
         )
         found = verdict(arrival, known, self.due)
         if not (known.gone and found.is_startable):
             return found
-        attempt = max([booked.attempt or 0, *(execution.attempt for execution in known.executions)]) + 1
+        attempt = max([committed.attempt or 0, *(execution.attempt for execution in known.executions)]) + 1
         gone = Plan(header["chunk_bytes"], known.gone)
         return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header["execution"], plan=gone))
 
 
-def execution_of(books: Books, pipeline: Pipeline, object_id: str, booked: Booked) -> str:
+def execution_of(audit: AuditReader, pipeline: Pipeline, object_id: str, committed: Committed) -> str:
     """Say which execution told last of an object, by its ARN."""
-    letter, latest = booked.letter, booked.latest
-    own = pipeline.arn_of(object_id, is_bulk=booked.is_bulk)
-    if letter and (latest is None or letter.attempt > latest.attempt):
-        return books.execution_of(letter) or own
-    if latest and booked.is_damaged:
-        return pipeline.latest(object_id, latest.attempt, is_bulk=booked.is_bulk)
-    return str(booked.header["execution"]) if booked.header else own
+    dead_letter, latest = committed.dead_letter, committed.latest
+    own = pipeline.arn_of(object_id, is_bulk=committed.is_bulk)
+    if dead_letter and (latest is None or dead_letter.attempt > latest.attempt):
+        return audit.execution_of(dead_letter) or own
+    if latest and committed.is_damaged:
+        return pipeline.latest(object_id, latest.attempt, is_bulk=committed.is_bulk)
+    return str(committed.header["execution"]) if committed.header else own

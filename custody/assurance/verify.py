@@ -16,7 +16,7 @@ from custody.assurance.findings import Findings, Result, Verdict
 from custody.assurance.verify_batch import prove, still_elsewhere
 from custody.audit import ledger_lines
 from custody.audit.dead_letters import raw_of
-from custody.audit.ledger_lines import OF_NO_FILE, BookedChunk, ChunkLine, shape
+from custody.audit.ledger_lines import OF_NO_FILE, ChunkLine, CommittedChunk, shape
 from custody.audit.reader import LEDGER, Entry, header_of
 from custody.terminal.concurrency import answers
 from functions.shared.audit.ledger_file import HEADER_BYTES, parse_header
@@ -64,7 +64,7 @@ def _unheard(_: int) -> None:
 
 @dataclass(frozen=True)
 class _Check:
-    """A check of one object: where its books are, what is found, and what the headers of its chunks count."""
+    """A check of one object: where its commits are, what is found, and what the headers of its chunks count."""
 
     s3: "S3Client"
     bucket: str
@@ -106,17 +106,17 @@ class Holding:
 
     @property
     def to_check(self) -> list[Sequence[Kept]]:
-        """The files that a step booked and that are there still, by batch; the latest attempt last."""
-        return [list(of_batch) for _, of_batch in groupby(self._booked(), lambda kept: kept.entry.start)]
+        """The files that a step committed and that are there still, by batch; the latest attempt last."""
+        return [list(of_batch) for _, of_batch in groupby(self._committed(), lambda kept: kept.entry.start)]
 
     @property
     def summary(self) -> Kept | None:
         """The summary of the latest attempt, if the object is cut into chunks and that is there still."""
-        return max(self._booked(summaries=True), key=lambda kept: kept.entry, default=None)
+        return max(self._committed(summaries=True), key=lambda kept: kept.entry, default=None)
 
-    def _booked(self, *, summaries: bool = False) -> list[Kept]:
-        booked = (kept for kept in self.files if kept.versions and not kept.entry.discards)
-        return sorted((kept for kept in booked if kept.entry.is_summary is summaries), key=lambda kept: kept.entry)
+    def _committed(self, *, summaries: bool = False) -> list[Kept]:
+        committed = (kept for kept in self.files if kept.versions and not kept.entry.discards)
+        return sorted((kept for kept in committed if kept.entry.is_summary is summaries), key=lambda kept: kept.entry)
 
 
 def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[Holding]:
@@ -191,10 +191,10 @@ def _summary(check: _Check, kept: Kept) -> None:
 def _missummed(key: str, header: Any, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
     starts: list[int] = []
     summed = dict.fromkeys(("received", "written", "rejected"), 0)
-    booked = 0
+    committed = 0
     for line in found:
         starts.append(line.start)
-        booked += isinstance(line, BookedChunk)
+        committed += isinstance(line, CommittedChunk)
         if line.counts is None or line.attempt is None:
             continue
         counts = shape(line.counts)
@@ -204,7 +204,7 @@ def _missummed(key: str, header: Any, found: Iterable[ChunkLine], known: _Known)
             yield f"the summary {key} tells of {where}, but that has no ledger file"
         elif (told := known[line.start, line.attempt]) is not None and _differ(told, counts):
             yield f"the summary {key} counts {counts} for {where}, but its ledger file {told}"
-    chunks = {"total": len(starts), "booked": booked, "failed": len(starts) - booked}
+    chunks = {"total": len(starts), "committed": committed, "failed": len(starts) - committed}
     if _differ(header["counts"], summed) or _differ(header["chunks"], chunks):
         yield f"the summary {key} counts {header['counts']} and {header['chunks']}, but its lines {summed} and {chunks}"
     if starts != (whole := list(range(0, raw_of(header).size, header["chunk_bytes"]))):

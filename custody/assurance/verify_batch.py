@@ -75,7 +75,7 @@ class _Source:
 
 
 class _Delivery:
-    """What consumers read, the current version, beside what was booked of it.
+    """What consumers read, the current version, beside what was committed of it.
 
     Of the records that differ only the first is named: an object that was replaced may have a million.
     """
@@ -117,7 +117,7 @@ class _Delivery:
         differences = [*self._differences(), *self._bytes.rest()]
         if self._version != output["version_id"]:
             bytes_are = "other bytes than" if differences else "the same bytes as"
-            said = f"{uri}: replaced: its version {self._version} has {bytes_are} the booked {output['version_id']}"
+            said = f"{uri}: replaced: its version {self._version} has {bytes_are} the committed {output['version_id']}"
             findings.add(Result.BROKEN if differences else Result.HOLDS, said)
         findings.broken(differences)
 

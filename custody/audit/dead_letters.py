@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.audit.reader import Books, Entry, Letter, Unreadable
+from custody.audit.reader import AuditReader, DeadLetter, Entry, Unreadable
 from custody.audit.resolution import SUMS_UP
 from custody.terminal.concurrency import answers
 from functions.shared.audit.ledger_file import ENDS, REJECTED, START_DIGITS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _OF_NO_STEP = frozenset({REJECTED, *ENDS.values()})
-"""A letter of one of these names tells in its body alone of which step it is; any other is named after its step."""
+"""A dead letter of one of these names tells in its body alone of which step it is; any other is named after its step."""
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """What S3 answers for a version that is not there any more; the last if it is a delete marker."""
@@ -32,7 +32,7 @@ _FAR = 10**START_DIGITS
 """Behind the last byte of any object."""
 
 _MANY = 20
-"""Up to so many letters of an object are read one after the other."""
+"""Up to so many dead letters of an object are read one after the other."""
 
 _DAYS_OF_A_FIRST_ATTEMPT = 2
 """On how many days a first attempt may be recorded, and more: the state machine ends it 3 hours after its start."""
@@ -40,7 +40,7 @@ _DAYS_OF_A_FIRST_ATTEMPT = 2
 
 @dataclass(frozen=True)
 class Filter:
-    """Which letters to take; what is None or empty takes all. `since` and `until` are of the time of recording."""
+    """Which dead letters to take; what is None or empty takes all. `since` and `until` are of the time of recording."""
 
     dataset: str | None = None
     error: str | None = None
@@ -50,19 +50,19 @@ class Filter:
     open_only: bool = True
 
     def takes_day(self, day: str) -> bool:
-        """Say whether executions that started on a day may have letters to take: none is recorded before that."""
+        """Say whether executions that started on a day may have dead letters to take: none is recorded before that."""
         return self.until is None or day <= self.until.astimezone(UTC).date().isoformat()
 
-    def may_take(self, letter: Letter) -> bool:
-        """Say whether a letter is worth reading, by its key alone."""
-        if self.step and letter.name not in _OF_NO_STEP and letter.name.lower() != self.step.lower():
+    def may_take(self, dead_letter: DeadLetter) -> bool:
+        """Say whether a dead letter is worth reading, by its key alone."""
+        if self.step and dead_letter.name not in _OF_NO_STEP and dead_letter.name.lower() != self.step.lower():
             return False
-        if self.since is None or letter.attempt > 0:
+        if self.since is None or dead_letter.attempt > 0:
             return True
-        return letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
+        return dead_letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
 
     def takes(self, body: dict[str, Any]) -> bool:
-        """Say whether a letter is one to take, by what it tells."""
+        """Say whether a dead letter is one to take, by what it tells."""
         recorded = datetime.fromisoformat(body["recorded_at"])
         return (
             self.dataset in {None, body["dataset"]}
@@ -74,25 +74,25 @@ class Filter:
 
 
 def _days_before(moment: datetime, days: int) -> str:
-    """Name the UTC day so many days before; text, so that a letter under an impossible day can be compared too."""
+    """Name the UTC day so many days before; text, so that a dead letter under an impossible day can be compared too."""
     return date.fromordinal(max(1, moment.astimezone(UTC).toordinal() - days)).isoformat()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A letter, what it tells, and whether it is open."""
+    """A dead letter, what it tells, and whether it is open."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     body: dict[str, Any]
     is_open: bool
 
 
-def select(books: Books, wanted: Filter, odd: list[Unreadable] | None = None) -> Iterator[Found]:
-    """Give the letters that a filter takes, one by one: the newest day first, and within a day those of an object.
+def select(audit: AuditReader, wanted: Filter, odd: list[Unreadable] | None = None) -> Iterator[Found]:
+    """Give the dead letters that a filter takes, one by one: the newest day first, and within a day those of an object.
 
-    A letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
+    A dead letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
     """
-    for of_an_object in answers(lambda of_a_day: _selected(books, of_a_day, wanted), _candidates(books, wanted)):
+    for of_an_object in answers(lambda of_a_day: _selected(audit, of_a_day, wanted), _candidates(audit, wanted)):
         for found in of_an_object:
             if isinstance(found, Found):
                 yield found
@@ -102,75 +102,75 @@ def select(books: Books, wanted: Filter, odd: list[Unreadable] | None = None) ->
                 odd.append(found)
 
 
-def _candidates(books: Books, wanted: Filter) -> Iterator[list[Letter]]:
-    """List the letters that an object has of a day, for each day and object, if there is one worth reading."""
-    for day in filter(wanted.takes_day, books.days):
-        for _, letters in groupby(books.letters(day), lambda letter: letter.object_id):
-            of_a_day = list(letters)
+def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetter]]:
+    """List the dead letters that an object has of a day, for each day and object, if there is one worth reading."""
+    for day in filter(wanted.takes_day, audit.days):
+        for _, dead_letters in groupby(audit.dead_letters(day), lambda dead_letter: dead_letter.object_id):
+            of_a_day = list(dead_letters)
             if any(map(wanted.may_take, of_a_day)):
                 yield of_a_day
 
 
-def _selected(books: Books, of_a_day: list[Letter], wanted: Filter) -> list[Found | Unreadable]:
-    """Take those of an object's letters of a day that a filter takes; ask whether they are open at most once."""
+def _selected(audit: AuditReader, of_a_day: list[DeadLetter], wanted: Filter) -> list[Found | Unreadable]:
+    """Take those of an object's dead letters of a day that a filter takes; ask whether they are open at most once."""
 
     @cache
-    def open_ones() -> frozenset[Letter]:
-        return frozenset(open_of_day(books, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
+    def open_ones() -> frozenset[DeadLetter]:
+        return frozenset(open_of_day(audit, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
 
     candidates = list(filter(wanted.may_take, of_a_day))
     if wanted.open_only and candidates:
-        candidates = [letter for letter in candidates if letter in open_ones()]
+        candidates = [dead_letter for dead_letter in candidates if dead_letter in open_ones()]
     found: list[Found | Unreadable] = []
-    for letter, body in zip(candidates, _bodies(books, candidates), strict=True):
+    for dead_letter, body in zip(candidates, _bodies(audit, candidates), strict=True):
         if isinstance(body, Unreadable):
             found.append(body)
         elif wanted.takes(body):
-            found.append(Found(letter, body, letter in open_ones()))
+            found.append(Found(dead_letter, body, dead_letter in open_ones()))
     return found
 
 
-def _bodies(books: Books, letters: list[Letter]) -> Iterator[Any]:
-    """Read letters, several at a time where there are many: a bulk object may have one a chunk."""
+def _bodies(audit: AuditReader, dead_letters: list[DeadLetter]) -> Iterator[Any]:
+    """Read dead letters, several at a time where there are many: a bulk object may have one a chunk."""
 
-    def read(letter: Letter) -> Any:
+    def read(dead_letter: DeadLetter) -> Any:
         try:
-            return books.read(letter)
+            return audit.read(dead_letter)
         except Unreadable as unreadable:
             return unreadable
 
-    return answers(read, letters) if len(letters) > _MANY else map(read, letters)
+    return answers(read, dead_letters) if len(dead_letters) > _MANY else map(read, dead_letters)
 
 
-def open_of_day(books: Books, object_id: str, day: str, letters: list[Letter]) -> list[Letter]:
-    """Give the open ones among all the letters that an object has of one day.
+def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list[DeadLetter]) -> list[DeadLetter]:
+    """Give the open ones among all the dead letters that an object has of one day.
 
     A later attempt starts on the same day or a later one, so that no earlier day needs to be looked at; and no day at
     all, if the ledger closes them.
     """
-    standing = books.standing(object_id)
-    candidates = standing.open_among(letters)
-    if not candidates or day == books.days[0]:
+    resolution = audit.resolution(object_id)
+    candidates = resolution.open_among(dead_letters)
+    if not candidates or day == audit.days[0]:
         return candidates
-    still_open = frozenset(standing.open_among(books.letters_of(object_id, since=day)))
-    return [letter for letter in candidates if letter in still_open]
+    still_open = frozenset(resolution.open_among(audit.dead_letters_of(object_id, since=day)))
+    return [dead_letter for dead_letter in candidates if dead_letter in still_open]
 
 
-def closed_by(books: Books, letter: Letter) -> str | None:
-    """Say what closed a letter; None while it is open."""
-    letters = books.letters_of(letter.object_id, since=letter.day)
-    standing = books.standing(letter.object_id)
-    if letter in standing.open_among(letters):
+def closed_by(audit: AuditReader, dead_letter: DeadLetter) -> str | None:
+    """Say what closed a dead letter; None while it is open."""
+    dead_letters = audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
+    resolution = audit.resolution(dead_letter.object_id)
+    if dead_letter in resolution.open_among(dead_letters):
         return None
-    entry = standing.closing(letter)
+    entry = resolution.closing(dead_letter)
     if entry is None:
-        latest = max(each for each in letters if each.batch == letter.batch)
-        if latest.attempt == letter.attempt:
+        latest = max(each for each in dead_letters if each.batch == dead_letter.batch)
+        if latest.attempt == dead_letter.attempt:
             return "it sums up its chunks, and each of these is written or discarded by now"
-        return f"a later letter stands in its place: {latest.id}"
-    what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was booked"
+        return f"a later dead letter stands in its place: {latest.id}"
+    what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was committed"
     try:
-        header = books.header(entry)
+        header = audit.header(entry)
     except Unreadable as odd:
         return f"{what}, but {odd}"
     if entry.discards:
@@ -182,25 +182,25 @@ def closed_by(books: Books, letter: Letter) -> str | None:
 
 @dataclass(frozen=True)
 class Sum:
-    """What the letter of a bulk object sums up: what its summary counts, and the open letters of its chunks.
+    """What the dead letter of a bulk object sums up: what its summary counts, and the open dead letters of its chunks.
 
     `counts` and `chunks` are as in the header of the summary; None if there is none that can be read.
     """
 
     counts: dict[str, int] | None
     chunks: dict[str, int] | None
-    open: tuple[Letter, ...]
+    open: tuple[DeadLetter, ...]
 
 
-def summed_up(books: Books, letter: Letter, body: dict[str, Any]) -> Sum | None:
-    """Give what a letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
-    if not letter.is_of_whole or body["error"] not in SUMS_UP:
+def summed_up(audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]) -> Sum | None:
+    """Give what a dead letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
+    if not dead_letter.is_of_whole or body["error"] not in SUMS_UP:
         return None
-    standing = books.standing(letter.object_id)
-    still_open = standing.open_among(books.letters_of(letter.object_id))
-    entry = Entry(letter.object_id, letter.start, letter.attempt)
+    resolution = audit.resolution(dead_letter.object_id)
+    still_open = resolution.open_among(audit.dead_letters_of(dead_letter.object_id))
+    entry = Entry(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
     try:
-        header = books.header(entry) if entry in standing.entries else {}
+        header = audit.header(entry) if entry in resolution.entries else {}
     except Unreadable:
         header = {}
     open_chunks = tuple(each for each in still_open if not each.is_of_whole)
@@ -208,12 +208,12 @@ def summed_up(books: Books, letter: Letter, body: dict[str, Any]) -> Sum | None:
 
 
 def raw_of(body: dict[str, Any]) -> RawObject:
-    """Give the object that a letter or the header of a ledger file is about."""
+    """Give the object that a dead letter or the header of a ledger file is about."""
     return RawObject(**{name: value for name, value in body["object"].items() if name != "id"})
 
 
 def chunk_of(body: dict[str, Any]) -> Chunk | None:
-    """Give the chunk that a letter or the header of a ledger file is about; None if it is about a whole object."""
+    """Give the chunk that a dead letter or the header of a ledger file is about; None if it is about a whole object."""
     return Chunk(**body["chunk"]) if body["chunk"] else None
 
 
@@ -252,6 +252,6 @@ def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None
 
 
 def rejected_count(body: dict[str, Any]) -> int:
-    """Count the rejected records of a letter, which lists the first of them; an early one lists all."""
+    """Count the rejected records of a dead letter, which lists the first of them; an early one lists all."""
     counted = body.get("rejected_count")
     return len(body["rejected"]) if counted is None else int(counted)

@@ -16,20 +16,20 @@ class AnotherForm(ValueError):
     """A value is not of the form that Custody writes: which part, and which rule that breaks; never the value."""
 
 
-def letter(body: Any, object_id: str, attempt: int) -> None:
-    """Raise AnotherForm for anything but a letter of an object and attempt."""
-    _require(_LETTER, body, "the letter")
+def dead_letter(body: Any, object_id: str, attempt: int) -> None:
+    """Raise AnotherForm for anything but a dead letter of an object and attempt."""
+    _require(_DEAD_LETTER, body, "the dead letter")
     _of(body, object_id, attempt)
 
 
 def header(found: Any, object_id: str, attempt: int) -> None:
-    """Raise AnotherForm for anything but the header of a ledger file that a step booked of an object and attempt."""
-    booked_header(found)
+    """Raise AnotherForm for anything but the header of a ledger file that a step committed of an object and attempt."""
+    committed_header(found)
     _of(found, object_id, attempt)
 
 
-def booked_header(found: Any) -> None:
-    """Raise AnotherForm for anything but the header of a ledger file that a step booked."""
+def committed_header(found: Any) -> None:
+    """Raise AnotherForm for anything but the header of a ledger file that a step committed."""
     _require(_BOOKED, found, "the header")
 
 
@@ -118,7 +118,7 @@ _HEAD = _parts(format={"const": FORMAT}, object=_OBJECT, chunk=_or_null(_CHUNK),
 _COUNTS = _parts(received=_COUNT, written=_COUNT, rejected=_COUNT)
 _OUTPUT = _parts(bucket=_SOME_TEXT, key=_SOME_TEXT, version_id=_SOME_TEXT)
 
-_LETTER = _form(
+_DEAD_LETTER = _form(
     _may_have(
         _parts(
             _HEAD,
@@ -149,14 +149,14 @@ _SUMMARY = _form(
         execution=_EXECUTION,
         counts=_COUNTS,
         chunk_bytes={"type": "integer", "minimum": 1},
-        chunks=_parts(total=_COUNT, booked=_COUNT, failed=_COUNT),
+        chunks=_parts(total=_COUNT, committed=_COUNT, failed=_COUNT),
     )
 )
 _DISCARD = _form(
     _parts(
         _HEAD,
         counts=_or_null(_parts(_COUNTS, discarded=_COUNT)),
-        discarded=_parts(letter=_TEXT, reason=_TEXT, by=_TEXT),
+        discarded=_parts(dead_letter=_TEXT, reason=_TEXT, by=_TEXT),
     )
 )
 _LINES = {
@@ -166,7 +166,7 @@ _LINES = {
 }
 _LINE = _form(_parts(outcome={"enum": sorted(_LINES)}))
 _CHUNK_LINES = {
-    "booked": _form(
+    "committed": _form(
         _parts(start=_COUNT, attempt=_COUNT, counts=_COUNTS, execution=_EXECUTION, output=_or_null(_OUTPUT))
     ),
     "failed": _form(_may_have(_parts(start=_COUNT), attempt=_COUNT, counts=_COUNTS)),

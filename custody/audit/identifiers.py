@@ -23,7 +23,7 @@ _OBJECT = re.compile(_ID)
 _RECORD = re.compile(rf"(?P<id>{_ID})\.(?P<position>[0-9]{{1,{START_DIGITS}}})")
 _ARN = re.compile(r"arn:[\w-]+:states:[^:]*:[^:]*:execution:[^:]+:(?P<name>[^:]+)")
 _EXECUTION = re.compile(rf"(?P<id>{_ID})(-r\d+)?")
-_LETTER = re.compile(rf"(s3://[^/]+/)?(letters/)?dt=[\d-]{{10}}/(?P<id>{_ID})/[^/]+")
+_DEAD_LETTER = re.compile(rf"(s3://[^/]+/)?(dead-letters/)?dt=[\d-]{{10}}/(?P<id>{_ID})/[^/]+")
 _LEDGER_FILE = re.compile(rf"(s3://[^/]+/)?ledger/(?P<id>{_ID})/[^/]+")
 _PROCESSED = re.compile(rf"(?P<id>{_ID})(\.\d{{{START_DIGITS}}})?\.jsonl")
 _VERSION = "?versionId="
@@ -62,14 +62,14 @@ def id_of(s3: "S3Client", raw_bucket: str, text: str) -> str:
 def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Named:
     """Say what is named by a record id, an object id, a key, or an address that Custody prints.
 
-    Such are the S3 URIs of raw versions, processed objects, letters and ledger files, the id of a letter, and the ARN
+    Such are the S3 URIs of raw versions, processed objects, dead letters and ledger files, the id of a dead letter, and the ARN
     of an execution. Raises CommandFailed if it is nothing.
     """
     if record := _RECORD.fullmatch(text):
         return Named(record["id"], int(record["position"]))
     if _OBJECT.fullmatch(text):
         return Named(text)
-    # A key may look like the address of a letter or of a ledger file: what lies in the raw bucket is meant then.
+    # A key may look like the address of a dead letter or of a ledger file: what lies in the raw bucket is meant then.
     if found := _of_key(s3, raw_bucket, text):
         return found
     is_of_raw = text.startswith(f"s3://{raw_bucket}/")
@@ -77,7 +77,7 @@ def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket:
         return Named(object_id)
     raise CommandFailed(
         f"Nothing tells of {text!r}: it is no record id, no object id, and no key in {raw_bucket}. See what there "
-        "is: custody executions, custody letters --all."
+        "is: custody executions, custody dead-letters --all."
     )
 
 
@@ -103,7 +103,7 @@ def _addressed(pipeline: Pipeline, processed_bucket: str, text: str) -> str | No
         return by_name["id"] if by_name else _begun(pipeline, text)
     processed = f"s3://{processed_bucket}/"
     last = text.partition(_VERSION)[0].rpartition("/")[2] if text.startswith(processed) else ""
-    found = _LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(last)
+    found = _DEAD_LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(last)
     return found["id"] if found else None
 
 

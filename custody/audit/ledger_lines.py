@@ -79,7 +79,7 @@ class Counts(Struct, frozen=True, gc=False):
     rejected: Count
 
 
-class BookedChunk(Struct, frozen=True, gc=False, tag_field="outcome", tag="booked"):
+class CommittedChunk(Struct, frozen=True, gc=False, tag_field="outcome", tag="committed"):
     """A chunk, as the summary of its object tells of it: by the ledger file of its latest attempt."""
 
     start: Count
@@ -90,7 +90,7 @@ class BookedChunk(Struct, frozen=True, gc=False, tag_field="outcome", tag="booke
 
 
 class FailedChunk(Struct, frozen=True, gc=False, tag_field="outcome", tag="failed"):
-    """A chunk that its attempt did not book; `attempt` and `counts` are those of an earlier one that did."""
+    """A chunk that its attempt did not commit; `attempt` and `counts` are those of an earlier one that did."""
 
     start: Count
     attempt: Count | None = None
@@ -98,7 +98,7 @@ class FailedChunk(Struct, frozen=True, gc=False, tag_field="outcome", tag="faile
 
 
 RecordLine = Written | Rejected | Discarded
-ChunkLine = BookedChunk | FailedChunk
+ChunkLine = CommittedChunk | FailedChunk
 
 _RECORD: Decoder[RecordLine] = Decoder(cast("type[RecordLine]", RecordLine))
 _CHUNK: Decoder[ChunkLine] = Decoder(cast("type[ChunkLine]", ChunkLine))
@@ -120,8 +120,8 @@ def encode(line: RecordLine) -> Json:
     return shape
 
 
-def of_letter(record: Json) -> Rejected:
-    """Read a rejected record as a letter lists it."""
+def of_dead_letter(record: Json) -> Rejected:
+    """Read a rejected record as a dead letter lists it."""
     violations = tuple(Violation(**each) for each in record["violations"])
     return Rejected(
         record["position"], record["offset"], record["length"], record["sha256"], record["stage"], violations

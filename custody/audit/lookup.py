@@ -1,14 +1,14 @@
-"""Find the letter that somebody names: by its id, its key or its URI, or by an object or a record that it is about.
+"""Find the dead letter that somebody names: by its id, its key or its URI, or by an object or a record that it is about.
 
-A record names the letter of its own chunk, and only if the record failed: never that of another record.
+A record names the dead letter of its own chunk, and only if the record failed: never that of another record.
 """
 
 from typing import Any
 
 from custody.audit.dead_letters import raw_of
 from custody.audit.ledger_lines import Written
-from custody.audit.reader import LETTERS, WHOLE, Books, Entry, Letter, latest
-from custody.audit.resolution import Standing
+from custody.audit.reader import DEAD_LETTERS, WHOLE, AuditReader, DeadLetter, Entry, latest
+from custody.audit.resolution import Resolution
 from custody.errors import USAGE, CommandFailed
 from custody.views.excerpt import visible
 from functions.shared.audit.ledger_file import START_DIGITS
@@ -18,53 +18,60 @@ _DOCUMENTS = (".json", ".json.gz")
 """How the keys of JSON documents end, whose records are counted."""
 
 _NAMED = 5
-"""How many letters are named where one of them is to be chosen."""
+"""How many dead letters are named where one of them is to be chosen."""
 
 _FAR = 10**START_DIGITS
 """Behind the last byte of any object."""
 
 
-def find_letter(books: Books, text: str) -> Letter:
-    """Find a letter by its id, its key, its S3 URI, or by an object or record id: then it is the latest.
+def find_dead_letter(audit: AuditReader, text: str) -> DeadLetter:
+    """Find a dead letter by its id, its key, its S3 URI, or by an object or record id: then it is the latest.
 
     Of an object that is cut into chunks it is the one that tells of them all; of a record, that of its chunk. Raises
-    CommandFailed if there is none: so of a record that was written, or whose chunk the books do not tell of.
+    CommandFailed if there is none: so of a record that was written, or whose chunk the ledger do not tell of.
     """
     if "/" in text:
-        letter = Letter.of(_key(books, text))
-        if letter and letter in books.letters(letter.day, letter.object_id):
-            return letter
-    elif text and (about := _about(books, text)):
+        dead_letter = DeadLetter.of(_key(audit, text))
+        if dead_letter and dead_letter in audit.dead_letters(dead_letter.day, dead_letter.object_id):
+            return dead_letter
+    elif text and (about := _about(audit, text)):
         return max(
-            about, key=lambda letter: (letter.attempt, letter.is_of_whole, letter.day, letter.start, letter.name)
+            about,
+            key=lambda dead_letter: (
+                dead_letter.attempt,
+                dead_letter.is_of_whole,
+                dead_letter.day,
+                dead_letter.start,
+                dead_letter.name,
+            ),
         )
     raise CommandFailed(
-        f"There is no letter {text!r}. A letter's id looks like dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate; "
-        "an object id, a record id or a key in the raw bucket will do too. List them with `custody letters --all`.",
+        f"There is no dead letter {text!r}. A dead letter's id looks like dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate; "
+        "an object id, a record id or a key in the raw bucket will do too. List them with `custody dead-letters --all`.",
         USAGE,
     )
 
 
-def find_open(books: Books, text: str) -> Letter:
-    """Find a letter as `find_letter` does but, by an object or record id, the one that is open.
+def find_open(audit: AuditReader, text: str) -> DeadLetter:
+    """Find a dead letter as `find_letter` does but, by an object or record id, the one that is open.
 
     Raises CommandFailed if there is none, or if several are open.
     """
     if "/" in text or not text:
-        return find_letter(books, text)
-    about = _about(books, text)
-    still_open = books.open_among(books.letters_of(_object_id(text)))
-    candidates = [letter for letter in still_open if letter in about]
-    if whole := [letter for letter in candidates if letter.is_of_whole]:
+        return find_dead_letter(audit, text)
+    about = _about(audit, text)
+    still_open = audit.open_among(audit.dead_letters_of(_object_id(text)))
+    candidates = [dead_letter for dead_letter in still_open if dead_letter in about]
+    if whole := [dead_letter for dead_letter in candidates if dead_letter.is_of_whole]:
         # It tells of its chunks too.
         candidates = whole
     if len(candidates) > 1:
         more = f", and {len(candidates) - _NAMED:,} more" if len(candidates) > _NAMED else ""
-        listed = ", ".join(letter.id for letter in candidates[:_NAMED])
+        listed = ", ".join(dead_letter.id for dead_letter in candidates[:_NAMED])
         raise CommandFailed(
-            f"{len(candidates):,} letters of {_object_id(text)} are open: {listed}{more}. Name one.", USAGE
+            f"{len(candidates):,} dead letters of {_object_id(text)} are open: {listed}{more}. Name one.", USAGE
         )
-    return candidates[0] if candidates else find_letter(books, text)
+    return candidates[0] if candidates else find_dead_letter(audit, text)
 
 
 def position_of(text: str) -> int | None:
@@ -73,77 +80,81 @@ def position_of(text: str) -> int | None:
     return int(position) if "/" not in text and _is_position(position) else None
 
 
-def beside(books: Books, letter: Letter) -> list[Letter]:
-    """Give the other letters of the same batch and attempt, on whatever day its executions started."""
-    others = books.letters_of(letter.object_id)
+def beside(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]:
+    """Give the other dead letters of the same batch and attempt, on whatever day its executions started."""
+    others = audit.dead_letters_of(dead_letter.object_id)
     return [
-        each for each in others if each != letter and (*each.batch, each.attempt) == (*letter.batch, letter.attempt)
+        each
+        for each in others
+        if each != dead_letter and (*each.batch, each.attempt) == (*dead_letter.batch, dead_letter.attempt)
     ]
 
 
-def _about(books: Books, text: str) -> list[Letter]:
-    """Give the letters that an object or record id names; none, if the books know nothing of the object.
+def _about(audit: AuditReader, text: str) -> list[DeadLetter]:
+    """Give the dead letters that an object or record id names; none, if the ledger know nothing of the object.
 
-    Raises CommandFailed if they know it, and no letter of theirs is of what is named.
+    Raises CommandFailed if they know it, and no dead letter of theirs is of what is named.
     """
     object_id = _object_id(text)
-    letters = books.letters_of(object_id) if object_id else []
-    standing = books.standing(object_id)
-    if not (letters or standing.entries):
+    dead_letters = audit.dead_letters_of(object_id) if object_id else []
+    resolution = audit.resolution(object_id)
+    if not (dead_letters or resolution.entries):
         return []
     if "." not in text:
-        if not letters:
-            raise CommandFailed(_without_letter(standing, text))
-        return letters
-    if not (about := _of_record(books, standing, letters, text)):
-        raise CommandFailed(f"No letter tells of {text} yet. See what its books say: custody trace {text}")
+        if not dead_letters:
+            raise CommandFailed(_without_dead_letter(resolution, text))
+        return dead_letters
+    if not (about := _of_record(audit, resolution, dead_letters, text)):
+        raise CommandFailed(f"No dead letter tells of {text} yet. See what its commits say: custody trace {text}")
     return about
 
 
-def _without_letter(standing: Standing, object_id: str) -> str:
-    """Say why an object has no letter: nothing of it failed, or its books are not closed."""
-    last = standing.summary or latest(standing.entries).get(0)
-    header = standing.books.header(last) if last else None
-    if header and (last == standing.summary or not header["chunk"]) and not header["counts"]["rejected"]:
+def _without_dead_letter(resolution: Resolution, object_id: str) -> str:
+    """Say why an object has no dead letter: nothing of it failed, or its commits are not closed."""
+    last = resolution.summary or latest(resolution.entries).get(0)
+    header = resolution.audit.header(last) if last else None
+    if header and (last == resolution.summary or not header["chunk"]) and not header["counts"]["rejected"]:
         number = header["counts"]["received"]
         records = "its 1 record is" if number == 1 else f"its {number:,} records are"
         return f"Nothing of {object_id} failed: {records} written. Follow it: custody trace {object_id}"
-    return f"No letter tells of {object_id} yet. See what its books say: custody trace {object_id}"
+    return f"No dead letter tells of {object_id} yet. See what its commits say: custody trace {object_id}"
 
 
-def _of_record(books: Books, standing: Standing, letters: list[Letter], text: str) -> list[Letter]:
-    """Give the letters of the chunk of a record that was not written; raise CommandFailed if it is no such record."""
+def _of_record(
+    audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetter], text: str
+) -> list[DeadLetter]:
+    """Give the dead letters of the chunk of a record that was not written; raise CommandFailed if it is no such record."""
     _, _, position = text.partition(".")
-    starts = {entry.start for entry in standing.entries} | {letter.start for letter in letters}
+    starts = {entry.start for entry in resolution.entries} | {dead_letter.start for dead_letter in dead_letters}
     if not _is_position(position):
-        _require_record(text, _told(books, standing, letters, max(starts)))
+        _require_record(text, _told(audit, resolution, dead_letters, max(starts)))
         raise CommandFailed(f"There is no record {text!r}: what stands behind the dot is no position.", USAGE)
     at = int(position)
     start = max((start for start in starts if start <= at), default=max(starts))
-    told = _told(books, standing, letters, start)
+    told = _told(audit, resolution, dead_letters, start)
     _require_record(text, told)
     chunk = told["chunk"]
     if start > at or (chunk and at >= chunk["start"] + chunk["bytes"]):
-        raise CommandFailed(_without_chunk(books, standing, text))
-    if booked := latest(standing.entries).get(start):
-        _require_not_written(books, booked, text, at)
-    return [letter for letter in letters if letter.start == start]
+        raise CommandFailed(_without_chunk(audit, resolution, text))
+    if committed := latest(resolution.entries).get(start):
+        _require_not_written(audit, committed, text, at)
+    return [dead_letter for dead_letter in dead_letters if dead_letter.start == start]
 
 
-def _told(books: Books, standing: Standing, letters: list[Letter], start: int) -> Any:
-    """Read what tells of a batch: its latest ledger file that a step booked, or else a letter, or else a discard."""
-    if booked := latest(standing.entries).get(start):
-        return books.header(booked)
-    of_batch = [letter for letter in letters if letter.start == start]
-    return books.read(of_batch[-1]) if of_batch else books.header(standing.of_batch[start][-1])
+def _told(audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetter], start: int) -> Any:
+    """Read what tells of a batch: its latest ledger file that a step committed, or else a dead letter, or else a discard."""
+    if committed := latest(resolution.entries).get(start):
+        return audit.header(committed)
+    of_batch = [dead_letter for dead_letter in dead_letters if dead_letter.start == start]
+    return audit.read(of_batch[-1]) if of_batch else audit.header(resolution.of_batch[start][-1])
 
 
-def _without_chunk(books: Books, standing: Standing, text: str) -> str:
-    """Say of a record that no chunk that the books tell of has it, and why, as far as that is known."""
+def _without_chunk(audit: AuditReader, resolution: Resolution, text: str) -> str:
+    """Say of a record that no chunk that the ledger tell of has it, and why, as far as that is known."""
     object_id = _object_id(text)
-    given_up = [entry for entry in standing.of_batch.get(WHOLE, []) if entry.discards]
+    given_up = [entry for entry in resolution.of_batch.get(WHOLE, []) if entry.discards]
     if given_up:
-        header = books.header(given_up[-1])
+        header = audit.header(given_up[-1])
         said = header["discarded"]
         why = (
             f"the chunks of which nothing tells were discarded on {header['recorded_at']} by {said['by']}: "
@@ -151,15 +162,15 @@ def _without_chunk(books: Books, standing: Standing, text: str) -> str:
         )
     else:
         why = "that chunk is not processed yet, or its execution ended before it was"
-    return f"Nothing tells of {text}: no chunk that the books tell of has it; {why}. See: custody trace {object_id}"
+    return f"Nothing tells of {text}: no chunk that the ledger tell of has it; {why}. See: custody trace {object_id}"
 
 
-def _require_not_written(books: Books, booked: Entry, text: str, position: int) -> None:
+def _require_not_written(audit: AuditReader, committed: Entry, text: str, position: int) -> None:
     """Raise CommandFailed for a record that a ledger file says was written, or that it would tell of and does not."""
-    found = books.line_at(booked, position)
+    found = audit.line_at(committed, position)
     if found is None:
         raise CommandFailed(
-            f"There is no record {text!r}: {booked.key} tells of all that begin there, and it is none.", USAGE
+            f"There is no record {text!r}: {committed.key} tells of all that begin there, and it is none.", USAGE
         )
     if isinstance(found[1], Written):
         raise CommandFailed(
@@ -169,7 +180,7 @@ def _require_not_written(books: Books, booked: Entry, text: str, position: int) 
 
 
 def _require_record(text: str, told: Any) -> None:
-    """Raise CommandFailed for the id of a record that its object does not have, by what a letter or header tells."""
+    """Raise CommandFailed for the id of a record that its object does not have, by what a dead letter or header tells."""
     object_id, _, position = text.partition(".")
     counts = told.get("counts")
     received, raw = counts["received"] if counts else told.get("received"), raw_of(told)
@@ -190,12 +201,12 @@ def _is_position(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= START_DIGITS
 
 
-def _key(books: Books, text: str) -> str:
+def _key(audit: AuditReader, text: str) -> str:
     if text.startswith("s3://"):
         bucket, _, text = text.removeprefix("s3://").partition("/")
-        if bucket != books.bucket:
-            raise CommandFailed(f"The letters of this deployment are in {books.bucket}, not in {bucket}.", USAGE)
-    return f"{LETTERS}{text.removeprefix(LETTERS).removesuffix('.json')}.json"
+        if bucket != audit.bucket:
+            raise CommandFailed(f"The dead letters of this deployment are in {audit.bucket}, not in {bucket}.", USAGE)
+    return f"{DEAD_LETTERS}{text.removeprefix(DEAD_LETTERS).removesuffix('.json')}.json"
 
 
 def _object_id(text: str) -> str:

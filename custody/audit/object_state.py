@@ -1,4 +1,4 @@
-"""All that is known of one object, wherever it stands: in its ledger files, its letters, and its executions."""
+"""All that is known of one object, wherever it stands: in its ledger files, its dead letters, and its executions."""
 
 import json
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 from custody.audit.dead_letters import raw_of
 from custody.audit.identifiers import Named
-from custody.audit.reader import Books, Entry, Letter, latest
-from custody.audit.resolution import Standing
+from custody.audit.reader import AuditReader, DeadLetter, Entry, latest
+from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Execution, Pipeline
 from custody.ingest.outcome import NOT_STARTED
@@ -29,16 +29,16 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Dossier:
-    """An object: `told` is the header of its summary, or else of a ledger file, or else a letter; None without any.
+class ObjectState:
+    """An object: `told` is the header of its summary, or else of a ledger file, or else a dead letter; None without any.
 
     `header` is `told` if that is of a ledger file. `chunk_bytes` is 0 for an object that is one batch. `executions` are
     those that Step Functions tells of, oldest first; `untold` is what it said instead, if it refused.
     """
 
-    books: Books
-    standing: Standing
-    letters: list[Letter]
+    audit: AuditReader
+    resolution: Resolution
+    dead_letters: list[DeadLetter]
     raw: RawObject
     chunk_bytes: int
     run: Run
@@ -49,40 +49,40 @@ class Dossier:
     told: Any
 
     @classmethod
-    def read(cls, books: Books, pipeline: Pipeline, named: Named) -> Self:
+    def read(cls, audit: AuditReader, pipeline: Pipeline, named: Named) -> Self:
         """Read what is known of an object; raise CommandFailed if nothing is."""
         object_id = named.object_id
-        standing, letters = books.standing(object_id), books.letters_of(object_id)
-        booked = latest(standing.entries)
-        last = standing.summary or booked[min(booked)] if booked else None
-        header = books.header(last) if last else None
-        told = header or (books.read(letters[-1]) if letters else None)
-        ran, untold = _executions(pipeline, object_id, told, _highest(standing, letters))
+        resolution, dead_letters = audit.resolution(object_id), audit.dead_letters_of(object_id)
+        committed = latest(resolution.entries)
+        last = resolution.summary or committed[min(committed)] if committed else None
+        header = audit.header(last) if last else None
+        told = header or (audit.read(dead_letters[-1]) if dead_letters else None)
+        ran, untold = _executions(pipeline, object_id, told, _highest(resolution, dead_letters))
         run = _run(pipeline, object_id, told, ran, untold)
         begun = _begun(pipeline, run)
         raw = raw_of(told) if told else begun.object if begun else named.raw
         if raw is None:
             raise CommandFailed(
-                f"Nothing tells of {object_id}: no ledger file and no letter; `custody reconcile` says what became of "
+                f"Nothing tells of {object_id}: no ledger file and no dead letter; `custody reconcile` says what became of "
                 "every object"
             )
-        chunk_bytes = _chunk_bytes(standing, letters, told, begun)
-        return cls(books, standing, letters, raw, chunk_bytes, run, ran, untold, last, header, told)
+        chunk_bytes = _chunk_bytes(resolution, dead_letters, told, begun)
+        return cls(audit, resolution, dead_letters, raw, chunk_bytes, run, ran, untold, last, header, told)
 
     @property
-    def booked(self) -> dict[int, Entry]:
+    def committed(self) -> dict[int, Entry]:
         """Give the ledger file of the latest attempt of each batch, by start."""
-        return {start: entry for start, entry in latest(self.standing.entries).items() if not entry.is_summary}
+        return {start: entry for start, entry in latest(self.resolution.entries).items() if not entry.is_summary}
 
     @property
     def attempt(self) -> int:
-        """The highest attempt that the books know."""
-        return max(0, _highest(self.standing, self.letters))
+        """The highest attempt that the ledger know."""
+        return max(0, _highest(self.resolution, self.dead_letters))
 
     @property
     def is_closed(self) -> bool:
-        """Whether its books are closed."""
-        return self.header is not None and (not self.chunk_bytes or self.standing.summary is not None)
+        """Whether its commits are closed."""
+        return self.header is not None and (not self.chunk_bytes or self.resolution.summary is not None)
 
     @property
     def chunks(self) -> int:
@@ -95,12 +95,14 @@ class Dossier:
 
     @property
     def discards(self) -> list[Entry]:
-        """Give the discards that hold: no later attempt was booked of their batch."""
-        return [entries[-1] for _, entries in sorted(self.standing.of_batch.items()) if entries[-1].discards]
+        """Give the discards that hold: no later attempt was committed of their batch."""
+        return [entries[-1] for _, entries in sorted(self.resolution.of_batch.items()) if entries[-1].discards]
 
 
-def _highest(standing: Standing, letters: list[Letter]) -> int:
-    return max([-1, *(entry.attempt for entry in standing.entries), *(letter.attempt for letter in letters)])
+def _highest(resolution: Resolution, dead_letters: list[DeadLetter]) -> int:
+    return max(
+        [-1, *(entry.attempt for entry in resolution.entries), *(dead_letter.attempt for dead_letter in dead_letters)]
+    )
 
 
 def _executions(
@@ -118,7 +120,7 @@ def _executions(
                 by_arn = {one.arn: one for one in found}
                 return tuple(sorted(by_arn.values(), key=lambda one: one.started_at)), None
     except ClientError as error:
-        # Who may read the books may not ask Step Functions; and it may answer too many others.
+        # Who may read the ledger may not ask Step Functions; and it may answer too many others.
         return (), str(error)
     return (), None
 
@@ -145,7 +147,7 @@ def _of_object(told: Any) -> str:
 
 
 def execution_in(told: Any) -> str:
-    """Give the ARN in a header or, as there is more told of it, in a letter."""
+    """Give the ARN in a header or, as there is more told of it, in a dead letter."""
     execution = told["execution"]
     return str(execution["arn"] if isinstance(execution, dict) else execution)
 
@@ -160,13 +162,15 @@ def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
         return None
 
 
-def _chunk_bytes(standing: Standing, letters: list[Letter], told: Any, begun: Batch | None) -> int:
+def _chunk_bytes(resolution: Resolution, dead_letters: list[DeadLetter], told: Any, begun: Batch | None) -> int:
     if told and "chunk_bytes" in told:
         return int(told["chunk_bytes"])
     if told and told["chunk"]:
         return int(told["chunk"]["bytes"])
     if begun and begun.plan:
         return begun.plan.chunk_bytes
-    of_chunk = next((letter for letter in letters if not letter.is_of_whole and letter.start), None)
-    chunk = standing.books.read(of_chunk)["chunk"] if of_chunk else None
+    of_chunk = next(
+        (dead_letter for dead_letter in dead_letters if not dead_letter.is_of_whole and dead_letter.start), None
+    )
+    chunk = resolution.audit.read(of_chunk)["chunk"] if of_chunk else None
     return int(chunk["bytes"]) if chunk else 0

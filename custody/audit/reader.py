@@ -1,6 +1,6 @@
-"""The audit bucket as an operator reads it: ledger files and letters by object, and which letters are open.
+"""The audit bucket as an operator reads it: ledger files and dead letters by object, and which dead letters are open.
 
-Nothing in it is ever changed or deleted, so whether a letter is open is derived: custody/audit/resolution.py says how.
+Nothing in it is ever changed or deleted, so whether a dead letter is open is derived: custody/audit/resolution.py says how.
 Whatever is not of the form that Custody writes is Unreadable, and is told so here, once.
 """
 
@@ -19,14 +19,14 @@ from botocore.exceptions import ClientError
 
 from custody.audit import forms, ledger_lines
 from custody.audit.ledger_lines import OF_NO_FILE, ChunkLine, RecordLine
-from custody.audit.resolution import Standing
+from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from functions.shared.audit.ledger_file import HEADER_BYTES, OBJECT, START_DIGITS, parse_header
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LETTERS = "letters/"
+DEAD_LETTERS = "dead-letters/"
 LEDGER = "ledger/"
 
 WHOLE: int = 10**START_DIGITS
@@ -34,8 +34,8 @@ WHOLE: int = 10**START_DIGITS
 
 _DAY = "dt="
 _START = rf"(?P<start>\d{{{START_DIGITS}}}|{OBJECT})"
-_LETTER = re.compile(
-    rf"letters/dt=(?P<day>[\d-]{{10}})/(?P<object_id>[\w-]+)/{_START}\.(?P<attempt>\d+)\.(?P<name>\w+)\.json",
+_DEAD_LETTER = re.compile(
+    rf"dead-letters/dt=(?P<day>[\d-]{{10}})/(?P<object_id>[\w-]+)/{_START}\.(?P<attempt>\d+)\.(?P<name>\w+)\.json",
     re.ASCII,
 )
 _ENTRY = re.compile(
@@ -53,8 +53,8 @@ class Unreadable(CommandFailed):
 
 
 @dataclass(frozen=True, order=True)
-class Letter:
-    """Where a letter stands: `day` is when its execution started, `name` the step that failed, or how it ended.
+class DeadLetter:
+    """Where a dead letter stands: `day` is when its execution started, `name` the step that failed, or how it ended.
 
     `start` is WHOLE if it is about all the chunks of an object.
     """
@@ -67,21 +67,23 @@ class Letter:
 
     @classmethod
     def of(cls, key: str) -> Self | None:
-        """Read the key of a letter; None if it is that of something else."""
-        found = _LETTER.fullmatch(key)
+        """Read the key of a dead letter; None if it is that of something else."""
+        found = _DEAD_LETTER.fullmatch(key)
         if found is None:
             return None
-        letter = cls(found["object_id"], _start(found["start"]), int(found["attempt"]), found["day"], found["name"])
-        return letter if letter.key == key else None
+        dead_letter = cls(
+            found["object_id"], _start(found["start"]), int(found["attempt"]), found["day"], found["name"]
+        )
+        return dead_letter if dead_letter.key == key else None
 
     @property
     def key(self) -> str:
         """Where it lies in the audit bucket."""
-        return f"{LETTERS}{self.id}.json"
+        return f"{DEAD_LETTERS}{self.id}.json"
 
     @property
     def id(self) -> str:
-        """Its name for people and commands: the key without what all keys of letters have."""
+        """Its name for people and commands: the key without what all keys of dead letters have."""
         return f"{_DAY}{self.day}/{self.object_id}/{_start_name(self.start)}.{self.attempt}.{self.name}"
 
     @property
@@ -97,7 +99,7 @@ class Letter:
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """Where a ledger file stands: one that a step booked, or one by which an operator discarded records.
+    """Where a ledger file stands: one that a step committed, or one by which an operator discarded records.
 
     `start` is WHOLE if it is the summary of all the chunks of an object.
     """
@@ -130,7 +132,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Books:
+class AuditReader:
     """The audit bucket of a deployment."""
 
     s3: "S3Client"
@@ -143,49 +145,51 @@ class Books:
 
     @cached_property
     def days(self) -> list[str]:
-        """List the days that have letters, the newest first."""
-        return sorted((folder.removeprefix(_DAY) for folder in self._folders(f"{LETTERS}{_DAY}")), reverse=True)
+        """List the days that have dead letters, the newest first."""
+        return sorted((folder.removeprefix(_DAY) for folder in self._folders(f"{DEAD_LETTERS}{_DAY}")), reverse=True)
 
-    def letters(self, day: str, object_id: str | None = None) -> Iterator[Letter]:
-        """List the letters of a day, page by page, in the order of their objects; or only those of one object."""
-        prefix = f"{LETTERS}{_DAY}{day}/" + (f"{object_id}/" if object_id else "")
-        found = (Letter.of(key) for key in self._keys(prefix))
-        yield from (letter for letter in found if letter)
+    def dead_letters(self, day: str, object_id: str | None = None) -> Iterator[DeadLetter]:
+        """List the dead letters of a day, page by page, in the order of their objects; or only those of one object."""
+        prefix = f"{DEAD_LETTERS}{_DAY}{day}/" + (f"{object_id}/" if object_id else "")
+        found = (DeadLetter.of(key) for key in self._keys(prefix))
+        yield from (dead_letter for dead_letter in found if dead_letter)
 
     def told_in_ledger(self, slug: str = "") -> Iterator[str]:
         """List the objects that have a ledger file, by id, or those whose id begins so; a call tells of a thousand."""
         return self._folders(f"{LEDGER}{slug}")
 
-    def told_in_letters(self) -> Iterator[str]:
-        """List the objects that have a letter, by id, day by day."""
-        return (object_id for day in self.days for object_id in self._folders(f"{LETTERS}{_DAY}{day}/"))
+    def told_in_dead_letters(self) -> Iterator[str]:
+        """List the objects that have a dead letter, by id, day by day."""
+        return (object_id for day in self.days for object_id in self._folders(f"{DEAD_LETTERS}{_DAY}{day}/"))
 
-    def letters_of(self, object_id: str, since: str = "") -> list[Letter]:
-        """List the letters of an object, the latest attempt last; `since` is a day before which it cannot have any."""
-        return sorted(letter for day in self.days if day >= since for letter in self.letters(day, object_id))
+    def dead_letters_of(self, object_id: str, since: str = "") -> list[DeadLetter]:
+        """List the dead letters of an object, the latest attempt last; `since` is a day before which it cannot have any."""
+        return sorted(
+            dead_letter for day in self.days if day >= since for dead_letter in self.dead_letters(day, object_id)
+        )
 
     def attempt_of(self, object_id: str) -> int:
-        """Give the highest attempt that the books know of an object; -1 if they know nothing of it."""
+        """Give the highest attempt that the ledger know of an object; -1 if they know nothing of it."""
         entries = (entry.attempt for entry in self.entries(object_id))
-        letters = (letter.attempt for letter in self.letters_of(object_id))
-        return max([-1, *entries, *letters])
+        dead_letters = (dead_letter.attempt for dead_letter in self.dead_letters_of(object_id))
+        return max([-1, *entries, *dead_letters])
 
-    def read(self, letter: Letter) -> Any:
-        """Read a letter; raise Unreadable."""
-        content = self.s3.get_object(Bucket=self.bucket, Key=letter.key)["Body"].read()
-        with self._of_ours(letter.key):
-            _require_day(letter.day)
+    def read(self, dead_letter: DeadLetter) -> Any:
+        """Read a dead letter; raise Unreadable."""
+        content = self.s3.get_object(Bucket=self.bucket, Key=dead_letter.key)["Body"].read()
+        with self._of_ours(dead_letter.key):
+            _require_day(dead_letter.day)
             body = json.loads(content)
-            forms.letter(body, letter.object_id, letter.attempt)
+            forms.dead_letter(body, dead_letter.object_id, dead_letter.attempt)
             return body
 
-    def execution_of(self, letter: Letter) -> str | None:
-        """Say which execution a letter is of, that of all the chunks if it is of one; None if it cannot be read.
+    def execution_of(self, dead_letter: DeadLetter) -> str | None:
+        """Say which execution a dead letter is of, that of all the chunks if it is of one; None if it cannot be read.
 
-        It may be another one's letter; but damage to one shall not keep the others from being told.
+        It may be another one's dead letter; but damage to one shall not keep the others from being told.
         """
         try:
-            body = self.read(letter)
+            body = self.read(dead_letter)
         except Unreadable:
             return None
         return str(body.get("parent") or body["execution"]["arn"])
@@ -218,18 +222,18 @@ class Books:
         with self._opened(entry) as found:
             yield from ledger_lines.chunks(found)
 
-    def standing(self, object_id: str) -> Standing:
-        """Give what the ledger has of an object, by which its letters are open or closed."""
-        return Standing(self, self.entries(object_id))
+    def resolution(self, object_id: str) -> Resolution:
+        """Give what the ledger has of an object, by which its dead letters are open or closed."""
+        return Resolution(self, self.entries(object_id))
 
-    def open_among(self, letters: Iterable[Letter]) -> list[Letter]:
-        """Give those of an object's letters that are open; `letters` are all that the object has, or since a day."""
-        found = list(letters)
-        return self.standing(found[0].object_id).open_among(found) if found else []
+    def open_among(self, dead_letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+        """Give those of an object's dead letters that are open; `dead letters` are all that the object has, or since a day."""
+        found = list(dead_letters)
+        return self.resolution(found[0].object_id).open_among(found) if found else []
 
-    def closing(self, letter: Letter) -> Entry | None:
-        """Give the latest ledger file that closes a letter by itself; None if none does."""
-        return self.standing(letter.object_id).closing(letter)
+    def closing(self, dead_letter: DeadLetter) -> Entry | None:
+        """Give the latest ledger file that closes a dead letter by itself; None if none does."""
+        return self.resolution(dead_letter.object_id).closing(dead_letter)
 
     @contextmanager
     def _opened(self, entry: Entry) -> Iterator[Iterator[bytes]]:
@@ -271,7 +275,7 @@ class Books:
 
 
 def latest(entries: Iterable[Entry]) -> dict[int, Entry]:
-    """Give the ledger file of the latest attempt of each batch, by start, of those that a step booked."""
+    """Give the ledger file of the latest attempt of each batch, by start, of those that a step committed."""
     return {entry.start: entry for entry in sorted(entries) if not entry.discards}
 
 

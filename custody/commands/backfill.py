@@ -25,19 +25,19 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from custody.assurance.reconcile import Arrival, Which, arrivals
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.deployment.target import find
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.pipeline import Pipeline
 from custody.ingest.backfill import BEGUN, Backfiller, Became
-from custody.ingest.inventory import Enrolled, Roll
+from custody.ingest.inventory import Inventory, InventoryItem
 from custody.terminal import console
 from custody.terminal.options import (
     AsJson,
     Aws,
     DryRun,
     Env,
-    NoFollow,
+    NoWait,
     Patience,
     PerSecond,
     Profile,
@@ -71,17 +71,17 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     again: Annotated[
         bool, typer.Option("--again", help="Also process once more what was processed, as its next attempt.")
     ] = False,
-    booked_before: Annotated[
+    committed_before: Annotated[
         datetime | None,
         typer.Option(
             parser=moment,
             metavar="TIME",
-            help="With --again: only what was booked before then. It lets an interrupted run go on.",
+            help="With --again: only what was committed before then. It lets an interrupted run go on.",
         ),
     ] = None,
     dry_run: DryRun = False,
     per_second: PerSecond = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
-    no_follow: NoFollow = False,
+    no_wait: NoWait = False,
     timeout: Patience = 600,
     as_json: AsJson = False,
     env: Env = "dev",
@@ -100,29 +100,29 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     when it is run again. Exit code 0: all that was started succeeded. 3: some records were rejected. 1: something
     failed, runs still, was refused or, with --again, ran already. 2: wrong usage.
     """
-    if booked_before and not again:
-        raise CommandFailed("--booked-before goes with --again.", USAGE)
+    if committed_before and not again:
+        raise CommandFailed("--committed-before goes with --again.", USAGE)
     target = target_of(aws, profile)
     deployment = find(target, env)
     s3, begun = target.client("s3"), datetime.now(UTC)
     backfiller = Backfiller(
-        Books(s3, deployment.audit),
+        AuditReader(s3, deployment.audit),
         Pipeline.of(target, deployment),
-        Roll(),
-        (booked_before or begun) if again else None,
+        Inventory(),
+        (committed_before or begun) if again else None,
         _PAUSE_SECONDS[target.is_local],
     )
     which = Which(deployment.within(prefix), since, until)
-    _enrol(backfiller, arrivals(s3, deployment.raw, which), which.prefix)
+    _take_inventory(backfiller, arrivals(s3, deployment.raw, which), which.prefix)
     report = _Report(backfiller, per_second, dry_run=dry_run)
     try:
         if dry_run:
             _plan(backfiller)
         else:
             _start(backfiller, per_second)
-            if not no_follow:
-                _follow(backfiller, begun, timeout)
-                report = replace(report, is_followed=True)
+            if not no_wait:
+                _watch(backfiller, begun, timeout)
+                report = replace(report, is_watched=True)
     except BaseException:
         if not dry_run:
             _tell_interrupted(backfiller)
@@ -143,7 +143,7 @@ class _Report:
     backfiller: Backfiller
     per_second: float
     dry_run: bool
-    is_followed: bool = False
+    is_watched: bool = False
 
     @property
     def begun(self) -> tuple[Became, ...]:
@@ -153,7 +153,7 @@ class _Report:
     @property
     def passed_over(self) -> tuple[Became, ...]:
         """What is told of those that have to be looked at again, for they ran already."""
-        return () if self.backfiller.booked_before is None else (Became.IN_FLIGHT,)
+        return () if self.backfiller.committed_before is None else (Became.IN_FLIGHT,)
 
     @property
     def told(self) -> tuple[Became, ...]:
@@ -163,36 +163,36 @@ class _Report:
     @property
     def started(self) -> tuple[int, int]:
         """Count the object versions that would be started, or were, and their bytes."""
-        counts = self.backfiller.roll.counts()
+        counts = self.backfiller.inventory.counts()
         found = [counts[each] for each in self.begun]
         return sum(number for number, _ in found), sum(size for _, size in found)
 
     @property
     def code(self) -> int:
         """Say with which code the command ends."""
-        counts = self.backfiller.roll.counts()
+        counts = self.backfiller.inventory.counts()
         if self.dry_run:
             return ALL_WRITTEN
         if any(each in counts for each in (Became.REFUSED, Became.FAILED, Became.NEW, *self.passed_over)):
             return SOME_WITHOUT_OUTCOME
-        if Became.STARTED in counts and self.is_followed:
+        if Became.STARTED in counts and self.is_watched:
             return SOME_WITHOUT_OUTCOME
         return SOME_REJECTED if Became.REJECTED in counts else ALL_WRITTEN
 
-    def rows(self) -> Iterator[Enrolled]:
+    def rows(self) -> Iterator[InventoryItem]:
         """Give what is listed, the oldest first."""
         return self.those(self.told)
 
-    def those(self, became: Iterable[Became]) -> Iterator[Enrolled]:
+    def those(self, became: Iterable[Became]) -> Iterator[InventoryItem]:
         """Give those of which something became, the oldest first."""
-        for one in self.backfiller.roll.those(became):
+        for one in self.backfiller.inventory.those(became):
             yield replace(one, why=_RUNS_ALREADY) if one.became == Became.IN_FLIGHT else one
 
 
-def _enrol(backfiller: Backfiller, arrived: Iterable[Arrival], prefix: str) -> None:
+def _take_inventory(backfiller: Backfiller, arrived: Iterable[Arrival], prefix: str) -> None:
     with _progress(SpinnerColumn(), TextColumn("{task.description}")) as progress:
         task = progress.add_task("looking at object versions")
-        for number in backfiller.enrol(arrived, prefix):
+        for number in backfiller.add(arrived, prefix):
             progress.update(task, description=f"looking at object versions: {number:,}")
 
 
@@ -204,7 +204,7 @@ def _plan(backfiller: Backfiller) -> None:
 
 
 def _start(backfiller: Backfiller, per_second: float) -> None:
-    counts = backfiller.roll.counts()
+    counts = backfiller.inventory.counts()
     total = sum(counts[each][0] for each in backfiller.wanted)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with _progress(*columns) as progress:
@@ -213,10 +213,10 @@ def _start(backfiller: Backfiller, per_second: float) -> None:
             progress.advance(task)
 
 
-def _follow(backfiller: Backfiller, since: datetime, seconds: float) -> None:
+def _watch(backfiller: Backfiller, since: datetime, seconds: float) -> None:
     with _progress(SpinnerColumn(), TextColumn("{task.description}")) as progress:
         task = progress.add_task("following what was started")
-        for running in backfiller.follow(since, seconds):
+        for running in backfiller.watch(since, seconds):
             progress.update(task, description=f"following what was started: {running:,} running")
 
 
@@ -230,8 +230,8 @@ def _progress(*columns: ProgressColumn) -> Iterator[Progress]:
 
 
 def _tell_interrupted(backfiller: Backfiller) -> None:
-    before = backfiller.booked_before
-    more = f" with --again --booked-before {stamp(before)}" if before else ""
+    before = backfiller.committed_before
+    more = f" with --again --committed-before {stamp(before)}" if before else ""
     console.stderr.print(
         f"What was started goes on by itself. For the rest, run the same again{more}: it passes over what was started.",
         soft_wrap=True,
@@ -240,16 +240,16 @@ def _tell_interrupted(backfiller: Backfiller) -> None:
 
 
 def _tell_passed_over(report: _Report) -> None:
-    """Say when, and from where on, to run it again for what ran already; it books after any --booked-before."""
+    """Say when, and from where on, to run it again for what ran already; it commits after any --committed-before."""
     oldest = next(report.those(report.passed_over), None)
     if oldest is None:
         return
-    number = report.backfiller.roll.counts()[Became.IN_FLIGHT][0]
+    number = report.backfiller.inventory.counts()[Became.IN_FLIGHT][0]
     said = "1 object version was" if number == 1 else f"{number:,} object versions were"
     console.stderr.print(
         f"{said} running already, perhaps with the code of before, and passed over. When nothing runs any more (see "
         f"`custody executions --status running`), run it again for what came since the oldest of them, with the same "
-        f"--prefix, and without --booked-before, for they book after it: custody backfill --again --since "
+        f"--prefix, and without --committed-before, for they commit after it: custody backfill --again --since "
         f"{stamp(oldest.arrival.at)}",
         soft_wrap=True,
         markup=False,
@@ -261,7 +261,7 @@ def _print_json(report: _Report) -> None:
     sys.stdout.write('{"objects": [')
     for number, one in enumerate(report.rows()):
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(_encode(one)))
-    counts = report.backfiller.roll.counts()
+    counts = report.backfiller.inventory.counts()
     number, size = report.started
     rest = {
         "counts": {each.value: counts[each][0] for each in Became},
@@ -272,7 +272,7 @@ def _print_json(report: _Report) -> None:
     sys.stdout.write("\n], " + json.dumps(rest).removeprefix("{") + "\n")
 
 
-def _encode(one: Enrolled) -> dict[str, Any]:
+def _encode(one: InventoryItem) -> dict[str, Any]:
     raw = one.arrival.raw
     return {
         "object": {"id": raw.id} | asdict(raw),
@@ -286,7 +286,7 @@ def _encode(one: Enrolled) -> dict[str, Any]:
 
 def _print_tables(report: _Report) -> None:
     """Print some of what is listed, then the counts."""
-    counts = report.backfiller.roll.counts()
+    counts = report.backfiller.inventory.counts()
     listed = report.told if report.dry_run else (*_OUTSTANDING, Became.REJECTED, *report.passed_over, *_left(report))
     number = sum(counts[each][0] for each in listed)
     if number:
@@ -304,10 +304,10 @@ def _print_tables(report: _Report) -> None:
 
 
 def _left(report: _Report) -> tuple[Became, ...]:
-    return (Became.STARTED,) if report.is_followed else ()
+    return (Became.STARTED,) if report.is_watched else ()
 
 
-def _table(report: _Report, rows: Iterable[Enrolled]) -> Table:
+def _table(report: _Report, rows: Iterable[InventoryItem]) -> Table:
     headings = (Column(heading, overflow="fold") for heading in ("object", "arrived (UTC)", "bytes", "became", "id"))
     table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
     for one in rows:
@@ -320,7 +320,7 @@ def _table(report: _Report, rows: Iterable[Enrolled]) -> Table:
 
 
 def _summary(report: _Report) -> str:
-    counts = report.backfiller.roll.counts()
+    counts = report.backfiller.inventory.counts()
     total = sum(number for number, _ in counts.values())
     told = ", ".join(f"{counts[each][0]:,} {_named(report, each)}" for each in Became if counts[each][0])
     return f"{total:,} object version{'' if total == 1 else 's'}" + (f": {told}" if told else "")
@@ -328,4 +328,4 @@ def _summary(report: _Report) -> str:
 
 def _named(report: _Report, became: Became) -> str:
     """Name a state: what was started and followed to the end runs still, if it is in no other."""
-    return "running" if became is Became.STARTED and report.is_followed else became.value
+    return "running" if became is Became.STARTED and report.is_watched else became.value

@@ -1,4 +1,4 @@
-"""`custody letters`: what failed and is not yet settled, one letter for people, and giving one up."""
+"""`custody dead-letters`: what failed and is not yet settled, one dead letter for people, and giving one up."""
 
 import json
 import sys
@@ -11,46 +11,46 @@ import typer
 
 from custody.audit.dead_letters import Filter, Found, closed_by, rejected_count, select, summed_up
 from custody.audit.identifiers import id_of
-from custody.audit.lookup import beside, find_letter, find_open, position_of
-from custody.audit.reader import Books, Letter, Unreadable
+from custody.audit.lookup import beside, find_dead_letter, find_open, position_of
+from custody.audit.reader import AuditReader, DeadLetter, Unreadable
 from custody.deployment.target import Deployment, Target, find
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discarder
 from custody.terminal import console, help_pages
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
-from custody.views import dead_letter
+from custody.views import dead_letter as dead_letter_view
 from custody.views import discard as views_discard
 from custody.views.dead_letter import Page
 from custody.views.excerpt import visible
 
 app = typer.Typer(
-    help="List the letters of what failed and is not settled yet; `show` one, or `discard` it.",
+    help="List the dead letters of what failed and is not settled yet; `show` one, or `discard` it.",
     invoke_without_command=True,
 )
 
-LetterId = Annotated[
+DeadLetterId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="A letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket: its latest letter.",
+        help="A dead letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket: its latest dead letter.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Where the letters of a deployment are read."""
+    """Where the dead letters of a deployment are read."""
 
     target: Target
     deployment: Deployment
-    books: Books
+    audit: AuditReader
 
     @classmethod
     def of(cls, target: Target, env: str) -> "Desk":
         """Find the deployment of an environment; raise CommandFailed if there is none."""
         deployment = find(target, env)
-        return cls(target, deployment, Books(target.client("s3"), deployment.audit))
+        return cls(target, deployment, AuditReader(target.client("s3"), deployment.audit))
 
     @contextmanager
     def telling(self, *, as_json: bool) -> Iterator[None]:
@@ -67,8 +67,8 @@ class Desk:
         return {"key": odd.key, "uri": self.uri(odd.key), "why": str(odd)}
 
     def named(self, text: str) -> str:
-        """Give what names a letter: for a key in the raw bucket the id of its newest version."""
-        return id_of(self.books.s3, self.deployment.raw, text)
+        """Give what names a dead letter: for a key in the raw bucket the id of its newest version."""
+        return id_of(self.audit.s3, self.deployment.raw, text)
 
     def uri(self, key: str) -> str:
         """Address a file of the audit bucket."""
@@ -76,10 +76,12 @@ class Desk:
 
 
 @app.callback()
-def letters(  # noqa: PLR0913 - one parameter an option
+def dead_letters(  # noqa: PLR0913 - one parameter an option
     context: typer.Context,
     *,
-    open_only: Annotated[bool, typer.Option("--open/--all", help="Only what is open, or closed letters too.")] = True,
+    open_only: Annotated[
+        bool, typer.Option("--open/--all", help="Only what is open, or closed dead letters too.")
+    ] = True,
     dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
     error: Annotated[str | None, typer.Option(help="Only with this error, by its class name.")] = None,
     step: Annotated[str | None, typer.Option(help="Only of this step, such as validate.")] = None,
@@ -90,21 +92,21 @@ def letters(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """List letters, the newest day first; `--since` and `--until` are of when the failure was recorded."""
+    """List dead letters, the newest day first; `--since` and `--until` are of when the failure was recorded."""
     if context.invoked_subcommand:
         _refuse_options_before(context, context.invoked_subcommand)
         return
     desk = Desk.of(target_of(aws, profile), env)
     wanted = Filter(dataset, error, step, since, until, open_only)
     odd: list[Unreadable] = []
-    counted = _Counted(select(desk.books, wanted, odd))
+    counted = _Counted(select(desk.audit, wanted, odd))
     if as_json:
         _print_json(desk, counted, odd)
     else:
-        dead_letter.table(console.watched(counted, lambda number: f"{number:,} letters found"))
+        dead_letter_view.table(console.watched(counted, lambda number: f"{number:,} dead letters found"))
     for each in odd:
         _say(f"unreadable: {visible(str(each))}")
-    said = _summary(counted, open_only=open_only) if counted.letters else _nothing_matches(desk.books, wanted)
+    said = _summary(counted, open_only=open_only) if counted.dead_letters else _nothing_matches(desk.audit, wanted)
     if odd:
         said = f"{len(odd):,} unreadable; {said}"
     _say(said)
@@ -112,8 +114,8 @@ def letters(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
-def show_letter(  # noqa: PLR0913 - one parameter an option
-    letter_id: LetterId,
+def show_dead_letter(  # noqa: PLR0913 - one parameter an option
+    dead_letter_id: DeadLetterId,
     *,
     all_records: Annotated[
         bool, typer.Option("--all-records", help=f"Every rejected record, not only {console.SHOWN}.")
@@ -123,45 +125,53 @@ def show_letter(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Show one letter, and point at what is wrong in the bytes of each rejected record."""
+    """Show one dead letter, and point at what is wrong in the bytes of each rejected record."""
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
     with desk.telling(as_json=as_json):
-        letter = find_letter(desk.books, desk.named(letter_id))
-        body = desk.books.read(letter)
-    closing = closed_by(desk.books, letter)
-    others = beside(desk.books, letter)
-    summed = summed_up(desk.books, letter, body)
+        dead_letter = find_dead_letter(desk.audit, desk.named(dead_letter_id))
+        body = desk.audit.read(dead_letter)
+    closing = closed_by(desk.audit, dead_letter)
+    others = beside(desk.audit, dead_letter)
+    summed = summed_up(desk.audit, dead_letter, body)
     if as_json:
-        facts = {"id": letter.id, "uri": desk.uri(letter.key), "open": closing is None, "closed_by": closing}
+        facts = {"id": dead_letter.id, "uri": desk.uri(dead_letter.key), "open": closing is None, "closed_by": closing}
         facts["beside"] = [other.id for other in others]
         facts["chunks"] = [each.id for each in summed.open] if summed else []
-        sys.stdout.write(json.dumps(facts | {"letter": body}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(facts | {"dead_letter": body}, indent=2) + "\n")
         return
-    running = None if closing else recovery_discard.under_way(target.client("stepfunctions"), desk.books, letter, body)
+    running = (
+        None if closing else recovery_discard.under_way(target.client("stepfunctions"), desk.audit, dead_letter, body)
+    )
     state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
-    dead_letter.page(Page(letter, body, desk.uri(letter.key), state, closing is None, not target.is_local, summed))
+    dead_letter_view.page(
+        Page(dead_letter, body, desk.uri(dead_letter.key), state, closing is None, not target.is_local, summed)
+    )
     rejected = body["rejected"]
     shown = rejected if all_records else rejected[: console.SHOWN]
     for record in shown:
-        dead_letter.record(desk.books.s3, body, record)
+        dead_letter_view.record(desk.audit.s3, body, record)
     if len(shown) < len(rejected):
         _say(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
     if len(rejected) < (number := rejected_count(body)):
-        _say(f"\nThe letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them.")
+        _say(
+            f"\nThe dead letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
+        )
     for other in others:
-        _say(f"\nThere is another letter of attempt {letter.attempt}: custody letters show {other.id}")
+        _say(
+            f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}"
+        )
     if summed and summed.open:
         _say(_of_chunks(summed.open))
     if closing is None and not running:
         _say(
-            f"\nRun it again: custody redrive {letter.id}\n"
-            f"Give it up:   custody letters discard {letter.id} --reason TEXT"
+            f"\nRun it again: custody redrive {dead_letter.id}\n"
+            f"Give it up:   custody dead-letters discard {dead_letter.id} --reason TEXT"
         )
 
 
 def discard(  # noqa: PLR0913 - one parameter an option
-    letter_id: LetterId,
+    dead_letter_id: DeadLetterId,
     *,
     reason: Annotated[str, typer.Option(help="Why; it is kept for good, so quote no record.")],
     as_json: AsJson = False,
@@ -169,28 +179,28 @@ def discard(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Give up the records of an open letter: the ledger keeps who decided so, and why. Nothing is deleted.
+    """Give up the records of an open dead letter: the ledger keeps who decided so, and why. Nothing is deleted.
 
-    The letter of a bulk object stands for those of its chunks: each of them is discarded beside its own ledger file.
+    The dead letter of a bulk object stands for those of its chunks: each of them is discarded beside its own ledger file.
     """
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
     target = target_of(aws, profile)
     desk = Desk.of(target, env)
     with desk.telling(as_json=as_json):
-        wanted = desk.named(letter_id)
-        letter = find_open(desk.books, wanted)
-        recovery_discard.require_open(desk.books, letter)
-        body = desk.books.read(letter)
-    recovery_discard.require_at_rest(target.client("stepfunctions"), desk.books, letter, body)
+        wanted = desk.named(dead_letter_id)
+        dead_letter = find_open(desk.audit, wanted)
+        recovery_discard.require_open(desk.audit, dead_letter)
+        body = desk.audit.read(dead_letter)
+    recovery_discard.require_at_rest(target.client("stepfunctions"), desk.audit, dead_letter, body)
     by = target.client("sts").get_caller_identity()["Arn"]
-    standing = desk.books.standing(letter.object_id)
-    discarder = Discarder(desk.books, desk.deployment.processed, standing, reason.strip(), by, position_of(wanted))
-    if letter.is_of_whole:
-        views_discard.give_up_whole(discarder, letter, as_json=as_json)
+    resolution = desk.audit.resolution(dead_letter.object_id)
+    discarder = Discarder(desk.audit, desk.deployment.processed, resolution, reason.strip(), by, position_of(wanted))
+    if dead_letter.is_of_whole:
+        views_discard.give_up_whole(discarder, dead_letter, as_json=as_json)
         return
     with desk.telling(as_json=as_json):
-        views_discard.give_up_one(discarder, letter, as_json=as_json)
+        views_discard.give_up_one(discarder, dead_letter, as_json=as_json)
 
 
 def _say(said: str) -> None:
@@ -199,11 +209,15 @@ def _say(said: str) -> None:
     console.stderr.print(said, soft_wrap=True, markup=False)
 
 
-def _of_chunks(letters: Sequence[Letter]) -> str:
-    """Name the first of the letters that another one sums up, each by the command that shows it."""
-    listed = [f"  custody letters show {each.id}" for each in letters[: console.SHOWN]]
-    more = [f"  and {len(letters) - console.SHOWN:,} more: custody letters"] if len(letters) > console.SHOWN else []
-    number = "1 open letter" if len(letters) == 1 else f"{len(letters):,} open letters"
+def _of_chunks(dead_letters: Sequence[DeadLetter]) -> str:
+    """Name the first of the dead letters that another one sums up, each by the command that shows it."""
+    listed = [f"  custody dead-letters show {each.id}" for each in dead_letters[: console.SHOWN]]
+    more = (
+        [f"  and {len(dead_letters) - console.SHOWN:,} more: custody dead-letters"]
+        if len(dead_letters) > console.SHOWN
+        else []
+    )
+    number = "1 open dead letter" if len(dead_letters) == 1 else f"{len(dead_letters):,} open dead letters"
     return "\n".join([f"\nIts chunks have {number}:", *listed, *more])
 
 
@@ -212,55 +226,58 @@ def _refuse_options_before(context: typer.Context, command: str) -> None:
     for name in context.params:
         source = context.get_parameter_source(name)
         if source and source.name == "COMMANDLINE":
-            raise CommandFailed(f"Put the options after the command: `custody letters {command} …`.", USAGE)
+            raise CommandFailed(f"Put the options after the command: `custody dead-letters {command} …`.", USAGE)
 
 
 class _Counted:
-    """Letters as they come, and how many of them came, and were open."""
+    """Dead letters as they come, and how many of them came, and were open."""
 
     def __init__(self, found: Iterable[Found]) -> None:
         self._found = found
-        self.letters = self.open = 0
+        self.dead_letters = self.open = 0
 
     def __iter__(self) -> Iterator[Found]:
         for each in self._found:
-            self.letters += 1
+            self.dead_letters += 1
             self.open += each.is_open
             yield each
 
 
 def _print_json(desk: Desk, found: Iterable[Found], odd: list[Unreadable]) -> None:
-    """Print the letters as one JSON document, while they come, and what was unreadable by the end."""
-    sys.stdout.write('{"letters": [')
+    """Print the dead letters as one JSON document, while they come, and what was unreadable by the end."""
+    sys.stdout.write('{"dead_letters": [')
     for number, each in enumerate(found):
-        rejected = dead_letter.count_of_rejected(each.body)
-        facts = {"id": each.letter.id, "open": each.is_open} | each.body | {"rejected": rejected}
+        rejected = dead_letter_view.count_of_rejected(each.body)
+        facts = {"id": each.dead_letter.id, "open": each.is_open} | each.body | {"rejected": rejected}
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(facts))
     sys.stdout.write('\n], "unreadable": ' + json.dumps([desk.encode(each) for each in odd]) + "}\n")
 
 
 def _summary(counted: _Counted, *, open_only: bool) -> str:
-    """Say how many letters there are and, of those that are open, what to do about them."""
-    number = counted.letters
-    letters = f"{number:,} {'open ' if open_only else ''}letter{'' if number == 1 else 's'}"
-    counts = letters if open_only else f"{letters}, {counted.open:,} open"
-    advice = [f"{counts}. See what one says: custody letters show ID."]
+    """Say how many dead letters there are and, of those that are open, what to do about them."""
+    number = counted.dead_letters
+    dead_letters = f"{number:,} {'open ' if open_only else ''}dead letter{'' if number == 1 else 's'}"
+    counts = dead_letters if open_only else f"{dead_letters}, {counted.open:,} open"
+    advice = [f"{counts}. See what one says: custody dead-letters show ID."]
     if counted.open:
         one = "it" if open_only else "an open one"
-        advice += [f"Run {one} again: custody redrive ID.", f"Give {one} up: custody letters discard ID --reason TEXT"]
+        advice += [
+            f"Run {one} again: custody redrive ID.",
+            f"Give {one} up: custody dead-letters discard ID --reason TEXT",
+        ]
     return " ".join(advice)
 
 
-def _nothing_matches(books: Books, wanted: Filter) -> str:
+def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
     """Say that nothing was found and, for what may be misspelt, what there is."""
-    said = f"no {'open ' if wanted.open_only else ''}letter matches"
+    said = f"no {'open ' if wanted.open_only else ''}dead letter matches"
     asked = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
     if not asked:
         return said
-    others = [found.body for found in select(books, replace(wanted, dataset=None, error=None, step=None), [])]
+    others = [found.body for found in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
     there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
     return f"{said}; there are {' and '.join(there)}" if there else said
 
 
-help_pages.add(app, "show", show_letter, under="letters")
-help_pages.add(app, "discard", discard, under="letters")
+help_pages.add(app, "show", show_dead_letter, under="dead-letters")
+help_pages.add(app, "discard", discard, under="dead-letters")

@@ -189,8 +189,10 @@ def _show_plan(screen: Console, stack: Stack, plan: Plan) -> None:
     if plan.stays:
         screen.print("stays, for the template says so:")
         screen.print(_table(plan.stays))
-    letters = UNKNOWN if plan.letters is None else f"{plan.letters:,}{'+' if plan.letters == LISTED else ''}"
-    screen.print(f"executions in flight: {plan.in_flight:,}; open letters: {letters}")
+    dead_letters = (
+        UNKNOWN if plan.dead_letters is None else f"{plan.dead_letters:,}{'+' if plan.dead_letters == LISTED else ''}"
+    )
+    screen.print(f"executions in flight: {plan.in_flight:,}; open dead letters: {dead_letters}")
     for reason in plan.against:
         screen.print(Text(visible(reason), style="bold red"), soft_wrap=True)
 
@@ -210,7 +212,7 @@ def _show_end(end: End, *, is_to_come: bool) -> None:
     if stack is None:
         console.print(f"there is no stack {name} on {end.account.target.name}", soft_wrap=True, markup=False)
     elif not is_to_come:
-        told = "is not deleted: mend what failed, and run this again" if done.stands else "is deleted"
+        told = "is not deleted: fix what failed, and run this again" if done.stands else "is deleted"
         console.print(f"{name} {told}")
     if end.left:
         console.print(f"left of {name}:")

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.deployment.target import find
 from custody.executions.links import Links
 from custody.executions.listing import Row, Which, listed
@@ -56,8 +56,8 @@ def executions(  # noqa: PLR0913 - one parameter an option
     """
     target = target_of(aws, profile)
     deployment = find(target, env)
-    books, pipeline = Books(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
-    listing = listed(pipeline, books, Which(status, since, until), limit)
+    audit, pipeline = AuditReader(target.client("s3"), deployment.audit), Pipeline.of(target, deployment)
+    listing = listed(pipeline, audit, Which(status, since, until), limit)
     rows = list(console.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
     if as_json:
         links = Links.of(target, pipeline)
@@ -141,7 +141,7 @@ def _records(row: Row) -> str:
 
 
 def _chunks(row: Row) -> str:
-    """Count the chunks by what is booked of them or, before that is known, by how their runs went."""
+    """Count the chunks by what is committed of them or, before that is known, by how their runs went."""
     if row.chunks:
         return counted(row.chunks)
     return counted(row.runs, "run") if row.runs else ""

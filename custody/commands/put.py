@@ -14,8 +14,8 @@ from rich.table import Column
 
 from custody.deployment.target import Deployment, find
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.ingest.outcome import LISTED, NOT_STARTED, Fate, Sent
-from custody.ingest.watch import Follower, Whereabouts
+from custody.ingest.outcome import LISTED, NOT_STARTED, ObjectOutcome, Sent
+from custody.ingest.watch import Watcher, Whereabouts
 from custody.terminal import console
 from custody.terminal.options import Aws, Env, Profile, target_of
 from custody.views.excerpt import visible
@@ -34,7 +34,7 @@ def put(  # noqa: PLR0913 - one parameter an option
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to put into the raw bucket.")],
     *,
     key: Annotated[str | None, typer.Option(help="The whole key; the name of the file if not given.")] = None,
-    no_follow: Annotated[bool, typer.Option("--no-follow", help="Do not wait for the outcome.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -56,19 +56,19 @@ def put(  # noqa: PLR0913 - one parameter an option
     target = target_of(aws, profile)
     deployment = find(target, env)
     keys = [_key(deployment, file, key) for file in files]
-    follower = Follower(target, deployment)
+    watcher = Watcher(target, deployment)
     fates = []
     try:
         with _progress(live=not as_json and console.stderr.is_terminal) as progress:
-            sent = [_send(follower, file, name, progress) for file, name in zip(files, keys, strict=True)]
-            if not no_follow:
+            sent = [_send(watcher, file, name, progress) for file, name in zip(files, keys, strict=True)]
+            if not no_wait:
                 for one in sent:
-                    _watch(follower, one, timeout, progress)
-                fates = [_fate(follower, one, progress) for one in sent]
+                    _watch(watcher, one, timeout, progress)
+                fates = [_fate(watcher, one, progress) for one in sent]
     except BaseException:
-        _tell_arrived(follower.arrived)
+        _tell_arrived(watcher.arrived)
         raise
-    if no_follow:
+    if no_wait:
         _print_sent(sent, as_json=as_json)
         return
     if as_json:
@@ -117,7 +117,7 @@ def _key(deployment: Deployment, file: Path, key: str | None) -> str:
     return key
 
 
-def _tell_late(late: list[Fate], number: int, timeout: float) -> None:
+def _tell_late(late: list[ObjectOutcome], number: int, timeout: float) -> None:
     console.stderr.print(
         f"{len(late)} of {number} did not end within {timeout:g} s, but may yet. See where they are: "
         f"custody executions; and what became of one: custody trace {late[0].sent.raw.id}",
@@ -156,7 +156,7 @@ def _progress(*, live: bool) -> Iterator[Progress]:
         yield progress
 
 
-def _send(follower: Follower, file: Path, key: str, progress: Progress) -> Sent:
+def _send(watcher: Watcher, file: Path, key: str, progress: Progress) -> Sent:
     size = file.stat().st_size
     task = progress.add_task(f"{_short(key)}: sending", total=size or 1, done="")
     gone = 0
@@ -166,15 +166,15 @@ def _send(follower: Follower, file: Path, key: str, progress: Progress) -> Sent:
         gone += number
         progress.update(task, completed=gone, done=f"{gone / _MEGABYTE:,.0f} of {size / _MEGABYTE:,.0f} MB")
 
-    one = follower.send(file, key, sent)
+    one = watcher.send(file, key, sent)
     progress.remove_task(task)
     return one
 
 
-def _watch(follower: Follower, sent: Sent, timeout: float, progress: Progress) -> None:
+def _watch(watcher: Watcher, sent: Sent, timeout: float, progress: Progress) -> None:
     """Wait until an execution has ended, or for so many seconds; show how far it is."""
     task = progress.add_task(_short(sent.raw.key), total=sent.chunks, done="")
-    for now in follower.watch(sent, timeout):
+    for now in watcher.watch(sent, timeout):
         completed = now.chunks[0] if now.chunks else 0
         # The chunks say where it is.
         said = _short(sent.raw.key) if now.chunks else f"{_short(sent.raw.key)}: {now}"
@@ -182,10 +182,10 @@ def _watch(follower: Follower, sent: Sent, timeout: float, progress: Progress) -
     progress.remove_task(task)
 
 
-def _fate(follower: Follower, sent: Sent, progress: Progress) -> Fate:
+def _fate(watcher: Watcher, sent: Sent, progress: Progress) -> ObjectOutcome:
     """Read what became of an object, which takes a while if it has many chunks."""
     task = progress.add_task(f"{_short(sent.raw.key)}: reading what became of it", total=None, done="")
-    fate = follower.fate(sent)
+    fate = watcher.fate(sent)
     progress.remove_task(task)
     return fate
 

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.deployment.target import find
 from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import Pipeline
@@ -57,7 +57,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     deployment = find(target, env)
     s3 = target.client("s3")
     pipeline = Pipeline.of(target, deployment)
-    reconciler = Reconciler(Books(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
+    reconciler = Reconciler(AuditReader(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
     counts: Counter[State] = Counter()
     found = reconciler.run(arrivals(s3, deployment.raw, Which(deployment.within(prefix), since, until)))
     is_in_the_way = console.console.is_terminal and (as_json or show_all)
@@ -142,7 +142,7 @@ def _print_tables(unwritten: Iterator[Reconciled], counts: Counter[State], limit
         console.stderr.print("Start what is missing: custody reconcile --start")
     if unmended := missing.left - missing.startable:
         console.stderr.print(
-            f"{unmended:,} missing cannot be mended by a start: the table says what to do", soft_wrap=True
+            f"{unmended:,} missing cannot be fixed by a start: the table says what to do", soft_wrap=True
         )
     return missing
 

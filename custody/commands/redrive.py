@@ -1,4 +1,4 @@
-"""`custody redrive`: do the work of open letters again, and give undelivered events to their function once more."""
+"""`custody redrive`: do the work of open dead letters again, and give start-dlq events to their function once more."""
 
 import json
 import sys
@@ -15,8 +15,8 @@ from rich.text import Text
 
 from custody.audit.dead_letters import Filter, Found, open_of_day, select
 from custody.audit.identifiers import id_of
-from custody.audit.lookup import find_letter
-from custody.audit.reader import Books, Letter, Unreadable
+from custody.audit.lookup import find_dead_letter
+from custody.audit.reader import AuditReader, DeadLetter, Unreadable
 from custody.deployment.target import Deployment, Target, find
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.pipeline import Pipeline, execution_name
@@ -28,7 +28,7 @@ from custody.terminal.options import (
     Aws,
     DryRun,
     Env,
-    NoFollow,
+    NoWait,
     Patience,
     PerSecond,
     Profile,
@@ -52,62 +52,62 @@ _PAUSE_SECONDS = {True: 0.1, False: 1.0}
 
 
 def redrive(  # noqa: PLR0913 - one parameter an option
-    letters: Annotated[
+    dead_letters: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="LETTER",
-            help="A letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket.",
+            help="A dead letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket.",
         ),
     ] = None,
     *,
-    all_open: Annotated[bool, typer.Option("--open", help="All open letters.")] = False,
-    dataset: Annotated[str | None, typer.Option(help="The open letters of this dataset.")] = None,
-    error: Annotated[str | None, typer.Option(help="The open letters with this error, by its class name.")] = None,
-    step: Annotated[str | None, typer.Option(help="The open letters of this step, by its name.")] = None,
+    all_open: Annotated[bool, typer.Option("--open", help="All open dead letters.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="The open dead letters of this dataset.")] = None,
+    error: Annotated[str | None, typer.Option(help="The open dead letters with this error, by its class name.")] = None,
+    step: Annotated[str | None, typer.Option(help="The open dead letters of this step, by its name.")] = None,
     since: Since = None,
     until: Until = None,
     waiting: Annotated[
-        bool, typer.Option("--undelivered", help="The events that start or dead_letter could not handle.")
+        bool, typer.Option("--events", help="The events that start or dead_letter could not handle.")
     ] = False,
     dry_run: DryRun = False,
     per_second: PerSecond = "25",  # type: ignore[assignment]  # read by the parser, as if it were given
-    no_follow: NoFollow = False,
+    no_wait: NoWait = False,
     timeout: Patience = 600,
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Do the work of open letters again, at the step that failed where possible, and show what becomes of it.
+    """Do the work of open dead letters again, at the step that failed where possible, and show what becomes of it.
 
     Exit code 0: all succeeded. 3: some records were rejected again. 1: something failed, is running still, or was
     refused. 2: wrong usage.
     """
     wanted = Filter(dataset, error, step, since, until)
     by_filter = all_open or wanted != Filter()
-    if not (letters or by_filter or waiting):
+    if not (dead_letters or by_filter or waiting):
         raise CommandFailed(
             "Say what to redrive: LETTERs, --open, some of --dataset, --error, --step, --since and --until, or "
-            "--undelivered. `custody letters` lists what is open.",
+            "--events. `custody dead-letters` lists what is open.",
             USAGE,
         )
-    if letters and by_filter:
+    if dead_letters and by_filter:
         raise CommandFailed("Name LETTERs, or say --open or a filter; not both.", USAGE)
     target = target_of(aws, profile)
     deployment = find(target, env)
-    ways = _Ways(dry_run, per_second, None if no_follow else timeout, as_json)
+    ways = _Ways(dry_run, per_second, None if no_wait else timeout, as_json)
     codes = {ALL_WRITTEN}
     document: dict[str, Any] = {}
     try:
         if waiting:
             codes.add(_handle_events(target, deployment, ways, document))
-        if letters or by_filter:
-            books = Books(target.client("s3"), deployment.audit)
+        if dead_letters or by_filter:
+            audit = AuditReader(target.client("s3"), deployment.audit)
             pipeline = Pipeline.of(target, deployment)
-            redriver = Redriver(books, pipeline, _PAUSE_SECONDS[target.is_local])
+            redriver = Redriver(audit, pipeline, _PAUSE_SECONDS[target.is_local])
             odd: list[Unreadable] = []
-            named = [id_of(books.s3, deployment.raw, text) for text in letters or []]
-            plans = _plans(redriver, _named(books, named) if named else select(books, wanted, odd))
+            named = [id_of(audit.s3, deployment.raw, text) for text in dead_letters or []]
+            plans = _plans(redriver, _named(audit, named) if named else select(audit, wanted, odd))
             codes |= _carry_out(redriver, plans, ways, document)
             codes |= {_warn(each) for each in odd}
     finally:
@@ -132,7 +132,7 @@ def _handle_events(target: Target, deployment: Deployment, ways: _Ways, document
     try:
         seen.run(target, deployment, dry_run=ways.dry_run)
     finally:
-        document |= {"undelivered": [event.encode() for event in seen.events], "hidden": seen.hidden}
+        document |= {"start-dlq": [event.encode() for event in seen.events], "hidden": seen.hidden}
         if not ways.as_json:
             print_events(seen)
     return ALL_WRITTEN if ways.dry_run or seen.is_settled else SOME_WITHOUT_OUTCOME
@@ -152,7 +152,7 @@ def _carry_out(redriver: Redriver, plans: list[Plan], ways: _Ways, document: dic
         document["redrives"] = [_encode_redrive(one) for one in tally.redrives]
         if not ways.as_json:
             _show_redrives(tally.redrives)
-    return {_code(one, no_follow=ways.timeout is None) for one in tally.redrives}
+    return {_code(one, no_wait=ways.timeout is None) for one in tally.redrives}
 
 
 def _warn(odd: Unreadable) -> int:
@@ -160,28 +160,28 @@ def _warn(odd: Unreadable) -> int:
     return odd.code
 
 
-def _named(books: Books, texts: list[str]) -> Iterator[Found]:
+def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
     for text in texts:
-        letter = find_letter(books, text)
-        body = books.read(letter)
-        if said := _wider(text, letter, body):
+        dead_letter = find_dead_letter(audit, text)
+        body = audit.read(dead_letter)
+        if said := _wider(text, dead_letter, body):
             console.stderr.print(f"{visible(text)} is {said}", soft_wrap=True, markup=False)
-        of_day = list(books.letters(letter.day, letter.object_id))
-        is_open = letter in open_of_day(books, letter.object_id, letter.day, of_day)
-        yield Found(letter, body, is_open)
+        of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
+        is_open = dead_letter in open_of_day(audit, dead_letter.object_id, dead_letter.day, of_day)
+        yield Found(dead_letter, body, is_open)
 
 
-def _wider(text: str, letter: Letter, body: Any) -> str | None:
+def _wider(text: str, dead_letter: DeadLetter, body: Any) -> str | None:
     """Say what else is redriven than what was named: an execution does a whole batch, or all chunks that are left."""
     is_record = "/" not in text and "." in text
-    if body.get("parent") or letter.is_of_whole:
-        named = "a record" if is_record else None if letter.is_of_whole else "of one chunk"
-        return f"{named}: all chunks of {letter.object_id} that are left to do are redriven" if named else None
-    return f"a record: its whole batch is redriven, {letter.object_id}" if is_record else None
+    if body.get("parent") or dead_letter.is_of_whole:
+        named = "a record" if is_record else None if dead_letter.is_of_whole else "of one chunk"
+        return f"{named}: all chunks of {dead_letter.object_id} that are left to do are redriven" if named else None
+    return f"a record: its whole batch is redriven, {dead_letter.object_id}" if is_record else None
 
 
 def _plans(redriver: Redriver, found: Iterator[Found]) -> list[Plan]:
-    live = console.stderr.status("looking for letters") if console.stderr.is_terminal else None
+    live = console.stderr.status("looking for dead letters") if console.stderr.is_terminal else None
     if live is None:
         return redriver.plan(chosen(map(Wanted.of, found)))
     with live:
@@ -201,24 +201,24 @@ def _act(redriver: Redriver, tally: Tally, plans: list[Plan], ways: _Ways) -> No
             return
         running = tally.running
         task = progress.add_task("following", total=len(plans), completed=len(plans) - len(running))
-        for one in redriver.follow(running, ways.timeout):
+        for one in redriver.watch(running, ways.timeout):
             tally.note(one)
             progress.advance(task)
 
 
-def _code(one: Redrive, *, no_follow: bool) -> int:
-    if one.outcome in _GOOD or (no_follow and one.outcome is Outcome.RUNNING):
+def _code(one: Redrive, *, no_wait: bool) -> int:
+    if one.outcome in _GOOD or (no_wait and one.outcome is Outcome.RUNNING):
         return ALL_WRITTEN
     return SOME_REJECTED if one.outcome is Outcome.REJECTED else SOME_WITHOUT_OUTCOME
 
 
 def _show_plans(plans: list[Plan]) -> None:
     if plans:
-        table = _table("object", "error", "how", "attempt", "chunks", "why", "letter")
+        table = _table("object", "error", "how", "attempt", "chunks", "why", "dead_letter")
         for plan in plans:
             error, why = Text(visible(plan.wanted.error)), Text(visible(plan.why))
             chunks = f"{plan.chunks[0]:,} of {plan.chunks[1]:,}" if plan.chunks and plan.starts else ""
-            table.add_row(_key(plan), error, plan.how, str(plan.attempt), chunks, why, plan.wanted.letter.id)
+            table.add_row(_key(plan), error, plan.how, str(plan.attempt), chunks, why, plan.wanted.dead_letter.id)
         console.console.print(table)
     _count(Counter(plan.how.value for plan in plans), "would be redriven", sum(plan.starts for plan in plans))
 
@@ -244,13 +244,13 @@ def _why(one: Redrive) -> str:
     if one.status is None:
         return one.plan.why
     ended = one.error or one.status
-    return f"{ended}; letter {one.letter}" if one.letter else f"{ended}; no letter yet"
+    return f"{ended}; dead letter {one.dead_letter}" if one.dead_letter else f"{ended}; no dead letter yet"
 
 
 def _encode(plan: Plan, execution: str) -> dict[str, Any]:
     raw = plan.wanted.raw
     return {
-        "letter": plan.wanted.letter.id,
+        "dead_letter": plan.wanted.dead_letter.id,
         "object": {"id": raw.id} | asdict(raw),
         "how": plan.how,
         "why": plan.why,
@@ -261,7 +261,7 @@ def _encode(plan: Plan, execution: str) -> dict[str, Any]:
 
 
 def _encode_redrive(one: Redrive) -> dict[str, Any]:
-    became = {"outcome": one.outcome, "status": one.status, "error": one.error, "new_letter": one.letter}
+    became = {"outcome": one.outcome, "status": one.status, "error": one.error, "new_letter": one.dead_letter}
     return _encode(one.plan, one.execution) | became
 
 
@@ -284,4 +284,4 @@ def _table(*headings: str) -> Table:
 def _count(counts: Counter[str], done: str, number: int) -> None:
     """Say how many of what, in a line."""
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    console.console.print(f"{number} {done}: {told}" if told else "no open letter matches")
+    console.console.print(f"{number} {done}: {told}" if told else "no open dead letter matches")

@@ -75,7 +75,7 @@ def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
     if missing := [each for each, object_id in wanted.items() if not (object_id and found[object_id])]:
         raise CommandFailed(
             f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
-            "the raw bucket; what failed before it was booked: `custody letters --all`.",
+            "the raw bucket; what failed before it was committed: `custody dead-letters --all`.",
             USAGE,
         )
     return chain.from_iterable(found.values())

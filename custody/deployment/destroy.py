@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from botocore.exceptions import ClientError
 
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import Books, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.deployment.empty_bucket import empty, holds_something
 from custody.deployment.leftovers import KEEP_A_KEY, LISTED, REFUSALS, UNKNOWN, Account, Holding
 from custody.deployment.stack import BUCKET, FAILED, KINDS, Event, Stack, delete
@@ -38,14 +38,14 @@ _LOG_GROUP = "AWS::Logs::LogGroup"
 class Plan:
     """What will become of an environment: which of its data goes and which stays, and what speaks against it.
 
-    `letters` is None if they could not be counted.
+    `dead letters` is None if they could not be counted.
     """
 
     goes: tuple[Holding, ...]
     stays: tuple[Holding, ...]
     others: int
     in_flight: int
-    letters: int | None
+    dead_letters: int | None
     against: tuple[str, ...]
 
     def encode(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Plan:
             "stays": [one.encode() for one in self.stays],
             "other_resources": self.others,
             "executions_in_flight": self.in_flight,
-            "open_letters": self.letters,
+            "open_letters": self.dead_letters,
             "against": list(self.against),
         }
 
@@ -97,7 +97,7 @@ def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
         stays=tuple(replace(found, command=None) for found in stays),
         others=len(stack.resources) - len(looked),
         in_flight=in_flight,
-        letters=_letters(account, stack, watched),
+        dead_letters=_dead_letters(account, stack, watched),
         against=tuple(_against(account, stack, f"{in_flight:,}{'+' if is_more else ''}" if in_flight else "")),
     )
 
@@ -115,15 +115,15 @@ def _going(found: Holding, *, something_stays: bool) -> Holding:
     return replace(found, note=note, command=None)
 
 
-def _letters(account: Account, stack: Stack, watched: Watched) -> int | None:
-    """Count the open letters, up to as many as are worth it; None if that is refused."""
+def _dead_letters(account: Account, stack: Stack, watched: Watched) -> int | None:
+    """Count the open dead letters, up to as many as are worth it; None if that is refused."""
     audit = next((one.name for one in stack.of(BUCKET) if one.name.startswith(f"{account.prefix}audit-")), None)
     if audit is None:
         return 0
     odd: list[Unreadable] = []
-    found = select(Books(account.target.client("s3"), audit), Filter(), odd)
+    found = select(AuditReader(account.target.client("s3"), audit), Filter(), odd)
     try:
-        readable = sum(1 for _ in islice(watched(found, lambda number: f"open letters: {number}"), LISTED))
+        readable = sum(1 for _ in islice(watched(found, lambda number: f"open dead letters: {number}"), LISTED))
     except ClientError as error:
         return 0 if error.response["Error"]["Code"] == "NoSuchBucket" else None
     return min(readable + len(odd), LISTED)
@@ -146,10 +146,10 @@ def _against(account: Account, stack: Stack, in_flight: str) -> Iterator[str]:
 def delete_stack(account: Account, stack: Stack, watched: Watched) -> Done:
     """Delete a stack; if buckets of it that shall go are not empty, empty them and do it again."""
     done = Done()
-    _follow(account, stack, done, watched)
+    _watch(account, stack, done, watched)
     if done.failures and (full := _still_full(account, stack)):
         refused = [failure for name in full if (failure := _empty(account, name, done, watched))]
-        _follow(account, stack, done, watched)
+        _watch(account, stack, done, watched)
         if done.stands:
             done.failures += refused
     _delete_logs_of_provider(account, done)
@@ -171,7 +171,7 @@ def delete_buckets(account: Account, names: Iterable[str], watched: Watched) -> 
     return done
 
 
-def _follow(account: Account, stack: Stack, done: Done, watched: Watched) -> None:
+def _watch(account: Account, stack: Stack, done: Done, watched: Watched) -> None:
     """Have a stack deleted, and take down what comes of each resource."""
     done.failures, done.stands = [], False
     total = len(stack.resources)

@@ -58,9 +58,9 @@ class Deployment:
     pipeline_arn: str
     bulk_arn: str
     chunk_bytes: int
-    undelivered_url: str
+    start_dlq_url: str
     start_function: str
-    unwritten_url: str
+    dead_letter_dlq_url: str
     dead_letter_function: str
     buffer_url: str | None
     raw_prefix: str = ""
@@ -156,9 +156,9 @@ def find(target: Target, env: str) -> Deployment:
             pipeline_arn=outputs["PipelineArn"],
             bulk_arn=outputs["BulkArn"],
             chunk_bytes=int(outputs["ChunkBytes"]),
-            undelivered_url=outputs["UndeliveredQueueUrl"],
+            start_dlq_url=outputs["StartDlqUrl"],
             start_function=outputs["StartFunctionName"],
-            unwritten_url=outputs["UnwrittenQueueUrl"],
+            dead_letter_dlq_url=outputs["DeadLetterDlqUrl"],
             dead_letter_function=outputs["DeadLetterFunctionName"],
             buffer_url=outputs.get("BufferQueueUrl"),
             raw_prefix=outputs.get("RawPrefix", ""),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from custody.audit.identifiers import object_of
-from custody.audit.reader import WHOLE, Books, Entry
+from custody.audit.reader import WHOLE, AuditReader, Entry
 from custody.errors import CommandFailed
 from custody.executions.links import Links
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
@@ -27,15 +27,15 @@ _DESCRIBERS = 4
 """Step Functions answers but some 15 such questions a second."""
 
 _COUNTS = ("received", "written", "rejected")
-_CHUNKS = ("total", "booked", "failed")
+_CHUNKS = ("total", "committed", "failed")
 
 
 @dataclass(frozen=True)
 class Row:
-    """An execution in a list: `counts` and, of a bulk one, `chunks` are what its attempt has booked; None if nothing.
+    """An execution in a list: `counts` and, of a bulk one, `chunks` are what its attempt has committed; None if nothing.
 
-    `runs` counts how the runs of the chunks of a bulk one ended, as long as its books are not closed: a chunk of which
-    every record is rejected is booked, and its run FAILED.
+    `runs` counts how the runs of the chunks of a bulk one ended, as long as its commits are not closed: a chunk of which
+    every record is rejected is committed, and its run FAILED.
     """
 
     execution: Execution
@@ -77,7 +77,7 @@ class Listing:
     is_cut: bool
 
 
-def listed(pipeline: Pipeline, books: Books, which: Which, limit: int) -> Listing:
+def listed(pipeline: Pipeline, audit: AuditReader, which: Which, limit: int) -> Listing:
     """List so many of the executions that are wanted.
 
     No more is listed than that takes: Step Functions gives the most recent executions first.
@@ -90,18 +90,18 @@ def listed(pipeline: Pipeline, books: Books, which: Which, limit: int) -> Listin
     )
     arns = [found["executionArn"] for found in islice(newest, limit + 1)]
     wanted = arns[:limit]
-    rows = answers(lambda arn: _row(pipeline, books, arn), wanted, _DESCRIBERS)
+    rows = answers(lambda arn: _row(pipeline, audit, arn), wanted, _DESCRIBERS)
     return Listing(rows, len(wanted), len(arns) > limit)
 
 
-def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
+def _row(pipeline: Pipeline, audit: AuditReader, arn: str) -> Row:
     described = pipeline.client.describe_execution(executionArn=arn)
     execution, is_bulk = Execution.of(described), pipeline.is_bulk(arn)
     if execution.status == SUCCEEDED:
         ended = _read(described.get("output"))
         counts, chunks = _numbers(ended, "counts", _COUNTS), _numbers(ended, "chunks", _CHUNKS)
     else:
-        counts, chunks = (None, None) if execution.is_running else _booked(books, execution, is_bulk=is_bulk)
+        counts, chunks = (None, None) if execution.is_running else _committed(audit, execution, is_bulk=is_bulk)
     return Row(
         execution,
         _key(_read(described.get("input"))),
@@ -112,16 +112,16 @@ def _row(pipeline: Pipeline, books: Books, arn: str) -> Row:
     )
 
 
-def _booked(
-    books: Books, execution: Execution, *, is_bulk: bool
+def _committed(
+    audit: AuditReader, execution: Execution, *, is_bulk: bool
 ) -> tuple[dict[str, int] | None, dict[str, int] | None]:
-    """Read the counts of the records and chunks that the attempt of an execution that failed has booked."""
+    """Read the counts of the records and chunks that the attempt of an execution that failed has committed."""
     named, _, again = execution.name.rpartition("-r")
     object_id = object_of(named if named and again.isdecimal() else execution.name)
     if object_id is None:
         return None, None
     try:
-        header = books.header(Entry(object_id, WHOLE if is_bulk else 0, execution.attempt))
+        header = audit.header(Entry(object_id, WHOLE if is_bulk else 0, execution.attempt))
     except (CommandFailed, ClientError):
         # It is not there, or is damaged: `custody verify` tells that.
         return None, None

@@ -98,7 +98,7 @@ class Execution:
 
     @property
     def day(self) -> str:
-        """The day under which its letters lie."""
+        """The day under which its dead letters lie."""
         return self.started_at.date().isoformat()
 
 
@@ -174,7 +174,7 @@ class Pipeline:
     ) -> tuple[Execution, ...]:
         """Give an execution of an object, and those that were started since to do its work again, the latest last.
 
-        `attempt` is the highest that the books know, None if they know nothing of the object: a later one of theirs has
+        `attempt` is the highest that the ledger know, None if they know nothing of the object: a later one of theirs has
         a name that follows from it. Step Functions answers but some 15 such questions a second, so none is asked of
         which the answer is known: nothing does the work again of what was never done, or of what runs. `highest` is up
         to where names may have been left out: a chunk that was tried again by itself has counted on.

@@ -1,4 +1,4 @@
-"""Follow one record through the books and its executions: straight to the one ledger file that tells of it."""
+"""Follow one record through the ledger and its executions: straight to the one ledger file that tells of it."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError
 from custody.audit.dead_letters import GONE, raw_of, record_bytes
 from custody.audit.identifiers import Named
 from custody.audit.ledger_lines import RecordLine, Written, encode
-from custody.audit.object_state import Dossier, execution_in
-from custody.audit.reader import Books, Entry, Unreadable
+from custody.audit.object_state import ObjectState, execution_in
+from custody.audit.reader import AuditReader, Entry, Unreadable
 from custody.errors import CommandFailed
-from custody.executions.object_trace import discard_of, executions_of, letters_of, links_of
-from custody.executions.timeline import Teller, in_order
+from custody.executions.object_trace import dead_letters_of, discard_of, executions_of, links_of
+from custody.executions.timeline import Timelines, in_order
 from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.ids import record_id
 from functions.shared.model.messages import Json
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def of_record(books: Books, teller: Teller, object_id: str, position: int) -> Json:
+def of_record(audit: AuditReader, timelines: Timelines, object_id: str, position: int) -> Json:
     """Tell of one record: its place, its outcome, and its bytes before and after; raise CommandFailed if none is known.
 
     The ledger file is that of the chunk in which the position lies, and is read up to the record.
     """
-    known = Dossier.read(books, teller.pipeline, Named(object_id))
+    known = ObjectState.read(audit, timelines.pipeline, Named(object_id))
     name = record_id(object_id, position)
     if known.raw.key.lower().endswith(PLAIN_LINES) and position >= known.raw.size:
         raise CommandFailed(
@@ -36,51 +36,57 @@ def of_record(books: Books, teller: Teller, object_id: str, position: int) -> Js
             f"{known.raw.size:,} bytes."
         )
     start = known.start_of(position)
-    entries = known.standing.of_batch.get(start, [])
+    entries = known.resolution.of_batch.get(start, [])
     entry = max(entries, key=lambda each: (not each.discards, each.attempt), default=None)
     if entry is None:
         raise CommandFailed(_without_books(known, name, start))
-    if found := books.line_at(entry, position):
+    if found := audit.line_at(entry, position):
         body, line = found
-        return _told(known, teller, entry, line, body.decode().removesuffix("\n"))
+        return _told(known, timelines, entry, line, body.decode().removesuffix("\n"))
     if entry.discards:
-        said = discard_of(books, entry)
+        said = discard_of(audit, entry)
         raise CommandFailed(
-            f"{name} has no outcome of its own: {_part(known)} was never booked, and was discarded on {said['at']} by "
+            f"{name} has no outcome of its own: {_part(known)} was never committed, and was discarded on {said['at']} by "
             f"{said['by']}: {said['reason']}"
         )
     raise CommandFailed(f"There is no record {name}: {entry.key} tells of all that begin there, and it is none.")
 
 
-def _without_books(known: Dossier, name: str, start: int) -> str:
+def _without_books(known: ObjectState, name: str, start: int) -> str:
     """Say why no ledger file tells of a batch."""
-    line = known.standing.chunks.get(start)
+    line = known.resolution.chunks.get(start)
     part, run = _part(known), known.run
     if line is not None and line.attempt is not None:
         return (
             f"No ledger file tells of {name}: that of its chunk is missing, though the summary tells of it. See "
             f"custody verify {known.raw.id}"
         )
-    letters = [letter for letter in known.letters if letter.start == start]
+    dead_letters = [dead_letter for dead_letter in known.dead_letters if dead_letter.start == start]
     if run.is_running:
-        since = f", after it failed before: custody letters show {letters[-1].id}" if letters else ""
-        return f"{name} has no outcome yet: {part} is not booked so far, and {run.arn} is {run.status}{since}"
-    if letters:
-        return f"{name} has no outcome: {part} failed: custody letters show {letters[-1].id}"
+        since = (
+            f", after it failed before: custody dead-letters show {dead_letters[-1].id}" if dead_letters else ""
+        )
+        return f"{name} has no outcome yet: {part} is not committed so far, and {run.arn} is {run.status}{since}"
+    if dead_letters:
+        return f"{name} has no outcome: {part} failed: custody dead-letters show {dead_letters[-1].id}"
     ended = f"; {run.arn} is {run.status}" if run.status else ""
-    whole = f"; custody letters show {known.letters[-1].id}" if known.letters else "; see custody reconcile"
+    whole = (
+        f"; custody dead-letters show {known.dead_letters[-1].id}"
+        if known.dead_letters
+        else "; see custody reconcile"
+    )
     return f"{name} has no outcome: {part} was not processed{ended}{whole}"
 
 
-def _part(known: Dossier) -> str:
+def _part(known: ObjectState) -> str:
     return "its chunk" if known.chunk_bytes else "its object"
 
 
-def _told(known: Dossier, teller: Teller, entry: Entry, line: RecordLine, text: str) -> Json:
-    books, header = known.books, known.books.header(entry)
+def _told(known: ObjectState, timelines: Timelines, entry: Entry, line: RecordLine, text: str) -> Json:
+    audit, header = known.audit, known.audit.header(entry)
     raw, output = raw_of(header), header["output"] if isinstance(line, Written) else None
     place = encode(line)
-    of_batch = known.standing.of_batch[entry.start]
+    of_batch = known.resolution.of_batch[entry.start]
     discard = of_batch[-1] if of_batch[-1].discards and not isinstance(line, Written) else None
     return {
         "record": record_id(entry.object_id, line.position),
@@ -89,7 +95,7 @@ def _told(known: Dossier, teller: Teller, entry: Entry, line: RecordLine, text: 
         "chunk": header["chunk"],
         "attempt": entry.attempt,
         "attempts": [
-            {"attempt": each.attempt, "discarded": each.discards, "ledger": f"s3://{books.bucket}/{each.key}"}
+            {"attempt": each.attempt, "discarded": each.discards, "ledger": f"s3://{audit.bucket}/{each.key}"}
             for each in of_batch
         ],
         "execution": header["execution"],
@@ -100,29 +106,31 @@ def _told(known: Dossier, teller: Teller, entry: Entry, line: RecordLine, text: 
         "code": header["code"],
         **place,
         "outcome": "discarded" if discard else place["outcome"],
-        "discarded": discard_of(books, discard) if discard else None,
+        "discarded": discard_of(audit, discard) if discard else None,
         "output": place["output"] | output if output else None,
-        "received_text": _text(record_bytes(books.s3, raw, place)),
-        "written_text": _text(_delivered(books.s3, output, line)) if isinstance(line, Written) else None,
-        "ledger": f"s3://{books.bucket}/{entry.key}",
+        "received_text": _text(record_bytes(audit.s3, raw, place)),
+        "written_text": _text(_delivered(audit.s3, output, line)) if isinstance(line, Written) else None,
+        "ledger": f"s3://{audit.bucket}/{entry.key}",
         "ledger_line": text,
-        "letters": letters_of(known, teller, [letter for letter in known.letters if letter.start == entry.start]),
-        "links": links_of(known, teller, output, entry),
-        "executions": _of_chunk(known, teller, entry) if header["chunk"] else executions_of(known, teller),
+        "dead_letters": dead_letters_of(
+            known, timelines, [dead_letter for dead_letter in known.dead_letters if dead_letter.start == entry.start]
+        ),
+        "links": links_of(known, timelines, output, entry),
+        "executions": _of_chunk(known, timelines, entry) if header["chunk"] else executions_of(known, timelines),
     }
 
 
-def _of_chunk(known: Dossier, teller: Teller, entry: Entry) -> list[Json]:
-    """Tell of the executions of a chunk itself, which the books name: those that booked it, and those that failed."""
-    books = known.books
-    booked = [one for one in known.standing.of_batch[entry.start] if not one.discards]
-    letters = [letter for letter in known.letters if letter.start == entry.start]
-    bodies = [*(partial(books.header, one) for one in booked), *(partial(books.read, one) for one in letters)]
+def _of_chunk(known: ObjectState, timelines: Timelines, entry: Entry) -> list[Json]:
+    """Tell of the executions of a chunk itself, which the ledger name: those that committed it, and those that failed."""
+    audit = known.audit
+    committed = [one for one in known.resolution.of_batch[entry.start] if not one.discards]
+    dead_letters = [dead_letter for dead_letter in known.dead_letters if dead_letter.start == entry.start]
+    bodies = [*(partial(audit.header, one) for one in committed), *(partial(audit.read, one) for one in dead_letters)]
     arns: dict[str, None] = {}
     for body in bodies:
         with suppress(Unreadable):
             arns[execution_in(body())] = None
-    return in_order(map(teller.named, arns))
+    return in_order(map(timelines.named, arns))
 
 
 def _delivered(s3: "S3Client", output: Any, line: Written) -> bytes | None:

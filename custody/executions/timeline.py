@@ -21,7 +21,7 @@ Counting = Callable[[Try], dict[str, int] | None]
 
 
 @dataclass(frozen=True)
-class Teller:
+class Timelines:
     """Tells of executions, with links to them where there is a console."""
 
     pipeline: Pipeline

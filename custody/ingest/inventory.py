@@ -31,7 +31,7 @@ _SETTINGS = ("PRAGMA journal_mode = MEMORY", "PRAGMA synchronous = OFF")
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
+class InventoryItem:
     """An object version, what became of it, and why; `execution` is the ARN of the one that does its work now."""
 
     arrival: Arrival
@@ -40,7 +40,7 @@ class Enrolled:
     execution: str = ""
 
 
-class Roll:
+class Inventory:
     """A table of object versions; what notes what became of one may run in any thread.
 
     Raises CommandFailed when the disk is full.
@@ -53,7 +53,7 @@ class Roll:
             for statement in (*_SETTINGS, _TABLE):
                 self._database.execute(statement)
 
-    def add(self, found: Iterable[Enrolled]) -> Iterator[int]:
+    def add(self, found: Iterable[InventoryItem]) -> Iterator[int]:
         """Enrol object versions; give how many they are, now and then."""
         rows = (_row(one) for one in found)
         number = 0
@@ -68,18 +68,18 @@ class Roll:
         while some := list(islice(given, _AT_ONCE)):
             self._write("UPDATE roll SET became = ? WHERE id = ? AND became = ?", some)
 
-    def note(self, one: Enrolled) -> None:
+    def note(self, one: InventoryItem) -> None:
         """Note what became of an object."""
         given = (one.became, one.why, one.execution, one.arrival.raw.id)
         self._write("UPDATE roll SET became = ?, why = ?, execution = ? WHERE id = ?", [given])
 
-    def find(self, object_id: str) -> Enrolled | None:
+    def find(self, object_id: str) -> InventoryItem | None:
         """Give an object by its id; None if it is not enrolled."""
         with self._lock:
             row = self._database.execute("SELECT * FROM roll WHERE id = ?", (object_id,)).fetchone()
-        return _enrolled(row) if row else None
+        return _item(row) if row else None
 
-    def those(self, became: Iterable[str]) -> Iterator[Enrolled]:
+    def those(self, became: Iterable[str]) -> Iterator[InventoryItem]:
         """Give those of which something became by now, the oldest first; versions of a key in the order they came."""
         wanted = list(became)
         # S3 lists the versions of a key from the newest to the oldest, and tells their times in whole seconds.
@@ -88,7 +88,7 @@ class Roll:
             # SQLite sorts into a table of its own before it gives the first row: what changes meanwhile is not seen.
             rows = self._database.execute(query, wanted)
             while some := self._some(rows):
-                yield from map(_enrolled, some)
+                yield from map(_item, some)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Count the object versions and their bytes, by what became of them."""
@@ -105,16 +105,16 @@ class Roll:
             self._database.executemany(statement, rows)
 
 
-def _row(one: Enrolled) -> tuple[object, ...]:
+def _row(one: InventoryItem) -> tuple[object, ...]:
     raw, at = one.arrival.raw, one.arrival.at.isoformat()
     told = (raw.bucket, raw.key, raw.version_id, raw.size, raw.etag, one.arrival.is_deleted)
     return (raw.id, at, *told, one.became, one.why, one.execution)
 
 
-def _enrolled(row: Sequence[str]) -> Enrolled:
+def _item(row: Sequence[str]) -> InventoryItem:
     _, at, bucket, key, version, size, etag, is_deleted, became, why, execution = row
     raw = RawObject(bucket, key, version, int(size), etag)
-    return Enrolled(Arrival(raw, datetime.fromisoformat(at), bool(is_deleted)), became, why, execution)
+    return InventoryItem(Arrival(raw, datetime.fromisoformat(at), bool(is_deleted)), became, why, execution)
 
 
 def _places(values: Sequence[str]) -> str:

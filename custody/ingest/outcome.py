@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from custody.audit.ledger_lines import Counts, RecordLine, Rejected, added, encode, shape
-from custody.audit.reader import Books, Entry, latest
-from custody.audit.resolution import Standing
+from custody.audit.reader import AuditReader, Entry, latest
+from custody.audit.resolution import Resolution
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import RUNNING, SUCCEEDED
 from custody.terminal.concurrency import answers
@@ -38,11 +38,11 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Fate:
+class ObjectOutcome:
     """What became of an object: `status` of its execution, `counts` of its records; None if it has no ledger file.
 
-    `records` are as LISTED says, `chunks` how many of a bulk object are booked and failed; None before its books are
-    closed, and for one batch. `booked` is how many ledger files it has by then, of one batch each.
+    `records` are as LISTED says, `chunks` how many of a bulk object are committed and failed; None before its commits are
+    closed, and for one batch. `committed` is how many ledger files it has by then, of one batch each.
     """
 
     sent: Sent
@@ -53,8 +53,8 @@ class Fate:
     chunks: dict[str, int] | None = None
     error: str | None = None
     cause: str | None = None
-    letter: str | None = None
-    booked: int = 0
+    dead_letter: str | None = None
+    committed: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -73,7 +73,7 @@ class Fate:
 
     @property
     def is_accounted_for(self) -> bool:
-        """Whether each of its records has an outcome, as far as it is one batch, or its books are closed."""
+        """Whether each of its records has an outcome, as far as it is one batch, or its commits are closed."""
         if self.sent.chunks is not None:
             return self.chunks is not None and not self.chunks["failed"]
         return self.counts is not None or self.status == SUCCEEDED
@@ -96,26 +96,26 @@ class Fate:
             "output": self.output,
             "error": self.error,
             "cause": self.cause,
-            "letter": self.letter,
+            "dead_letter": self.dead_letter,
         }
 
 
-def fate_of(books: Books, sent: Sent, described: dict[str, Any] | None) -> Fate:
-    """Read what became of an object: from its execution as Step Functions describes it, its ledger and its letters.
+def fate_of(audit: AuditReader, sent: Sent, described: dict[str, Any] | None) -> ObjectOutcome:
+    """Read what became of an object: from its execution as Step Functions describes it, its ledger and its dead letters.
 
     Raises Unreadable.
     """
     ended = described or {"status": NOT_STARTED}
-    standing = books.standing(sent.raw.id)
-    summary = books.header(standing.summary) if standing.summary else None
-    parts = parts_of(books, standing)
+    resolution = audit.resolution(sent.raw.id)
+    summary = audit.header(resolution.summary) if resolution.summary else None
+    parts = parts_of(audit, resolution)
     counts, records = None, []
     for _, header in parts:
         counts = added(counts or Counts(0, 0, 0), Counts(**header["counts"]))
     if counts:
-        listed = _listed(books, parts, all_of_them=counts.received <= LISTED)
+        listed = _listed(audit, parts, all_of_them=counts.received <= LISTED)
         records = [{"record": record_id(sent.raw.id, line.position)} | encode(line) for line in listed]
-    return Fate(
+    return ObjectOutcome(
         sent,
         ended["status"],
         counts,
@@ -124,7 +124,7 @@ def fate_of(books: Books, sent: Sent, described: dict[str, Any] | None) -> Fate:
         summary and summary["chunks"],
         ended.get("error"),
         ended.get("cause"),
-        _letter(books, sent, ended),
+        _dead_letter(audit, sent, ended),
         len(parts),
     )
 
@@ -133,41 +133,43 @@ Part = tuple[Entry, dict[str, Any]]
 """A ledger file of records, and its header, or as much of that as the summary of a bulk object repeats."""
 
 
-def parts_of(books: Books, standing: Standing) -> list[Part]:
+def parts_of(audit: AuditReader, resolution: Resolution) -> list[Part]:
     """Give the ledger file of the latest attempt of each batch, by the summary where there is one."""
-    if standing.chunks:
+    if resolution.chunks:
         return [
             (
-                Entry(standing.entries[0].object_id, line.start, line.attempt),
+                Entry(resolution.entries[0].object_id, line.start, line.attempt),
                 {"counts": shape(line.counts), "output": getattr(line, "output", None)},
             )
-            for line in standing.chunks.values()
+            for line in resolution.chunks.values()
             if line.attempt is not None and line.counts is not None
         ]
-    entries = [entry for entry in latest(standing.entries).values() if not entry.is_summary]
-    return list(zip(entries, answers(books.header, entries), strict=True))
+    entries = [entry for entry in latest(resolution.entries).values() if not entry.is_summary]
+    return list(zip(entries, answers(audit.header, entries), strict=True))
 
 
-def _listed(books: Books, parts: list[Part], *, all_of_them: bool) -> Iterator[RecordLine]:
+def _listed(audit: AuditReader, parts: list[Part], *, all_of_them: bool) -> Iterator[RecordLine]:
     if all_of_them:
         for entry, _ in parts:
-            yield from books.lines(entry)
+            yield from audit.lines(entry)
         return
-    yield from (line for _, line in islice(rejected_of(books, parts), LISTED))
+    yield from (line for _, line in islice(rejected_of(audit, parts), LISTED))
 
 
-def rejected_of(books: Books, parts: list[Part]) -> Iterator[tuple[Entry, Rejected]]:
+def rejected_of(audit: AuditReader, parts: list[Part]) -> Iterator[tuple[Entry, Rejected]]:
     """Give the rejected records; no ledger file is read further than to the last of its own, or to what is wanted."""
     for entry, header in parts:
         if number := header["counts"]["rejected"]:
-            with closing(books.lines(entry)) as lines:
+            with closing(audit.lines(entry)) as lines:
                 yield from islice(((entry, line) for line in lines if isinstance(line, Rejected)), number)
 
 
-def _letter(books: Books, sent: Sent, ended: dict[str, Any]) -> str | None:
+def _dead_letter(audit: AuditReader, sent: Sent, ended: dict[str, Any]) -> str | None:
     if "startDate" not in ended:
         return None
     day = ended["startDate"].astimezone(UTC).strftime("%Y-%m-%d")
-    letters = books.letters(day, sent.raw.id)
-    last = max(letters, key=lambda letter: (letter.attempt, letter.is_of_whole, letter), default=None)
-    return f"s3://{books.bucket}/{last.key}" if last else None
+    dead_letters = audit.dead_letters(day, sent.raw.id)
+    last = max(
+        dead_letters, key=lambda dead_letter: (dead_letter.attempt, dead_letter.is_of_whole, dead_letter), default=None
+    )
+    return f"s3://{audit.bucket}/{last.key}" if last else None

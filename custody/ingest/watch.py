@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from custody.audit.ledger_lines import Counts, added
-from custody.audit.reader import Books, Entry, latest
+from custody.audit.reader import AuditReader, Entry, latest
 from custody.deployment.target import Deployment, Target
 from custody.executions.pipeline import Pipeline
 from custody.executions.timeline import said
-from custody.ingest.outcome import Fate, Sent, fate_of
+from custody.ingest.outcome import ObjectOutcome, Sent, fate_of
 from custody.ingest.upload import Place, upload
 from custody.terminal.concurrency import answers
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from functions.shared.model.ids import RawObject
 
-__all__ = ["Follower", "Sent", "Whereabouts"]
+__all__ = ["Sent", "Watcher", "Whereabouts"]
 
 _STATES = ("TaskStateEntered", "ChoiceStateEntered")
 
@@ -32,7 +32,7 @@ _LOOKING = 2.0
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where an execution is; of a bulk object also how many of its chunks are booked, and what these count."""
+    """Where an execution is; of a bulk object also how many of its chunks are committed, and what these count."""
 
     said: str
     has_ended: bool = False
@@ -44,13 +44,13 @@ class Whereabouts:
         return self.said
 
 
-class Follower:
+class Watcher:
     """Sends and follows, on one deployment; `arrived` are the objects that it has put, as soon as they are there."""
 
     def __init__(self, target: Target, deployment: Deployment) -> None:
         self.arrived: list[RawObject] = []
         self._s3: S3Client = target.client("s3")
-        self._books = Books(self._s3, deployment.audit)
+        self._audit = AuditReader(self._s3, deployment.audit)
         self._pipeline = Pipeline.of(target, deployment)
         self._stepfunctions = self._pipeline.client
         self._raw = deployment.raw
@@ -66,7 +66,7 @@ class Follower:
     def watch(self, sent: Sent, seconds: float) -> Iterator[Whereabouts]:
         """Say where an execution is whenever that changes, until it has ended or the time is up."""
         deadline = time.monotonic() + seconds
-        chunks = _Chunks(self._books, sent) if sent.chunks is not None else None
+        chunks = _Chunks(self._audit, sent) if sent.chunks is not None else None
         said = None
         while (begun := time.monotonic()) < deadline:
             now = self._whereabouts(sent)
@@ -80,9 +80,9 @@ class Follower:
             took = time.monotonic() - begun
             time.sleep(min(max(self._pause, took * _LOOKING), max(0.0, deadline - time.monotonic())))
 
-    def fate(self, sent: Sent) -> Fate:
-        """Read what became of an object: from its execution, its ledger files and its letter; raise Unreadable."""
-        found = fate_of(self._books, sent, self._describe(sent))
+    def fate(self, sent: Sent) -> ObjectOutcome:
+        """Read what became of an object: from its execution, its ledger files and its dead letter; raise Unreadable."""
+        found = fate_of(self._audit, sent, self._describe(sent))
         return replace(found, cause=said(found.cause))
 
     def _whereabouts(self, sent: Sent) -> Whereabouts:
@@ -112,22 +112,22 @@ _WAITING = "waiting for its event"
 
 
 class _Chunks:
-    """Which chunks of an object are booked: its ledger is listed, and of each file only the header read, once."""
+    """Which chunks of an object are committed: its ledger is listed, and of each file only the header read, once."""
 
-    def __init__(self, books: Books, sent: Sent) -> None:
-        self._books = books
+    def __init__(self, audit: AuditReader, sent: Sent) -> None:
+        self._audit = audit
         self._object_id = sent.raw.id
         self._total = sent.chunks or 0
         self._seen: dict[int, Entry] = {}
         self._counts = Counts(0, 0, 0)
 
     def look(self, now: Whereabouts) -> Whereabouts:
-        """Say how many are booked by now, and what they count."""
-        booked = latest(self._books.entries(self._object_id))
-        new = [entry for entry in booked.values() if not entry.is_summary and entry.start not in self._seen]
-        for entry, header in zip(new, answers(self._books.header, new), strict=True):
+        """Say how many are committed by now, and what they count."""
+        committed = latest(self._audit.entries(self._object_id))
+        new = [entry for entry in committed.values() if not entry.is_summary and entry.start not in self._seen]
+        for entry, header in zip(new, answers(self._audit.header, new), strict=True):
             self._seen[entry.start] = entry
             self._counts = added(self._counts, Counts(**header["counts"]))
         is_closing = len(self._seen) >= self._total and not now.has_ended
-        said = "in Account" if is_closing else now.said
+        said = "in Summarize" if is_closing else now.said
         return replace(now, said=said, chunks=(len(self._seen), self._total), counts=self._counts)

@@ -1,6 +1,6 @@
-"""Give up the records of a letter: a ledger file says who decided so, and why. Nothing is deleted or changed.
+"""Give up the records of a dead letter: a ledger file says who decided so, and why. Nothing is deleted or changed.
 
-To give up a bulk object is to give up each chunk of it that has an open letter, beside its own ledger file; and then,
+To give up a bulk object is to give up each chunk of it that has an open dead letter, beside its own ledger file; and then,
 if some chunks have neither, what is left of the object.
 """
 
@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 
 from custody.assurance.compare import differences_in_processed
 from custody.audit.dead_letters import GONE, chunk_of, closed_by, raw_of, rejected_count
-from custody.audit.ledger_lines import Readable, Rejected, Written, buffered, encode, of_letter
-from custody.audit.reader import Books, Entry, Letter, latest
-from custody.audit.resolution import Standing
+from custody.audit.ledger_lines import Readable, Rejected, Written, buffered, encode, of_dead_letter
+from custody.audit.reader import AuditReader, DeadLetter, Entry, latest
+from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.terminal.times import stamp
 from custody.views.excerpt import visible
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _OF_A_SPAN = ("position", "offset", "length", "sha256")
-_OF_A_LETTER = ("object", "chunk", "dataset", "contract", "code")
+_OF_A_DEAD_LETTER = ("object", "chunk", "dataset", "contract", "code")
 
 
 @dataclass(frozen=True)
-class Booked:
-    """What the ledger says by now of a batch, by the latest file that a step booked; of its lines, the rejected."""
+class Committed:
+    """What the ledger says by now of a batch, by the latest file that a step committed; of its lines, the rejected."""
 
     entry: Entry
     header: Any
@@ -45,28 +45,28 @@ class Booked:
 
 @dataclass(frozen=True)
 class Discard:
-    """A decision to give up what a letter tells of.
+    """A decision to give up what a dead letter tells of.
 
-    `booked` is what the attempt of the letter, or the latest before it, delivered and booked; None if none did. `by` is
+    `committed` is what the attempt of the dead letter, or the latest before it, delivered and committed; None if none did. `by` is
     the ARN of who decided, `at` is UTC.
     """
 
-    letter: Letter
+    dead_letter: DeadLetter
     body: dict[str, Any]
-    booked: Booked | None
+    committed: Committed | None
     reason: str
     by: str
     at: datetime
 
     @property
     def entry(self) -> Entry:
-        """Where it is booked: beside the ledger file of the same attempt, if there is one."""
-        return Entry(self.letter.object_id, self.letter.start, self.letter.attempt, discards=True)
+        """Where it is committed: beside the ledger file of the same attempt, if there is one."""
+        return Entry(self.dead_letter.object_id, self.dead_letter.start, self.dead_letter.attempt, discards=True)
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """The records that are known to be rejected, by the ledger or else by the letter; the latest word counts."""
-        return self.booked.rejected if self.booked else tuple(map(of_letter, self.body["rejected"]))
+        """The records that are known to be rejected, by the ledger or else by the dead letter; the latest word counts."""
+        return self.committed.rejected if self.committed else tuple(map(of_dead_letter, self.body["rejected"]))
 
     @property
     def counts(self) -> dict[str, int] | None:
@@ -74,11 +74,11 @@ class Discard:
 
         None also for what is left of a bulk object: some of its chunks were never read.
         """
-        if self.letter.is_of_whole:
+        if self.dead_letter.is_of_whole:
             return None
-        if self.booked:
-            booked = self.booked.header["counts"]
-            received, written = booked["received"], booked["written"]
+        if self.committed:
+            committed = self.committed.header["counts"]
+            received, written = committed["received"], committed["written"]
         elif self.body["received"] is not None:
             received, written = self.body["received"], 0
         else:
@@ -88,30 +88,32 @@ class Discard:
     def __str__(self) -> str:
         """Say what is given up, such as `2 records`."""
         counts = self.counts
-        if self.letter.is_of_whole:
-            return "the chunks that were never booked"
+        if self.dead_letter.is_of_whole:
+            return "the chunks that were never committed"
         if counts is None:
             return "the whole batch, which was never read"
         records = f"{counts['discarded']:,} record{'' if counts['discarded'] == 1 else 's'}"
-        if self.booked is None and counts["discarded"] != rejected_count(self.body):
+        if self.committed is None and counts["discarded"] != rejected_count(self.body):
             return f"the whole batch of {records}"
-        if self.booked and self.booked.entry.attempt < self.letter.attempt:
-            return f"{records} ({counts['written']} of the batch were written by attempt {self.booked.entry.attempt})"
+        if self.committed and self.committed.entry.attempt < self.dead_letter.attempt:
+            return (
+                f"{records} ({counts['written']} of the batch were written by attempt {self.committed.entry.attempt})"
+            )
         return records
 
     def ledger_file(self) -> bytes:
         """Write it as a ledger file: a header, then a line a rejected record, gzipped."""
         header = {
             "format": FORMAT,
-            **{name: self.body[name] for name in _OF_A_LETTER},
+            **{name: self.body[name] for name in _OF_A_DEAD_LETTER},
             "execution": self.body["execution"]["arn"],
             "redrive_of": self.body.get("redrive_of"),
             "parent": self.body.get("parent"),
-            "attempt": self.letter.attempt,
+            "attempt": self.dead_letter.attempt,
             "recorded_at": stamp(self.at),
             "counts": self.counts,
             "output": None,
-            "discarded": {"letter": self.letter.key, "reason": self.reason, "by": self.by},
+            "discarded": {"dead_letter": self.dead_letter.key, "reason": self.reason, "by": self.by},
         }
         file = io.BytesIO()
         with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped:
@@ -122,63 +124,69 @@ class Discard:
         return file.getvalue()
 
 
-def require_open(books: Books, letter: Letter) -> None:
-    """Raise CommandFailed for a letter that is closed, and say by what."""
-    if closed := closed_by(books, letter):
+def require_open(audit: AuditReader, dead_letter: DeadLetter) -> None:
+    """Raise CommandFailed for a dead letter that is closed, and say by what."""
+    if closed := closed_by(audit, dead_letter):
         raise CommandFailed(
-            f"The letter {letter.id} is closed already: {visible(closed)}. There is nothing to discard."
+            f"The dead letter {dead_letter.id} is closed already: {visible(closed)}. There is nothing to discard."
         )
 
 
-def require_at_rest(stepfunctions: "SFNClient", books: Books, letter: Letter, body: dict[str, Any]) -> None:
-    """Raise CommandFailed while an execution is at work on the batch: that of the letter, or one that redrives it."""
-    if arn := under_way(stepfunctions, books, letter, body):
+def require_at_rest(
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]
+) -> None:
+    """Raise CommandFailed while an execution is at work on the batch: that of the dead letter, or one that redrives it."""
+    if arn := under_way(stepfunctions, audit, dead_letter, body):
         raise CommandFailed(
-            f"A redrive of {letter.id} is under way: {arn} is RUNNING. "
-            "Wait until it has ended; if there is a letter then, discard that."
+            f"A redrive of {dead_letter.id} is under way: {arn} is RUNNING. "
+            "Wait until it has ended; if there is a dead letter then, discard that."
         )
 
 
-def under_way(stepfunctions: "SFNClient", books: Books, letter: Letter, body: dict[str, Any]) -> str | None:
-    """Name the execution that is at work on the batch of a letter, its own or one that redrives it; None if none is.
+def under_way(
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]
+) -> str | None:
+    """Name the execution that is at work on the batch of a dead letter, its own or one that redrives it; None if none is.
 
     A chunk is at work while any chunk of its object is: it is the execution of all of them that does it again.
     """
     execution = body.get("parent") or body["execution"]["arn"]
     machine, _, _ = execution.rpartition(":")
-    last = letter.attempt
-    if letter.is_of_whole or body.get("parent"):
+    last = dead_letter.attempt
+    if dead_letter.is_of_whole or body.get("parent"):
         # Other chunks may have been tried again since, and this one not.
-        last = max(last, books.attempt_of(letter.object_id))
-    later = (f"{machine}:{letter.object_id}-r{attempt + 1}" for attempt in range(letter.attempt, last + 1))
+        last = max(last, audit.attempt_of(dead_letter.object_id))
+    later = (f"{machine}:{dead_letter.object_id}-r{attempt + 1}" for attempt in range(dead_letter.attempt, last + 1))
     return next((arn for arn in (execution, *later) if _is_running(stepfunctions, arn)), None)
 
 
 @dataclass(frozen=True)
 class Discarder:
-    """Gives letters up, one by one: each is looked at, and booked only if nothing speaks against it.
+    """Gives dead letters up, one by one: each is looked at, and committed only if nothing speaks against it.
 
-    `only` is the position of the one record that is to be given up; None if it is all that the letters tell of.
+    `only` is the position of the one record that is to be given up; None if it is all that the dead letters tell of.
     """
 
-    books: Books
+    audit: AuditReader
     processed: str
-    standing: Standing
+    resolution: Resolution
     reason: str
     by: str
     only: int | None = None
 
-    def discard(self, letter: Letter) -> Discard:
-        """Book the discard of a letter; raise CommandFailed if it may not be given up, or Unreadable.
+    def discard(self, dead_letter: DeadLetter) -> Discard:
+        """Book the discard of a dead letter; raise CommandFailed if it may not be given up, or Unreadable.
 
         It may not if consumers read its records, or if it gives up more than was named.
         """
-        booked = latest_booked(self.books, letter, self.standing)
-        decision = Discard(letter, self.books.read(letter), booked, self.reason, self.by, datetime.now(UTC))
+        committed = latest_committed(self.audit, dead_letter, self.resolution)
+        decision = Discard(
+            dead_letter, self.audit.read(dead_letter), committed, self.reason, self.by, datetime.now(UTC)
+        )
         if self.only is not None:
             require_alone(decision, self.only)
-        require_claimed(self.books, self.processed, decision)
-        book(self.books, decision)
+        require_claimed(self.audit, self.processed, decision)
+        commit(self.audit, decision)
         return decision
 
 
@@ -188,86 +196,86 @@ def require_alone(decision: Discard, position: int) -> None:
     is_alone = counts is not None and counts["discarded"] == 1
     if not is_alone or [record.position for record in decision.rejected] != [position]:
         raise CommandFailed(
-            f"{record_id(decision.letter.object_id, position)} is not alone in its letter, which gives up {decision}. "
-            f"To give up all of that: custody letters discard {decision.letter.id} --reason TEXT"
+            f"{record_id(decision.dead_letter.object_id, position)} is not alone in its dead letter, which gives up {decision}. "
+            f"To give up all of that: custody dead-letters discard {decision.dead_letter.id} --reason TEXT"
         )
 
 
-def open_chunks(books: Books, letter: Letter) -> list[Letter]:
-    """Give the open letters of the chunks of a bulk object, one a chunk, if it is the letter of such an object."""
-    if not letter.is_of_whole:
+def open_chunks(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]:
+    """Give the open dead letters of the chunks of a bulk object, one a chunk, if it is the dead letter of such an object."""
+    if not dead_letter.is_of_whole:
         return []
-    still_open = books.open_among(books.letters_of(letter.object_id))
+    still_open = audit.open_among(audit.dead_letters_of(dead_letter.object_id))
     return list({each.start: each for each in still_open if not each.is_of_whole}.values())
 
 
-def latest_booked(books: Books, letter: Letter, standing: Standing) -> Booked | None:
-    """Read what the attempt of a letter delivered and booked, or else the latest before it; None if none did.
+def latest_committed(audit: AuditReader, dead_letter: DeadLetter, resolution: Resolution) -> Committed | None:
+    """Read what the attempt of a dead letter delivered and committed, or else the latest before it; None if none did.
 
     Raises Unreadable.
     """
     entries = [
         entry
-        for entry in standing.of_batch.get(letter.start, [])
-        if entry.attempt <= letter.attempt and not entry.discards
+        for entry in resolution.of_batch.get(dead_letter.start, [])
+        if entry.attempt <= dead_letter.attempt and not entry.discards
     ]
-    if not entries or letter.is_of_whole:
+    if not entries or dead_letter.is_of_whole:
         return None
-    rejected = tuple(line for line in books.lines(entries[-1]) if isinstance(line, Rejected))
-    return Booked(entries[-1], books.header(entries[-1]), rejected)
+    rejected = tuple(line for line in audit.lines(entries[-1]) if isinstance(line, Rejected))
+    return Committed(entries[-1], audit.header(entries[-1]), rejected)
 
 
-def require_claimed(books: Books, processed: str, decision: Discard) -> None:
+def require_claimed(audit: AuditReader, processed: str, decision: Discard) -> None:
     """Raise CommandFailed if consumers read what no ledger file claims: then the ledger would say `discarded` of it.
 
-    That is so if Write delivered, and could not book. An empty processed object delivers nothing.
+    That is so if Write delivered, and could not commit. An empty processed object delivers nothing.
     """
-    modified = _modified(books.s3, decision.body)
+    modified = _modified(audit.s3, decision.body)
     if modified is None:
         return
-    if decision.letter.is_of_whole:
-        key = _unclaimed(books, processed, decision, modified)
+    if decision.dead_letter.is_of_whole:
+        key = _unclaimed(audit, processed, decision, modified)
     else:
         batch = Batch(raw_of(decision.body), chunk_of(decision.body))
         key = processed_key(batch, decision.body["dataset"], modified)
-        if _is_claimed(books, processed, decision, key):
+        if _is_claimed(audit, processed, decision, key):
             key = None
     if key:
         raise CommandFailed(
-            f"The batch of {decision.letter.id} has delivered what no ledger file claims: s3://{processed}/{key}; "
-            f"redrive it instead: custody redrive {decision.letter.id}"
+            f"The batch of {decision.dead_letter.id} has delivered what no ledger file claims: s3://{processed}/{key}; "
+            f"redrive it instead: custody redrive {decision.dead_letter.id}"
         )
 
 
-def _is_claimed(books: Books, processed: str, decision: Discard, key: str) -> bool:
+def _is_claimed(audit: AuditReader, processed: str, decision: Discard, key: str) -> bool:
     try:
-        answer = books.s3.get_object(Bucket=processed, Key=key)
+        answer = audit.s3.get_object(Bucket=processed, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in GONE:
             return True
         raise
     with closing(answer["Body"]) as stream:
-        return answer["ContentLength"] == 0 or _claims(books, decision.booked, key, buffered(stream))
+        return answer["ContentLength"] == 0 or _claims(audit, decision.committed, key, buffered(stream))
 
 
-def _unclaimed(books: Books, processed: str, decision: Discard, modified: str) -> str | None:
+def _unclaimed(audit: AuditReader, processed: str, decision: Discard, modified: str) -> str | None:
     """Find a chunk that was delivered and that no ledger file tells of; give its key."""
     raw, dataset = raw_of(decision.body), decision.body["dataset"]
-    booked = (start for start in latest(books.entries(raw.id)))
-    known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in booked}
+    committed = (start for start in latest(audit.entries(raw.id)))
+    known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in committed}
     prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
-    pages = books.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)
+    pages = audit.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)
     delivered = (found["Key"] for page in pages for found in page.get("Contents", []) if found["Size"])
     return next((key for key in delivered if key not in known), None)
 
 
-def _claims(books: Books, booked: Booked | None, key: str, stream: Readable) -> bool:
+def _claims(audit: AuditReader, committed: Committed | None, key: str, stream: Readable) -> bool:
     """Say whether a ledger file tells just what is in the processed object of a key."""
-    if booked is None or booked.header["output"] is None or booked.header["output"]["key"] != key:
+    if committed is None or committed.header["output"] is None or committed.header["output"]["key"] != key:
         return False
-    with closing(books.lines(booked.entry)) as lines:
+    with closing(audit.lines(committed.entry)) as lines:
         written = (line for line in lines if isinstance(line, Written))
-        return not any(differences_in_processed(stream, booked.entry.object_id, written))
+        return not any(differences_in_processed(stream, committed.entry.object_id, written))
 
 
 def _modified(s3: "S3Client", body: dict[str, Any]) -> str | None:
@@ -282,18 +290,18 @@ def _modified(s3: "S3Client", body: dict[str, Any]) -> str | None:
     return modified.astimezone(UTC).isoformat()
 
 
-def book(books: Books, discard: Discard) -> None:
+def commit(audit: AuditReader, discard: Discard) -> None:
     """Put the ledger file, unless there is one; raise CommandFailed if there is."""
     key = discard.entry.key
     try:
-        books.s3.put_object(
-            Bucket=books.bucket, Key=key, Body=discard.ledger_file(), ContentType="application/gzip", IfNoneMatch="*"
+        audit.s3.put_object(
+            Bucket=audit.bucket, Key=key, Body=discard.ledger_file(), ContentType="application/gzip", IfNoneMatch="*"
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "PreconditionFailed":
             raise
         raise CommandFailed(
-            f"Somebody else has discarded {discard.letter.id} just now: s3://{books.bucket}/{key}."
+            f"Somebody else has discarded {discard.dead_letter.id} just now: s3://{audit.bucket}/{key}."
         ) from error
 
 

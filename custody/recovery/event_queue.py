@@ -44,7 +44,7 @@ _TRIED = "all tries failed; the log of the function says why"
 _NAMED_ERROR = ("ERROR_CODE", "ERROR_MESSAGE")
 """The attributes of a message in which EventBridge says why it could not deliver."""
 
-_WORDS = {"started": "started", "started_before": "was started before", "letters": "its letter is written"}
+_WORDS = {"started": "started", "started_before": "was started before", "dead_letters": "its dead letter is written"}
 """What the functions count, for people."""
 
 

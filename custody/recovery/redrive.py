@@ -1,4 +1,4 @@
-"""Do the work of open letters again: find out what is known, act on it, and follow it to its end.
+"""Do the work of open dead letters again: find out what is known, act on it, and follow it to its end.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
@@ -13,8 +13,8 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.audit.dead_letters import closed_by
-from custody.audit.reader import Books, Letter, Unreadable
-from custody.audit.resolution import SUMS_UP, Standing
+from custody.audit.reader import AuditReader, DeadLetter, Unreadable
+from custody.audit.resolution import SUMS_UP, Resolution
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline
 from custody.recovery.redrive_plan import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
 from custody.terminal.concurrency import WORKERS, answers
@@ -33,13 +33,13 @@ def paced(each: Iterable[Each], per_second: float) -> Iterator[Each]:
         yield one
 
 
-def _is_summed(wanted: Wanted, standing: Standing, last: Execution) -> bool:
+def _is_summed(wanted: Wanted, resolution: Resolution, last: Execution) -> bool:
     """Say whether the summary tells which chunks the last execution of a bulk object would process again.
 
-    It does where that has closed the books, and ended with nothing else than what the chunks came to.
+    It does where that has closed the ledger, and ended with nothing else than what the chunks came to.
     """
-    summary = standing.summary
-    ended_so = not wanted.letter.is_of_whole or wanted.error in SUMS_UP
+    summary = resolution.summary
+    ended_so = not wanted.dead_letter.is_of_whole or wanted.error in SUMS_UP
     return wanted.is_bulk and ended_so and summary is not None and summary.attempt == last.attempt
 
 
@@ -48,7 +48,7 @@ class Tally:
 
     def __init__(self, plans: Iterable[Plan]) -> None:
         self._redrives = {
-            plan.wanted.letter: not_started(plan, How.NOT_STARTED, "the command ended before")
+            plan.wanted.dead_letter: not_started(plan, How.NOT_STARTED, "the command ended before")
             if plan.starts
             else Redrive(plan, plan.execution)
             for plan in plans
@@ -56,7 +56,7 @@ class Tally:
 
     def note(self, one: Redrive) -> None:
         """Take down how far one is."""
-        self._redrives[one.plan.wanted.letter] = one
+        self._redrives[one.plan.wanted.dead_letter] = one
 
     @property
     def redrives(self) -> list[Redrive]:
@@ -73,12 +73,12 @@ class Tally:
 class Redriver:
     """Plans, starts and follows redrives; `pause` is in seconds, between two looks at what runs."""
 
-    books: Books
+    audit: AuditReader
     pipeline: Pipeline
     pause: float
 
     def plan(self, wanted: Sequence[Wanted]) -> list[Plan]:
-        """Decide what to do about each letter."""
+        """Decide what to do about each dead letter."""
         facts = list(answers(self._facts, wanted))
         stopped = [one.executions[-1] for one in facts if one.executions]
         unchanged = self.pipeline.unchanged([last for last in stopped if last.stuck is None])
@@ -115,7 +115,7 @@ class Redriver:
             pool.shutdown(cancel_futures=True)
         yield from (Redrive(plan, plan.execution) for plan in plans if not plan.starts)
 
-    def follow(self, begun: Iterable[Redrive], seconds: float) -> Iterator[Redrive]:
+    def watch(self, begun: Iterable[Redrive], seconds: float) -> Iterator[Redrive]:
         """Give each that was started when it has ended, and those that have not when the time is up.
 
         What runs is listed; only what does not run any more is asked for one by one. What AWS does not answer is asked
@@ -146,30 +146,34 @@ class Redriver:
         yield from answers(self._ended, [one for one in before if one.execution not in running])
 
     def _facts(self, wanted: Wanted) -> Facts:
-        letter = wanted.letter
+        dead_letter = wanted.dead_letter
         if not wanted.is_open:
-            return Facts(wanted, self._closed(letter))
-        highest = self.books.attempt_of(letter.object_id) if wanted.is_bulk else letter.attempt
-        executions = self.pipeline.history(letter.object_id, wanted.execution, letter.attempt, highest)
-        # After the executions: what these have booked by now counts.
-        standing = self.books.standing(letter.object_id)
-        entries = [entry for entry in standing.entries if wanted.is_bulk or entry.start == letter.start]
-        booked = max([entry.attempt for entry in entries] + ([highest] if wanted.is_bulk else []), default=-1)
-        others = self.books.letters_of(letter.object_id, since=letter.day) if letter.is_of_whole else [letter]
-        is_open = letter in standing.open_among(others)
-        left = self._left(wanted, standing) if wanted.is_bulk else None
-        is_summed = bool(executions) and _is_summed(wanted, standing, executions[-1])
+            return Facts(wanted, self._closed(dead_letter))
+        highest = self.audit.attempt_of(dead_letter.object_id) if wanted.is_bulk else dead_letter.attempt
+        executions = self.pipeline.history(dead_letter.object_id, wanted.execution, dead_letter.attempt, highest)
+        # After the executions: what these have committed by now counts.
+        resolution = self.audit.resolution(dead_letter.object_id)
+        entries = [entry for entry in resolution.entries if wanted.is_bulk or entry.start == dead_letter.start]
+        committed = max([entry.attempt for entry in entries] + ([highest] if wanted.is_bulk else []), default=-1)
+        others = (
+            self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
+            if dead_letter.is_of_whole
+            else [dead_letter]
+        )
+        is_open = dead_letter in resolution.open_among(others)
+        left = self._left(wanted, resolution) if wanted.is_bulk else None
+        is_summed = bool(executions) and _is_summed(wanted, resolution, executions[-1])
         return Facts(
-            wanted, None if is_open else self._closed(letter), booked, executions, cut=left, is_summed=is_summed
+            wanted, None if is_open else self._closed(dead_letter), committed, executions, cut=left, is_summed=is_summed
         )
 
-    def _left(self, wanted: Wanted, standing: Standing) -> Cut:
+    def _left(self, wanted: Wanted, resolution: Resolution) -> Cut:
         """Say which chunks of an object are left to do: those that its summary does not settle, else all of them."""
         try:
-            chunk_bytes = self.books.header(standing.summary)["chunk_bytes"] if standing.summary else 0
+            chunk_bytes = self.audit.header(resolution.summary)["chunk_bytes"] if resolution.summary else 0
         except Unreadable:
             chunk_bytes = 0
-        left = tuple(standing.to_do()) if chunk_bytes else ()
+        left = tuple(resolution.to_do()) if chunk_bytes else ()
         if left:
             return Cut(chunk_bytes, left)
         chunk_bytes = chunk_bytes or self._chunk_bytes(wanted)
@@ -179,13 +183,13 @@ class Redriver:
         """Say how large the chunks of an object are that has no summary: as its execution was told, or as all are."""
         return self.pipeline.chunk_bytes_of(wanted.execution) or self.pipeline.chunk_bytes
 
-    def _closed(self, letter: Letter) -> Closed:
-        standing = self.books.standing(letter.object_id)
-        others = standing.open_among(self.books.letters_of(letter.object_id, since=letter.day))
-        if later := [other for other in others if other.batch == letter.batch]:
-            return Closed(How.SUPERSEDED, f"a later letter of the batch is open: {max(later).id}")
-        why = closed_by(self.books, letter) or "it was closed meanwhile"
-        entry = standing.closing(letter)
+    def _closed(self, dead_letter: DeadLetter) -> Closed:
+        resolution = self.audit.resolution(dead_letter.object_id)
+        others = resolution.open_among(self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day))
+        if later := [other for other in others if other.batch == dead_letter.batch]:
+            return Closed(How.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
+        why = closed_by(self.audit, dead_letter) or "it was closed meanwhile"
+        entry = resolution.closing(dead_letter)
         if entry and entry.discards:
             return Closed(How.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
         return Closed(How.CLOSED, why)
@@ -222,9 +226,11 @@ class Redriver:
                 return replace(one, error=None)
             if now.status == SUCCEEDED:
                 return replace(one, status=now.status, error=None)
-            letters = self.books.letters(now.day, one.plan.wanted.raw.id)
+            dead_letters = self.audit.dead_letters(now.day, one.plan.wanted.raw.id)
             # Of a bulk object, the one that tells of all its chunks is behind theirs.
-            told = max((letter for letter in letters if letter.attempt == now.attempt), default=None)
+            told = max(
+                (dead_letter for dead_letter in dead_letters if dead_letter.attempt == now.attempt), default=None
+            )
         except (ClientError, BotoCoreError) as failure:
             return replace(one, error=str(failure))
-        return replace(one, status=now.status, error=now.error, letter=told.id if told else None)
+        return replace(one, status=now.status, error=now.error, dead_letter=told.id if told else None)

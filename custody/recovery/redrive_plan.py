@@ -1,4 +1,4 @@
-"""How the work of open letters is done again: decided from what is known of each batch, and nothing else."""
+"""How the work of open dead letters is done again: decided from what is known of each batch, and nothing else."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from custody.audit.dead_letters import Found, chunk_of, raw_of
-from custody.audit.reader import Letter
+from custody.audit.reader import DeadLetter
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
@@ -15,7 +15,7 @@ from functions.shared.model.messages import Plan as Cut
 
 
 class How(StrEnum):
-    """How the work of a letter is done again, or why it is not."""
+    """How the work of a dead letter is done again, or why it is not."""
 
     NATIVE = "native"
     NEW = "new"
@@ -49,12 +49,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A letter whose work is to be done again, and what that takes: no more, for there may be thousands.
+    """A dead letter whose work is to be done again, and what that takes: no more, for there may be thousands.
 
     `is_bulk` if it is of an object that is cut into chunks, or of one of these: then `execution` is that of them all.
     """
 
-    letter: Letter
+    dead_letter: DeadLetter
     is_open: bool
     raw: RawObject
     chunk: Chunk | None
@@ -64,22 +64,22 @@ class Wanted:
 
     @classmethod
     def of(cls, found: Found) -> "Wanted":
-        """Take what it takes from a letter."""
-        body, letter = found.body, found.letter
+        """Take what it takes from a dead letter."""
+        body, dead_letter = found.body, found.dead_letter
         parent = body.get("parent")
-        execution, is_bulk = parent or body["execution"]["arn"], letter.is_of_whole or parent is not None
+        execution, is_bulk = parent or body["execution"]["arn"], dead_letter.is_of_whole or parent is not None
         chunk = None if is_bulk else chunk_of(body)
-        return cls(letter, found.is_open, raw_of(body), chunk, execution, str(body["error"]), is_bulk)
+        return cls(dead_letter, found.is_open, raw_of(body), chunk, execution, str(body["error"]), is_bulk)
 
     @property
     def work(self) -> Hashable:
-        """What is done again: a batch, or all that is left of a bulk object, however many letters tell of it."""
-        return (self.letter.object_id, "bulk") if self.is_bulk else self.letter.batch
+        """What is done again: a batch, or all that is left of a bulk object, however many dead letters tell of it."""
+        return (self.dead_letter.object_id, "bulk") if self.is_bulk else self.dead_letter.batch
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What closed a letter, and what that means for its redrive: its work is done, given up, or another letter's."""
+    """What closed a dead letter, and what that means for its redrive: its work is done, given up, or another dead letter's."""
 
     how: How
     why: str
@@ -87,15 +87,15 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a batch now: `booked` is its highest attempt in the ledger, `executions` end with the latest.
+    """What is known of a batch now: `committed` is its highest attempt in the ledger, `executions` end with the latest.
 
-    `closed` says what closed the letter; None while it is open. `cut` is what is left to do of a bulk object, and
+    `closed` says what closed the dead letter; None while it is open. `cut` is what is left to do of a bulk object, and
     `is_summed` says that its own execution would do just that again.
     """
 
     wanted: Wanted
     closed: Closed | None = None
-    booked: int = -1
+    committed: int = -1
     executions: tuple[Execution, ...] = ()
     is_unchanged: bool = False
     cut: Cut | None = None
@@ -104,12 +104,14 @@ class Facts:
     @property
     def highest(self) -> int:
         """The highest attempt that anything tells of."""
-        return max([self.wanted.letter.attempt, self.booked, *(execution.attempt for execution in self.executions)])
+        return max(
+            [self.wanted.dead_letter.attempt, self.committed, *(execution.attempt for execution in self.executions)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a letter: `execution` is the one to redrive, or whose work is to be done again.
+    """What to do about a dead letter: `execution` is the one to redrive, or whose work is to be done again.
 
     `redrives` is how often that was redriven already; `attempt` is the one that begins. `cut` are the chunks of a bulk
     object that are processed again; None if its execution alone knows them.
@@ -150,7 +152,7 @@ class Plan:
 class Redrive:
     """What became of a plan: `status` is that of its `execution`; None if nothing was started, or that is not known.
 
-    `redrives` is how often the execution is redriven when it does this work; `letter` the id of a new one. `error` is
+    `redrives` is how often the execution is redriven when it does this work; `dead letter` the id of a new one. `error` is
     what the execution failed of or, while it is thought to run, why AWS does not say whether it does.
     """
 
@@ -159,7 +161,7 @@ class Redrive:
     redrives: int = 0
     status: str | None = None
     error: str | None = None
-    letter: str | None = None
+    dead_letter: str | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -174,7 +176,7 @@ class Redrive:
 
 
 def chosen(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Leave one letter of each batch or bulk object, and of each execution.
+    """Leave one dead letter of each batch or bulk object, and of each execution.
 
     An open one before a closed one, then the latest, and of a bulk object the one that tells of all.
     """
@@ -186,12 +188,14 @@ def _best(wanted: Iterable[Wanted], key: Callable[[Wanted], Hashable]) -> list[W
     best: dict[Hashable, Wanted] = {}
     for one in wanted:
         other = best.get(key(one), one)
-        best[key(one)] = max(other, one, key=lambda each: (each.is_open, each.letter.attempt, each.letter.is_of_whole))
+        best[key(one)] = max(
+            other, one, key=lambda each: (each.is_open, each.dead_letter.attempt, each.dead_letter.is_of_whole)
+        )
     return list(best.values())
 
 
 def decide(facts: Facts) -> Plan:
-    """Decide how the work of a letter is done again: by its own execution where that is possible, else by a new one."""
+    """Decide how the work of a dead letter is done again: by its own execution where that is possible, else by a new one."""
     wanted, highest = facts.wanted, facts.highest
     last = facts.executions[-1] if facts.executions else None
     arn = last.arn if last else wanted.execution

@@ -9,13 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from custody.ingest.outcome import Fate
+from custody.ingest.outcome import ObjectOutcome
 from custody.views.excerpt import visible
 from functions.shared.model.messages import Violation
 
 WIDTH_OF_A_PIPE = 1000
 SHOWN = 20
-"""How many rejected records of a letter are shown; the ledger has all."""
+"""How many rejected records of a dead letter are shown; the ledger has all."""
 
 SHOWN_OF_EACH = 10
 """How many rejected records of each object are shown where there are several."""
@@ -56,7 +56,7 @@ class _Saying:
         return Text(self._say(self.number))
 
 
-def fates(found: Iterable[Fate]) -> None:
+def fates(found: Iterable[ObjectOutcome]) -> None:
     """Show what became of each record, all that it breaks, and where it is; of large objects the counts, and a few."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("object", "record", "outcome", "why, or where it is"):
@@ -73,7 +73,7 @@ def fates(found: Iterable[Fate]) -> None:
         console.print(_counts(large))
 
 
-def _rows(fate: Fate) -> Iterable[tuple[str, str, str]]:
+def _rows(fate: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
     counts = fate.counts
     if counts and counts.written:
         yield _written(fate, counts.written), "written", _where(fate)
@@ -81,7 +81,7 @@ def _rows(fate: Fate) -> Iterable[tuple[str, str, str]]:
     for record in rejected[:SHOWN_OF_EACH]:
         yield record["record"], "rejected", _why(record)
     if counts and (more := counts.rejected - min(len(rejected), SHOWN_OF_EACH)):
-        command = "trace" if fate.sent.chunks is not None else "letters show"
+        command = "trace" if fate.sent.chunks is not None else "dead-letters show"
         yield f"{more:,} more", "rejected", f"see: custody {command} {fate.sent.raw.id}"
     if fate.chunks and fate.chunks["failed"]:
         failed = f"{fate.chunks['failed']:,} of {fate.chunks['total']:,} chunks"
@@ -96,37 +96,37 @@ def _rows(fate: Fate) -> Iterable[tuple[str, str, str]]:
         yield "none", "no records", "the object holds none"
 
 
-def _without_outcome(fate: Fate) -> str:
+def _without_outcome(fate: ObjectOutcome) -> str:
     """Say how an execution ended, or that it has not; and where to see more."""
     told = " ".join(filter(None, (fate.status, fate.error)))
     said = f"{told}: {fate.cause}" if fate.cause else told
-    if fate.letter:
-        return f"{said}; letter: {fate.letter}"
+    if fate.dead_letter:
+        return f"{said}; dead letter: {fate.dead_letter}"
     return said if fate.has_ended else f"{said}; see: custody trace {fate.sent.raw.id}"
 
 
-def _written(fate: Fate, number: int) -> str:
+def _written(fate: ObjectOutcome, number: int) -> str:
     if number > 1:
         return f"{number:,} records"
     return next((record["record"] for record in fate.records if record["outcome"] == "written"), "1 record")
 
 
-def _where(fate: Fate) -> str:
+def _where(fate: ObjectOutcome) -> str:
     if fate.output:
         return f"s3://{fate.output['bucket']}/{fate.output['key']}"
     return f"an object a chunk: custody trace {fate.sent.raw.id}"
 
 
-def _counts(found: Iterable[Fate]) -> Table:
+def _counts(found: Iterable[ObjectOutcome]) -> Table:
     """Sum up objects of many records."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("object", "received", "written", "rejected", "chunks booked"):
+    for heading in ("object", "received", "written", "rejected", "chunks committed"):
         table.add_column(heading, justify="left" if heading == "object" else "right", overflow="fold")
     for fate in found:
         numbers = (fate.counts.received, fate.counts.written, fate.counts.rejected) if fate.counts else (0, 0, 0)
-        chunks = f"{fate.booked:,} of {fate.sent.chunks:,}" if fate.sent.chunks is not None else ""
+        chunks = f"{fate.committed:,} of {fate.sent.chunks:,}" if fate.sent.chunks is not None else ""
         if fate.chunks:
-            chunks = f"{fate.chunks['booked']:,} of {fate.chunks['total']:,}"
+            chunks = f"{fate.chunks['committed']:,} of {fate.chunks['total']:,}"
         table.add_row(escape(visible(fate.sent.raw.key)), *(f"{number:,}" for number in numbers), chunks)
     return table
 

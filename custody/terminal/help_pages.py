@@ -18,7 +18,7 @@ It talks to embedded AWS when that is up, and to an AWS account only when told t
 What is asked for goes to standard output, as a table or, with --json, as one JSON document; all else goes to standard \
 error."""
 
-LAST = """[bold]An ID[/] is a record id, an object id, or a key in the raw bucket; or the URI, letter or execution \
+LAST = """[bold]An ID[/] is a record id, an object id, or a key in the raw bucket; or the URI, dead letter or execution \
 that a command has printed.
 
 [bold]Exit codes[/]
@@ -35,7 +35,7 @@ that a command has printed.
   AWS_REGION and all else that the AWS SDK reads, for an AWS account
 
 [bold]Files[/]
-  docs/runbook.md  from an alarm to the commands that mend its cause
+  docs/runbook.md  from an alarm to the commands that fix its cause
   docs/cli/        the schema of each JSON document
 
 [bold]Completion[/]
@@ -70,9 +70,9 @@ PAGES = {
         (
             "custody put samples/objects/good.json",
             "custody put samples/objects/good.json --key mission/2026/good.json",
-            "custody put samples/objects/lines.jsonl --no-follow --json",
+            "custody put samples/objects/lines.jsonl --no-wait --json",
         ),
-        ("custody trace", "custody letters"),
+        ("custody trace", "custody dead-letters"),
     ),
     "backfill": Page(
         _SEND,
@@ -86,7 +86,7 @@ PAGES = {
     ),
     "status": Page(
         _LOOK,
-        "Show the rooms of a deployment, and what runs, failed, or waits.",
+        "Show the buckets of a deployment, and what runs, failed, or waits.",
         ("custody status", "custody status --json"),
         ("custody executions", "docs/aws-cli.md"),
     ),
@@ -94,45 +94,45 @@ PAGES = {
         _LOOK,
         "List what runs and what ran, the newest first.",
         ("custody executions", "custody executions --status failed --limit 5"),
-        ("custody trace", "custody letters"),
+        ("custody trace", "custody dead-letters"),
     ),
     "trace": Page(
         _LOOK,
         "Tell the story of one record, or of one object.",
         ("custody trace mission/good.json", "custody trace RECORD", "custody trace RECORD --json"),
-        ("custody letters show", "custody verify", "docs/architecture.md"),
+        ("custody dead-letters show", "custody verify", "docs/architecture.md"),
     ),
-    "letters": Page(
+    "dead-letters": Page(
         _MEND,
         "List what failed and is not settled; show or discard one.",
         (
-            "custody letters --since 24h",
-            "custody letters --all --error RecordsRejected",
-            "custody letters show LETTER",
+            "custody dead-letters --since 24h",
+            "custody dead-letters --all --error RecordsRejected",
+            "custody dead-letters show LETTER",
         ),
         ("custody redrive", "docs/runbook.md"),
     ),
-    "letters show": Page(
+    "dead-letters show": Page(
         _MEND,
-        "Show one letter, and point at what is wrong in it.",
-        ("custody letters show LETTER", "custody letters show LETTER --all-records --json"),
+        "Show one dead letter, and point at what is wrong in it.",
+        ("custody dead-letters show LETTER", "custody dead-letters show LETTER --all-records --json"),
         ("custody trace", "custody redrive"),
     ),
-    "letters discard": Page(
+    "dead-letters discard": Page(
         _MEND,
-        "Give up the records of a letter; the ledger keeps why.",
-        ('custody letters discard LETTER --reason "a test file"',),
+        "Give up the records of a dead letter; the ledger keeps why.",
+        ('custody dead-letters discard LETTER --reason "a test file"',),
         ("custody redrive", "docs/runbook.md"),
     ),
     "redrive": Page(
         _MEND,
-        "Do the work of open letters again, where it failed.",
+        "Do the work of open dead letters again, where it failed.",
         (
             "custody redrive --open --dry-run",
             "custody redrive --error AccessRefused --since 24h",
             "custody redrive LETTER",
         ),
-        ("custody letters", "docs/runbook.md"),
+        ("custody dead-letters", "docs/runbook.md"),
     ),
     "reconcile": Page(
         _PROVE,

@@ -89,7 +89,7 @@ Until = Annotated[
     datetime | None, typer.Option(parser=moment, metavar="TIME", help="Up to then: a day, a time, or an age like 36h.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
-NoFollow = Annotated[bool, typer.Option("--no-follow", help="Do not wait for how they end.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for how they end.")]
 Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait until all have ended.")]
 
 

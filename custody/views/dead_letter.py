@@ -1,4 +1,4 @@
-"""Letters as people see them: a table of many, and a page of one."""
+"""Dead letters as people see them: a table of many, and a page of one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custody.audit.dead_letters import Found, Sum, chunk_of, raw_of, record_bytes, rejected_count
-from custody.audit.reader import Letter
+from custody.audit.reader import DeadLetter
 from custody.terminal import console
 from custody.views.excerpt import excerpt, place, visible
 from functions.shared.errors import RecordsRejected
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _WIDEST_EXCERPT = 160
 _INDENT = " " * 6
-_HEADINGS = ("letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
+_HEADINGS = ("dead_letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What is shown of one letter: `uri` is where it lies, `state` says whether it is open, or what closed it.
+    """What is shown of one dead letter: `uri` is where it lies, `state` says whether it is open, or what closed it.
 
     `summed` is what it sums up, if it is that of a bulk object.
     """
 
-    letter: Letter
+    dead_letter: DeadLetter
     body: dict[str, Any]
     uri: str
     state: str
@@ -42,7 +42,7 @@ class Page:
 
 
 def table(found: Iterable[Found]) -> int:
-    """Show a table, or two lines a letter where the terminal is too narrow for one; return how many letters."""
+    """Show a table, or two lines a dead letter where the terminal is too narrow for one; return how many dead letters."""
     rows = Table(*_HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
     for each in found:
         rows.add_row(*_row(each))
@@ -51,16 +51,16 @@ def table(found: Iterable[Found]) -> int:
         console.console.print(rows)
         return rows.row_count
     for row in zip(*([*column.cells] for column in rows.columns), strict=True):
-        letter, *facts, state = row
+        dead_letter, *facts, state = row
         named = [Text.assemble((f"{name} ", "dim"), fact) for name, fact in zip(_HEADINGS[1:], facts, strict=False)]
-        console.console.print(letter, soft_wrap=True)
+        console.console.print(dead_letter, soft_wrap=True)
         console.console.print(Text("  ").append_text(Text(", ").join([state, *named])), soft_wrap=True)
     return rows.row_count
 
 
 def page(shown: Page) -> None:
-    """Show the facts of a letter."""
-    letter, body = shown.letter, shown.body
+    """Show the facts of a dead letter."""
+    dead_letter, body = shown.dead_letter, shown.body
     raw = raw_of(body)
     execution = body["execution"]
     facts = {
@@ -77,9 +77,9 @@ def page(shown: Page) -> None:
         "part of": body.get("parent"),
         "redrive of": body.get("redrive_of"),
         "resumes at": body.get("resumes_at"),
-        "letter": shown.uri,
+        "dead_letter": shown.uri,
     }
-    console.console.print(Text(letter.id, style="bold"), soft_wrap=True)
+    console.console.print(Text(dead_letter.id, style="bold"), soft_wrap=True)
     styles = {"what": "red", "state": "bold yellow" if shown.is_open else "green"}
     for name, fact in facts.items():
         if fact:
@@ -108,9 +108,9 @@ def record(s3: "S3Client", body: dict[str, Any], rejected: dict[str, Any]) -> No
 
 
 def count_of_rejected(body: dict[str, Any]) -> int | None:
-    """Count the rejected records, if it is these that the letter is about; None if it is about the whole batch.
+    """Count the rejected records, if it is these that the dead letter is about; None if it is about the whole batch.
 
-    None also if it sums up the chunks of an object: their own letters list them.
+    None also if it sums up the chunks of an object: their own dead-letters list them.
     """
     is_known = body["error"] == RecordsRejected.__name__ and body["received"] is not None
     return rejected_count(body) if is_known else None
@@ -139,9 +139,9 @@ def _summed(summed: Sum) -> str:
 def _row(found: Found) -> list[Text]:
     body = found.body
     rejected = count_of_rejected(body)
-    whole = "whole object" if found.letter.is_of_whole else "whole batch"
+    whole = "whole object" if found.dead_letter.is_of_whole else "whole batch"
     return [
-        Text(found.letter.id, style="bold"),
+        Text(found.dead_letter.id, style="bold"),
         Text(visible(body["dataset"])),
         Text(str(body["attempt"])),
         Text(visible(body["step"])),

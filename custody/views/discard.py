@@ -1,6 +1,6 @@
-"""Give letters up, and tell of each discard that is booked: also of those that an interrupt or a failure leaves behind.
+"""Give dead letters up, and tell of each discard that is committed: also of those that an interrupt or a failure leaves behind.
 
-Of each no more is kept than what is told of it: there may be thousands of letters, with a million records.
+Of each no more is kept than what is told of it: there may be thousands of dead letters, with a million records.
 """
 
 import json
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from custody.audit.dead_letters import closed_by, raw_of
 from custody.audit.ledger_lines import Rejected
-from custody.audit.reader import Letter
+from custody.audit.reader import DeadLetter
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
 from custody.terminal import console
@@ -29,9 +29,9 @@ _LISTED = 1000
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A discard that is booked: `what` says what it gives up, `ledger` where that stands, `first` its first records."""
+    """A discard that is committed: `what` says what it gives up, `ledger` where that stands, `first` its first records."""
 
-    letter: Letter
+    dead_letter: DeadLetter
     object_uri: str
     ledger: str
     what: str
@@ -45,7 +45,7 @@ class GivenUp:
     def of(cls, decision: Discard, bucket: str, listed: int) -> "GivenUp":
         """Keep so many records of a discard, and no more of its lines; the ledger is in the bucket."""
         return cls(
-            decision.letter,
+            decision.dead_letter,
             raw_of(decision.body).uri,
             f"s3://{bucket}/{decision.entry.key}",
             str(decision),
@@ -59,52 +59,52 @@ class GivenUp:
     def encode(self) -> dict[str, Any]:
         """Give the JSON shape; its ledger file names the records that are not listed."""
         return {
-            "letter": self.letter.id,
+            "dead_letter": self.dead_letter.id,
             "ledger": self.ledger,
             "counts": self.counts,
-            "records": [record_id(self.letter.object_id, record.position) for record in self.first],
+            "records": [record_id(self.dead_letter.object_id, record.position) for record in self.first],
             "records_more": self.number - len(self.first),
             "reason": self.reason,
             "by": self.by,
         }
 
     def show(self) -> None:
-        """Show what was given up, and where that was booked."""
+        """Show what was given up, and where that was committed."""
         console.console.print(Text(f"discarded: {self.what}, of {visible(self.object_uri)}"), soft_wrap=True)
         for each in self.first[: console.SHOWN]:
             why = "; ".join(map(str, each.violations))
-            name = record_id(self.letter.object_id, each.position)
+            name = record_id(self.dead_letter.object_id, each.position)
             console.console.print(Text(f"  {name}  {visible(why)}"), soft_wrap=True)
         if self.number > console.SHOWN:
             console.console.print(f"  and {self.number - console.SHOWN:,} more")
         console.console.print(Text(f"  reason    {visible(self.reason)}"), soft_wrap=True)
         console.console.print(Text(f"  by        {self.by}"), soft_wrap=True)
-        console.console.print(Text(f"  booked    {self.ledger}; nothing was deleted"), soft_wrap=True)
+        console.console.print(Text(f"  committed    {self.ledger}; nothing was deleted"), soft_wrap=True)
 
 
 @dataclass
 class Tally:
-    """What is given up: noted where it is booked, by the thread that does, so that an interrupt loses none of it."""
+    """What is given up: noted where it is committed, by the thread that does, so that an interrupt loses none of it."""
 
     discarder: Discarder
     listed: int
     note: Callable[[GivenUp], None]
-    letters: int = 0
+    dead_letters: int = 0
     records: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def discard(self, letter: Letter) -> None:
-        """Give up a letter; raise what `Discarder.discard` does."""
-        decision = self.discarder.discard(letter)
-        given_up = GivenUp.of(decision, self.discarder.books.bucket, self.listed)
+    def discard(self, dead_letter: DeadLetter) -> None:
+        """Give up a dead letter; raise what `Discarder.discard` does."""
+        decision = self.discarder.discard(dead_letter)
+        given_up = GivenUp.of(decision, self.discarder.audit.bucket, self.listed)
         with self._lock:
-            self.letters += 1
+            self.dead_letters += 1
             self.records += given_up.counts["discarded"] if given_up.counts else 0
             self.note(given_up)
 
 
-def give_up_one(discarder: Discarder, letter: Letter, *, as_json: bool) -> None:
-    """Give up the letter of a batch, and tell what that gave up."""
+def give_up_one(discarder: Discarder, dead_letter: DeadLetter, *, as_json: bool) -> None:
+    """Give up the dead letter of a batch, and tell what that gave up."""
 
     def tell(given_up: GivenUp) -> None:
         if as_json:
@@ -114,37 +114,39 @@ def give_up_one(discarder: Discarder, letter: Letter, *, as_json: bool) -> None:
 
     tally = Tally(discarder, _LISTED, tell)
     with _progress(None if as_json else "discarding"):
-        _discard(tally, [letter])
+        _discard(tally, [dead_letter])
 
 
-def give_up_whole(discarder: Discarder, letter: Letter, *, as_json: bool) -> None:
-    """Give up what is open of a bulk object: its chunks, and then what no chunk tells of; tell of all that was booked.
+def give_up_whole(discarder: Discarder, dead_letter: DeadLetter, *, as_json: bool) -> None:
+    """Give up what is open of a bulk object: its chunks, and then what no chunk tells of; tell of all that was committed.
 
     What stands in the way of one is raised, and leaves the rest open.
     """
-    chunks = recovery_discard.open_chunks(discarder.books, letter)
+    chunks = recovery_discard.open_chunks(discarder.audit, dead_letter)
     kept: list[GivenUp] = []
 
     def keep(given_up: GivenUp) -> None:
-        if len(kept) < console.SHOWN or given_up.letter.is_of_whole:
+        if len(kept) < console.SHOWN or given_up.dead_letter.is_of_whole:
             kept.append(given_up)
 
     def write(given_up: GivenUp) -> None:
-        sys.stdout.write(("," if tally.letters > 1 else "") + "\n" + json.dumps(given_up.encode()))
+        sys.stdout.write(("," if tally.dead_letters > 1 else "") + "\n" + json.dumps(given_up.encode()))
 
     tally = Tally(discarder, _LISTED, write) if as_json else Tally(discarder, console.SHOWN, keep)
     if as_json:
-        sys.stdout.write(f'{{"letter": {json.dumps(letter.id)}, "discards": [')
+        sys.stdout.write(f'{{"dead letter": {json.dumps(dead_letter.id)}, "discards": [')
     is_done = False
     try:
         is_on_screen = as_json and console.console.is_terminal
-        with _progress(None if is_on_screen else f"discarding {len(chunks):,} letters") as progress:
-            _discard(tally, chunks, lambda: progress(f"{tally.letters:,} of {len(chunks):,} letters discarded"))
-            if closed_by(discarder.books, letter) is None:
-                _discard(tally, [letter])
+        with _progress(None if is_on_screen else f"discarding {len(chunks):,} dead letters") as progress:
+            _discard(
+                tally, chunks, lambda: progress(f"{tally.dead_letters:,} of {len(chunks):,} dead letters discarded")
+            )
+            if closed_by(discarder.audit, dead_letter) is None:
+                _discard(tally, [dead_letter])
         is_done = True
     finally:
-        still_open = max(0, len(chunks) - tally.letters)
+        still_open = max(0, len(chunks) - tally.dead_letters)
         if as_json:
             sys.stdout.write(f'\n], "still_open": {still_open}}}\n')
         else:
@@ -153,29 +155,29 @@ def give_up_whole(discarder: Discarder, letter: Letter, *, as_json: bool) -> Non
             left = (
                 f"still open: {_counted(still_open)} of its chunks"
                 if still_open
-                else f"perhaps still open: {letter.id}"
+                else f"perhaps still open: {dead_letter.id}"
             )
             sys.stdout.flush()
             console.stderr.print(f"{left}; run the same again to discard the rest", soft_wrap=True, markup=False)
 
 
-def _discard(tally: Tally, letters: list[Letter], tell: Callable[[], None] = lambda: None) -> None:
-    """Give letters up, several at a time; whatever is raised is raised when none is at work any more."""
-    with closing(answers(tally.discard, letters)) as done:
+def _discard(tally: Tally, dead_letters: list[DeadLetter], tell: Callable[[], None] = lambda: None) -> None:
+    """Give dead letters up, several at a time; whatever is raised is raised when none is at work any more."""
+    with closing(answers(tally.discard, dead_letters)) as done:
         for _ in done:
             tell()
 
 
 def _sum_up(tally: Tally, kept: list[GivenUp]) -> None:
-    for given_up in sorted(kept, key=lambda each: each.letter):
+    for given_up in sorted(kept, key=lambda each: each.dead_letter):
         given_up.show()
-    more = ", of which the first are shown" if tally.letters > console.SHOWN else ""
+    more = ", of which the first are shown" if tally.dead_letters > console.SHOWN else ""
     records = f"{tally.records:,} record{'' if tally.records == 1 else 's'}"
-    console.console.print(f"{_counted(tally.letters)} discarded{more}; {records}")
+    console.console.print(f"{_counted(tally.dead_letters)} discarded{more}; {records}")
 
 
 def _counted(number: int) -> str:
-    return f"{number:,} letter{'' if number == 1 else 's'}"
+    return f"{number:,} dead letter{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The events that wait in the queues of a deployment, as `custody redrive --undelivered` shows and replays them."""
+"""The events that wait in the queues of a deployment, as `custody redrive --events` shows and replays them."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -74,8 +74,8 @@ def _replay(target: Target, sqs: Any, function: str, url: str) -> Generator[Even
 
 def _queues(deployment: Deployment) -> tuple[tuple[str, str], ...]:
     return (
-        (deployment.start_function, deployment.undelivered_url),
-        (deployment.dead_letter_function, deployment.unwritten_url),
+        (deployment.start_function, deployment.start_dlq_url),
+        (deployment.dead_letter_function, deployment.dead_letter_dlq_url),
     )
 
 

@@ -17,7 +17,7 @@ from functions.shared.model.messages import Violation
 _WIDEST = 2000
 """Characters of a record that are shown; `--json` has all."""
 
-_COLOURS = {"written": "green", "rejected": "red", "discarded": "yellow", "failed": "red", "booked": "red"}
+_COLOURS = {"written": "green", "rejected": "red", "discarded": "yellow", "failed": "red", "committed": "red"}
 _OUTCOMES = {"succeeded": "green", "running": "yellow", "caught": "yellow"}
 """Colours of steps; all else is red."""
 
@@ -64,7 +64,7 @@ def record(told: dict[str, Any]) -> None:
         _print("ledger", ledger)
     _print_link(links["ledger"])
     _print("its line", _shown(told["ledger_line"], ""))
-    _print_letters(told, ", of its chunk" if chunk else ", of its object")
+    _print_dead_letters(told, ", of its chunk" if chunk else ", of its object")
     if told["parent"]:
         _print("part of", told["parent"])
     _print_executions(told)
@@ -78,7 +78,7 @@ def whole(told: dict[str, Any]) -> None:
     _print_link(links["raw"])
     _print_state(told)
     numbers = (
-        ", ".join(f"{number:,} {name}" for name, number in counts.items()) if counts else "its books are not closed"
+        ", ".join(f"{number:,} {name}" for name, number in counts.items()) if counts else "its commits are not closed"
     )
     _print("records", f"{numbers}, at attempt {told['attempt']}")
     _print_rejected(told)
@@ -98,7 +98,7 @@ def whole(told: dict[str, Any]) -> None:
         _print_link(links["ledger"])
     for other in told["other_versions"]:
         _print("see also", f"another version of its key: {other}")
-    _print_letters(told, "")
+    _print_dead_letters(told, "")
     _print_executions(told)
 
 
@@ -123,7 +123,9 @@ def _print_rejected(told: dict[str, Any]) -> None:
 
 
 def _print_chunks(chunks: dict[str, Any]) -> None:
-    _print("chunks", ", ".join(f"{chunks[name]:,} {name}" for name in ("total", "booked", "failed") if name in chunks))
+    _print(
+        "chunks", ", ".join(f"{chunks[name]:,} {name}" for name in ("total", "committed", "failed") if name in chunks)
+    )
     left = chunks["not_written"]
     for chunk in left[: console.SHOWN]:
         rejected = f", rejected records: {chunk['counts']['rejected']:,}" if chunk["counts"] else ""
@@ -139,16 +141,23 @@ def _by(discard: dict[str, Any]) -> str:
     return f"on {discard['at']} by {discard['by']}: {discard['reason']}"
 
 
-def _print_letters(told: dict[str, Any], of_what: str) -> None:
-    letters = sorted(told["letters"], key=lambda letter: not letter["open"])
-    for letter in letters[: console.SHOWN]:
-        is_open = letter["open"]
-        _print("letter", f"{letter['id']} ({'open' if is_open else 'closed'}{of_what})", "yellow" if is_open else "")
+def _print_dead_letters(told: dict[str, Any], of_what: str) -> None:
+    dead_letters = sorted(told["dead_letters"], key=lambda dead_letter: not dead_letter["open"])
+    for dead_letter in dead_letters[: console.SHOWN]:
+        is_open = dead_letter["open"]
+        _print(
+            "dead_letter",
+            f"{dead_letter['id']} ({'open' if is_open else 'closed'}{of_what})",
+            "yellow" if is_open else "",
+        )
         if is_open:
-            _print_link(letter["console"])
-    if (more := len(letters) - console.SHOWN) > 0:
-        is_open = sum(letter["open"] for letter in letters)
-        _print("", f"and {more:,} more letter{'' if more == 1 else 's'}; {is_open:,} of all {len(letters):,} are open")
+            _print_link(dead_letter["console"])
+    if (more := len(dead_letters) - console.SHOWN) > 0:
+        is_open = sum(dead_letter["open"] for dead_letter in dead_letters)
+        _print(
+            "",
+            f"and {more:,} more dead letter{'' if more == 1 else 's'}; {is_open:,} of all {len(dead_letters):,} are open",
+        )
 
 
 def _print_executions(told: dict[str, Any]) -> None:
@@ -207,7 +216,7 @@ def _words(outcome: str) -> str:
 
 
 def counted(items: dict[str, int], of: str = "") -> str:
-    """Count items by how they went, such as `7: 6 booked, 1 failed`, or with a noun `7 runs: 5 succeeded, 2 failed`."""
+    """Count items by how they went, such as `7: 6 committed, 1 failed`, or with a noun `7 runs: 5 succeeded, 2 failed`."""
     noun = f" {of}{'' if items['total'] == 1 else 's'}" if of else ""
     parts = [f"{number:,} {_STATES.get(name, name)}" for name, number in items.items() if name != "total" and number]
     return f"{items['total']:,}{noun}" + (f": {', '.join(parts)}" if parts else "")

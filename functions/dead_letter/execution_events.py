@@ -15,8 +15,8 @@ from functions.shared.audit.ledger_file import (
     REJECTED,
     VALIDATE,
     Failure,
-    letter_key,
-    letters_prefix,
+    dead_letter_key,
+    dead_letters_prefix,
 )
 from functions.shared.errors import ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
 from functions.shared.model.messages import FORMAT, Batch, Execution, Step
@@ -32,7 +32,7 @@ def is_end(event: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an execution ended: `name` is that of its letter, `error` and `cause` are what it shall say."""
+    """How an execution ended: `name` is that of its dead letter, `error` and `cause` are what it shall say."""
 
     name: str
     batch: Batch
@@ -69,12 +69,12 @@ class End:
             ) from missing
 
     def is_told(self, keys: list[str]) -> bool:
-        """Say whether one of the batch's letters, given by key, tells of this end.
+        """Say whether one of the batch's dead letters, given by key, tells of this end.
 
         That of the records which Write did not deliver tells of no other failure.
         """
-        prefix = f"{letters_prefix(self.batch, self.execution)}{self.batch.attempt}."
-        rejected = letter_key(self.batch, REJECTED, self.execution)
+        prefix = f"{dead_letters_prefix(self.batch, self.execution)}{self.batch.attempt}."
+        rejected = dead_letter_key(self.batch, REJECTED, self.execution)
         return any(
             key.startswith(prefix) and (key != rejected or self.error == RecordsRejected.__name__) for key in keys
         )
@@ -84,7 +84,7 @@ class End:
         return Step(state or self._beginning, self.batch.encode(), self.batch, self.execution, self.ended_at)
 
     def failure(self, state: str | None) -> Failure:
-        """Say what the letter tells."""
+        """Say what the dead letter tells."""
         return Failure(state or self._beginning, self.error, self.cause)
 
     @property
@@ -94,7 +94,7 @@ class End:
 
 
 def _cause(status: str, error: str, cause: str) -> str:
-    """Say why; what the engine or a bug says may quote a record, and a letter is kept for good."""
+    """Say why; what the engine or a bug says may quote a record, and a dead letter is kept for good."""
     if status in _ERRORS:
         return ": ".join(filter(None, [error, cause])) or "no cause was given"
     return told_cause(error, cause)

@@ -21,8 +21,8 @@ from functions.shared.model.messages import Batch, Json, Step
 
 STAGE = "dead_letter"
 
-LEAVES_NOTHING = frozenset({ledger_file.WRITE, ledger_file.PROCESS_CHUNKS, ledger_file.ACCOUNT})
-"""The states whose records are booked before they fail; any other leaves those that it rejects to DeadLetter."""
+LEAVES_NOTHING = frozenset({ledger_file.WRITE, ledger_file.PROCESS_CHUNKS, ledger_file.SUMMARIZE})
+"""The states whose records are committed before they fail; any other leaves those that it rejects to DeadLetter."""
 
 FIRST = frozenset({ledger_file.VALIDATE, ledger_file.PROCESS_CHUNKS})
 """The states that need nothing but the batch."""
@@ -35,7 +35,7 @@ def failure_of(message: dict[str, Any]) -> Failure:
     """Read the failure that the state machine caught beside the input of the step.
 
     Raises MessageRefused if there is none. The cause of a foreign error is given by its place in the code and not by
-    its message, and that of the engine only where it cannot quote a record: a letter is kept for good.
+    its message, and that of the engine only where it cannot quote a record: a dead letter is kept for good.
     """
     try:
         step, caught = next(iter(message["failure"].items()))
@@ -46,7 +46,7 @@ def failure_of(message: dict[str, Any]) -> Failure:
 
 
 def told_cause(error: str, cause: str) -> str:
-    """Say what a letter may say of a cause: never what may quote a record."""
+    """Say what a dead letter may say of a cause: never what may quote a record."""
     if error in BY_NAME or (error.startswith("Lambda.") and error != "Lambda.Unknown"):
         return _parsed(cause).get("errorMessage") or cause
     trace = _parsed(cause).get("stackTrace")
@@ -65,8 +65,8 @@ def error_of(failure: Failure) -> CustodyError:
     return named(failure.cause)
 
 
-def letter_name(failure: Failure) -> str:
-    """Name the letter of a failure: by its step, unless that is Write, which has written one of what it rejected."""
+def dead_letter_name(failure: Failure) -> str:
+    """Name the dead letter of a failure: by its step, unless that is Write, which has written one of what it rejected."""
     wrote_it = failure.error == RecordsRejected.__name__ and failure.step == ledger_file.WRITE
     return ledger_file.REJECTED if wrote_it else failure.step
 
@@ -75,23 +75,23 @@ class Standing(Enum):
     """What is known of a failure when DeadLetter is called with it."""
 
     NEW = auto()
-    """Nobody has told of it before: write its letter, and raise it."""
+    """Nobody has told of it before: write its dead letter, and raise it."""
     REDRIVEN = auto()
     """It was told of at an earlier attempt, and the execution was redriven since: let the batch go on."""
     UNTOLD = auto()
-    """The execution was redriven, but the attempt before died before its letter was written: do so, and go on."""
+    """The execution was redriven, but the attempt before died before its dead letter was written: do so, and go on."""
 
 
 def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
-    """Judge a failure by the letters of its batch, given by key.
+    """Judge a failure by the dead letters of its batch, given by key.
 
-    The message of the step that failed tells the first attempt at which the failure can have been. A letter of the
+    The message of the step that failed tells the first attempt at which the failure can have been. A dead letter of the
     attempt that is under way tells of a failure that came after the redrive, so that one is not the redrive's.
     """
 
     def is_told_at(attempt: int) -> bool:
         batch = replace(step.batch, attempt=attempt)
-        return ledger_file.letter_key(batch, letter_name(failure), step.execution) in keys
+        return ledger_file.dead_letter_key(batch, dead_letter_name(failure), step.execution) in keys
 
     told = any(map(is_told_at, range(step.message["attempt"], step.batch.attempt)))
     if told and (is_redriven(step) or not is_told_at(step.batch.attempt)):
@@ -119,7 +119,7 @@ def resumption(
 ) -> Json:
     """Make the message with which the batch goes on, and name the step at which it does.
 
-    `summary` are the lines of what Account wrote down before it failed: a bulk object goes on with the chunks that they
+    `summary` are the lines of what Summarize wrote down before it failed: a bulk object goes on with the chunks that they
     tell to process again, without those that were `discarded`.
     """
     state = ledger_file.resumes_at(failure)
@@ -127,18 +127,18 @@ def resumption(
     if state in FIRST:
         return chunk_totals.narrowed(batch, summary, discarded).encode() | {"resume": state}
     begun = {name: part for name, part in step.message.items() if name != "failure"}
-    if state == ledger_file.ACCOUNT:
+    if state == ledger_file.SUMMARIZE:
         begun |= {chunk_totals.CHUNKS_ATTEMPT: chunk_totals.processed_at(step.message)}
     return begun | batch.encode() | {"resume": state}
 
 
 def needs_summary(failure: Failure) -> bool:
-    """Say whether Account found fault with some of the chunks, and wrote down with which."""
-    return failure.step == ledger_file.ACCOUNT and ledger_file.resumes_at(failure) == ledger_file.PROCESS_CHUNKS
+    """Say whether Summarize found fault with some of the chunks, and wrote down with which."""
+    return failure.step == ledger_file.SUMMARIZE and ledger_file.resumes_at(failure) == ledger_file.PROCESS_CHUNKS
 
 
 def left_its_contents(failure: Failure) -> bool:
-    """Say whether the step rejected every record and left them, unbooked, in the staging bucket."""
+    """Say whether the step rejected every record and left them, uncommitted, in the staging bucket."""
     return failure.error == RecordsRejected.__name__ and failure.step not in LEAVES_NOTHING
 
 

@@ -1,4 +1,4 @@
-"""Write the letter for a batch that failed, then end the execution with the true error; let a redrive go on."""
+"""Write the dead letter for a batch that failed, then end the execution with the true error; let a redrive go on."""
 
 import json
 from dataclasses import dataclass, replace
@@ -39,19 +39,19 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     """Tell of a failed step or, for an event of EventBridge, of an execution that ended otherwise.
 
     Raises what the step failed of; ObjectMissing, AccessRefused, CallRefused, ServiceUnavailable, AttemptTaken or
-    MessageRefused if the letter cannot be written.
+    MessageRefused if the dead letter cannot be written.
     """
     return _end(End.decode(event)) if is_end(event) else _failure(Step.decode(event), can_go_on="resumable" in event)
 
 
 def _failure(step: Step, *, can_go_on: bool) -> Json:
-    """Write the letter of a new failure and raise it; let one that was redriven since go on.
+    """Write the dead letter of a new failure and raise it; let one that was redriven since go on.
 
     It cannot go on in an execution that began with a definition of the state machine that had no Resume yet.
     """
     failure = dead_letter_failure.failure_of(step.message)
-    letters = _letters(step) if step.execution.redrives and can_go_on else []
-    standing = dead_letter_failure.standing(step, failure, letters) if can_go_on else Standing.NEW
+    dead_letters = _dead_letters(step) if step.execution.redrives and can_go_on else []
+    standing = dead_letter_failure.standing(step, failure, dead_letters) if can_go_on else Standing.NEW
     if standing is Standing.UNTOLD:
         _tell(dead_letter_failure.as_it_failed(step), failure)
     if standing is not Standing.NEW:
@@ -85,46 +85,46 @@ def _summary(step: Step, keys: list[str]) -> list[Json]:
 
 
 def _tell(step: Step, failure: Failure) -> bool:
-    """Write the letter of a failure, and book its records if all were rejected; return whether the letter is new."""
+    """Write the dead letter of a failure, and commit its records if all were rejected; return whether the dead letter is new."""
     with Packed() as lines:
         known = _known(step, failure, lines)
-        is_new = _write_letter(step, failure, dead_letter_failure.letter_name(failure), known)
+        is_new = _write_dead_letter(step, failure, dead_letter_failure.dead_letter_name(failure), known)
         if known and dead_letter_failure.left_its_contents(failure):
             with ledger_file.ledger_file(ledger_file.header(step, known.facts, known.counts), lines) as entry:
-                commit.book(ENVIRONMENT.audit_bucket, step, entry)
+                commit.commit(ENVIRONMENT.audit_bucket, step, entry)
     return is_new
 
 
 def _end(end: End | None) -> Json:
-    """Write the letter of an execution that ended, unless its own branch has told of that attempt."""
+    """Write the dead letter of an execution that ended, unless its own branch has told of that attempt."""
     if end is None:
         runtime.logger.warning("an execution ended that somebody began with no batch: there is nothing to account for")
-        return {"counts": {"letters": 0}}
-    if end.is_told(_letters(end)):
-        return {"counts": {"letters": 0}}
+        return {"counts": {"dead_letters": 0}}
+    if end.is_told(_dead_letters(end)):
+        return {"counts": {"dead_letters": 0}}
     state = _state_of(end)
-    is_new = _write_letter(end.step(state), end.failure(state), end.name, None)
-    return {"counts": {"letters": int(is_new)}}
+    is_new = _write_dead_letter(end.step(state), end.failure(state), end.name, None)
+    return {"counts": {"dead_letters": int(is_new)}}
 
 
-def _letters(of: Step | End) -> list[str]:
-    return aws.keys(ENVIRONMENT.audit_bucket, ledger_file.letters_prefix(of.batch, of.execution))
+def _dead_letters(of: Step | End) -> list[str]:
+    return aws.keys(ENVIRONMENT.audit_bucket, ledger_file.dead_letters_prefix(of.batch, of.execution))
 
 
-def _write_letter(step: Step, failure: Failure, name: str, known: Known | None) -> bool:
+def _write_dead_letter(step: Step, failure: Failure, name: str, known: Known | None) -> bool:
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     code = json.loads(ENVIRONMENT.code_versions)
     failed = {stage: code[stage] for stage in code if stage == failure.step.lower()}
-    letter = ledger_file.letter(step, failure, dataset, known, failed)
-    key = ledger_file.letter_key(step.batch, name, step.execution)
-    return aws.write_once(ENVIRONMENT.audit_bucket, key, letter, "application/json")
+    dead_letter = ledger_file.dead_letter(step, failure, dataset, known, failed)
+    key = ledger_file.dead_letter_key(step.batch, name, step.execution)
+    return aws.write_once(ENVIRONMENT.audit_bucket, key, dead_letter, "application/json")
 
 
 def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
     """Find what was known of the batch when the step failed; None if it had not been read, or is gone.
 
-    If the step had rejected every record, `lines` takes their ledger lines. A letter that lacks what was known is
-    better than no letter.
+    If the step had rejected every record, `lines` takes their ledger lines. A dead letter that lacks what was known is
+    better than no dead letter.
     """
     try:
         if dead_letter_failure.left_its_contents(failure):
@@ -136,8 +136,8 @@ def _known(step: Step, failure: Failure, lines: Packed) -> Known | None:
         else:
             return None
     except (ObjectMissing, AccessRefused, MessageRefused) as error:
-        # The letter of a step that refused its message is of one that cannot be read here either.
-        runtime.logger.warning("the records of the batch cannot be read for its letter", cause=str(error))
+        # The dead letter of a step that refused its message is of one that cannot be read here either.
+        runtime.logger.warning("the records of the batch cannot be read for its dead letter", cause=str(error))
         return None
     return replace(known, facts=known.facts.passed(dead_letter_failure.STAGE, ENVIRONMENT.code_version))
 
@@ -165,9 +165,9 @@ def _redrives(step: Step) -> int:
 
 
 def _state_of(end: End) -> str | None:
-    """Ask in which state an execution ended; a letter that does not say so is better than no letter."""
+    """Ask in which state an execution ended; a dead letter that does not say so is better than no dead letter."""
     try:
         return aws.last_state_of(end.execution.arn, end.ended_at)
     except (AccessRefused, CallRefused, ServiceUnavailable) as error:
-        runtime.logger.warning("the history of the execution cannot be read for its letter", cause=str(error))
+        runtime.logger.warning("the history of the execution cannot be read for its dead letter", cause=str(error))
         return None

@@ -3,7 +3,7 @@
     CustodyError
     ├── DataError                 the data, or its contract, must change: a redrive resumes at Validate
     │   ├── RecordsRejected       records broke the contract, or could not be transformed
-    │   ├── ChunksFailed          some chunks of the object have not been booked: their letters say why
+    │   ├── ChunksFailed          some chunks of the object have not been committed: their dead letters say why
     │   ├── UnknownDataset        no contract or no transform has the name of this dataset
     │   ├── ObjectTooLarge        the object is larger than one batch may be
     │   └── ObjectMissing         the object version is gone from its bucket
@@ -14,8 +14,8 @@
     │   ├── MessageRefused        an event or message is not of a form that this code knows: resumes at Validate
     │   ├── TransformFailed       code could not cope with a record, or gave no JSON: resumes at Validate
     │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
-    │   └── AttemptTaken          another execution has booked this attempt of the batch
-    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a letter
+    │   └── AttemptTaken          another execution has committed this attempt of the batch
+    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a dead letter
     │   ├── ExecutionAborted      somebody stopped the execution
     │   └── ExecutionTimedOut     the execution took longer than the state machine allows
     └── ServiceUnavailable        AWS could not answer just now: the state machine retries it
@@ -30,7 +30,7 @@ from typing import ClassVar
 class CustodyError(Exception):
     """An error with a name that operators know; `advice` says what to do about it."""
 
-    advice: ClassVar[str] = "Read the cause, mend it, then redrive the execution."
+    advice: ClassVar[str] = "Read the cause, fix it, then redrive the execution."
 
 
 class DataError(CustodyError):
@@ -38,16 +38,16 @@ class DataError(CustodyError):
 
 
 class RecordsRejected(DataError):
-    """More records were rejected than the deployment tolerates; each is listed in the letter and the ledger."""
+    """More records were rejected than the deployment tolerates; each is listed in the dead letter and the ledger."""
 
     advice = "Correct the records at their source and upload them again, or change the contract, deploy, and redrive."
 
 
 class ChunksFailed(DataError):
-    """Some chunks of a bulk object failed, so that the books of the object have a gap."""
+    """Some chunks of a bulk object failed, so that the ledger of the object have a gap."""
 
     advice = (
-        "Mend what the letters of the chunks name, and redrive: only these chunks are processed again, and those with "
+        "Mend what the dead letters of the chunks name, and redrive: only these chunks are processed again, and those with "
         "rejected records."
     )
 
@@ -84,7 +84,7 @@ class AccessRefused(DeploymentError):
 
 
 class CallRefused(DeploymentError):
-    """AWS refused a call for a reason that a new attempt alone will not mend."""
+    """AWS refused a call for a reason that a new attempt alone will not fix."""
 
 
 class ConfigurationMissing(DeploymentError):
@@ -111,13 +111,13 @@ class TransformFailed(DeploymentError):
 class StepFailed(DeploymentError):
     """A step ended with an error of the engine, such as a timeout; the cause begins with its name."""
 
-    advice = "Look up the error at the start of the cause, mend what it names, and redrive."
+    advice = "Look up the error at the start of the cause, fix what it names, and redrive."
 
 
 class AttemptTaken(DeploymentError):
-    """Another execution has booked this attempt of the batch, so that this one could not book what it did."""
+    """Another execution has committed this attempt of the batch, so that this one could not commit what it did."""
 
-    advice = "Redrive once more: the next attempt has books of its own. Do not redrive two executions of one object."
+    advice = "Redrive once more: the next attempt has commits of its own. Do not redrive two executions of one object."
 
 
 class ExecutionEnded(CustodyError):

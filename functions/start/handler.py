@@ -1,9 +1,9 @@
 """Start an execution for each object that arrived in the raw bucket.
 
 An event comes directly, from S3 or EventBridge: Lambda calls again, twice, when this raises, and puts the event into
-the undelivered queue after that (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or
+the start-dlq after that (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or
 it comes in messages of the buffer: those that are named in the answer come again, until the buffer moves them to the
-undelivered queue itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
+start-dlq itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
 """
 
 from collections import Counter

@@ -1,1 +1,1 @@
-"""Account: close the books of a bulk object, and judge it as a whole."""
+"""Summarize: close the ledger of a bulk object, and judge it as a whole."""

@@ -1,4 +1,4 @@
-"""Close the books of a bulk object, once all of its chunks have been processed or have failed."""
+"""Close the ledger of a bulk object, once all of its chunks have been processed or have failed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.shared import aws, runtime
 from functions.shared.audit import chunk_totals, commit
-from functions.shared.audit.chunk_totals import Booking
+from functions.shared.audit.chunk_totals import Commit
 from functions.shared.model.ids import dataset_of
 from functions.shared.model.messages import Json, Step
 from functions.summarize import summary
@@ -40,21 +40,21 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     whole, processed = summary.plans(step.batch)
     keys = aws.all_keys(ENVIRONMENT.audit_bucket, chunk_totals.chunks_prefix(step.batch))
     since = chunk_totals.processed_at(step.message)
-    found = chunk_totals.close(whole, processed, since, _booked(keys), chunk_totals.given_up(keys))
+    found = chunk_totals.close(whole, processed, since, _committed(keys), chunk_totals.given_up(keys))
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     with summary.summary(step, found, dataset=dataset, code_version=ENVIRONMENT.code_version) as entry:
-        commit.book(ENVIRONMENT.audit_bucket, step, entry)
+        commit.commit(ENVIRONMENT.audit_bucket, step, entry)
     if error := summary.shortfall(found, ENVIRONMENT.tolerated_rejects_percent):
         raise error
     return summary.report(step, found, dataset=dataset, audit_bucket=ENVIRONMENT.audit_bucket)
 
 
-def _booked(listed: list[str]) -> dict[int, Booking]:
+def _committed(listed: list[str]) -> dict[int, Commit]:
     """Read the header of the latest ledger file of each chunk, several at a time."""
     keys = chunk_totals.latest(listed)
     with ThreadPoolExecutor(READERS) as readers:
         return dict(zip(keys, readers.map(_header, keys.values()), strict=True))
 
 
-def _header(key: str) -> Booking:
-    return Booking.decode(key, commit.header_at(ENVIRONMENT.audit_bucket, key))
+def _header(key: str) -> Commit:
+    return Commit.decode(key, commit.header_at(ENVIRONMENT.audit_bucket, key))

@@ -36,7 +36,7 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     transform = core.load(facts.dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
     with claim_check.pages(step, limits) as pages:
-        return map_records.hand_on(
+        return map_records.forward(
             step,
             facts,
             pages,

@@ -41,7 +41,7 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
     with raw_object.opened(step.batch, limits) as found:
         facts = Facts(dataset, found.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
-        return claim_check.hand_on_read(
+        return claim_check.forward_read(
             step,
             facts,
             (rules.check(raws, contract.validator) for raws in found.pages),

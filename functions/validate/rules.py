@@ -37,11 +37,11 @@ _LIMIT_IS_THE_CONTRACTS = frozenset(
 def check(raws: Sequence[Raw], validator: Draft202012Validator) -> tuple[list[Raw], list[Rejected]]:
     """Part the records that keep the contract from those that do not; the latter with all that they break."""
     is_valid = validator.is_valid
-    good = [raw for raw in raws if not raw.violations and is_valid(raw.document)]
-    if len(good) == len(raws):
-        return good, []
-    kept = {raw.position for raw in good}
-    return good, [_rejected(raw, validator) for raw in raws if raw.position not in kept]
+    accepted = [raw for raw in raws if not raw.violations and is_valid(raw.document)]
+    if len(accepted) == len(raws):
+        return accepted, []
+    kept = {raw.position for raw in accepted}
+    return accepted, [_rejected(raw, validator) for raw in raws if raw.position not in kept]
 
 
 def _rejected(raw: Raw, validator: Draft202012Validator) -> Rejected:

@@ -1,4 +1,4 @@
-"""Deliver the records of a batch to the processed bucket, then book what became of each."""
+"""Deliver the records of a batch to the processed bucket, then commit what became of each."""
 
 from dataclasses import dataclass
 from typing import IO, Any
@@ -28,27 +28,27 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Put the processed object, then the letter, then the ledger file, so that the ledger only claims what is true.
+    """Put the processed object, then the dead letter, then the ledger file, so that the ledger only claims what is true.
 
-    Raises RecordsRejected after all is delivered and booked if more was rejected than is tolerated; but not for a
-    chunk, for Account judges the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused, CallRefused,
+    Raises RecordsRejected after all is delivered and committed if more was rejected than is tolerated; but not for a
+    chunk, for Summarize judges the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused, CallRefused,
     ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
     facts = Facts.decode(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
-    booked = commit.headers(ENVIRONMENT.audit_bucket, step)
-    commit.require_free(step, booked)
+    committed = commit.headers(ENVIRONMENT.audit_bucket, step)
+    commit.require_free(step, committed)
     with Delivery(step, facts) as delivery:
         _fill(delivery, step)
         counts = delivery.counts
-        output = _put(delivery.key, delivery.body) if counts.good or _was_delivered(step, delivery.key) else None
-        for emptied in plan.taken_back(delivery, booked):
+        output = _put(delivery.key, delivery.body) if counts.accepted or _was_delivered(step, delivery.key) else None
+        for emptied in plan.taken_back(delivery, committed):
             _put(emptied.key, emptied.body)
-        if letter := plan.letter(step, facts, delivery):
-            aws.write_once(ENVIRONMENT.audit_bucket, letter.key, letter.body, letter.content_type)
+        if dead_letter := plan.dead_letter(step, facts, delivery):
+            aws.write_once(ENVIRONMENT.audit_bucket, dead_letter.key, dead_letter.body, dead_letter.content_type)
         with ledger_file.ledger_file(ledger_file.header(step, facts, counts, output), delivery.ledger_lines) as entry:
-            commit.book(ENVIRONMENT.audit_bucket, step, entry)
-    runtime.count(facts.dataset, written=counts.good)
+            commit.commit(ENVIRONMENT.audit_bucket, step, entry)
+    runtime.count(facts.dataset, written=counts.accepted)
     if step.batch.chunk is None and not tolerance.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
         raise tolerance.rejection(step.batch, counts, delivery.first)
     return plan.report(step, facts, counts, output, ENVIRONMENT.audit_bucket)

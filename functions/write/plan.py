@@ -31,7 +31,7 @@ class Put:
 class Delivery:
     """The processed object of a batch, always the whole truth of it, and the ledger lines that say where each lies.
 
-    Both are files that grow by the lines of a parcel.
+    Both are files that grow by the lines of a staged batch.
     """
 
     def __init__(self, step: Step, facts: Facts) -> None:
@@ -56,15 +56,15 @@ class Delivery:
     def add(self, lines: Sequence[bytes]) -> None:
         """Lay out some records: the good ones as JSON Lines, and each in the ledger."""
         documents: list[bytes] = []
-        booked: list[bytes] = []
+        committed: list[bytes] = []
         offset = self._offset
         for line in lines:
             head, tab, document = line.partition(TAB)
             if not tab:
-                booked.append(self._rejected(line))
+                committed.append(self._rejected(line))
                 continue
             length = len(document)
-            booked.append(
+            committed.append(
                 b'%s,"outcome":"written","output":{"offset":%d,"length":%d,"sha256":"%s"}}\n'
                 % (head[:-1], offset, length, sha256(document).hexdigest().encode())
             )
@@ -72,7 +72,7 @@ class Delivery:
             offset += length + 1
         if documents:
             self.body.write(b"\n".join(documents) + b"\n")
-        self.ledger_lines.add(b"".join(booked))
+        self.ledger_lines.add(b"".join(committed))
         self._offset = offset
         self.counts += Counts(len(documents), len(lines) - len(documents))
 
@@ -82,32 +82,34 @@ class Delivery:
         return ledger_line(line)
 
 
-def taken_back(delivery: Delivery, booked: Iterable[Json]) -> list[Put]:
+def taken_back(delivery: Delivery, committed: Iterable[Json]) -> list[Put]:
     """Say what to put in the place of what earlier attempts delivered elsewhere, by the headers of their ledger files.
 
     The default dataset is part of a key, and may have been changed since.
     """
-    keys = {header["output"]["key"] for header in booked if header["output"]}
+    keys = {header["output"]["key"] for header in committed if header["output"]}
     return [Put(key, b"", MEDIA_TYPE) for key in sorted(keys - {delivery.key})]
 
 
-def letter(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
-    """Say which letter stands beside the delivery; None if no record was rejected."""
+def dead_letter(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
+    """Say which dead letter stands beside the delivery; None if no record was rejected."""
     if not delivery.counts.rejected:
         return None
     error = tolerance.rejection(step.batch, delivery.counts, delivery.first)
     failure = Failure(step.name, RecordsRejected.__name__, str(error))
-    body = ledger_file.letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
-    return Put(ledger_file.letter_key(step.batch, ledger_file.REJECTED, step.execution), body, "application/json")
+    body = ledger_file.dead_letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
+    return Put(ledger_file.dead_letter_key(step.batch, ledger_file.REJECTED, step.execution), body, "application/json")
 
 
 def report(step: Step, facts: Facts, counts: Counts, output: Output | None, audit_bucket: str) -> Json:
     """Say what became of the batch: the output of the execution, which its status-change event carries too."""
-    letter = ledger_file.letter_key(step.batch, ledger_file.REJECTED, step.execution) if counts.rejected else None
+    dead_letter = (
+        ledger_file.dead_letter_key(step.batch, ledger_file.REJECTED, step.execution) if counts.rejected else None
+    )
     return step.batch.encode() | {
         "dataset": facts.dataset,
         "counts": counts.encode(),
         "output": asdict(output) if output else None,
         "ledger": {"bucket": audit_bucket, "key": ledger_file.ledger_key(step.batch)},
-        "letter": {"bucket": audit_bucket, "key": letter} if letter else None,
+        "dead_letter": {"bucket": audit_bucket, "key": dead_letter} if dead_letter else None,
     }

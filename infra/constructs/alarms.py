@@ -44,9 +44,9 @@ class Alarms(Construct):
         self._of_executions(workflows[PIPELINE], "")
         self._of_executions(workflows[BULK], f"{BULK}-")
         self._alarm(
-            "undelivered",
-            ingestion.undelivered.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
-            "Objects arrived for which no execution could be started: their events wait in the undelivered queue.",
+            "start-dlq",
+            ingestion.start_dlq.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
+            "Objects arrived for which no execution could be started: their events wait in the start-dlq.",
         )
         if ingestion.arrivals:
             self._of_arrivals(ingestion.arrivals)
@@ -61,26 +61,26 @@ class Alarms(Construct):
             self._alarm(
                 "events-lost",
                 ingestion.start.function.metric("DestinationDeliveryFailures", period=PERIOD, statistic="Sum"),
-                "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
+                "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost.",
             )
         self._alarm(
-            "unwritten",
-            ends.unwritten.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
-            "Executions ended for which no letter could be written: their events wait in the unwritten queue.",
+            "dead-letter-dlq",
+            ends.dead_letter_dlq.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
+            "Executions ended for which no dead letter could be written: their events wait in the dead-letter-dlq.",
         )
 
     def _of_arrivals(self, arrivals: Arrivals) -> None:
         """Watch the rule that tells of new objects: what it could not deliver, and what nobody has."""
         self._alarm(
-            "undelivered",
+            "start-dlq",
             arrivals.metric("FailedInvocations", period=PERIOD, statistic="Sum"),
-            "Objects arrived, and EventBridge could not deliver their events: they wait in the undelivered queue.",
+            "Objects arrived, and EventBridge could not deliver their events: they wait in the start-dlq.",
             "arrivals-",
         )
         self._alarm(
             "events-lost",
             arrivals.metric("InvocationsFailedToBeSentToDlq", period=PERIOD, statistic="Sum"),
-            "Objects arrived, but neither an execution nor the undelivered queue has their events: they are lost.",
+            "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost.",
             "arrivals-",
         )
 
@@ -90,7 +90,7 @@ class Alarms(Construct):
         self._alarm(
             "executions-failed",
             machine.metric_failed(period=PERIOD, statistic="Sum"),
-            "An execution failed: some of its records are not delivered, and a letter in the audit bucket says why.",
+            "An execution failed: some of its records are not delivered, and a dead letter in the audit bucket says why.",
             prefix,
         )
         self._alarm(

@@ -20,7 +20,7 @@ def compose(bulk: Definition, pipeline: Definition, *, chunk_concurrency: int) -
     """Put the states of the pipeline into the bulk machine, to be run for `chunk_concurrency` chunks at a time.
 
     A chunk that is done answers `{}`, for the answers of all must fit into one state, and the ledger has it all. One
-    that failed ends with its letter, whether or not the object was redriven.
+    that failed ends with its dead letter, whether or not the object was redriven.
     """
     processor = bulk["States"][MAP]["ItemProcessor"] | {
         "StartAt": f"{pipeline['StartAt']}{OF_A_CHUNK}",

@@ -1,4 +1,4 @@
-"""Executions that end where no Catch sees it: their events go to the function that writes letters."""
+"""Executions that end where no Catch sees it: their events go to the function that writes dead letters."""
 
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -15,7 +15,7 @@ DELIVERY_RETRIES = 185
 class Ends(Construct):
     """A rule on the status changes of the machines, and the queue for events that could not be handled.
 
-    The executions of chunks are of another machine, and Account tells of those that failed.
+    The executions of chunks are of another machine, and Summarize tells of those that failed.
     Step Functions sends such events as best it can, and no better: `custody reconcile` is the guarantee.
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
     """
@@ -24,13 +24,13 @@ class Ends(Construct):
         self, scope: Construct, construct_id: str, *, platform: Platform, machine_arns: list[str], dead_letter: Stage
     ) -> None:
         super().__init__(scope, construct_id)
-        self.unwritten = FailureQueue(self, "Unwritten", name="unwritten", platform=platform)
-        self.unwritten.keep_events_of(dead_letter, platform)
+        self.dead_letter_dlq = FailureQueue(self, "DeadLetterDlq", name="dead-letter-dlq", platform=platform)
+        self.dead_letter_dlq.keep_events_of(dead_letter, platform)
         events.Rule(
             self,
             "Rule",
             rule_name=platform.settings.name("ends"),
-            description="Executions that ended badly: DeadLetter writes a letter for each that has none.",
+            description="Executions that ended badly: DeadLetter writes a dead letter for each that has none.",
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
@@ -40,7 +40,7 @@ class Ends(Construct):
                 # Two kinds of failure end in one queue: EventBridge's, which cannot call the function, and Lambda's.
                 targets.LambdaFunction(
                     dead_letter.function,
-                    dead_letter_queue=self.unwritten,
+                    dead_letter_queue=self.dead_letter_dlq,
                     retry_attempts=DELIVERY_RETRIES,
                     max_event_age=LONGEST_WAIT,
                 )

@@ -36,7 +36,7 @@ _Destination = tuple[CfnResource, s3.CfnBucket.NotificationConfigurationProperty
 class Ingestion(Construct):
     """Calls `start` for each new object version, directly or by way of a buffer.
 
-    An event that fails for good waits in the undelivered queue. The stack's own raw bucket notifies; of one that is
+    An event that fails for good waits in the start-dlq. The stack's own raw bucket notifies; of one that is
     there already EventBridge tells, by the rule in `arrivals`.
     """
 
@@ -63,10 +63,10 @@ class Ingestion(Construct):
             },
             may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
         )
-        self.undelivered = FailureQueue(self, "Undelivered", name="undelivered", platform=platform)
+        self.start_dlq = FailureQueue(self, "StartDlq", name="start-dlq", platform=platform)
         self.buffer = self._buffer(platform) if settings.buffered else None
         if not self.buffer:
-            self.undelivered.keep_events_of(self.start, platform)
+            self.start_dlq.keep_events_of(self.start, platform)
         self.arrivals = (
             None
             if own_raw
@@ -76,7 +76,7 @@ class Ingestion(Construct):
                 platform=platform,
                 start=self.start,
                 buffer=self.buffer,
-                undelivered=self.undelivered,
+                start_dlq=self.start_dlq,
             )
         )
         if own_raw:
@@ -134,14 +134,14 @@ class Ingestion(Construct):
         )
 
     def _buffer(self, platform: Platform) -> sqs.Queue:
-        """Make a queue that the function empties; it moves what fails to the undelivered one."""
+        """Make a queue that the function empties; it moves what fails to the start-dlq one."""
         buffer = EventQueue(
             self,
             "Buffer",
             name="buffer",
             platform=platform,
             hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.undelivered, max_receive_count=RECEIVES),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.start_dlq, max_receive_count=RECEIVES),
         )
         self._empty(buffer, platform)
         return buffer

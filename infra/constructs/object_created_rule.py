@@ -24,7 +24,7 @@ class Arrivals(Construct):
     """A rule on the new objects of `raw_bucket`, below `raw_prefix` if that is set.
 
     It hands their events to the start function, or puts them into the buffer if there is one. What EventBridge cannot
-    deliver goes to the undelivered queue, where Lambda puts what the function cannot handle. Each permission names this
+    deliver goes to the start-dlq, where Lambda puts what the function cannot handle. Each permission names this
     rule: CDK's own target for an encrypted queue would let in every rule of the account, to do more than send.
 
     The rule listens from the moment it is made, and EventBridge does not try again where it is not let in
@@ -40,13 +40,13 @@ class Arrivals(Construct):
         platform: Platform,
         start: Stage,
         buffer: sqs.Queue | None,
-        undelivered: FailureQueue,
+        start_dlq: FailureQueue,
     ) -> None:
         super().__init__(scope, construct_id)
         settings = platform.settings
         name = settings.name("arrivals")
         self._rule_arn = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{name}"
-        undelivered.add_to_resource_policy(self._may_send("UndeliverableArrivals", undelivered))
+        start_dlq.add_to_resource_policy(self._may_send("UndeliverableArrivals", start_dlq))
         if buffer:
             buffer.add_to_resource_policy(self._may_send("Arrivals", buffer))
         let_in = buffer or lambda_.CfnPermission(
@@ -67,7 +67,7 @@ class Arrivals(Construct):
                 events.CfnRule.TargetProperty(
                     id="buffer" if buffer else "start",
                     arn=buffer.queue_arn if buffer else start.function.function_arn,
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=undelivered.queue_arn),
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=start_dlq.queue_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_retry_attempts=DELIVERY_RETRIES,
                         maximum_event_age_in_seconds=LONGEST_WAIT.to_seconds(),
@@ -76,7 +76,7 @@ class Arrivals(Construct):
             ],
         )
         # Each with all that is part of it: a queue's policy, the function's role, and where its events are kept.
-        self.rule.node.add_dependency(let_in, undelivered, start, platform.key)
+        self.rule.node.add_dependency(let_in, start_dlq, start, platform.key)
 
     def metric(self, name: str, **options: Any) -> cloudwatch.Metric:
         """Give a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""

@@ -12,11 +12,11 @@ from infra.constructs.storage import Storage
 
 BATCHES = "batches/"
 LEDGER = "ledger/"
-LETTERS = "letters/"
+DEAD_LETTERS = "dead-letters/"
 
 
 class Stages(Construct):
-    """The steps that every batch passes, Account, which closes the books, and DeadLetter."""
+    """The steps that every batch passes, Summarize, which closes the ledger, and DeadLetter."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class Stages(Construct):
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
         list_batches = on_listing(storage.staging)
         put_batches = on_objects(storage.staging, "PutObject", prefix=BATCHES)
-        put_letters = on_objects(storage.audit, "PutObject", prefix=LETTERS)
-        # Reading shows who has booked an attempt, when that was done before.
+        put_dead_letters = on_objects(storage.audit, "PutObject", prefix=DEAD_LETTERS)
+        # Reading shows who has committed an attempt, when that was done before.
         put_ledger = on_objects(storage.audit, "PutObject", "GetObject", prefix=LEDGER)
         read_and_write = on_key(platform.key, "Decrypt", "GenerateDataKey", via="s3")
 
@@ -81,13 +81,13 @@ class Stages(Construct):
                 on_listing(storage.processed),
                 on_listing(storage.audit, LEDGER),
                 put_ledger,
-                put_letters,
+                put_dead_letters,
                 read_and_write,
             ],
         )
-        self.account = Stage(
+        self.summarize = Stage(
             self,
-            "account",
+            "summarize",
             platform=platform,
             environment={**audit, **dataset, **tolerated},
             may=[on_listing(storage.audit, LEDGER), put_ledger, read_and_write],
@@ -101,8 +101,8 @@ class Stages(Construct):
                 read_batches,
                 list_batches,
                 put_ledger,
-                put_letters,
-                on_listing(storage.audit, LETTERS),
+                put_dead_letters,
+                on_listing(storage.audit, DEAD_LETTERS),
                 on_listing(storage.audit, LEDGER),
                 iam.PolicyStatement(
                     actions=["states:DescribeExecution", "states:GetExecutionHistory"],

@@ -29,24 +29,24 @@ class Storage(Construct):
         self._key = key
         self._removal = removal
         self.access_logs = self._access_logs()
-        self.own_raw = None if settings.raw_bucket else self._room("Raw")
+        self.own_raw = None if settings.raw_bucket else self._bucket("Raw")
         self.raw = self.own_raw or s3.Bucket.from_bucket_name(self, "ExistingRaw", str(settings.raw_bucket))
         self.raw_prefix = settings.raw_prefix
         self.raw_key = kms.Key.from_key_arn(self, "RawKey", settings.raw_key_arn) if settings.raw_key_arn else None
-        self.staging = self._room("Staging", expire_days=settings.staging_days)
-        self.processed = self._room("Processed")
+        self.staging = self._bucket("Staging", expire_days=settings.staging_days)
+        self.processed = self._bucket("Processed")
         _tell_event_bridge(self.processed)
-        self.audit = self._room("Audit", lock=_lock(settings))
+        self.audit = self._bucket("Audit", lock=_lock(settings))
 
-    def _room(
-        self, room: str, *, expire_days: int | None = None, lock: s3.ObjectLockRetention | None = None
+    def _bucket(
+        self, name: str, *, expire_days: int | None = None, lock: s3.ObjectLockRetention | None = None
     ) -> s3.Bucket:
         # CloudFormation cannot delete a bucket that holds locked objects.
         removal = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if lock else self._removal
         bucket = s3.Bucket(
             self,
-            room,
-            bucket_name=bucket_name(self._settings, room.lower()),
+            name,
+            bucket_name=bucket_name(self._settings, name.lower()),
             encryption=s3.BucketEncryption.KMS,
             encryption_key=self._key,
             bucket_key_enabled=True,
@@ -58,7 +58,7 @@ class Storage(Construct):
             object_lock_enabled=True if lock else None,
             object_lock_default_retention=lock,
             server_access_logs_bucket=self.access_logs,
-            server_access_logs_prefix=f"{room.lower()}/",
+            server_access_logs_prefix=f"{name.lower()}/",
             lifecycle_rules=_lifecycle(expire_days),
             removal_policy=removal,
             auto_delete_objects=self._empties(removal),
@@ -96,9 +96,9 @@ class Storage(Construct):
         return True if removal is RemovalPolicy.DESTROY and not self._settings.local else None
 
 
-def bucket_name(settings: Settings, room: str) -> str:
+def bucket_name(settings: Settings, bucket: str) -> str:
     """Name a bucket. It is known before the bucket is, so a function may be told of it without a cycle."""
-    return f"{settings.name(room)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+    return f"{settings.name(bucket)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
 
 
 def _tell_event_bridge(bucket: s3.Bucket) -> None:

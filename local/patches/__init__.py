@@ -1,9 +1,9 @@
-"""What MiniStack does differently from AWS and a pipeline would notice; one file a gap."""
+"""What MiniStack does differently from AWS and a pipeline would notice; one file a patch."""
 
 from local.patches.cloudformation import bucket_properties, custom_resources, other_properties
 from local.patches.events import event_queues, event_targets, message_moves
 from local.patches.lambda_ import async_failures, error_names, event_sources, handler_environment, worker_queue
-from local.patches.patch import GapError, check_pin, module
+from local.patches.patch import PatchError, check_pin, module
 from local.patches.s3 import (
     bucket_events,
     listed_versions,
@@ -29,7 +29,7 @@ from local.patches.step_functions.core import (
 from local.patches.step_functions.map import branch_events, map_children, map_runs
 from local.patches.step_functions.redrive import redrive, redriven_branches, redriven_states
 
-__all__ = ["GapError", "fill", "module"]
+__all__ = ["PatchError", "fill", "module"]
 
 # Functions
 _FUNCTIONS = (error_names, handler_environment, async_failures)
@@ -76,9 +76,9 @@ def fill(workers: int) -> None:
     """Fill every gap, before the server starts; `workers` bounds the processes of one function.
 
     Raises:
-        GapError: a gap does not fit the MiniStack that is installed.
+        PatchError: a gap does not fit the MiniStack that is installed.
     """
     check_pin()
-    for gap in (*_FUNCTIONS, *_MACHINES, *_OTHERS):
-        gap.fill()
+    for patches in (*_FUNCTIONS, *_MACHINES, *_OTHERS):
+        patches.fill()
     worker_queue.fill(workers)

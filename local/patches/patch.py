@@ -13,7 +13,7 @@ PIN = "1.5.33"
 _CHANGED = "_changed_source"
 
 
-class GapError(RuntimeError):
+class PatchError(RuntimeError):
     """MiniStack is not as a gap expects it, so that filling it would do something else than was tested."""
 
     def __init__(self, where: str, problem: str) -> None:
@@ -28,7 +28,7 @@ def check_pin() -> None:
     """Refuse any other version than the one the gaps were written for."""
     installed = importlib.metadata.version("ministack")
     if installed != PIN:
-        raise GapError("version", f"{installed} is installed")
+        raise PatchError("version", f"{installed} is installed")
 
 
 def module(name: str) -> Any:
@@ -36,7 +36,7 @@ def module(name: str) -> Any:
     try:
         return importlib.import_module(f"ministack.{name}")
     except ModuleNotFoundError as exc:
-        raise GapError(name, "there is no such module") from exc
+        raise PatchError(name, "there is no such module") from exc
 
 
 def member(owner: Any, name: str) -> Any:
@@ -44,7 +44,7 @@ def member(owner: Any, name: str) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError as exc:
-        raise GapError(f"{owner.__name__}.{name}", "there is no such name") from exc
+        raise PatchError(f"{owner.__name__}.{name}", "there is no such name") from exc
 
 
 def wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -59,7 +59,7 @@ def change(owner: Any, name: str, anchors: Mapping[str, str], names: Mapping[str
     where = f"{owner.__name__}.{name}"
     taken = set(names or {}) & set(function.__globals__)
     if taken or hasattr(function, "__wrapped__"):
-        raise GapError(where, f"another gap or its module already has {', '.join(taken) or 'wrapped it'}")
+        raise PatchError(where, f"another gap or its module already has {', '.join(taken) or 'wrapped it'}")
     earlier = getattr(function, _CHANGED, None) or textwrap.dedent(inspect.getsource(function))
     source = replace_once(earlier, anchors, where)
     tree = ast.parse(source)
@@ -76,6 +76,6 @@ def replace_once(text: str, anchors: Mapping[str, str], where: str) -> str:
     for anchor, replacement in anchors.items():
         count = text.count(anchor)
         if count != 1:
-            raise GapError(where, f"{anchor!r} is there {count} times instead of once")
+            raise PatchError(where, f"{anchor!r} is there {count} times instead of once")
         text = text.replace(anchor, replacement)
     return text

@@ -16,7 +16,7 @@ from tests.support import steps
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 STORE = FUNCTIONS / "shared" / "store.py"
-STEPS = (*steps.STEPS, "Account", "DeadLetter")
+STEPS = (*steps.STEPS, "Summarize", "DeadLetter")
 _CLIENTS = {"_s3", "_stepfunctions"}
 
 
@@ -107,7 +107,7 @@ class Injector:
 
     def call(self, operation: str, made: Callable[[], Any], errors: "Errors") -> Any:
         """Make a call, or fail it as the fault says, with the error that its caller would see."""
-        with self.lock:  # Account reads several ledger files at a time
+        with self.lock:  # Summarize reads several ledger files at a time
             nth = sum(point.function == self.function for point in self.calls)
             point = Point(self.function, operation, nth)
             self.calls.append(point)

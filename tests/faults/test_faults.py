@@ -10,13 +10,13 @@ import pytest
 
 from custody.assurance.reconcile import Arrival, Reconciler, State
 from custody.assurance.verify import Result, holdings, verify
-from custody.audit.reader import WHOLE, Books, Entry
+from custody.audit.reader import WHOLE, AuditReader, Entry
 from custody.executions.pipeline import Pipeline
 from functions.shared.model.messages import Batch
 from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
 from tests.faults.world import Scenario, World
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -43,8 +43,8 @@ SCENARIOS = (
     Scenario("a bad record, rejected at Validate", json.dumps(BAD).encode(), ("rejected",)),
     Scenario("good and bad records, by claim check", MIXED, BOTH, inline_limit=0),
     Scenario("good and bad records, tolerated", MIXED, BOTH, tolerated_percent=50.0),
-    Scenario("Validate fails until it is mended", json.dumps(GOOD).encode(), ("written",), fails_at="Validate"),
-    Scenario("Write fails until it is mended", MIXED, BOTH, fails_at="Write", inline_limit=0),
+    Scenario("Validate fails until it is fixed", json.dumps(GOOD).encode(), ("written",), fails_at="Validate"),
+    Scenario("Write fails until it is fixed", MIXED, BOTH, fails_at="Write", inline_limit=0),
     Scenario("Write is called twice", MIXED, BOTH, repeats="Write"),
     Scenario("the contract is made looser", MIXED, ("written",) * 3, contract={"type": "object"}, at_once=True),
     Scenario("the contract is made stricter", MIXED, ("rejected",) * 3, contract={"required": ["what none has"]}),
@@ -56,7 +56,7 @@ SCENARIOS = (
         chunk_bytes=3 * LINE // 2,
     ),
     Scenario(
-        "one of two chunks fails until it is mended",
+        "one of two chunks fails until it is fixed",
         lines(GOOD, GOOD),
         ("written",) * 2,
         fails_at="Write",
@@ -65,10 +65,10 @@ SCENARIOS = (
         chunk_bytes=LINE,
     ),
     Scenario(
-        "Account fails until it is mended",
+        "Summarize fails until it is fixed",
         lines(GOOD, GOOD),
         ("written",) * 2,
-        fails_at="Account",
+        fails_at="Summarize",
         chunk_bytes=LINE,
     ),
     Scenario(
@@ -99,9 +99,9 @@ def tally() -> Tally:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_is_lost_wherever_a_call_fails(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, tally: Tally, scenario: Scenario
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, tally: Tally, scenario: Scenario
 ) -> None:
-    world = World.create(rooms, scenario, monkeypatch)
+    world = World.create(buckets, scenario, monkeypatch)
     assert_accounted_for(world, None)
     assert_only_what_is_needed_was_processed_again(world)
     faults = [(point, mode) for point in list(world.injector.calls) for mode in point.modes]
@@ -146,33 +146,35 @@ def assert_accounted_for(world: World, fault: tuple[Point, Mode] | None) -> None
 
 
 def assert_findable(world: World, execution: Execution) -> None:
-    """An execution that failed has a letter at once; it is open, unless all the records are delivered and booked."""
-    books = Books(world.rooms.s3, "audit")
-    letters = books.letters_of(execution.name)
-    assert letters, f"{execution.error} has no letter"
-    headers = [books.header(entry) for entry in books.entries(execution.name) if is_of_whole(world, entry)]
+    """An execution that failed has a dead letter at once; it is open, unless all the records are delivered and committed."""
+    audit = AuditReader(world.buckets.s3, "audit")
+    dead_letters = audit.dead_letters_of(execution.name)
+    assert dead_letters, f"{execution.error} has no dead letter"
+    headers = [audit.header(entry) for entry in audit.entries(execution.name) if is_of_whole(world, entry)]
     done = any(not header["counts"]["rejected"] and not header.get("chunks", {}).get("failed") for header in headers)
-    assert bool(books.open_among(letters)) != done, f"open: {books.open_among(letters)}, though all written: {done}"
+    assert bool(audit.open_among(dead_letters)) != done, (
+        f"open: {audit.open_among(dead_letters)}, though all written: {done}"
+    )
 
 
 def assert_exactly_one_outcome(world: World, object_id: str) -> None:
     """The latest attempt of the batch, or of each chunk, says of each record what became of it, once."""
-    books = Books(world.rooms.s3, "audit")
-    latest = {entry.start: entry for entry in books.entries(object_id) if not entry.discards}
+    audit = AuditReader(world.buckets.s3, "audit")
+    latest = {entry.start: entry for entry in audit.entries(object_id) if not entry.discards}
     assert latest, "there is no ledger file"
     if world.scenario.is_cut:
-        assert_summed_up(books, latest.pop(WHOLE), list(latest.values()))
-    found = [(line.position, type(line).__name__.lower()) for entry in latest.values() for line in books.lines(entry)]
+        assert_summed_up(audit, latest.pop(WHOLE), list(latest.values()))
+    found = [(line.position, type(line).__name__.lower()) for entry in latest.values() for line in audit.lines(entry)]
     assert found == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
 
 
-def assert_summed_up(books: Books, summary: Entry, chunks: list[Entry]) -> None:
+def assert_summed_up(audit: AuditReader, summary: Entry, chunks: list[Entry]) -> None:
     """The summary of a bulk object says of each chunk what the latest ledger file of that says."""
-    header = books.header(summary)
-    counts = [books.header(entry)["counts"] for entry in chunks]
-    assert header["chunks"] == {"total": len(chunks), "booked": len(chunks), "failed": 0}
+    header = audit.header(summary)
+    counts = [audit.header(entry)["counts"] for entry in chunks]
+    assert header["chunks"] == {"total": len(chunks), "committed": len(chunks), "failed": 0}
     assert header["counts"] == {name: sum(each[name] for each in counts) for name in header["counts"]}
-    assert [(chunk.start, chunk.attempt) for chunk in books.chunks(summary)] == [
+    assert [(chunk.start, chunk.attempt) for chunk in audit.chunks(summary)] == [
         (entry.start, entry.attempt) for entry in chunks
     ]
 
@@ -191,10 +193,10 @@ def is_of_whole(world: World, entry: Entry) -> bool:
 
 def assert_one_processed_copy(world: World, batch: Batch) -> None:
     """Consumers see each record that was written, once."""
-    came = world.rooms.s3.head_object(Bucket="raw", Key=batch.object.key)["LastModified"]
-    keys = world.rooms.keys("processed", f"mission/dt={came:%Y-%m-%d}/{batch.object.id}")
+    came = world.buckets.s3.head_object(Bucket="raw", Key=batch.object.key)["LastModified"]
+    keys = world.buckets.keys("processed", f"mission/dt={came:%Y-%m-%d}/{batch.object.id}")
     delivered: list[Any] = [
-        json.loads(line) for key in keys for line in world.rooms.body("processed", key).splitlines()
+        json.loads(line) for key in keys for line in world.buckets.body("processed", key).splitlines()
     ]
     written = [position for position, outcome in enumerate(world.scenario.outcomes) if outcome == "written"]
     assert len(keys) <= len(range(0, len(world.scenario.body), world.scenario.chunk_bytes))
@@ -205,15 +207,15 @@ def assert_one_processed_copy(world: World, batch: Batch) -> None:
 
 def assert_verified(world: World, batch: Batch) -> None:
     """What an operator can ask agrees: `verify` holds, and `reconcile` knows the object for what it is."""
-    s3 = world.rooms.s3
+    s3 = world.buckets.s3
     for holding in holdings(s3, "audit", batch.object.id):
         verdict = verify(s3, "audit", holding)
         assert verdict.result is Result.HOLDS, verdict.where
     pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
-    found = Reconciler(Books(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
+    found = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
     rejected = "rejected" in world.scenario.outcomes
     assert found.state is (State.REJECTED if rejected else State.WRITTEN), found
-    assert found.is_open is (True if rejected else None), "a letter is open if and only if records are rejected"
+    assert found.is_open is (True if rejected else None), "a dead letter is open if and only if records are rejected"
 
 
 def records(scenario: Scenario, positions: list[int]) -> list[Any]:

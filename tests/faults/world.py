@@ -23,7 +23,7 @@ from functions.validate import handler as validate
 from functions.write import handler as write
 from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.steps import ASL, CALLED, handler
 from tests.workflow.conftest import bulk
 
@@ -43,7 +43,7 @@ OF_LAMBDA = Errors(
 class Scenario:
     """What happens to an object, apart from the fault: `outcomes` is what becomes of its records in the end.
 
-    `fails_at` is a step that fails until it is mended, `stops_at` one at which somebody stops the execution, `contract`
+    `fails_at` is a step that fails until it is fixed, `stops_at` one at which somebody stops the execution, `contract`
     a change of the contract that is then deployed; each is followed by a redrive. A change is deployed when the object
     has come to its own end or, `at_once`, as soon as anything fails. `repeats` is a step that Lambda calls twice.
     `inline_limit`, `tolerated_percent` and `chunk_bytes` are settings. Of an object that is cut into chunks, only the
@@ -87,7 +87,7 @@ class Scenario:
 
     @property
     def needs_redrive(self) -> bool:
-        """Whether it ends badly without any fault, until it is mended and redriven."""
+        """Whether it ends badly without any fault, until it is fixed and redriven."""
         return bool(self.fails_at or self.stops_at or self.contract)
 
     @property
@@ -100,9 +100,9 @@ class Scenario:
 
 @dataclass
 class World:
-    """The rooms, the state machines and the functions; `processed` are the attempts of each chunk, by its start."""
+    """The buckets, the state machines and the functions; `processed` are the attempts of each chunk, by its start."""
 
-    rooms: Rooms
+    buckets: Buckets
     scenario: Scenario
     injector: Injector = field(default_factory=Injector)
     mended: bool = False
@@ -114,9 +114,9 @@ class World:
         self.engine = Engine({PIPELINE: json.loads(ASL.read_text(encoding="utf-8")), BULK: bulk()}, self._invoke)
 
     @classmethod
-    def create(cls, rooms: Rooms, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
+    def create(cls, buckets: Buckets, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
         """Put a scenario's settings and the injector in place."""
-        world = cls(rooms, scenario)
+        world = cls(buckets, scenario)
         real = aws._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
         monkeypatch.setattr(aws, "_s3", lambda: world.injector.client(real))
         monkeypatch.setattr(aws, "_stepfunctions", lambda: world.injector.client(world.engine))
@@ -145,11 +145,11 @@ class World:
         self.injector.fault, self.injector.hit, self.mended = fault, False, False
         self.injector.calls.clear()
         self.processed.clear()
-        self.rooms.empty()
+        self.buckets.empty()
         self.engine.ends.clear()
         self.objects += 1
         ending = "jsonl" if self.scenario.is_cut else "json"
-        batch = self.rooms.upload(f"mission/{self.objects}.{ending}", self.scenario.body)
+        batch = self.buckets.upload(f"mission/{self.objects}.{ending}", self.scenario.body)
         event = _created(batch)
         for _ in range(2):
             self._deliver("start", start.handle, event)
@@ -177,17 +177,17 @@ class World:
 
     @property
     def _needs_a_redrive_of_its_own(self) -> bool:
-        """Whether what the scenario needs cannot be had from the redrive that mends a fault.
+        """Whether what the scenario needs cannot be had from the redrive that fixes a fault.
 
         What changes for the object changes once it has come to its own end. A chunk that has failed is processed again
-        only by the redrive after the one in which the other chunks, or Account, have come to their end.
+        only by the redrive after the one in which the other chunks, or Summarize, have come to their end.
         """
         waits = self.scenario.contract is not None or self.scenario.is_cut
         return waits and self.scenario.needs_redrive and not self.mended
 
     def _is_settled(self, execution: Execution) -> bool:
         """Whether an operator would leave it at that: it ended as it should, and its records have an outcome."""
-        found = self.rooms.s3.list_objects_v2(Bucket="audit", Prefix=f"ledger/{execution.name}/")
+        found = self.buckets.s3.list_objects_v2(Bucket="audit", Prefix=f"ledger/{execution.name}/")
         return (execution.status, execution.error) == self.scenario.end and found["KeyCount"] > 0
 
     def _tell_of_ends(self) -> None:

@@ -1,4 +1,4 @@
-"""`custody letters`, on buckets in memory."""
+"""`custody dead-letters`, on buckets in memory."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody.app import app
-from custody.commands import dead_letters as letters_command
+from custody.commands import dead_letters as dead_letters_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
 from tests.support.audit_files import Run, a_deployment
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.schemas import require_valid
 
 _LOGGED = ('{"level":', '{"_aws":')
@@ -35,10 +35,10 @@ def _valid_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the commands talk to its buckets
+def run(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the commands talk to its buckets
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
     deployment = a_deployment()
-    monkeypatch.setattr(letters_command, "target_of", lambda *_, **__: target)
-    monkeypatch.setattr(letters_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["letters", *arguments])
+    monkeypatch.setattr(dead_letters_command, "target_of", lambda *_, **__: target)
+    monkeypatch.setattr(dead_letters_command, "find", lambda *_: deployment)
+    return lambda *arguments: CliRunner().invoke(app, ["dead-letters", *arguments])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.app import ROOT
-from tests.support.template import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import REGION, SUMMARIZE, Deployment, listed
 
 MACHINES = {"": "pipeline", "bulk-": "bulk"}
 """What the alarms of a machine begin with."""
@@ -25,18 +25,20 @@ class Expected:
 
 def expected(deployment: Deployment) -> dict[str, Expected]:
     name = f"custody-{deployment.env}"
-    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+    machine = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:{name}"
     found = {
         f"{prefix}{section}": Expected(
             section, ("AWS/States", f"Executions{end}", "Sum"), ("StateMachineArn", f"{machine}-{suffix}")
         )
         for prefix, suffix in MACHINES.items()
         for section, end in ENDS.items()
-    } | {queue: Expected(queue, MESSAGES, ("QueueName", f"{name}-{queue}")) for queue in ("undelivered", "unwritten")}
+    } | {
+        queue: Expected(queue, MESSAGES, ("QueueName", f"{name}-{queue}")) for queue in ("start-dlq", "dead-letter-dlq")
+    }
     if deployment.arrivals:
         rule = ("RuleName", f"{name}-arrivals")
         found |= {
-            "arrivals-undelivered": Expected("undelivered", ("AWS/Events", "FailedInvocations", "Sum"), rule),
+            "arrivals-start-dlq": Expected("start-dlq", ("AWS/Events", "FailedInvocations", "Sum"), rule),
             "arrivals-events-lost": Expected(
                 "events-lost", ("AWS/Events", "InvocationsFailedToBeSentToDlq", "Sum"), rule
             ),
@@ -78,7 +80,7 @@ def test_each_watches_something_of_this_stack(deployment: Deployment) -> None:
 
 
 def test_each_tells_the_topic_when_it_goes_off_and_when_it_ends(deployment: Deployment) -> None:
-    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:custody-{deployment.env}-alarms"
+    topic = f"arn:aws:sns:{REGION}:{SUMMARIZE}:custody-{deployment.env}-alarms"
 
     for found in alarms(deployment).values():
         assert found["AlarmActions"] == found["OKActions"] == [topic]
@@ -96,8 +98,8 @@ def test_alarms_may_publish_to_the_topic(deployment: Deployment) -> None:
     assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert statement["Action"] == "sns:Publish"
     assert statement["Condition"] == {
-        "StringEquals": {"aws:SourceAccount": ACCOUNT},
-        "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:custody-{deployment.env}-*"},
+        "StringEquals": {"aws:SourceAccount": SUMMARIZE},
+        "ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{SUMMARIZE}:alarm:custody-{deployment.env}-*"},
     }
 
 
@@ -109,7 +111,7 @@ def test_alarms_may_use_the_key_of_the_topic(deployment: Deployment) -> None:
 
     assert topic["KmsMasterKeyId"] == deployment.key
     assert set(listed(statement["Action"])) == {"kms:Decrypt", "kms:GenerateDataKey*"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": SUMMARIZE}}
 
 
 def test_nobody_is_written_to_unless_named(deployment: Deployment) -> None:

@@ -13,7 +13,7 @@ from infra.constructs import bulk_definition
 from infra.constructs.bulk_definition import MAP, compose
 from tests.support.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
 from tests.support.steps import STEPS
-from tests.support.template import ACCOUNT, Deployment
+from tests.support.template import SUMMARIZE, Deployment
 
 
 def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:
@@ -73,7 +73,7 @@ def test_the_input_of_a_chunk_is_the_batch_that_the_functions_read() -> None:
 
 def test_the_functions_and_the_machine_call_the_states_by_the_same_names() -> None:
     assert bulk_definition.OF_A_CHUNK == messages.OF_A_CHUNK
-    assert (MAP, BULK["States"][MAP]["Next"]) == (ledger_file.PROCESS_CHUNKS, ledger_file.ACCOUNT)
+    assert (MAP, BULK["States"][MAP]["Next"]) == (ledger_file.PROCESS_CHUNKS, ledger_file.SUMMARIZE)
     assert BULK["States"][MAP]["Label"] == MAP, "the ARNs in the policies are made of it"
 
 
@@ -90,12 +90,12 @@ def test_no_state_of_the_largest_object_is_too_large() -> None:
     size = 5 * 10**12
     raw = RawObject("b" * 63, "\\" * 1024, "v" * 1024, size, "e" * 64)
     starts = tuple(range(0, size, size // MOST_CHUNKS))
-    arn = f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:custody-{'e' * 12}-bulk:{'n' * 80}"
+    arn = f"arn:aws:states:eu-west-1:{SUMMARIZE}:execution:custody-{'e' * 12}-bulk:{'n' * 80}"
     batch = Batch(raw, attempt=999, redrive_of=arn, plan=Plan(size // MOST_CHUNKS, starts))
     # A cause is the JSON of an error, of at most 32,768 characters of at most four bytes each
     # (https://docs.aws.amazon.com/step-functions/latest/apireference/API_LambdaFunctionFailedEventDetails.html).
-    failed = batch.encode() | {"failure": {"Account": {"Error": "E" * 256, "Cause": "\U0001f6a7" * 32_768}}}
-    resumed = batch.encode() | {"resume": "Account", chunk_totals.CHUNKS_ATTEMPT: 999}
+    failed = batch.encode() | {"failure": {"Summarize": {"Error": "E" * 256, "Cause": "\U0001f6a7" * 32_768}}}
+    resumed = batch.encode() | {"resume": "Summarize", chunk_totals.CHUNKS_ATTEMPT: 999}
     answers: list[Any] = [{}] * MOST_CHUNKS
 
     assert len(starts) == MOST_CHUNKS

@@ -1,4 +1,4 @@
-"""Who may know whom: the rooms of the project, held by their imports."""
+"""Who may know whom: the buckets of the project, held by their imports."""
 
 import ast
 from collections.abc import Iterator

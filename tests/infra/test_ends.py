@@ -1,6 +1,6 @@
-"""Ends that no Catch sees: their events reach the function that writes letters, or a queue."""
+"""Ends that no Catch sees: their events reach the function that writes dead letters, or a queue."""
 
-from tests.support.template import ACCOUNT, REGION, Deployment
+from tests.support.template import REGION, SUMMARIZE, Deployment
 
 
 def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
@@ -11,9 +11,9 @@ def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(dep
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-            # Those of chunks are of the machine `…-bulk/ProcessChunks`: Account tells of them.
+            # Those of chunks are of the machine `…-bulk/ProcessChunks`: Summarize tells of them.
             "stateMachineArn": [
-                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
+                f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}-{machine}"
                 for machine in ("pipeline", "bulk")
             ],
         },
@@ -26,7 +26,9 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(deployment: 
 
     assert target["Arn"].endswith(f":function:custody-{deployment.env}-dead-letter")
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
-    assert target["DeadLetterConfig"] == {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-unwritten"}
+    assert target["DeadLetterConfig"] == {
+        "Arn": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}-dead-letter-dlq"
+    }
 
 
 def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
@@ -34,7 +36,7 @@ def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
         statement
         for statement in deployment.policy("AWS::SQS::QueuePolicy")
         if statement.get("Principal") == {"Service": "events.amazonaws.com"}
-        and statement["Resource"].endswith("-unwritten")
+        and statement["Resource"].endswith("-dead-letter-dlq")
     ]
 
     assert [(found["Effect"], found["Action"]) for found in statements] == [("Allow", "sqs:SendMessage")]

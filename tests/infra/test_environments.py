@@ -3,7 +3,7 @@
 import json
 
 from infra.app import ROOT
-from tests.support.template import ACCOUNT, REGION, Deployment
+from tests.support.template import REGION, SUMMARIZE, Deployment
 
 STATEFUL = ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue")
 
@@ -70,15 +70,15 @@ def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -
         "PipelineArn",
         "BulkArn",
         "ChunkBytes",
-        "UndeliveredQueueUrl",
+        "StartDlqUrl",
         "AlarmTopicArn",
         "KeyArn",
         "StartFunctionName",
-        "UnwrittenQueueUrl",
+        "DeadLetterDlqUrl",
         "DeadLetterFunctionName",
     }
 
 
 def test_synth_knows_no_account(deployment: Deployment) -> None:
-    assert ACCOUNT not in json.dumps(deployment.template)
+    assert SUMMARIZE not in json.dumps(deployment.template)
     assert str(ROOT) not in json.dumps(deployment.template)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.infra.conftest import THEIRS
-from tests.support.template import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import REGION, SUMMARIZE, Deployment, listed
 
 ARN = f"arn:aws:s3:::{THEIRS['raw_bucket']}"
-RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-dev-arrivals"
-QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-dev"
-START = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-dev-start"
+RULE = f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/custody-dev-arrivals"
+QUEUE = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-dev"
+START = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-dev-start"
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def let_in(deployment: Deployment, queue: str) -> list[dict[str, Any]]:
 
 def test_nothing_in_the_stack_changes_the_bucket(existing: Deployment) -> None:
     kinds = ("AWS::S3::Bucket", "AWS::S3::BucketPolicy")
-    rooms = {existing.bucket(room) for room in ("staging", "processed", "audit", "access-logs")}
+    buckets = {existing.bucket(bucket) for bucket in ("staging", "processed", "audit", "access-logs")}
 
-    assert set(existing.of_type("AWS::S3::Bucket")) == rooms
+    assert set(existing.of_type("AWS::S3::Bucket")) == buckets
     assert not [
         found for kind in kinds for found in existing.of_type(kind).values() if THEIRS["raw_bucket"] in str(found)
     ]
@@ -68,9 +68,9 @@ def test_an_event_goes_to_start_or_into_the_buffer_and_what_cannot_be_delivered_
     (found,) = rule(deployment)["Targets"]
 
     assert found["Arn"] == target
-    assert found["DeadLetterConfig"] == {"Arn": f"{QUEUE}-undelivered"}
+    assert found["DeadLetterConfig"] == {"Arn": f"{QUEUE}-start-dlq"}
     assert found["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
-    (statement,) = let_in(deployment, "undelivered")
+    (statement,) = let_in(deployment, "start-dlq")
     assert_of_the_rule_alone(statement)
 
 
@@ -136,12 +136,12 @@ def test_the_rule_comes_last_for_where_it_is_not_let_in_yet_eventbridge_does_not
     (arrivals,) = of_kind(deployment, "AWS::Events::Rule", "custody-dev-arrivals")
     before = made_before(deployment, arrivals)
 
-    needed = of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-undelivered")
+    needed = of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-start-dlq")
     needed |= of_kind(deployment, "AWS::KMS::Key", "events.amazonaws.com")
     needed |= of_kind(deployment, "AWS::IAM::Policy", "stateMachine:custody-dev-pipeline")
     if name == "existing":
         needed |= of_kind(deployment, "AWS::Lambda::Permission", RULE)
-        needed |= of_kind(deployment, "AWS::Lambda::EventInvokeConfig", "custody-dev-undelivered")
+        needed |= of_kind(deployment, "AWS::Lambda::EventInvokeConfig", "custody-dev-start-dlq")
     else:
         needed |= of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-buffer")
     assert needed <= before
@@ -160,7 +160,7 @@ def test_what_the_command_line_is_told(existing: Deployment, into_buffer: Deploy
     assert "RawPrefix" not in into_buffer.template["Outputs"], "an output cannot be empty"
 
 
-@pytest.mark.parametrize("name", ["validate", "account", "dead_letter"])
+@pytest.mark.parametrize("name", ["validate", "summarize", "dead_letter"])
 def test_the_dataset_begins_behind_the_prefix(existing: Deployment, prod: Deployment, name: str) -> None:
     assert existing.function(name)["Environment"]["Variables"]["RAW_PREFIX"] == "incoming/"
     assert prod.function(name)["Environment"]["Variables"]["RAW_PREFIX"] == ""

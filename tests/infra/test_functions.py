@@ -56,7 +56,7 @@ def test_the_settings_reach_the_functions(tmp_path: Path, monkeypatch: pytest.Mo
     assert told["validate"]["INLINE_LIMIT_BYTES"] == told["transform"]["INLINE_LIMIT_BYTES"] == "0"
     assert told["validate"]["DOCUMENT_LIMIT_BYTES"] == told["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
     assert told["validate"]["CHUNK_BYTES"] == told["transform"]["CHUNK_BYTES"] == "2000000"
-    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == told["account"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
+    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == told["summarize"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
     assert (write["MemorySize"], write["Timeout"], write["ReservedConcurrentExecutions"]) == (2048, 120, 7)
     assert {group["RetentionInDays"] for group in deployment.of_type("AWS::Logs::LogGroup").values()} == {30}
     assert [found["Endpoint"] for found in deployment.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]

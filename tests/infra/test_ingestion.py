@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from infra.settings import FUNCTIONS, SettingRefused, parse
-from tests.support.template import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import REGION, SUMMARIZE, Deployment, listed
 
 DIRECT = ("prod", "dev", "local")
-QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-dev"
+QUEUE = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-dev"
 
 
 @pytest.fixture(params=DIRECT)
@@ -50,7 +50,7 @@ def synthesise(folder: Path, **settings: str) -> Deployment:
 
 
 def test_every_new_object_version_calls_the_start_function_without_a_helper_in_between(direct: Deployment) -> None:
-    start = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{direct.env}-start"
+    start = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{direct.env}-start"
 
     assert notifications(direct) == {"LambdaConfigurations": [{"Event": "s3:ObjectCreated:*", "Function": start}]}
     assert not direct.is_buffered
@@ -66,9 +66,9 @@ def test_the_raw_bucket_alone_may_call_the_start_function(direct: Deployment) ->
     assert [found for found in permissions if found["FunctionName"].endswith("-start")] == [
         {
             "Action": "lambda:InvokeFunction",
-            "FunctionName": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{direct.env}-start",
+            "FunctionName": f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{direct.env}-start",
             "Principal": "s3.amazonaws.com",
-            "SourceAccount": ACCOUNT,
+            "SourceAccount": SUMMARIZE,
             "SourceArn": f"arn:aws:s3:::{direct.bucket('raw')}",
         }
     ]
@@ -85,7 +85,7 @@ def test_an_event_that_start_cannot_handle_is_tried_thrice_and_then_kept_for_a_f
     for deployment in (direct, existing):
         (found,) = delivery(deployment, "start")
 
-        assert_kept(deployment, found, "undelivered")
+        assert_kept(deployment, found, "start-dlq")
 
 
 def test_an_event_that_dead_letter_cannot_handle_is_tried_thrice_and_then_kept_for_a_fortnight(
@@ -93,7 +93,7 @@ def test_an_event_that_dead_letter_cannot_handle_is_tried_thrice_and_then_kept_f
 ) -> None:
     (found,) = delivery(deployment, "dead-letter")
 
-    assert_kept(deployment, found, "unwritten")
+    assert_kept(deployment, found, "dead-letter-dlq")
 
 
 def assert_kept(deployment: Deployment, found: dict[str, Any], name: str) -> None:
@@ -101,7 +101,7 @@ def assert_kept(deployment: Deployment, found: dict[str, Any], name: str) -> Non
 
     assert (found["MaximumRetryAttempts"], found["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
     assert found["DestinationConfig"] == {
-        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-{name}"}
+        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}-{name}"}
     }
     assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, deployment.key)
 
@@ -127,12 +127,12 @@ def test_the_start_function_empties_the_buffer_and_answers_for_each_message(buff
     }
 
 
-def test_what_fails_in_the_buffer_comes_again_and_then_waits_in_the_undelivered_queue(buffered: Deployment) -> None:
+def test_what_fails_in_the_buffer_comes_again_and_then_waits_in_the_start_dlq_queue(buffered: Deployment) -> None:
     queue = buffered.of_type("AWS::SQS::Queue")["custody-dev-buffer"]
 
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: at least 6 timeouts, and 5 receives.
     assert queue["VisibilityTimeout"] == 6 * buffered.function("start")["Timeout"]
-    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{QUEUE}-undelivered", "maxReceiveCount": 10}
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{QUEUE}-start-dlq", "maxReceiveCount": 10}
     assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, buffered.key)
 
 
@@ -159,7 +159,7 @@ def test_the_raw_bucket_of_this_account_alone_may_fill_the_buffer(buffered: Depl
             "Action": "sqs:SendMessage",
             "Resource": f"{QUEUE}-buffer",
             "Condition": {
-                "StringEquals": {"aws:SourceAccount": ACCOUNT},
+                "StringEquals": {"aws:SourceAccount": SUMMARIZE},
                 "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{buffered.bucket('raw')}"},
             },
         }
@@ -175,14 +175,14 @@ def test_s3_may_use_the_key_for_the_buffer_and_only_where_there_is_one(deploymen
     assert bool(statements) is deployment.is_buffered
     for statement in statements:
         assert set(listed(statement["Action"])) == {"kms:Decrypt", "kms:GenerateDataKey"}
-        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": SUMMARIZE}}
 
 
 def test_the_start_function_knows_both_machines_and_how_large_objects_are_cut(
     deployment: Deployment,
 ) -> None:
     told = deployment.function("start")["Environment"]["Variables"]
-    machines = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}"
+    machines = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}"
 
     assert (told["PIPELINE_ARN"], told["BULK_ARN"]) == (f"{machines}-pipeline", f"{machines}-bulk")
     assert told["CHUNK_BYTES"] == deployment.template["Outputs"]["ChunkBytes"]["Value"] == str(64 * 2**20)

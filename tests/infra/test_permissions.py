@@ -8,7 +8,7 @@ import pytest
 from infra.settings import FUNCTIONS
 from tests.infra.conftest import THEIRS
 from tests.support.steps import STEPS
-from tests.support.template import ACCOUNT, REGION, Deployment, listed
+from tests.support.template import REGION, SUMMARIZE, Deployment, listed
 
 TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 LOG_DELIVERY = {
@@ -50,13 +50,13 @@ def table(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 
 def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
-    def objects(room: str, prefix: str) -> str:
-        return f"arn:aws:s3:::{deployment.bucket(room)}/{prefix}"
+    def objects(bucket: str, prefix: str) -> str:
+        return f"arn:aws:s3:::{deployment.bucket(bucket)}/{prefix}"
 
-    machines = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}"
-    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}"
+    machines = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}"
+    queue = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}"
     receive = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
-    events = {("sqs:SendMessage", f"{queue}-undelivered")}
+    events = {("sqs:SendMessage", f"{queue}-start-dlq")}
     if deployment.is_buffered:
         events = {(f"sqs:{action}", f"{queue}-buffer") for action in receive}
     read_raw = {("s3:GetObjectVersion", objects("raw", "*"))}
@@ -65,7 +65,7 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
             ("s3:GetObjectVersion", f"arn:aws:s3:::{THEIRS['raw_bucket']}/{THEIRS['raw_prefix']}*"),
             ("kms:Decrypt", THEIRS["raw_key_arn"]),
         }
-    executions = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:custody-{deployment.env}"
+    executions = f"arn:aws:states:{REGION}:{SUMMARIZE}:execution:custody-{deployment.env}"
     read_batches = {
         ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('staging')}"),
         ("s3:GetObject", objects("staging", "batches/*")),
@@ -73,7 +73,7 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
     }
     put_batches = {("s3:PutObject", objects("staging", "batches/*"))}
     close = {("s3:PutObject", objects("audit", "ledger/*")), ("s3:GetObject", objects("audit", "ledger/*"))}
-    book = close | {("s3:PutObject", objects("audit", "letters/*"))}
+    commit = close | {("s3:PutObject", objects("audit", "dead-letters/*"))}
     list_audit = {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('audit')}")}
     learn = list_audit | {
         (f"states:{action}", f"{executions}-{name}:*")
@@ -87,10 +87,10 @@ def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
         "transform": read_raw | read_batches | put_batches,
         "write": read_batches
         | {("s3:PutObject", objects("processed", "*"))}
-        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(room)}") for room in ("processed", "audit")}
-        | book,
-        "account": list_audit | close,
-        "dead_letter": read_batches | book | learn | {("sqs:SendMessage", f"{queue}-unwritten")},
+        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(bucket)}") for bucket in ("processed", "audit")}
+        | commit,
+        "summarize": list_audit | close,
+        "dead_letter": read_batches | commit | learn | {("sqs:SendMessage", f"{queue}-dead-letter-dlq")},
     }
 
 
@@ -99,7 +99,7 @@ def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment
     permitted = expected(deployment)
     assert name in permitted, f"say in tests/infra/test_permissions.py what the function {name} may do"
     function = deployment.function(name)
-    log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{function['FunctionName']}:*"
+    log = f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:/aws/lambda/{function['FunctionName']}:*"
     # A function that only receives messages encrypts nothing.
     uses = ("Decrypt",) if name == "start" and deployment.is_buffered else ("Decrypt", "GenerateDataKey")
     key = {(f"kms:{use}", deployment.key) for use in uses}
@@ -127,7 +127,7 @@ def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment
 
 @pytest.mark.parametrize(
     ("name", "prefixes"),
-    [("dead_letter", ["letters/*", "ledger/*"]), ("write", ["ledger/*"]), ("account", ["ledger/*"])],
+    [("dead_letter", ["dead-letters/*", "ledger/*"]), ("write", ["ledger/*"]), ("summarize", ["ledger/*"])],
 )
 def test_a_function_lists_what_it_writes_in_the_audit_bucket_and_no_more(
     deployment: Deployment, name: str, prefixes: list[str]
@@ -149,13 +149,13 @@ def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
 OF_A_BATCH = (*(step.lower() for step in STEPS), "dead-letter")
 
 
-@pytest.mark.parametrize(("machine", "functions"), [("pipeline", OF_A_BATCH), ("bulk", (*OF_A_BATCH, "account"))])
+@pytest.mark.parametrize(("machine", "functions"), [("pipeline", OF_A_BATCH), ("bulk", (*OF_A_BATCH, "summarize"))])
 def test_a_state_machine_may_call_its_functions_and_be_observed(
     deployment: Deployment, machine: str, functions: tuple[str, ...]
 ) -> None:
     sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
     calls = {
-        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{name}")
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}-{name}")
         for name in functions
     }
     chunks = on_chunks(deployment) if machine == "bulk" else set()
@@ -167,7 +167,7 @@ def test_a_state_machine_may_call_its_functions_and_be_observed(
 
 def on_chunks(deployment: Deployment) -> set[tuple[str, str]]:
     """Tell what https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html asks for."""
-    states, name = f"arn:aws:states:{REGION}:{ACCOUNT}", f"custody-{deployment.env}-bulk"
+    states, name = f"arn:aws:states:{REGION}:{SUMMARIZE}", f"custody-{deployment.env}-bulk"
     of_chunks = f"{states}:execution:{name}/ProcessChunks:*"
     looking = {
         (f"states:{action}", resource)
@@ -186,9 +186,9 @@ def test_only_a_state_machine_itself_and_its_chunks_can_have_its_role_taken(
 ) -> None:
     role = deployment.machine(machine)["RoleArn"].rpartition("/")[2]
     (trust,) = deployment.of_type("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
+    arn = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}-{machine}"
 
-    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": SUMMARIZE}
     assert listed(trust["Condition"]["ArnLike"]["aws:SourceArn"]) == [f"{arn}{suffix}" for suffix in suffixes]
 
 
@@ -218,13 +218,13 @@ def test_nobody_is_let_in_by_a_resource_policy_but_named_services_of_this_accoun
             continue
         assert set(principal) == {"Service"}
         condition = statement["Condition"]
-        assert ACCOUNT in str(condition), statement
+        assert SUMMARIZE in str(condition), statement
 
 
 _OWN = (
-    {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    {"AWS": f"arn:aws:iam::{SUMMARIZE}:root"},
     # In dev, CDK's own function that empties buckets before they are deleted.
-    {"AWS": f"arn:aws:iam::{ACCOUNT}:role/CustomS3AutoDeleteObjectsCustomResourceProviderRole3B1BD092"},
+    {"AWS": f"arn:aws:iam::{SUMMARIZE}:role/CustomS3AutoDeleteObjectsCustomResourceProviderRole3B1BD092"},
 )
 
 
@@ -243,7 +243,7 @@ def test_logs_may_use_the_key_for_our_log_groups_alone(deployment: Deployment) -
 
     assert statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
     for name in deployment.of_type("AWS::Logs::LogGroup"):
-        arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"
+        arn = f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{name}"
         assert any(arn.startswith(group.removesuffix("*")) for group in groups)
 
 
@@ -255,7 +255,7 @@ def test_the_key_rotates(deployment: Deployment) -> None:
 
 
 def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
-    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{function}"
+    arn = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}-{function}"
     permissions = deployment.of_type("AWS::Lambda::Permission").values()
     (permission,) = (found for found in permissions if found["FunctionName"] == arn)
     return permission
@@ -269,7 +269,7 @@ def test_the_rule_alone_may_call_the_dead_letter_function(deployment: Deployment
     permission = permission_to_call(deployment, "dead-letter")
 
     assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-{deployment.env}-ends"
+    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/custody-{deployment.env}-ends"
 
 
 def test_events_may_use_the_key_for_the_queue_of_what_cannot_be_delivered(deployment: Deployment) -> None:
@@ -277,7 +277,7 @@ def test_events_may_use_the_key_for_the_queue_of_what_cannot_be_delivered(deploy
     (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "EventBridge")
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": SUMMARIZE}}
 
 
 def test_queue_and_topic_refuse_all_but_tls(deployment: Deployment) -> None:

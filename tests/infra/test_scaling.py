@@ -172,7 +172,7 @@ def test_what_an_execution_takes(stack: Stack) -> None:
     assert_said(table(("execution of", "states", "transitions", "Lambda calls", "events in its history"), rows))
 
 
-def test_a_history_has_room_for_many_redrives(stack: Stack) -> None:
+def test_a_history_has_bucket_for_many_redrives(stack: Stack) -> None:
     (tries,) = {retries(state) for state in stack.pipeline["States"].values() if state["Type"] == "Task"}
     more = stack.most_events_of_a_redrive
     redrives = (QUOTAS["events in the history of an execution"] - stack.most_events) // more
@@ -334,7 +334,7 @@ def test_how_long_the_rule_on_arrivals_tries_is_said(existing: Deployment) -> No
     ]
 
     assert rule["RetryPolicy"]["MaximumEventAgeInSeconds"] == 6 * 3600
-    assert_said("what fails is tried for up to six hours, then waits in the undelivered queue")
+    assert_said("what fails is tried for up to six hours, then waits in the start-dlq")
 
 
 def test_the_settings_are_those_that_there_are_with_their_defaults() -> None:

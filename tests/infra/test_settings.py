@@ -94,9 +94,9 @@ def test_what_tells_of_an_existing_raw_bucket_is_refused_without_its_name() -> N
     assert parse(THEIRS).raw_prefix == "incoming/"
 
 
-@pytest.mark.parametrize("room", ["staging", "processed", "audit", "access-logs"])
-def test_a_bucket_that_the_environment_writes_to_is_refused_as_the_raw_one_for_it_would_never_end(room: str) -> None:
-    name = f"custody-prod-{room}-111122223333-eu-west-1"
+@pytest.mark.parametrize("bucket", ["staging", "processed", "audit", "access-logs"])
+def test_a_bucket_that_the_environment_writes_to_is_refused_as_the_raw_one_for_it_would_never_end(bucket: str) -> None:
+    name = f"custody-prod-{bucket}-111122223333-eu-west-1"
     with pytest.raises(SettingRefused, match="would process what it has made without end"):
         parse({"env": "prod", "raw_bucket": name})
     assert parse({"env": "dev", "raw_bucket": name}).raw_bucket == name, "another environment may go on from there"
@@ -143,7 +143,7 @@ def test_the_audit_bucket_is_locked_in_prod_unless_told_otherwise(context: dict[
 
 
 @pytest.mark.parametrize(("chunk_bytes", "storage"), [("67108864", 512), ("1073741824", 8192)])
-def test_the_steps_of_a_batch_have_room_for_what_a_chunk_becomes(chunk_bytes: str, storage: int) -> None:
+def test_the_steps_of_a_batch_have_bucket_for_what_a_chunk_becomes(chunk_bytes: str, storage: int) -> None:
     settings = parse({"chunk_bytes": chunk_bytes})
     assert settings.size("write").storage_mb == settings.size("transform").storage_mb == storage
     assert settings.size("start").storage_mb == 512

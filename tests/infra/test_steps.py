@@ -36,7 +36,7 @@ def test_each_function_has_settings_and_there_are_none_for_another() -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_is_known_by_one_name_in_states_letters_and_ledger(step: str) -> None:
+def test_a_step_is_known_by_one_name_in_states_dead_letters_and_ledger(step: str) -> None:
     assert step.istitle(), f"call the step {step} by one word: its folder and its stage are that word in small letters"
     modules = [import_module(f"functions.{step.lower()}.{path.stem}") for path in _modules(step)]
     stages = {module.STAGE for module in modules if hasattr(module, "STAGE")}
@@ -58,7 +58,7 @@ def test_a_redrive_can_go_on_at_each_step(step: str) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_failure_of_each_step_is_kept_under_its_own_name(step: str) -> None:
     paths = {caught["ResultPath"] for caught in PIPELINE["States"][step]["Catch"]}
-    assert paths == {f"$.failure.{step}"}, f"the letter tells of another step than {step}"
+    assert paths == {f"$.failure.{step}"}, f"the dead letter tells of another step than {step}"
 
 
 def with_unknown(definition: dict[str, Any]) -> str:

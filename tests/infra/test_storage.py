@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.template import ACCOUNT, Deployment, listed
+from tests.support.template import SUMMARIZE, Deployment, listed
 
 ROOMS = ("raw", "staging", "processed", "audit")
 ALL = (*ROOMS, "access-logs")
@@ -17,21 +17,21 @@ def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment
     return deployments[request.param]
 
 
-def properties(deployment: Deployment, room: str) -> dict[str, Any]:
-    return deployment.of_type("AWS::S3::Bucket")[deployment.bucket(room)]
+def properties(deployment: Deployment, bucket: str) -> dict[str, Any]:
+    return deployment.of_type("AWS::S3::Bucket")[deployment.bucket(bucket)]
 
 
-def policy(deployment: Deployment, room: str) -> list[dict[str, Any]]:
-    return deployment.policy("AWS::S3::BucketPolicy", Bucket=deployment.bucket(room))
+def policy(deployment: Deployment, bucket: str) -> list[dict[str, Any]]:
+    return deployment.policy("AWS::S3::BucketPolicy", Bucket=deployment.bucket(bucket))
 
 
-def test_there_is_one_bucket_a_room(deployment: Deployment) -> None:
-    assert set(deployment.of_type("AWS::S3::Bucket")) == {deployment.bucket(room) for room in ALL}
+def test_there_is_one_bucket_a_bucket(deployment: Deployment) -> None:
+    assert set(deployment.of_type("AWS::S3::Bucket")) == {deployment.bucket(bucket) for bucket in ALL}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_encrypted_with_the_key(deployment: Deployment, room: str) -> None:
-    assert properties(deployment, room)["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
+@pytest.mark.parametrize("bucket", ROOMS)
+def test_a_bucket_is_encrypted_with_the_key(deployment: Deployment, bucket: str) -> None:
+    assert properties(deployment, bucket)["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
         {
             "BucketKeyEnabled": True,
             "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": deployment.key},
@@ -39,26 +39,26 @@ def test_a_room_is_encrypted_with_the_key(deployment: Deployment, room: str) -> 
     ]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_keeps_every_version(deployment: Deployment, room: str) -> None:
-    assert properties(deployment, room)["VersioningConfiguration"] == {"Status": "Enabled"}
+@pytest.mark.parametrize("bucket", ROOMS)
+def test_a_bucket_keeps_every_version(deployment: Deployment, bucket: str) -> None:
+    assert properties(deployment, bucket)["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
-@pytest.mark.parametrize("room", ALL)
-def test_a_bucket_is_closed_to_the_public_and_knows_no_acls(deployment: Deployment, room: str) -> None:
-    found = properties(deployment, room)
+@pytest.mark.parametrize("bucket", ALL)
+def test_a_bucket_is_closed_to_the_public_and_knows_no_acls(deployment: Deployment, bucket: str) -> None:
+    found = properties(deployment, bucket)
 
     assert set(found["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(found["PublicAccessBlockConfiguration"]) == 4
     assert found["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
-@pytest.mark.parametrize("room", ALL)
-def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, room: str) -> None:
-    arn = f"arn:aws:s3:::{deployment.bucket(room)}"
+@pytest.mark.parametrize("bucket", ALL)
+def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, bucket: str) -> None:
+    arn = f"arn:aws:s3:::{deployment.bucket(bucket)}"
     refusals = [
         statement["Condition"]
-        for statement in policy(deployment, room)
+        for statement in policy(deployment, bucket)
         if statement["Effect"] == "Deny"
         and statement["Action"] == "s3:*"
         and statement["Principal"] == {"AWS": "*"}
@@ -69,13 +69,13 @@ def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, room: str) -> 
     assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in refusals
 
 
-OTHER_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/other"
+OTHER_KEY = f"arn:aws:kms:eu-west-1:{SUMMARIZE}:key/other"
 ALGORITHM = "s3:x-amz-server-side-encryption"
 KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("bucket", ROOMS)
 @pytest.mark.parametrize(
     ("asks_for", "refused"),
     [
@@ -89,11 +89,11 @@ CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
     ],
 )
 def test_a_put_that_asks_for_another_encryption_is_refused(
-    prod: Deployment, room: str, asks_for: dict[str, str], *, refused: bool
+    prod: Deployment, bucket: str, asks_for: dict[str, str], *, refused: bool
 ) -> None:
     request = {name: prod.key if value == "ours" else value for name, value in asks_for.items()}
 
-    assert any(_denies_put(statement, request) for statement in policy(prod, room)) is refused
+    assert any(_denies_put(statement, request) for statement in policy(prod, bucket)) is refused
 
 
 def _denies_put(statement: dict[str, Any], request: dict[str, str]) -> bool:
@@ -127,8 +127,8 @@ def test_object_lock_is_on_from_the_start_in_prod(prod: Deployment) -> None:
 
 def test_nothing_is_locked_elsewhere(dev: Deployment, local: Deployment) -> None:
     for deployment in (dev, local):
-        for room in ALL:
-            assert "ObjectLockEnabled" not in properties(deployment, room)
+        for bucket in ALL:
+            assert "ObjectLockEnabled" not in properties(deployment, bucket)
 
 
 def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tmp_path: Path) ->
     assert key["DeletionPolicy"] == "RetainExceptOnCreate", "what is kept can be read"
 
 
-@pytest.mark.parametrize("room", ["raw", "processed", "audit"])
-def test_what_must_be_accounted_for_never_expires(deployment: Deployment, room: str) -> None:
-    rules = properties(deployment, room)["LifecycleConfiguration"]["Rules"]
+@pytest.mark.parametrize("bucket", ["raw", "processed", "audit"])
+def test_what_must_be_accounted_for_never_expires(deployment: Deployment, bucket: str) -> None:
+    rules = properties(deployment, bucket)["LifecycleConfiguration"]["Rules"]
 
     assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
 
@@ -159,30 +159,30 @@ def test_staged_batches_expire_each_version_after_its_own_full_time(deployment: 
     assert {"Id": "delete-markers", "Status": "Enabled", "ExpiredObjectDeleteMarker": True} in rules
 
 
-@pytest.mark.parametrize("room", ALL)
-def test_abandoned_uploads_are_cleared_away(deployment: Deployment, room: str) -> None:
-    rules = properties(deployment, room)["LifecycleConfiguration"]["Rules"]
+@pytest.mark.parametrize("bucket", ALL)
+def test_abandoned_uploads_are_cleared_away(deployment: Deployment, bucket: str) -> None:
+    rules = properties(deployment, bucket)["LifecycleConfiguration"]["Rules"]
 
     assert any(rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 7} for rule in rules)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_who_touched_a_room_is_logged(deployment: Deployment, room: str) -> None:
+@pytest.mark.parametrize("bucket", ROOMS)
+def test_who_touched_a_bucket_is_logged(deployment: Deployment, bucket: str) -> None:
     logs = deployment.bucket("access-logs")
     delivery = [
         statement
         for statement in policy(deployment, "access-logs")
-        if statement["Resource"] == f"arn:aws:s3:::{logs}/{room}/*"
+        if statement["Resource"] == f"arn:aws:s3:::{logs}/{bucket}/*"
     ]
 
-    assert properties(deployment, room)["LoggingConfiguration"] == {
+    assert properties(deployment, bucket)["LoggingConfiguration"] == {
         "DestinationBucketName": logs,
-        "LogFilePrefix": f"{room}/",
+        "LogFilePrefix": f"{bucket}/",
     }
     assert [(s["Effect"], s["Principal"], listed(s["Action"])) for s in delivery] == [
         ("Allow", {"Service": "logging.s3.amazonaws.com"}, ["s3:PutObject"])
     ]
-    assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": SUMMARIZE}
 
 
 def test_the_access_logs_expire_and_are_encrypted_as_log_delivery_can(deployment: Deployment) -> None:

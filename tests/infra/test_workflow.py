@@ -11,7 +11,7 @@ from functions.shared.model.chunking import MOST_CHUNKS
 from infra.constructs.bulk_definition import MAP, placeholders
 from tests.support.machines import BULK, FILES, OF_CHUNKS, PIPELINE
 from tests.support.steps import STEPS
-from tests.support.template import ACCOUNT, REGION, Deployment
+from tests.support.template import REGION, SUMMARIZE, Deployment
 
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}
 """Each set of states that lead to one another."""
@@ -48,13 +48,13 @@ def functions_of(states: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def test_each_task_calls_the_function_of_its_name(deployment: Deployment) -> None:
-    prefix = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}"
+    prefix = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}"
     pipeline = json.loads(deployment.definition("pipeline"))["States"]
     bulk = json.loads(deployment.definition("bulk"))["States"]
     of_a_batch = {step: f"{prefix}-{step.lower()}" for step in STEPS} | {"DeadLetter": f"{prefix}-dead-letter"}
 
     assert functions_of(pipeline) == of_a_batch
-    assert functions_of(bulk) == {"Account": f"{prefix}-account", "DeadLetter": f"{prefix}-dead-letter"}
+    assert functions_of(bulk) == {"Summarize": f"{prefix}-summarize", "DeadLetter": f"{prefix}-dead-letter"}
     assert functions_of(bulk[MAP]["ItemProcessor"]["States"]) == {
         f"{name}Chunk": function for name, function in of_a_batch.items()
     }
@@ -88,7 +88,7 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
         "Level": "ALL",
         "IncludeExecutionData": False,
         "Destinations": [
-            {"CloudWatchLogsLogGroup": {"LogGroupArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{log}:*"}}
+            {"CloudWatchLogsLogGroup": {"LogGroupArn": f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{log}:*"}}
         ],
     }
     assert deployment.of_type("AWS::Logs::LogGroup")[log]["KmsKeyId"] == deployment.key
@@ -96,7 +96,7 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
 
 def test_the_start_function_knows_the_machines_that_there_are(deployment: Deployment) -> None:
     told = deployment.function("start")["Environment"]["Variables"]
-    prefix = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:"
+    prefix = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:"
 
     assert told["PIPELINE_ARN"] == prefix + deployment.machine("pipeline")["StateMachineName"]
     assert told["BULK_ARN"] == prefix + deployment.machine("bulk")["StateMachineName"]
@@ -163,13 +163,13 @@ def test_every_error_of_a_step_leads_to_the_dead_letter_beside_the_step_s_own_in
     led = {(catch["Next"], catch["ResultPath"]) for catch in catches}
     if name == MAP:
         # The chunks have ended by then, and their answers are not asked for: the ledger is.
-        assert [(catch["Next"], catch["ResultPath"]) for catch in catches[:-1]] == [("Account", None)]
+        assert [(catch["Next"], catch["ResultPath"]) for catch in catches[:-1]] == [("Summarize", None)]
         led = {(catches[-1]["Next"], catches[-1]["ResultPath"])}
     assert led == {(told, f"$.failure.{step}")}
 
 
 def test_every_state_that_can_fail_but_the_dead_letter_catches() -> None:
-    assert {name for _, name in CATCHING} == {*STEPS, *(f"{step}Chunk" for step in STEPS), MAP, "Account"}
+    assert {name for _, name in CATCHING} == {*STEPS, *(f"{step}Chunk" for step in STEPS), MAP, "Summarize"}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -193,7 +193,7 @@ def test_the_dead_letter_fails_by_itself_for_a_fail_state_cannot_be_redriven(sco
     assert "Fail" not in {state["Type"] for state in states.values()}
 
 
-@pytest.mark.parametrize(("definition", "steps"), [(PIPELINE, STEPS), (BULK, (MAP, "Account"))], ids=FILES)
+@pytest.mark.parametrize(("definition", "steps"), [(PIPELINE, STEPS), (BULK, (MAP, "Summarize"))], ids=FILES)
 def test_a_redrive_can_go_on_at_every_step_and_begins_at_the_beginning_if_it_is_not_told_where(
     definition: dict[str, Any], steps: tuple[str, ...]
 ) -> None:

@@ -141,7 +141,7 @@ def test_versions_are_listed_whatever_their_keys_hold(cloud: Cloud, raw: str, ke
 
 
 def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud: Cloud, raw: str) -> None:
-    keys = [f"paged/{letter}\x01" for letter in "abc"]
+    keys = [f"paged/{dead_letter}\x01" for dead_letter in "abc"]
     for key in keys:
         cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
     pages = cloud.s3.get_paginator("list_object_versions").paginate(

@@ -21,7 +21,7 @@ TAKING = """
     def handler(event, context):
         told = [record["body"] for record in event["Records"]]
         s3.put_object(Bucket="batches", Key=f"{context.function_name}/{uuid.uuid4()}", Body=json.dumps(told))
-        if s3.list_objects_v2(Bucket="batches", Prefix="mended")["KeyCount"]:
+        if s3.list_objects_v2(Bucket="batches", Prefix="fixed")["KeyCount"]:
             return {"batchItemFailures": []}
         failed = [record["messageId"] for record in event["Records"] if "bad" in record["body"]]
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
@@ -165,7 +165,7 @@ def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: Cloud)
     assert (keys.count("good+%C3%BC.json"), keys.count("bad.json")) == (1, 2)
     assert next(record for record in records if record["key"] != "bad.json")["versionId"] == put["VersionId"]
 
-    cloud.s3.put_object(Bucket="batches", Key="mended", Body=b"")
+    cloud.s3.put_object(Bucket="batches", Key="fixed", Body=b"")
     dead = cloud.queues.get_queue_attributes(QueueUrl=urls["dead"], AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
@@ -175,7 +175,7 @@ def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: Cloud)
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"], task["SourceArn"]) == ("COMPLETED", 1, dead)
     until(lambda: not count(cloud, urls["buffer"]), "the end of the moved message")
     assert count(cloud, urls["dead"]) == 0
-    cloud.s3.delete_object(Bucket="batches", Key="mended")
+    cloud.s3.delete_object(Bucket="batches", Key="fixed")
 
 
 def keys_taken(cloud: Cloud) -> list[str]:

@@ -48,17 +48,17 @@ def test_a_failed_execution_carries_class_name_and_report(cloud: Cloud, rejectin
 
 def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Cloud, rejecting: str, echo: str) -> None:
     catch = [
-        {"ErrorEquals": ["Exception"], "ResultPath": "$.wrong", "Next": "Letter"},
-        {"ErrorEquals": ["RecordsRejected"], "ResultPath": "$.failure.Do", "Next": "Letter"},
+        {"ErrorEquals": ["Exception"], "ResultPath": "$.wrong", "Next": "DeadLetter"},
+        {"ErrorEquals": ["RecordsRejected"], "ResultPath": "$.failure.Do", "Next": "DeadLetter"},
     ]
-    letter = task(echo) | {
+    dead_letter = task(echo) | {
         "Parameters": {
             "FunctionName": echo,
             "Payload": {"failure.$": "$.failure", "execution.$": "$$.Execution", "state.$": "$$.State", "in.$": "$.in"},
         }
     }
-    definition = one(task(rejecting, Catch=catch, Next="Letter"))
-    definition["States"]["Letter"] = letter
+    definition = one(task(rejecting, Catch=catch, Next="DeadLetter"))
+    definition["States"]["DeadLetter"] = dead_letter
     ended = cloud.run(cloud.machine("catching", definition), {"in": 1})
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     given = ended["output"]
@@ -66,7 +66,7 @@ def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Cloud, r
     assert given["failure"]["Do"]["Error"] == "RecordsRejected"
     assert given["execution"]["Id"] == ended["executionArn"]
     assert {"Name", "StartTime", "Input"} <= set(given["execution"])
-    assert given["state"]["Name"] == "Letter"
+    assert given["state"]["Name"] == "DeadLetter"
     assert given["state"]["EnteredTime"].endswith("Z")
 
 

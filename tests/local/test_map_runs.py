@@ -35,7 +35,7 @@ CHUNK = """
             raise BadChunk(str(batch["chunk"]["start"]))
         return event
 """
-ACCOUNT = """
+SUMMARIZE = """
     import boto3
     s3 = boto3.client("s3")
 
@@ -259,12 +259,12 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Cloud,
 
 
 def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: Cloud, chunk: str) -> None:
-    account = cloud.function("account", ACCOUNT)
+    account = cloud.function("summarize", SUMMARIZE)
     choice = {"Variable": "$.resume", "StringEquals": "Chunks", "Next": "Chunks"}
     states = {
         "Chunks": {key: value for key, value in mapping({"Do": task(chunk)}).items() if key != "End"}
-        | {"Next": "Account"},
-        "Account": task(account, Next="Resume"),
+        | {"Next": "Summarize"},
+        "Summarize": task(account, Next="Resume"),
         "Resume": {"Type": "Choice", "Choices": [choice], "Default": "Done"},
         "Done": {"Type": "Succeed"},
     }

@@ -27,22 +27,24 @@ def test_an_anchor_is_replaced_and_a_second_change_builds_on_the_first(owner: ty
 def test_an_anchor_that_is_not_there_exactly_once_is_named(
     owner: types.SimpleNamespace, anchor: str, count: int
 ) -> None:
-    with pytest.raises(patch.GapError, match=rf"owner\.greet: '{anchor}' is there {count} times instead of once.*1\.5"):
+    with pytest.raises(
+        patch.PatchError, match=rf"owner\.greet: '{anchor}' is there {count} times instead of once.*1\.5"
+    ):
         patch.change(owner, "greet", {anchor: "x"})
 
 
 def test_a_name_that_is_gone_is_named(owner: types.SimpleNamespace) -> None:
-    with pytest.raises(patch.GapError, match=r"owner\.leave: there is no such name"):
+    with pytest.raises(patch.PatchError, match=r"owner\.leave: there is no such name"):
         patch.wrap(owner, "leave", lambda original: original)
 
 
 def test_a_wrapped_function_is_not_changed_behind_its_wrapper(owner: types.SimpleNamespace) -> None:
     patch.wrap(owner, "greet", lambda original: lambda name: original(name) + "!")
-    with pytest.raises(patch.GapError, match="already has wrapped it"):
+    with pytest.raises(patch.PatchError, match="already has wrapped it"):
         patch.change(owner, "greet", {"hello": "bye"})
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patch, "PIN", "1.5.34")
-    with pytest.raises(patch.GapError, match=r"version: 1\.5\.33 is installed.*MiniStack 1\.5\.34: install that"):
+    with pytest.raises(patch.PatchError, match=r"version: 1\.5\.33 is installed.*MiniStack 1\.5\.34: install that"):
         patch.check_pin()

@@ -1,4 +1,4 @@
-"""Letters and ledger files of which a test says what stands in them, and the command line that reads them."""
+"""Dead letters and ledger files of which a test says what stands in them, and the command line that reads them."""
 
 import gzip
 import json
@@ -10,11 +10,11 @@ import pytest
 from typer.testing import Result
 
 from custody.audit.dead_letters import Filter, raw_of, select
-from custody.audit.reader import Books, Entry, Letter
+from custody.audit.reader import AuditReader, DeadLetter, Entry
 from custody.deployment.target import Deployment
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
-from tests.support.buckets import EXECUTION_ARN, Rooms
+from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.stages import BAD, GOOD, written
 
 DAY = "2026-11-23"
@@ -32,13 +32,13 @@ def a_deployment(**told: str) -> Deployment:
 def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
     """Take down which ledger files are read by a method of Books, such as `header`, from now on."""
     read: list[Entry] = []
-    true = getattr(Books, name)
+    true = getattr(AuditReader, name)
 
-    def noting(self: Books, entry: Entry, *more: Any) -> Any:
+    def noting(self: AuditReader, entry: Entry, *more: Any) -> Any:
         read.append(entry)
         return true(self, entry, *more)
 
-    monkeypatch.setattr(Books, name, noting)
+    monkeypatch.setattr(AuditReader, name, noting)
     return read
 
 
@@ -47,7 +47,7 @@ def an_id(number: int) -> str:
 
 
 def posted(  # noqa: PLR0913 - one parameter a fact
-    rooms: Rooms,
+    buckets: Buckets,
     number: int = 0,
     *,
     attempt: int = 0,
@@ -57,11 +57,11 @@ def posted(  # noqa: PLR0913 - one parameter a fact
     raw: RawObject | None = None,
     arn: str = EXECUTION_ARN,
     **facts: Any,
-) -> Letter:
-    """Put a letter of an object, by number, into the audit bucket."""
-    letter = Letter(raw.id if raw else an_id(number), start, attempt, day, name)
+) -> DeadLetter:
+    """Put a dead letter of an object, by number, into the audit bucket."""
+    dead_letter = DeadLetter(raw.id if raw else an_id(number), start, attempt, day, name)
     body = {
-        **head(letter.object_id, start, attempt, raw),
+        **head(dead_letter.object_id, start, attempt, raw),
         "dataset": "mission",
         "contract": None,
         "code": {},
@@ -74,12 +74,12 @@ def posted(  # noqa: PLR0913 - one parameter a fact
         "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "redrives": 0, "console": "https://console"},
         "recorded_at": f"{day}T09:00:01.000Z",
     }
-    rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body | facts).encode())
-    return letter
+    buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body | facts).encode())
+    return dead_letter
 
 
 def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
-    """Give what every letter and ledger file begins with."""
+    """Give what every dead letter and ledger file begins with."""
     named = raw or RawObject("raw", "mission/a.json", "v1", 1, "e")
     return {
         "format": 1,
@@ -90,28 +90,28 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
     }
 
 
-def booked(rooms: Rooms, entry: Entry, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
+def committed(buckets: Buckets, entry: Entry, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
     counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
     header = head(entry.object_id, entry.start, entry.attempt) | {"counts": counts, "execution": arn, "output": None}
     body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode()
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body + b"\n"))
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body + b"\n"))
 
 
-def delivered_in_part(rooms: Rooms, key: str = "mission/a.json") -> Letter:
-    """Send a good record and a bad one through the stages; give the letter of the bad one."""
+def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLetter:
+    """Send a good record and a bad one through the stages; give the dead letter of the bad one."""
     with pytest.raises(RecordsRejected):
-        written(rooms, key, MIXED)
-    (found,) = (letter for letter in map(Letter.of, rooms.keys("audit")) if letter)
+        written(buckets, key, MIXED)
+    (found,) = (dead_letter for dead_letter in map(DeadLetter.of, buckets.keys("audit")) if dead_letter)
     return found
 
 
-def redriven_in_vain(rooms: Rooms, name: str = "Validate") -> Letter:
-    """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the letter of that, which knows no record."""
+def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetter:
+    """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the dead letter of that, which knows no record."""
     with pytest.raises(RecordsRejected):
-        written(rooms, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
-    raw = raw_of(rooms.letter())
-    return posted(rooms, raw=raw, attempt=1, name=name)
+        written(buckets, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
+    raw = raw_of(buckets.dead_letter())
+    return posted(buckets, raw=raw, attempt=1, name=name)
 
 
-def chosen(rooms: Rooms, **wanted: Any) -> list[Letter]:
-    return [found.letter for found in select(Books(rooms.s3, "audit"), Filter(**wanted))]
+def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetter]:
+    return [found.dead_letter for found in select(AuditReader(buckets.s3, "audit"), Filter(**wanted))]

@@ -1,4 +1,4 @@
-"""The rooms of a deployment, in memory: what tests put in, and what they look for afterwards."""
+"""The buckets of a deployment, in memory: what tests put in, and what they look for afterwards."""
 
 import gzip
 import json
@@ -44,13 +44,13 @@ def _s3() -> "S3Client":
 
 
 @dataclass(frozen=True)
-class Rooms:
+class Buckets:
     """The buckets `raw`, `staging`, `processed` and `audit`."""
 
     s3: "S3Client"
 
     @classmethod
-    def create(cls) -> "Rooms":
+    def create(cls) -> "Buckets":
         """Create the buckets, versioned."""
         s3 = _s3()
         for bucket in ("raw", "staging", "processed", "audit"):
@@ -91,9 +91,9 @@ class Rooms:
         """Read the one ledger file: its header, then a line a record."""
         return [json.loads(line) for line in gzip.decompress(self.the_only("audit", "ledger/")).splitlines()]
 
-    def letter(self) -> Any:
-        """Read the one letter."""
-        return json.loads(self.the_only("audit", "letters/"))
+    def dead_letter(self) -> Any:
+        """Read the one dead letter."""
+        return json.loads(self.the_only("audit", "dead-letters/"))
 
 
 def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functions.summarize.handler import handle as account
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.buckets import ENTERED_AT, STARTED_AT, Rooms
+from tests.support.buckets import ENTERED_AT, STARTED_AT, Buckets
 from tests.support.executions import BULK_ARN, arn_of
 from tests.support.stages import BAD, GOOD
 
@@ -36,14 +36,14 @@ def denied(step: str = "Write") -> dict[str, Any]:
 class Bulk:
     """An object that has arrived, and the batch that start makes of it."""
 
-    rooms: Rooms
+    buckets: Buckets
     batch: Batch
 
     @classmethod
-    def upload(cls, rooms: Rooms, body: bytes, key: str = KEY) -> "Bulk":
+    def upload(cls, buckets: Buckets, body: bytes, key: str = KEY) -> "Bulk":
         """Put an object, and cut it."""
-        batch = rooms.upload(key, body)
-        return cls(rooms, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
+        batch = buckets.upload(key, body)
+        return cls(buckets, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
 
     @property
     def id(self) -> str:
@@ -65,10 +65,10 @@ class Bulk:
         """Give the next attempt, of these chunks, or of all."""
         assert self.batch.plan is not None
         plan = replace(self.batch.plan, chunks=starts or self.starts)
-        return Bulk(self.rooms, replace(self.batch, attempt=self.batch.attempt + 1, plan=plan, redrive_of=self.arn))
+        return Bulk(self.buckets, replace(self.batch, attempt=self.batch.attempt + 1, plan=plan, redrive_of=self.arn))
 
     def run(self, *, failing: tuple[int, ...] = (), lost: tuple[int, ...] = ()) -> str | None:
-        """Process the chunks and close the books; give the name of the error that the object ends with.
+        """Process the chunks and close the ledger; give the name of the error that the object ends with.
 
         Those that are `failing` may not write; of the `lost` ones nothing is told.
         """
@@ -95,17 +95,17 @@ class Bulk:
                 return
 
     def close(self) -> str | None:
-        """Let Account close the books; give the name of the error that it raises, told in a letter."""
+        """Let Summarize close the ledger; give the name of the error that it raises, told in a dead letter."""
         message = self.batch.encode()
         try:
-            account(self._payload(message, "Account", self.arn), None)
+            account(self._payload(message, "Summarize", self.arn), None)
         except CustodyError as error:
             name = type(error).__name__
             self.end(name)
             return name
         return None
 
-    def end(self, error: str, step: str = "Account") -> None:
+    def end(self, error: str, step: str = "Summarize") -> None:
         """Let DeadLetter tell of the object, as one that ended with an error."""
         caught = {step: {"Error": error, "Cause": '{"errorMessage": "told by a test"}'}}
         self._dead_letter(self.batch.encode() | {"failure": caught}, self.arn, state="DeadLetter")

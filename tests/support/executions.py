@@ -1,4 +1,4 @@
-"""What failures leave behind: letters and ledger files as the handlers write them, and executions in memory.
+"""What failures leave behind: dead letters and ledger files as the handlers write them, and executions in memory.
 
 There are two state machines: of batches, and of objects that are cut into chunks.
 """
@@ -16,7 +16,7 @@ from functions.shared.model.messages import Batch, Counts, Execution, Facts, Rej
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.strict_json import encode
 from functions.shared.staging import staged_batch
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
@@ -32,16 +32,16 @@ def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
     return Step(state, batch.encode(), batch, execution, "2026-11-23T09:00:01.000Z")
 
 
-def post(rooms: Rooms, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
-    """Write the letter of a batch and attempt; give its id."""
+def post(buckets: Buckets, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
+    """Write the dead letter of a batch and attempt; give its id."""
     step = step_of(batch, arn=arn or None)
-    body = ledger_file.letter(step, Failure("Write", error, "told by a test"), "mission", None)
-    key = ledger_file.letter_key(batch, name, step.execution)
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
-    return key.removeprefix("letters/").removesuffix(".json")
+    body = ledger_file.dead_letter(step, Failure("Write", error, "told by a test"), "mission", None)
+    key = ledger_file.dead_letter_key(batch, name, step.execution)
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=body)
+    return key.removeprefix("dead-letters/").removesuffix(".json")
 
 
-def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
+def commit(buckets: Buckets, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
     """Write the ledger file of a batch and attempt; give its key."""
     first = batch.start
     spans = [Span(position, 0, 1, "0") for position in range(first, first + written + rejected)]
@@ -55,14 +55,14 @@ def book(rooms: Rooms, batch: Batch, *, written: int = 1, rejected: int = 0, arn
         for span in spans[written:]:
             lines.add(staged_batch.ledger_line(encode(Rejected(span, "validate", ()).encode())))
         with ledger_file.ledger_file(header, lines) as file:
-            rooms.s3.put_object(Bucket="audit", Key=key, Body=file.read())
+            buckets.s3.put_object(Bucket="audit", Key=key, Body=file.read())
     return key
 
 
-def discard(rooms: Rooms, batch: Batch) -> None:
+def discard(buckets: Buckets, batch: Batch) -> None:
     """Discard the records of a batch and attempt, as an operator does."""
     key = ledger_file.ledger_key(batch).replace(".jsonl.gz", ".discarded.jsonl.gz")
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"")
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
 
 
 class Machine:

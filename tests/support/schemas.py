@@ -17,7 +17,7 @@ _SUFFIX = ".schema.json"
 
 
 def names() -> set[str]:
-    """Name the commands that have a schema, such as `trace` or `letters-show`."""
+    """Name the commands that have a schema, such as `trace` or `dead letters-show`."""
     return {path.name.removesuffix(_SUFFIX) for path in FOLDER.glob(f"*{_SUFFIX}")} - {PARTS}
 
 

@@ -5,22 +5,22 @@ from typing import Any
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 
 GOOD = b'{"mission": "space", "source": "MASINT", "confidence": 0.95}'
 BAD = b'{"mission": "space", "source": "RUMINT", "confidence": 1.7}'
 
 
-def validated(rooms: Rooms, key: str, body: bytes) -> Any:
+def validated(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object, and give what Validate makes of it."""
-    return validate(called_with(rooms.upload(key, body).encode(), "Validate"), None)
+    return validate(called_with(buckets.upload(key, body).encode(), "Validate"), None)
 
 
-def transformed(rooms: Rooms, key: str, body: bytes) -> Any:
+def transformed(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object, and give what Transform makes of it."""
-    return transform(called_with(validated(rooms, key, body), "Transform"), None)
+    return transform(called_with(validated(buckets, key, body), "Transform"), None)
 
 
-def written(rooms: Rooms, key: str, body: bytes) -> Any:
+def written(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object, and give what Write makes of it."""
-    return write(called_with(transformed(rooms, key, body), "Write"), None)
+    return write(called_with(transformed(buckets, key, body), "Write"), None)

@@ -11,9 +11,14 @@ from aws_cdk import App
 
 from infra.app import ROOT, build
 
-ACCOUNT = "111122223333"
+SUMMARIZE = "111122223333"
 REGION = "eu-west-1"
-_PSEUDO = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::URLSuffix": "amazonaws.com"}
+_PSEUDO = {
+    "AWS::Partition": "aws",
+    "AWS::AccountId": SUMMARIZE,
+    "AWS::Region": REGION,
+    "AWS::URLSuffix": "amazonaws.com",
+}
 
 _NAME = {
     "AWS::CloudWatch::Alarm": "AlarmName",
@@ -28,15 +33,15 @@ _NAME = {
     "AWS::StepFunctions::StateMachine": "StateMachineName",
 }
 _ARN = {
-    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}",
-    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
-    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",
-    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",
-    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*",
+    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/{{}}",
+    "AWS::IAM::Role": f"arn:aws:iam::{SUMMARIZE}:role/{{}}",
+    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{SUMMARIZE}:key/{{}}",
+    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:{{}}",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{{}}:*",
     "AWS::S3::Bucket": "arn:aws:s3:::{}",
-    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{}}",
-    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{}}",
-    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{}}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{SUMMARIZE}:{{}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:{{}}",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:{{}}",
 }
 _REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
 
@@ -80,9 +85,9 @@ class Deployment:
         """Every name that the stack takes in its account; what has none gets one from CloudFormation."""
         return {name for kind, named in _NAME.items() for name, found in self.of_type(kind).items() if named in found}
 
-    def bucket(self, room: str) -> str:
+    def bucket(self, bucket: str) -> str:
         """The name of the bucket of a room."""
-        return f"custody-{self.env}-{room}-{ACCOUNT}-{REGION}"
+        return f"custody-{self.env}-{bucket}-{SUMMARIZE}-{REGION}"
 
     def function(self, name: str) -> dict[str, Any]:
         """The properties of a function, by the name of its folder."""

@@ -74,7 +74,7 @@ def test_the_parser_delivers_the_same_bytes(custody: InMemory, parser: InMemory)
     assert the_only(parser, "processed") == the_only(custody, "processed")
 
 
-def test_both_book_the_same_outcome_of_every_record(custody: InMemory, parser: InMemory) -> None:
+def test_both_commit_the_same_outcome_of_every_record(custody: InMemory, parser: InMemory) -> None:
     assert len(outcomes(custody)) == RECORDS
     assert outcomes(parser) == outcomes(custody)
 
@@ -82,8 +82,8 @@ def test_both_book_the_same_outcome_of_every_record(custody: InMemory, parser: I
 def test_both_reject_the_bad_records_with_all_that_they_break(
     given: Input, custody: InMemory, parser: InMemory
 ) -> None:
-    of_custody = json.loads(the_only(custody, "audit", "letters/"))["rejected"]
-    of_parser = json.loads(the_only(parser, "audit", "letters/"))
+    of_custody = json.loads(the_only(custody, "audit", "dead-letters/"))["rejected"]
+    of_parser = json.loads(the_only(parser, "audit", "dead-letters/"))
     for rejected in (of_custody, of_parser):
         assert [record["position"] for record in rejected] == positions(given, BAD)
         assert [len(record["violations"]) for record in rejected] == [1, 2, 1]

@@ -1,4 +1,4 @@
-"""Which letters are open, as the audit bucket tells: it alone, for nothing in it is ever changed."""
+"""Which dead letters are open, as the audit bucket tells: it alone, for nothing in it is ever changed."""
 
 import gzip
 import json
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.audit.reader import WHOLE, Books, Entry, Letter, Unreadable
+from custody.audit.reader import WHOLE, AuditReader, DeadLetter, Entry, Unreadable
 from functions.shared.audit.ledger_file import HEADER_BYTES
 from functions.shared.model.ids import RawObject
-from tests.support.buckets import EXECUTION_ARN, Rooms
+from tests.support.buckets import EXECUTION_ARN, Buckets
 
 DAY = "2026-11-23"
 NEXT_DAY = "2026-11-24"
@@ -25,20 +25,20 @@ DAYS = st.dates().map(lambda day: day.isoformat())
 NAMES = st.sampled_from(["Validate", "Transform", "Write", "Rejected", "Aborted", "TimedOut", "Failed"])
 
 
-def a_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day: str = DAY) -> Letter:
-    return Letter(OBJECT, start, attempt, day, name)
+def a_dead_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day: str = DAY) -> DeadLetter:
+    return DeadLetter(OBJECT, start, attempt, day, name)
 
 
 def facts(object_id: str, start: int, attempt: int) -> dict[str, Any]:
-    """Give what a letter or the header of a ledger file begins with."""
+    """Give what a dead letter or the header of a ledger file begins with."""
     raw = RawObject("raw", "mission/a.json", "v1", 1, "e")
     moment = f"{DAY}T09:00:00.000Z"
     of_object = {"id": object_id} | asdict(raw)
     return {"format": 1, "object": of_object, "chunk": start or None, "attempt": attempt, "recorded_at": moment}
 
 
-def post(rooms: Rooms, letter: Letter, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
-    body = facts(letter.object_id, letter.start, letter.attempt) | {
+def post(buckets: Buckets, dead_letter: DeadLetter, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
+    body = facts(dead_letter.object_id, dead_letter.start, dead_letter.attempt) | {
         "dataset": "mission",
         "contract": None,
         "code": {},
@@ -50,144 +50,144 @@ def post(rooms: Rooms, letter: Letter, arn: str = EXECUTION_ARN, error: str = "A
         "rejected": [],
         "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "console": ""},
     }
-    rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body).encode())
+    buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
 
 
-def the_books(rooms: Rooms, *letters: Letter) -> Books:
-    for letter in letters:
-        post(rooms, letter)
-    return Books(rooms.s3, "audit")
+def audit_reader(buckets: Buckets, *dead_letters: DeadLetter) -> AuditReader:
+    for dead_letter in dead_letters:
+        post(buckets, dead_letter)
+    return AuditReader(buckets.s3, "audit")
 
 
-def book(rooms: Rooms, entry: Entry, *, rejected: int = 0, written: int = 1) -> None:
+def commit(buckets: Buckets, entry: Entry, *, rejected: int = 0, written: int = 1) -> None:
     counts = {"received": written + rejected, "written": written, "rejected": rejected}
     header = facts(entry.object_id, entry.start, entry.attempt) | {"counts": counts}
     header |= {"execution": EXECUTION_ARN, "output": None}
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
 
 
-def still_open(books: Books) -> list[Letter]:
-    return books.open_among(books.letters_of(OBJECT))
+def still_open(audit: AuditReader) -> list[DeadLetter]:
+    return audit.open_among(audit.dead_letters_of(OBJECT))
 
 
-def test_a_letter_is_open_while_the_ledger_says_nothing(rooms: Rooms) -> None:
-    letter = a_letter()
-    assert still_open(the_books(rooms, letter)) == [letter]
+def test_a_dead_letter_is_open_while_the_ledger_says_nothing(buckets: Buckets) -> None:
+    dead_letter = a_dead_letter()
+    assert still_open(audit_reader(buckets, dead_letter)) == [dead_letter]
 
 
-def test_a_delivery_of_the_same_attempt_closes_it_if_no_record_was_rejected(rooms: Rooms) -> None:
-    books = the_books(rooms, a_letter())
-    book(rooms, Entry(OBJECT, 0, 0))
-    assert still_open(books) == []
+def test_a_delivery_of_the_same_attempt_closes_it_if_no_record_was_rejected(buckets: Buckets) -> None:
+    audit = audit_reader(buckets, a_dead_letter())
+    commit(buckets, Entry(OBJECT, 0, 0))
+    assert still_open(audit) == []
 
 
-def test_a_delivery_of_the_same_attempt_leaves_it_open_if_records_were_rejected(rooms: Rooms) -> None:
-    letter = a_letter(name="Rejected")
-    books = the_books(rooms, letter)
-    book(rooms, Entry(OBJECT, 0, 0), rejected=1)
-    assert still_open(books) == [letter]
+def test_a_delivery_of_the_same_attempt_leaves_it_open_if_records_were_rejected(buckets: Buckets) -> None:
+    dead_letter = a_dead_letter(name="Rejected")
+    audit = audit_reader(buckets, dead_letter)
+    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
+    assert still_open(audit) == [dead_letter]
 
 
-def test_a_delivery_of_the_same_attempt_by_another_execution_leaves_it_open(rooms: Rooms) -> None:
+def test_a_delivery_of_the_same_attempt_by_another_execution_leaves_it_open(buckets: Buckets) -> None:
     """The other one came first, so what this one did was refused; a later attempt says what became of it."""
-    own, taken = a_letter(name="Rejected"), a_letter(name="Write")
-    books = the_books(rooms, own)
-    post(rooms, taken, arn=f"{EXECUTION_ARN}-r1")
-    book(rooms, Entry(OBJECT, 0, 0))
-    assert still_open(books) == [taken]
+    own, taken = a_dead_letter(name="Rejected"), a_dead_letter(name="Write")
+    audit = audit_reader(buckets, own)
+    post(buckets, taken, arn=f"{EXECUTION_ARN}-r1")
+    commit(buckets, Entry(OBJECT, 0, 0))
+    assert still_open(audit) == [taken]
 
-    book(rooms, Entry(OBJECT, 0, 1))
-    assert still_open(books) == []
-
-
-def test_an_attempt_that_was_taken_stays_open_though_the_same_execution_booked_it_before(rooms: Rooms) -> None:
-    books = Books(rooms.s3, "audit")
-    post(rooms, a_letter(), error="AttemptTaken")
-    book(rooms, Entry(OBJECT, 0, 0))
-    assert still_open(books) == [a_letter()]
+    commit(buckets, Entry(OBJECT, 0, 1))
+    assert still_open(audit) == []
 
 
-def test_a_later_attempt_in_the_ledger_closes_it(rooms: Rooms) -> None:
-    books = the_books(rooms, a_letter())
-    book(rooms, Entry(OBJECT, 0, 1))
-    assert still_open(books) == []
+def test_an_attempt_that_was_taken_stays_open_though_the_same_execution_committed_it_before(buckets: Buckets) -> None:
+    audit = AuditReader(buckets.s3, "audit")
+    post(buckets, a_dead_letter(), error="AttemptTaken")
+    commit(buckets, Entry(OBJECT, 0, 0))
+    assert still_open(audit) == [a_dead_letter()]
 
 
-def test_an_earlier_attempt_in_the_ledger_leaves_it_open(rooms: Rooms) -> None:
-    letter = a_letter(attempt=1)
-    books = the_books(rooms, letter)
-    book(rooms, Entry(OBJECT, 0, 0))
-    assert still_open(books) == [letter]
+def test_a_later_attempt_in_the_ledger_closes_it(buckets: Buckets) -> None:
+    audit = audit_reader(buckets, a_dead_letter())
+    commit(buckets, Entry(OBJECT, 0, 1))
+    assert still_open(audit) == []
+
+
+def test_an_earlier_attempt_in_the_ledger_leaves_it_open(buckets: Buckets) -> None:
+    dead_letter = a_dead_letter(attempt=1)
+    audit = audit_reader(buckets, dead_letter)
+    commit(buckets, Entry(OBJECT, 0, 0))
+    assert still_open(audit) == [dead_letter]
 
 
 @pytest.mark.parametrize(("discarded", "is_open"), [(0, True), (1, False), (2, False)])
-def test_a_discard_of_its_attempt_or_a_later_one_closes_it(rooms: Rooms, discarded: int, *, is_open: bool) -> None:
-    letter = a_letter(attempt=1)
-    books = the_books(rooms, letter)
-    book(rooms, Entry(OBJECT, 0, discarded, discards=True))
-    assert still_open(books) == ([letter] if is_open else [])
+def test_a_discard_of_its_attempt_or_a_later_one_closes_it(buckets: Buckets, discarded: int, *, is_open: bool) -> None:
+    dead_letter = a_dead_letter(attempt=1)
+    audit = audit_reader(buckets, dead_letter)
+    commit(buckets, Entry(OBJECT, 0, discarded, discards=True))
+    assert still_open(audit) == ([dead_letter] if is_open else [])
 
 
-def test_a_discard_closes_it_though_the_ledger_has_rejected_records_of_the_attempt(rooms: Rooms) -> None:
-    books = the_books(rooms, a_letter(name="Rejected"))
-    book(rooms, Entry(OBJECT, 0, 0), rejected=1)
-    book(rooms, Entry(OBJECT, 0, 0, discards=True))
-    assert still_open(books) == []
+def test_a_discard_closes_it_though_the_ledger_has_rejected_records_of_the_attempt(buckets: Buckets) -> None:
+    audit = audit_reader(buckets, a_dead_letter(name="Rejected"))
+    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
+    commit(buckets, Entry(OBJECT, 0, 0, discards=True))
+    assert still_open(audit) == []
 
 
-def test_a_later_letter_stands_in_its_place_even_if_it_is_of_another_day(rooms: Rooms) -> None:
-    later = a_letter(attempt=1, day=NEXT_DAY)
-    assert still_open(the_books(rooms, a_letter(), later)) == [later]
+def test_a_later_dead_letter_stands_in_its_place_even_if_it_is_of_another_day(buckets: Buckets) -> None:
+    later = a_dead_letter(attempt=1, day=NEXT_DAY)
+    assert still_open(audit_reader(buckets, a_dead_letter(), later)) == [later]
 
 
-def test_attempts_count_as_numbers(rooms: Rooms) -> None:
-    tenth = a_letter(attempt=10)
-    books = the_books(rooms, a_letter(attempt=9), tenth)
-    book(rooms, Entry(OBJECT, 0, 9))
-    assert still_open(books) == [tenth]
+def test_attempts_count_as_numbers(buckets: Buckets) -> None:
+    tenth = a_dead_letter(attempt=10)
+    audit = audit_reader(buckets, a_dead_letter(attempt=9), tenth)
+    commit(buckets, Entry(OBJECT, 0, 9))
+    assert still_open(audit) == [tenth]
 
 
-def test_a_later_letter_that_is_closed_closes_what_it_stands_for(rooms: Rooms) -> None:
-    books = the_books(rooms, a_letter(), a_letter(attempt=1, name="Rejected"))
-    book(rooms, Entry(OBJECT, 0, 0), rejected=1)
-    book(rooms, Entry(OBJECT, 0, 1, discards=True))
-    assert still_open(books) == []
+def test_a_later_dead_letter_that_is_closed_closes_what_it_stands_for(buckets: Buckets) -> None:
+    audit = audit_reader(buckets, a_dead_letter(), a_dead_letter(attempt=1, name="Rejected"))
+    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
+    commit(buckets, Entry(OBJECT, 0, 1, discards=True))
+    assert still_open(audit) == []
 
 
-def test_two_letters_of_one_attempt_are_open_and_closed_together(rooms: Rooms) -> None:
-    both = [a_letter(name="Rejected"), a_letter(name="Write")]
-    books = the_books(rooms, *both)
-    assert still_open(books) == both
+def test_two_dead_letters_of_one_attempt_are_open_and_closed_together(buckets: Buckets) -> None:
+    both = [a_dead_letter(name="Rejected"), a_dead_letter(name="Write")]
+    audit = audit_reader(buckets, *both)
+    assert still_open(audit) == both
 
-    book(rooms, Entry(OBJECT, 0, 0, discards=True))
-    assert still_open(books) == []
-
-
-def test_the_ledger_of_one_batch_says_nothing_of_another_batch_of_the_object(rooms: Rooms) -> None:
-    first, second = a_letter(start=0), a_letter(start=1000)
-    books = the_books(rooms, first, second)
-    book(rooms, Entry(OBJECT, 0, 1))
-    assert still_open(books) == [second]
+    commit(buckets, Entry(OBJECT, 0, 0, discards=True))
+    assert still_open(audit) == []
 
 
-def test_the_ledger_of_one_object_says_nothing_of_one_whose_id_begins_alike(rooms: Rooms) -> None:
-    letter = a_letter()
-    books = the_books(rooms, letter)
-    book(rooms, Entry(f"{OBJECT}-and-more", 0, 1))
-    assert still_open(books) == [letter]
+def test_the_ledger_of_one_batch_says_nothing_of_another_batch_of_the_object(buckets: Buckets) -> None:
+    first, second = a_dead_letter(start=0), a_dead_letter(start=1000)
+    audit = audit_reader(buckets, first, second)
+    commit(buckets, Entry(OBJECT, 0, 1))
+    assert still_open(audit) == [second]
+
+
+def test_the_ledger_of_one_object_says_nothing_of_one_whose_id_begins_alike(buckets: Buckets) -> None:
+    dead_letter = a_dead_letter()
+    audit = audit_reader(buckets, dead_letter)
+    commit(buckets, Entry(f"{OBJECT}-and-more", 0, 1))
+    assert still_open(audit) == [dead_letter]
 
 
 ODD = [b"not gzip", *map(gzip.compress, [b"", b"[]", b"{}", b"null", b'{"counts": 1}', b"[" * 100_000])]
 
 
 @pytest.mark.parametrize("odd", [*ODD, gzip.compress(b"{}" * 100)[:-12]], ids=lambda _: "odd")
-def test_a_ledger_file_that_custody_did_not_write_closes_nothing(rooms: Rooms, odd: bytes) -> None:
-    letter, entry = a_letter(), Entry(OBJECT, 0, 0)
-    books = the_books(rooms, letter)
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=odd)
+def test_a_ledger_file_that_custody_did_not_write_closes_nothing(buckets: Buckets, odd: bytes) -> None:
+    dead_letter, entry = a_dead_letter(), Entry(OBJECT, 0, 0)
+    audit = audit_reader(buckets, dead_letter)
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=odd)
 
-    assert still_open(books) == [letter]
-    for read in (books.header, lambda entry: list(books.lines(entry))):
+    assert still_open(audit) == [dead_letter]
+    for read in (audit.header, lambda entry: list(audit.lines(entry))):
         with pytest.raises(Unreadable, match="is not what Custody wrote") as told:
             read(entry)
         assert told.value.key == entry.key
@@ -204,101 +204,105 @@ def test_a_ledger_file_that_custody_did_not_write_closes_nothing(rooms: Rooms, o
         {"outcome": "written", "position": 0, "offset": 0, "length": 1, "sha256": "", "output": None},
     ],
 )
-def test_a_line_of_another_form_is_not_what_custody_wrote(rooms: Rooms, line: Any) -> None:
+def test_a_line_of_another_form_is_not_what_custody_wrote(buckets: Buckets, line: Any) -> None:
     entry = Entry(OBJECT, 0, 0)
-    book(rooms, entry)
-    body = gzip.decompress(rooms.body("audit", entry.key)) + json.dumps(line).encode() + b"\n"
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+    commit(buckets, entry)
+    body = gzip.decompress(buckets.body("audit", entry.key)) + json.dumps(line).encode() + b"\n"
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
     with pytest.raises(Unreadable, match="line 2"):
-        list(Books(rooms.s3, "audit").lines(entry))
+        list(AuditReader(buckets.s3, "audit").lines(entry))
 
 
-def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(rooms: Rooms) -> None:
-    letter = a_letter()
-    books = the_books(rooms, letter)
-    book(rooms, Entry("another", 0, 0))
-    copied = rooms.body("audit", Entry("another", 0, 0).key)
-    rooms.s3.put_object(Bucket="audit", Key=Entry(OBJECT, 0, 0).key, Body=copied)
-    assert still_open(books) == [letter]
+def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(buckets: Buckets) -> None:
+    dead_letter = a_dead_letter()
+    audit = audit_reader(buckets, dead_letter)
+    commit(buckets, Entry("another", 0, 0))
+    copied = buckets.body("audit", Entry("another", 0, 0).key)
+    buckets.s3.put_object(Bucket="audit", Key=Entry(OBJECT, 0, 0).key, Body=copied)
+    assert still_open(audit) == [dead_letter]
 
 
 def test_of_a_large_ledger_file_only_the_beginning_is_read_for_its_header(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = Entry(OBJECT, 0, 0)
-    book(rooms, entry)
-    header = rooms.body("audit", entry.key)
+    commit(buckets, entry)
+    header = buckets.body("audit", entry.key)
     line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
     lines = b"".join(json.dumps(line | {"position": at, "sha256": f"{at:064x}"}).encode() + b"\n" for at in range(9000))
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=header + gzip.compress(lines, 0))
-    books = Books(rooms.s3, "audit")
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=header + gzip.compress(lines, 0))
+    audit = AuditReader(buckets.s3, "audit")
     asked: list[Any] = []
-    true = rooms.s3.get_object
+    true = buckets.s3.get_object
 
     def noting(**call: Any) -> Any:
         asked.append(call.get("Range"))
         return true(**call)
 
-    monkeypatch.setattr(rooms.s3, "get_object", noting)
-    assert books.header(entry)["counts"]["received"] == 1
+    monkeypatch.setattr(buckets.s3, "get_object", noting)
+    assert audit.header(entry)["counts"]["received"] == 1
     assert asked == [f"bytes=0-{HEADER_BYTES - 1}"]
-    assert sum(1 for _ in books.lines(entry)) == 9000
+    assert sum(1 for _ in audit.lines(entry)) == 9000
 
 
-def test_a_ledger_file_that_ends_too_soon_is_read_so_far_and_then_told(rooms: Rooms) -> None:
+def test_a_ledger_file_that_ends_too_soon_is_read_so_far_and_then_told(buckets: Buckets) -> None:
     entry = Entry(OBJECT, 0, 0)
-    book(rooms, entry)
+    commit(buckets, entry)
     line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
-    body = rooms.body("audit", entry.key) + gzip.compress(b"".join([json.dumps(line).encode() + b"\n"] * 9000))[:-20]
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=body)
-    found = Books(rooms.s3, "audit").lines(entry)
+    body = buckets.body("audit", entry.key) + gzip.compress(b"".join([json.dumps(line).encode() + b"\n"] * 9000))[:-20]
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=body)
+    found = AuditReader(buckets.s3, "audit").lines(entry)
     assert next(found).position == 0
     with pytest.raises(Unreadable):
         list(found)
 
 
-def test_what_a_line_says_is_not_quoted_when_it_is_odd(rooms: Rooms) -> None:
+def test_what_a_line_says_is_not_quoted_when_it_is_odd(buckets: Buckets) -> None:
     entry = Entry(OBJECT, 0, 0)
     for line in (b'{"outcome": "a secret"}', b'{"outcome": "rejected", "position": "a secret"}', b'"a secret', b"\xff"):
-        book(rooms, entry)
-        body = gzip.decompress(rooms.body("audit", entry.key)) + line + b"\n"
-        rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+        commit(buckets, entry)
+        body = gzip.decompress(buckets.body("audit", entry.key)) + line + b"\n"
+        buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
         with pytest.raises(Unreadable) as told:
-            list(Books(rooms.s3, "audit").lines(entry))
+            list(AuditReader(buckets.s3, "audit").lines(entry))
         assert "secret" not in str(told.value)
 
 
-def test_letters_are_listed_by_day_the_newest_first_and_others_keys_are_passed_over(rooms: Rooms) -> None:
-    old, new = a_letter(), a_letter(attempt=1, day=NEXT_DAY)
-    books = the_books(rooms, old, new)
-    for foreign in (f"letters/dt={DAY}/{OBJECT}/notes.txt", f"letters/dt={DAY}/readme", "letters/readme"):
-        rooms.s3.put_object(Bucket="audit", Key=foreign, Body=b"")
-    rooms.s3.put_object(Bucket="audit", Key=f"ledger/{OBJECT}/notes.txt", Body=b"")
+def test_dead_letters_are_listed_by_day_the_newest_first_and_others_keys_are_passed_over(buckets: Buckets) -> None:
+    old, new = a_dead_letter(), a_dead_letter(attempt=1, day=NEXT_DAY)
+    audit = audit_reader(buckets, old, new)
+    for foreign in (
+        f"dead-letters/dt={DAY}/{OBJECT}/notes.txt",
+        f"dead-letters/dt={DAY}/readme",
+        "dead letters/readme",
+    ):
+        buckets.s3.put_object(Bucket="audit", Key=foreign, Body=b"")
+    buckets.s3.put_object(Bucket="audit", Key=f"ledger/{OBJECT}/notes.txt", Body=b"")
 
-    assert books.days == [NEXT_DAY, DAY]
-    assert list(books.letters(DAY)) == [old]
-    assert books.letters_of(OBJECT) == [old, new]
-    assert books.letters_of(OBJECT, since=NEXT_DAY) == [new]
-    assert books.entries(OBJECT) == []
+    assert audit.days == [NEXT_DAY, DAY]
+    assert list(audit.dead_letters(DAY)) == [old]
+    assert audit.dead_letters_of(OBJECT) == [old, new]
+    assert audit.dead_letters_of(OBJECT, since=NEXT_DAY) == [new]
+    assert audit.entries(OBJECT) == []
 
 
-@given(st.builds(Letter, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
-def test_the_key_of_a_letter_tells_all_of_it(letter: Letter) -> None:
-    assert Letter.of(letter.key) == letter
-    assert letter.key == f"letters/{letter.id}.json"
-    assert Entry.of(letter.key) is None
+@given(st.builds(DeadLetter, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
+def test_the_key_of_a_dead_letter_tells_all_of_it(dead_letter: DeadLetter) -> None:
+    assert DeadLetter.of(dead_letter.key) == dead_letter
+    assert dead_letter.key == f"dead-letters/{dead_letter.id}.json"
+    assert Entry.of(dead_letter.key) is None
 
 
 @given(st.builds(Entry, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()))
 def test_the_key_of_a_ledger_file_tells_all_of_it(entry: Entry) -> None:
     assert Entry.of(entry.key) == entry
-    assert Letter.of(entry.key) is None
+    assert DeadLetter.of(entry.key) is None
 
 
 @given(st.text())
 def test_no_other_text_is_taken_for_a_key(text: str) -> None:
-    letter, entry = Letter.of(text), Entry.of(text)
-    assert letter is None or text.startswith("letters/dt=")
+    dead_letter, entry = DeadLetter.of(text), Entry.of(text)
+    assert dead_letter is None or text.startswith("dead-letters/dt=")
     assert entry is None or text.startswith("ledger/")
 
 
@@ -309,10 +313,10 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
         f"ledger/{OBJECT}/000000000000000.x.jsonl.gz",
         f"ledger/{OBJECT}/000000000000000.0.removed.jsonl.gz",
         f"other/ledger/{OBJECT}/000000000000000.0.jsonl.gz",
-        f"letters/dt={DAY}/{OBJECT}/000000000000000.0.json",
-        f"letters/{OBJECT}/000000000000000.0.Write.json",
-        f"letters/dt={DAY}/{OBJECT}/0.0.Write.json",
-        f"letters/dt={DAY}/{OBJECT}/000000000000000.00.Write.json",
+        f"dead-letters/dt={DAY}/{OBJECT}/000000000000000.0.json",
+        f"dead-letters/{OBJECT}/000000000000000.0.Write.json",
+        f"dead-letters/dt={DAY}/{OBJECT}/0.0.Write.json",
+        f"dead-letters/dt={DAY}/{OBJECT}/000000000000000.00.Write.json",
         f"ledger/{OBJECT}/0.0.jsonl.gz",
         f"ledger/{OBJECT}/objects.0.jsonl.gz",
         f"ledger/{OBJECT}/{WHOLE}.0.jsonl.gz",
@@ -320,4 +324,4 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
 )
 def test_a_key_of_another_form_is_foreign(key: str) -> None:
     assert Entry.of(key) is None
-    assert Letter.of(key) is None
+    assert DeadLetter.of(key) is None

@@ -1,4 +1,4 @@
-"""The books of a bulk object: from the headers of ledger files to what became of each chunk."""
+"""The ledger of a bulk object: from the headers of ledger files to what became of each chunk."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from functions.shared.audit import chunk_totals
 from functions.shared.audit.chunk_totals import (
-    Booking,
-    Fate,
+    ChunkState,
+    Commit,
     close,
     given_up,
     latest,
@@ -41,11 +41,11 @@ def header(start: int = 0, **more: Any) -> Any:
     } | more
 
 
-def booking(start: int, attempt: int = 0, *, good: int = 1, rejected: int = 0, size: int = 10) -> Booking:
-    return Booking(Chunk(start, size), attempt, Counts(good, rejected), "arn", "urn:contract", None)
+def commit(start: int, attempt: int = 0, *, good: int = 1, rejected: int = 0, size: int = 10) -> Commit:
+    return Commit(Chunk(start, size), attempt, Counts(good, rejected), "arn", "urn:contract", None)
 
 
-def booked(*found: Booking) -> dict[int, Booking]:
+def committed(*found: Commit) -> dict[int, Commit]:
     return {one.chunk.start: one for one in found}
 
 
@@ -76,11 +76,11 @@ def test_the_order_of_the_keys_does_not_matter(names: list[tuple[int, int]]) -> 
     assert list(found.items()) == [(start, key(f"{start:015d}.2.jsonl.gz")) for start in (0, 10, 20)]
 
 
-def test_a_header_says_what_its_chunk_was_booked_with() -> None:
+def test_a_header_says_what_its_chunk_was_committed_with() -> None:
     output = {"bucket": "processed", "key": "k", "version_id": "v"}
-    found = Booking.decode("k", header(10, attempt=2, output=output))
+    found = Commit.decode("k", header(10, attempt=2, output=output))
 
-    assert found == Booking(Chunk(10, 10), 2, Counts(2, 1), "arn", "urn:contract", output)
+    assert found == Commit(Chunk(10, 10), 2, Counts(2, 1), "arn", "urn:contract", output)
 
 
 @pytest.mark.parametrize(
@@ -94,53 +94,53 @@ def test_a_header_says_what_its_chunk_was_booked_with() -> None:
 )
 def test_a_header_that_cannot_be_is_named_with_what_to_do(spoilt: dict[str, Any], said: str) -> None:
     with pytest.raises(MessageRefused, match=rf"the ledger file the-key has .*{said}.*put the version back"):
-        Booking.decode("the-key", header(**spoilt))
+        Commit.decode("the-key", header(**spoilt))
 
 
-def test_an_object_is_all_there_if_each_chunk_is_booked() -> None:
-    found = close(WHOLE, WHOLE, 0, booked(booking(0), booking(10, rejected=2), booking(20, good=0)))
+def test_an_object_is_all_there_if_each_chunk_is_committed() -> None:
+    found = close(WHOLE, WHOLE, 0, committed(commit(0), commit(10, rejected=2), commit(20, good=0)))
 
-    assert found.chunks == {"total": 3, "booked": 3, "failed": 0}
+    assert found.chunks == {"total": 3, "committed": 3, "failed": 0}
     assert found.counts == Counts(2, 2)
     assert not found.failed
-    assert [fate.start for fate in found.rejecting] == [10]
+    assert [chunk.start for chunk in found.rejecting] == [10]
 
 
 def test_a_chunk_without_a_ledger_file_failed() -> None:
-    found = close(WHOLE, WHOLE, 0, booked(booking(0), booking(20)))
+    found = close(WHOLE, WHOLE, 0, committed(commit(0), commit(20)))
 
-    assert found.fates[1] == Fate(10, None, failed=True)
-    assert found.chunks == {"total": 3, "booked": 2, "failed": 1}
+    assert found.chunk_states[1] == ChunkState(10, None, failed=True)
+    assert found.chunks == {"total": 3, "committed": 2, "failed": 1}
 
 
-def test_a_chunk_that_was_processed_again_must_have_been_booked_again() -> None:
+def test_a_chunk_that_was_processed_again_must_have_been_committed_again() -> None:
     again = replace(WHOLE, chunks=(10, 20))
-    found = close(WHOLE, again, 1, booked(booking(0), booking(10), booking(20, attempt=1)))
+    found = close(WHOLE, again, 1, committed(commit(0), commit(10), commit(20, attempt=1)))
 
-    assert [fate.failed for fate in found.fates] == [False, True, False]
+    assert [chunk.failed for chunk in found.chunk_states] == [False, True, False]
     assert found.counts == Counts(3, 0), "what an earlier attempt delivered is still there, and counts"
 
 
-def test_a_child_that_was_redriven_by_itself_is_booked_at_a_later_attempt() -> None:
-    assert not close(Plan(10, (0,)), Plan(10, (0,)), 1, booked(booking(0, attempt=2))).failed
+def test_a_child_that_was_redriven_by_itself_is_committed_at_a_later_attempt() -> None:
+    assert not close(Plan(10, (0,)), Plan(10, (0,)), 1, committed(commit(0, attempt=2))).failed
 
 
 def test_a_chunk_that_was_cut_otherwise_is_none_of_these() -> None:
-    found = close(WHOLE, replace(WHOLE, chunks=()), 1, booked(booking(0, size=20), booking(10), booking(20)))
+    found = close(WHOLE, replace(WHOLE, chunks=()), 1, committed(commit(0, size=20), commit(10), commit(20)))
 
-    assert [fate.start for fate in found.failed] == [0]
+    assert [chunk.start for chunk in found.failed] == [0]
     assert found.counts == Counts(2, 0)
 
 
 def test_each_chunk_has_a_line() -> None:
-    fates = [Fate(0, booking(0, rejected=1), failed=False), Fate(10, None, failed=True)]
-    earlier = Fate(20, booking(20), failed=True)
+    chunks = [ChunkState(0, commit(0, rejected=1), failed=False), ChunkState(10, None, failed=True)]
+    earlier = ChunkState(20, commit(20), failed=True)
 
-    assert [fate.encode() for fate in (*fates, earlier)] == [
+    assert [chunk.encode() for chunk in (*chunks, earlier)] == [
         {
             "start": 0,
             "attempt": 0,
-            "outcome": "booked",
+            "outcome": "committed",
             "counts": {"received": 2, "written": 1, "rejected": 1},
             "execution": "arn",
             "contract": "urn:contract",
@@ -152,15 +152,15 @@ def test_each_chunk_has_a_line() -> None:
 
 
 def test_only_chunks_that_failed_or_have_rejects_are_processed_again() -> None:
-    fates = [
-        Fate(0, booking(0), failed=False),
-        Fate(10, booking(10, rejected=1), failed=False),
-        Fate(20, None, failed=True),
-        Fate(30, booking(30), failed=True),
+    chunks = [
+        ChunkState(0, commit(0), failed=False),
+        ChunkState(10, commit(10, rejected=1), failed=False),
+        ChunkState(20, None, failed=True),
+        ChunkState(30, commit(30), failed=True),
     ]
     batch = Batch(RAW, plan=Plan(10, (0, 10, 20, 30)))
 
-    assert narrowed(batch, [fate.encode() for fate in fates]).plan == Plan(10, (10, 20, 30))
+    assert narrowed(batch, [chunk.encode() for chunk in chunks]).plan == Plan(10, (10, 20, 30))
 
 
 def test_a_chunk_that_was_discarded_is_not_processed_again_unless_it_was_since() -> None:
@@ -176,12 +176,12 @@ def test_a_chunk_that_was_discarded_is_not_processed_again_unless_it_was_since()
     discarded = given_up([key(name) for name in names])
 
     assert discarded == {0, 20}
-    lines = [Fate(start, booking(start, rejected=1), failed=start == 20).encode() for start in WHOLE.chunks]
+    lines = [ChunkState(start, commit(start, rejected=1), failed=start == 20).encode() for start in WHOLE.chunks]
     assert narrowed(BATCH, lines, discarded).plan == Plan(10, (10,))
-    assert narrowed(BATCH, lines[:1], discarded).plan == Plan(10, ()), "Account alone is left to do"
+    assert narrowed(BATCH, lines[:1], discarded).plan == Plan(10, ()), "Summarize alone is left to do"
 
 
-@pytest.mark.parametrize("lines", [[], [Fate(0, booking(0), failed=False).encode()]])
+@pytest.mark.parametrize("lines", [[], [ChunkState(0, commit(0), failed=False).encode()]])
 def test_without_a_summary_that_tells_which_all_are_processed_again(lines: list[Any]) -> None:
     assert narrowed(BATCH, lines) == BATCH
 
@@ -209,12 +209,12 @@ def test_the_summary_of_what_failed_is_the_latest_since_the_chunks_were_processe
     [
         ("ProcessChunks", "States.DataLimitExceeded", "ProcessChunks"),
         ("ProcessChunks", "ExecutionAborted", "ProcessChunks"),
-        ("Account", "ChunksFailed", "ProcessChunks"),
-        ("Account", "RecordsRejected", "ProcessChunks"),
-        ("Account", "AccessRefused", "Account"),
-        ("Account", "ObjectMissing", "Account"),
-        ("Account", "MessageRefused", "Account"),
-        ("Account", "ExecutionTimedOut", "Account"),
+        ("Summarize", "ChunksFailed", "ProcessChunks"),
+        ("Summarize", "RecordsRejected", "ProcessChunks"),
+        ("Summarize", "AccessRefused", "Summarize"),
+        ("Summarize", "ObjectMissing", "Summarize"),
+        ("Summarize", "MessageRefused", "Summarize"),
+        ("Summarize", "ExecutionTimedOut", "Summarize"),
     ],
 )
 def test_a_bulk_execution_goes_on_with_its_chunks_if_these_are_at_fault(step: str, error: str, state: str) -> None:
@@ -230,8 +230,8 @@ def test_a_batch_begins_anew_if_code_could_not_cope_with_a_record_that_code_befo
 
 
 def test_what_was_discarded_is_no_longer_held_against_the_object() -> None:
-    booked = {0: booking(0, rejected=1), 10: booking(10)}
-    closing_of = partial(close, WHOLE, WHOLE, 0, booked)
+    committed = {0: commit(0, rejected=1), 10: commit(10)}
+    closing_of = partial(close, WHOLE, WHOLE, 0, committed)
 
     assert isinstance(summary.shortfall(closing_of(), 0), ChunksFailed)
     assert isinstance(summary.shortfall(closing_of(frozenset({20})), 0), RecordsRejected), (
@@ -239,9 +239,9 @@ def test_what_was_discarded_is_no_longer_held_against_the_object() -> None:
     )
     settled = closing_of(frozenset({0, 20}))
     assert summary.shortfall(settled, 0) is None
-    assert (settled.counts, settled.chunks["failed"]) == (Counts(2, 1), 1), "the books say what happened all the same"
+    assert (settled.counts, settled.chunks["failed"]) == (Counts(2, 1), 1), "the ledger say what happened all the same"
 
 
 def test_an_object_of_which_no_line_is_a_record_is_rejected_as_in_one_batch() -> None:
-    empty = {start: booking(start, good=0) for start in WHOLE.chunks}
+    empty = {start: commit(start, good=0) for start in WHOLE.chunks}
     assert isinstance(summary.shortfall(close(WHOLE, WHOLE, 0, empty), 100), RecordsRejected)

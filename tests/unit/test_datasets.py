@@ -164,5 +164,5 @@ def test_a_transform_that_crashes_is_a_bug_told_without_its_message() -> None:
     assert "secret" not in str(failed.value)
 
 
-def test_encoding_is_compact_and_keeps_order_and_letters() -> None:
+def test_encoding_is_compact_and_keeps_order_and_dead_letters() -> None:
     assert encode({"b": 1, "a": "ü"}) == '{"b":1,"a":"ü"}'.encode()

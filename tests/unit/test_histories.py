@@ -24,7 +24,7 @@ DONE = ["Validate succeeded", "Transform succeeded", "Write succeeded"]
 DENIED = ["Write caught: AccessRefused", "DeadLetter failed: AccessRefused"]
 UNREAD = ["Validate caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
 RETRIED = ["Validate succeeded", f"Transform succeeded: {THROTTLED}, {THROTTLED}, -", "Write succeeded"]
-UNBOOKED = ["Account caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
+UNBOOKED = ["Summarize caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
 
 TOLD = {
     "aws-good": DONE,
@@ -44,7 +44,7 @@ TOLD = {
         *["1 DeadLetter succeeded", "1 Resume succeeded", *(f"1 {step}" for step in DENIED)],
         *["2 DeadLetter succeeded", "2 Resume succeeded", "2 Write succeeded"],
     ],
-    "aws-bulk": ["ProcessChunks aborted", "1 ProcessChunks succeeded", "1 Account succeeded"],
+    "aws-bulk": ["ProcessChunks aborted", "1 ProcessChunks succeeded", "1 Summarize succeeded"],
     "embedded-good": DONE,
     "embedded-retried": RETRIED,
     "embedded-rejected": UNREAD,

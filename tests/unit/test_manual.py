@@ -77,7 +77,7 @@ def test_a_shell_can_be_taught_to_complete(shell: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "at", "offered"),
-    [("custody exe", 1, "executions"), ("custody letters sh", 2, "show"), ("custody put --no", 2, "--no-follow")],
+    [("custody exe", 1, "executions"), ("custody dead-letters sh", 2, "show"), ("custody put --no", 2, "--no-wait")],
 )
 def test_what_is_begun_is_completed(typed: str, at: int, offered: str) -> None:
     environment = os.environ | {"_CUSTODY_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(at)}

@@ -1,4 +1,4 @@
-"""How the work of a letter is done again: decided from what is known of it, and nothing else."""
+"""How the work of a dead letter is done again: decided from what is known of it, and nothing else."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from custody.audit.reader import WHOLE, Letter
+from custody.audit.reader import WHOLE, DeadLetter
 from custody.executions.pipeline import Execution, execution_name
 from custody.recovery import redrive
 from custody.recovery.redrive import paced
@@ -24,8 +24,8 @@ STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def wanted(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True) -> Wanted:
-    letter = Letter(RAW.id, start, attempt, "2026-11-23", "Write")
-    return Wanted(letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
+    dead_letter = DeadLetter(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Wanted(dead_letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
 
 
 def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> Execution:
@@ -68,18 +68,18 @@ def test_else_a_new_execution_does_the_work_again(
     ("facts", "attempt"),
     [
         (Facts(wanted(3)), 4),
-        (Facts(wanted(), booked=5), 6),
+        (Facts(wanted(), committed=5), 6),
         (Facts(wanted(), executions=(execution(attempt=7),)), 8),
     ],
-    ids=["letters", "ledger", "executions"],
+    ids=["dead_letters", "ledger", "executions"],
 )
 def test_a_new_attempt_is_above_all_that_are_known(facts: Facts, attempt: int) -> None:
     assert decide(facts).attempt == attempt
 
 
 def test_an_execution_whose_next_attempt_is_taken_is_not_redriven() -> None:
-    """It would do everything, and then could not book it."""
-    plan = decide(Facts(wanted(), booked=1, executions=(execution(),), is_unchanged=True))
+    """It would do everything, and then could not commit it."""
+    plan = decide(Facts(wanted(), committed=1, executions=(execution(),), is_unchanged=True))
 
     assert (plan.how, plan.attempt) == (How.NEW, 2)
 
@@ -99,12 +99,12 @@ def test_of_several_executions_the_latest_is_redriven() -> None:
     assert (plan.how, plan.execution, plan.attempt) == (How.NATIVE, f"{ARN}-r1", 2)
 
 
-def test_a_closed_letter_leaves_nothing_to_do() -> None:
+def test_a_closed_dead_letter_leaves_nothing_to_do() -> None:
     plan = decide(
-        Facts(wanted(is_open=False), closed=Closed(How.CLOSED, "attempt 1 was booked"), executions=(execution(),))
+        Facts(wanted(is_open=False), closed=Closed(How.CLOSED, "attempt 1 was committed"), executions=(execution(),))
     )
 
-    assert (plan.how, plan.starts, plan.why) == (How.CLOSED, False, "attempt 1 was booked")
+    assert (plan.how, plan.starts, plan.why) == (How.CLOSED, False, "attempt 1 was committed")
 
 
 def test_a_token_is_the_same_until_the_execution_is_redriven() -> None:
@@ -117,11 +117,11 @@ def test_a_token_is_the_same_until_the_execution_is_redriven() -> None:
 
 
 def bulk_wanted(start: int, attempt: int = 0, *, is_open: bool = True) -> Wanted:
-    letter = Letter(RAW.id, start, attempt, "2026-11-23", "Write")
-    return Wanted(letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
+    dead_letter = DeadLetter(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Wanted(dead_letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
 
 
-def test_letters_of_one_bulk_object_are_one_redrive_by_the_one_that_tells_of_all() -> None:
+def test_dead_letters_of_one_bulk_object_are_one_redrive_by_the_one_that_tells_of_all() -> None:
     whole = bulk_wanted(WHOLE)
     assert chosen([bulk_wanted(0), whole, bulk_wanted(200)]) == [whole]
     assert chosen([bulk_wanted(0), bulk_wanted(WHOLE, is_open=False)]) == [bulk_wanted(0)], "what is open comes first"
@@ -132,19 +132,19 @@ def test_a_new_execution_of_a_bulk_object_is_told_what_is_left() -> None:
     assert decide(Facts(bulk_wanted(WHOLE), cut=left)).batch == Batch(RAW, None, 1, redrive_of=ARN, plan=left)
 
 
-def test_letters_of_one_batch_are_one_redrive_of_the_latest() -> None:
+def test_dead_letters_of_one_batch_are_one_redrive_of_the_latest() -> None:
     assert chosen([wanted(0, is_open=False), wanted(1), wanted(0)]) == [wanted(1)]
 
 
-def test_letters_of_one_execution_are_one_redrive() -> None:
+def test_dead_letters_of_one_execution_are_one_redrive() -> None:
     assert chosen([wanted(start=0), wanted(start=4096)]) == [wanted(start=0)]
 
 
-def test_an_open_letter_goes_before_a_closed_one() -> None:
+def test_an_open_dead_letter_goes_before_a_closed_one() -> None:
     assert chosen([wanted(0), wanted(1, is_open=False)]) == [wanted(0)]
 
 
-def test_letters_of_two_executions_are_two_redrives() -> None:
+def test_dead_letters_of_two_executions_are_two_redrives() -> None:
     other = wanted(start=4096, execution=f"{ARN}-other")
     assert chosen([wanted(), other]) == [wanted(), other]
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from custody.audit.ledger_lines import Counts
-from custody.ingest.outcome import Fate, Sent
+from custody.ingest.outcome import ObjectOutcome, Sent
 from custody.terminal import console
 from functions.shared.model.ids import RawObject
 
@@ -27,26 +27,26 @@ def why(screen: io.StringIO) -> str:
 
 
 def test_what_has_not_ended_says_no_more_than_its_state_and_where_to_look(screen: io.StringIO) -> None:
-    console.fates([Fate(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
+    console.fates([ObjectOutcome(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
     assert why(screen) == f"RUNNING; see: custody trace {RAW.id}"
 
 
 @pytest.mark.parametrize(
     ("error", "cause", "said"),
     [
-        (None, None, "ABORTED; letter: s3://audit/x"),
-        ("Boom", None, "ABORTED Boom; letter: s3://audit/x"),
-        ("Boom", "it broke", "ABORTED Boom: it broke; letter: s3://audit/x"),
+        (None, None, "ABORTED; dead letter: s3://audit/x"),
+        ("Boom", None, "ABORTED Boom; dead letter: s3://audit/x"),
+        ("Boom", "it broke", "ABORTED Boom: it broke; dead letter: s3://audit/x"),
     ],
 )
 def test_what_has_failed_says_what_is_known(
     screen: io.StringIO, error: str | None, cause: str | None, said: str
 ) -> None:
-    console.fates([Fate(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")])
+    console.fates([ObjectOutcome(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")])
     assert why(screen) == said
 
 
-def test_a_stopped_object_tells_how_many_of_its_chunks_are_booked(screen: io.StringIO) -> None:
+def test_a_stopped_object_tells_how_many_of_its_chunks_are_committed(screen: io.StringIO) -> None:
     counts = Counts(2000, 2000, 0)
-    console.fates([Fate(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, booked=3)])
+    console.fates([ObjectOutcome(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, committed=3)])
     assert "3 of 7" in screen.getvalue()

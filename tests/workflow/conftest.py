@@ -20,7 +20,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 
 from functions.shared.model.messages import Plan
 from infra.constructs.bulk_definition import compose
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.steps import ASL, BULK_ASL, CALLED, handler
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Workflow:
     would have waited.
     """
 
-    rooms: Rooms
+    buckets: Buckets
     client: "SFNClient"
     pipeline: str
     bulk: str
@@ -85,7 +85,7 @@ class Workflow:
 
     def run(self, key: str, body: bytes, *, chunk_bytes: int | None = None) -> Run:
         """Upload an object, start its execution as `start` does, and wait until it has ended."""
-        batch = self.rooms.upload(key, body)
+        batch = self.buckets.upload(key, body)
         if chunk_bytes:
             batch = replace(batch, plan=Plan(chunk_bytes, tuple(range(0, len(body), chunk_bytes))))
         started = self.client.start_execution(
@@ -110,7 +110,7 @@ class Workflow:
 
 
 @pytest.fixture
-def workflow(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+def workflow(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Workflow:
     """Deploy the state machines; their retries do not wait."""
     role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}", Path="/")["Role"]["Arn"]
     client = boto3.client("stepfunctions")
@@ -118,7 +118,7 @@ def workflow(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Workflow:
         name: client.create_state_machine(name=name, definition=filled(definition), roleArn=role)["stateMachineArn"]
         for name, definition in {"pipeline": ASL.read_text(encoding="utf-8"), "bulk": json.dumps(bulk())}.items()
     }
-    workflow = Workflow(rooms, client, arns["pipeline"], arns["bulk"])
+    workflow = Workflow(buckets, client, arns["pipeline"], arns["bulk"])
 
     def invoke(
         _: LambdaSimpleBackend, function_name: str, __: Any, body: Any, ___: Any, response_headers: dict[str, str]

@@ -13,8 +13,8 @@ from tests.workflow.conftest import EngineError, Run, Workflow
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
-ACCOUNT: dict[str, Any] = BULK["States"]["Account"]
-RETRIED = [(error, retrier["MaxAttempts"]) for retrier in ACCOUNT["Retry"] for error in retrier["ErrorEquals"]]
+SUMMARIZE: dict[str, Any] = BULK["States"]["Summarize"]
+RETRIED = [(error, retrier["MaxAttempts"]) for retrier in SUMMARIZE["Retry"] for error in retrier["ErrorEquals"]]
 LINE = len(json.dumps(GOOD)) + 1
 
 
@@ -29,34 +29,34 @@ def run(workflow: Workflow, *records: Any) -> Run:
 
 
 def summary(workflow: Workflow) -> tuple[Any, list[Any]]:
-    (key,) = [key for key in workflow.rooms.keys("audit", "ledger/") if "/object." in key]
-    return ledger_file.parse_ledger_file(workflow.rooms.body("audit", key))
+    (key,) = [key for key in workflow.buckets.keys("audit", "ledger/") if "/object." in key]
+    return ledger_file.parse_ledger_file(workflow.buckets.body("audit", key))
 
 
 def delivered(workflow: Workflow) -> list[int]:
     """Count the records in each processed object, by the start of its chunk."""
-    keys = workflow.rooms.keys("processed")
-    return [len(workflow.rooms.body("processed", key).splitlines()) for key in keys]
+    keys = workflow.buckets.keys("processed")
+    return [len(workflow.buckets.body("processed", key).splitlines()) for key in keys]
 
 
-def letters(workflow: Workflow) -> list[str]:
-    return [key.rpartition("/")[2] for key in workflow.rooms.keys("audit", "letters/")]
+def dead_letters(workflow: Workflow) -> list[str]:
+    return [key.rpartition("/")[2] for key in workflow.buckets.keys("audit", "dead-letters/")]
 
 
 def named(error: str) -> BaseException:
     return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
-def test_all_chunks_are_delivered_and_the_books_of_the_object_closed(workflow: Workflow) -> None:
+def test_all_chunks_are_delivered_and_the_commits_of_the_object_closed(workflow: Workflow) -> None:
     done = run(workflow, *[GOOD] * 5)
 
     assert done.status == "SUCCEEDED", done.cause
-    assert done.states == ["ProcessChunks", "Account"]
+    assert done.states == ["ProcessChunks", "Summarize"]
     assert done.output["counts"] == {"received": 5, "written": 5, "rejected": 0}
-    assert done.output["chunks"] == {"total": 3, "booked": 3, "failed": 0}
+    assert done.output["chunks"] == {"total": 3, "committed": 3, "failed": 0}
     assert delivered(workflow) == [2, 2, 1]
-    assert workflow.calls == dict.fromkeys(STEPS, 3) | {"Account": 1}
-    assert letters(workflow) == []
+    assert workflow.calls == dict.fromkeys(STEPS, 3) | {"Summarize": 1}
+    assert dead_letters(workflow) == []
     header, chunks = summary(workflow)
     assert header["counts"] == done.output["counts"]
     assert [(chunk["start"], chunk["counts"]["written"]) for chunk in chunks] == [(0, 2), (2 * LINE, 2), (4 * LINE, 1)]
@@ -71,43 +71,43 @@ def test_a_rejected_record_holds_back_no_other_and_fails_the_object_in_the_end(w
     done = run(workflow, GOOD, GOOD, GOOD, BAD, GOOD)
 
     assert (done.status, done.error) == ("FAILED", "RecordsRejected")
-    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    assert done.states == ["ProcessChunks", "Summarize", "DeadLetter"]
     assert done.cause is not None
     assert f"1 of 5 records rejected: 1 of 2 in the chunk at byte {2 * LINE}" in done.cause
     assert delivered(workflow) == [2, 1, 1]
-    assert letters(workflow) == [f"{2 * LINE:015d}.0.Rejected.json", "object.0.Account.json"]
+    assert dead_letters(workflow) == [f"{2 * LINE:015d}.0.Rejected.json", "object.0.Summarize.json"]
 
 
-def test_a_chunk_of_which_every_record_is_rejected_is_booked_all_the_same(workflow: Workflow) -> None:
+def test_a_chunk_of_which_every_record_is_rejected_is_committed_all_the_same(workflow: Workflow) -> None:
     done = run(workflow, BAD, BAD, GOOD, GOOD)
 
     assert (done.status, done.error) == ("FAILED", "RecordsRejected")
     assert delivered(workflow) == [2]
-    assert summary(workflow)[0]["chunks"] == {"total": 2, "booked": 2, "failed": 0}
-    assert letters(workflow) == [f"{0:015d}.0.Validate.json", "object.0.Account.json"]
+    assert summary(workflow)[0]["chunks"] == {"total": 2, "committed": 2, "failed": 0}
+    assert dead_letters(workflow) == [f"{0:015d}.0.Validate.json", "object.0.Summarize.json"]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_chunk_that_fails_holds_back_no_other_and_has_a_letter(workflow: Workflow, step: str) -> None:
+def test_a_chunk_that_fails_holds_back_no_other_and_has_a_dead_letter(workflow: Workflow, step: str) -> None:
     workflow.fail(step, AccessRefused("no"))
     done = run(workflow, *[GOOD] * 5)
 
     assert (done.status, done.error) == ("FAILED", "ChunksFailed")
-    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
+    assert done.states == ["ProcessChunks", "Summarize", "DeadLetter"]
     assert delivered(workflow) == [2, 1]
-    assert letters(workflow) == [f"{0:015d}.0.{step}.json", "object.0.Account.json"]
+    assert dead_letters(workflow) == [f"{0:015d}.0.{step}.json", "object.0.Summarize.json"]
     _, chunks = summary(workflow)
-    assert [chunk["outcome"] for chunk in chunks] == ["failed", "booked", "booked"]
+    assert [chunk["outcome"] for chunk in chunks] == ["failed", "committed", "committed"]
 
 
-def test_a_bug_that_hits_every_chunk_fails_the_object_with_a_letter_for_each(
+def test_a_bug_that_hits_every_chunk_fails_the_object_with_a_dead_letter_for_each(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "load", lambda _: lambda record: int(record["source"]))
     done = run(workflow, *[GOOD] * 5)
 
     assert (done.status, done.error) == ("FAILED", "ChunksFailed")
-    assert len([name for name in letters(workflow) if name.endswith(".0.Transform.json")]) == 3
+    assert len([name for name in dead_letters(workflow) if name.endswith(".0.Transform.json")]) == 3
     assert summary(workflow)[0]["chunks"]["failed"] == 3
 
 
@@ -121,31 +121,31 @@ def test_a_step_of_a_chunk_is_retried_like_that_of_any_batch(workflow: Workflow)
 
 @pytest.mark.parametrize(("error", "attempts"), RETRIED)
 def test_account_is_retried_as_often_as_it_says(workflow: Workflow, error: str, attempts: int) -> None:
-    workflow.fail("Account", *[named(error)] * attempts)
+    workflow.fail("Summarize", *[named(error)] * attempts)
     done = run(workflow, GOOD, GOOD, GOOD)
 
     assert done.status == "SUCCEEDED", done.cause
-    assert workflow.calls["Account"] == attempts + 1
-    assert len([key for key in workflow.rooms.keys("audit") if "/object." in key]) == 1
+    assert workflow.calls["Summarize"] == attempts + 1
+    assert len([key for key in workflow.buckets.keys("audit") if "/object." in key]) == 1
 
 
 @pytest.mark.parametrize(("error", "attempts"), RETRIED)
-def test_account_that_fails_for_good_has_a_letter_and_leaves_what_is_delivered(
+def test_account_that_fails_for_good_has_a_dead_letter_and_leaves_what_is_delivered(
     workflow: Workflow, error: str, attempts: int
 ) -> None:
-    workflow.fail("Account", *[named(error)] * (attempts + 1))
+    workflow.fail("Summarize", *[named(error)] * (attempts + 1))
     done = run(workflow, GOOD, GOOD, GOOD)
 
     assert (done.status, done.error) == ("FAILED", "StepFailed")
-    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
-    letter = workflow.rooms.letter()
-    assert (letter["step"], letter["error"], letter["resumes_at"]) == ("Account", error, "Account")
+    assert done.states == ["ProcessChunks", "Summarize", "DeadLetter"]
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["error"], dead_letter["resumes_at"]) == ("Summarize", error, "Summarize")
     assert delivered(workflow) == [2, 1]
 
 
 def test_a_result_of_account_that_is_too_large_is_caught_by_its_name(workflow: Workflow) -> None:
-    workflow.fail("Account", EngineError("States.DataLimitExceeded"))
+    workflow.fail("Summarize", EngineError("States.DataLimitExceeded"))
     done = run(workflow, GOOD, GOOD, GOOD)
 
-    assert done.states == ["ProcessChunks", "Account", "DeadLetter"]
-    assert workflow.rooms.letter()["error"] == "States.DataLimitExceeded"
+    assert done.states == ["ProcessChunks", "Summarize", "DeadLetter"]
+    assert workflow.buckets.dead_letter()["error"] == "States.DataLimitExceeded"

@@ -37,11 +37,11 @@ def test_a_good_record_passes_each_step_once_and_is_written(workflow: Workflow) 
     assert run.status == "SUCCEEDED", run.cause
     assert run.states == [*STEPS]
     assert run.output["counts"] == {"received": 1, "written": 1, "rejected": 0}
-    delivered = json.loads(workflow.rooms.the_only("processed", "mission/dt="))
+    delivered = json.loads(workflow.buckets.the_only("processed", "mission/dt="))
     assert delivered == GOOD | {"confidence_band": "high"}
-    header, line = workflow.rooms.ledger()
+    header, line = workflow.buckets.ledger()
     assert (header["counts"], line["outcome"]) == (run.output["counts"], "written")
-    assert not [key for key in workflow.rooms.keys("audit") if key.startswith("letters/")]
+    assert not [key for key in workflow.buckets.keys("audit") if key.startswith("dead-letters/")]
 
 
 def test_no_records_is_a_success_with_an_empty_ledger_file_and_no_output(workflow: Workflow) -> None:
@@ -49,11 +49,11 @@ def test_no_records_is_a_success_with_an_empty_ledger_file_and_no_output(workflo
 
     assert run.status == "SUCCEEDED", run.cause
     assert run.output["output"] is None
-    assert workflow.rooms.ledger()[0]["counts"] == {"received": 0, "written": 0, "rejected": 0}
-    assert workflow.rooms.keys("processed") == []
+    assert workflow.buckets.ledger()[0]["counts"] == {"received": 0, "written": 0, "rejected": 0}
+    assert workflow.buckets.keys("processed") == []
 
 
-def test_two_violations_in_a_record_are_both_in_the_cause_the_letter_and_the_ledger(workflow: Workflow) -> None:
+def test_two_violations_in_a_record_are_both_in_the_cause_the_dead_letter_and_the_ledger(workflow: Workflow) -> None:
     run = workflow.run("mission/bad.json", body(BAD))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -61,13 +61,16 @@ def test_two_violations_in_a_record_are_both_in_the_cause_the_letter_and_the_led
     assert run.cause is not None
     assert "/source: enum" in run.cause
     assert "/confidence: maximum 1" in run.cause
-    letter = workflow.rooms.letter()
-    assert (letter["step"], letter["error"]) == ("Validate", "RecordsRejected")
-    assert [violation["pointer"] for violation in letter["rejected"][0]["violations"]] == ["/confidence", "/source"]
-    header, line = workflow.rooms.ledger()
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["error"]) == ("Validate", "RecordsRejected")
+    assert [violation["pointer"] for violation in dead_letter["rejected"][0]["violations"]] == [
+        "/confidence",
+        "/source",
+    ]
+    header, line = workflow.buckets.ledger()
     assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
-    assert line["violations"] == letter["rejected"][0]["violations"]
-    assert workflow.rooms.keys("processed") == []
+    assert line["violations"] == dead_letter["rejected"][0]["violations"]
+    assert workflow.buckets.keys("processed") == []
 
 
 def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_ones(workflow: Workflow) -> None:
@@ -75,19 +78,21 @@ def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_o
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
     assert run.states == [*STEPS, "DeadLetter"]
-    assert len(workflow.rooms.the_only("processed").splitlines()) == 2
-    letter = workflow.rooms.letter()
-    assert (letter["step"], letter["resumes_at"]) == ("Write", "Validate"), "data errors begin again at Validate"
-    assert [line["outcome"] for line in workflow.rooms.ledger()[1:]] == ["written", "rejected", "written"]
+    assert len(workflow.buckets.the_only("processed").splitlines()) == 2
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["resumes_at"]) == ("Write", "Validate"), (
+        "data errors begin again at Validate"
+    )
+    assert [line["outcome"] for line in workflow.buckets.ledger()[1:]] == ["written", "rejected", "written"]
 
 
 def test_a_malformed_line_is_rejected_and_the_other_lines_are_delivered(workflow: Workflow) -> None:
     run = workflow.run("mission/lines.jsonl", body(GOOD) + b"\n{\n" + body(GOOD))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
-    assert len(workflow.rooms.the_only("processed").splitlines()) == 2
+    assert len(workflow.buckets.the_only("processed").splitlines()) == 2
     length = len(body(GOOD))
-    assert [(line["position"], line["outcome"]) for line in workflow.rooms.ledger()[1:]] == [
+    assert [(line["position"], line["outcome"]) for line in workflow.buckets.ledger()[1:]] == [
         (0, "written"),
         (length + 1, "rejected"),
         (length + 3, "written"),
@@ -99,7 +104,7 @@ def test_an_object_that_is_no_document_is_one_rejected_record(workflow: Workflow
     run = workflow.run("mission/odd.json", content)
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
-    header, line = workflow.rooms.ledger()
+    header, line = workflow.buckets.ledger()
     assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
     assert (line["position"], line["outcome"]) == (0, "rejected")
 
@@ -115,8 +120,8 @@ def test_a_record_that_the_transform_rejects_fails_at_transform(
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
     assert run.states == ["Validate", "Transform", "DeadLetter"]
-    assert workflow.rooms.letter()["rejected"][0]["stage"] == "transform"
-    assert workflow.rooms.ledger()[1]["stage"] == "transform"
+    assert workflow.buckets.dead_letter()["rejected"][0]["stage"] == "transform"
+    assert workflow.buckets.ledger()[1]["stage"] == "transform"
 
 
 def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
@@ -129,8 +134,8 @@ def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
     assert run.cause is not None
     assert "ValueError" in run.cause
     assert "position 0" in run.cause
-    assert "MASINT" not in run.cause + json.dumps(workflow.rooms.letter())
-    assert workflow.rooms.letter()["resumes_at"] == "Validate", "the contract may be what has to change"
+    assert "MASINT" not in run.cause + json.dumps(workflow.buckets.dead_letter())
+    assert workflow.buckets.dead_letter()["resumes_at"] == "Validate", "the contract may be what has to change"
 
 
 def test_a_dataset_without_a_contract_is_named_with_those_that_there_are(workflow: Workflow) -> None:
@@ -140,8 +145,8 @@ def test_a_dataset_without_a_contract_is_named_with_those_that_there_are(workflo
     assert run.cause is not None
     assert "'unknown'" in run.cause
     assert "mission" in run.cause
-    letter = workflow.rooms.letter()
-    assert (letter["dataset"], letter["received"]) == ("unknown", None)
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["dataset"], dead_letter["received"]) == ("unknown", None)
 
 
 @pytest.mark.parametrize(("state", "error", "_"), RETRIED)
@@ -155,13 +160,13 @@ def test_each_error_that_a_retry_names_is_retried(workflow: Workflow, state: str
     assert len(workflow.waits) == 1
     if state == "DeadLetter":
         assert run.error == "AccessRefused"
-        assert workflow.rooms.letter()["error"] == "AccessRefused"
+        assert workflow.buckets.dead_letter()["error"] == "AccessRefused"
     else:
         assert run.status == "SUCCEEDED", run.cause
 
 
 @pytest.mark.parametrize(("state", "error", "attempts"), [each for each in RETRIED if each[0] != "DeadLetter"])
-def test_a_step_whose_retries_are_used_up_has_a_letter_and_the_true_error_in_its_cause(
+def test_a_step_whose_retries_are_used_up_has_a_dead_letter_and_the_true_error_in_its_cause(
     workflow: Workflow, state: str, error: str, attempts: int
 ) -> None:
     workflow.fail(state, *[named(error)] * (attempts + 1))
@@ -171,9 +176,9 @@ def test_a_step_whose_retries_are_used_up_has_a_letter_and_the_true_error_in_its
     assert workflow.calls["DeadLetter"] == 1, "DeadLetter's own Retry must not match the error that it raises"
     assert (run.status, run.error) == ("FAILED", "StepFailed")
     assert error in (run.cause or "")
-    letter = workflow.rooms.letter()
-    assert (letter["step"], letter["error"]) == (state, error)
-    assert not [key for key in workflow.rooms.keys("audit") if key.startswith("ledger/")], (
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["error"]) == (state, error)
+    assert not [key for key in workflow.buckets.keys("audit") if key.startswith("ledger/")], (
         "no record has an outcome yet"
     )
 
@@ -187,7 +192,7 @@ def test_each_other_error_of_the_engine_is_caught_at_once(workflow: Workflow, st
     assert workflow.calls[state] == 1
     assert (run.status, run.error) == ("FAILED", "StepFailed")
     assert run.states[-2:] == [state, "DeadLetter"]
-    assert workflow.rooms.letter()["error"] == error
+    assert workflow.buckets.dead_letter()["error"] == error
 
 
 @pytest.mark.parametrize("state", STEPS)
@@ -196,9 +201,11 @@ def test_a_bug_in_a_step_fails_the_execution_with_its_own_name_and_its_place(wor
     run = workflow.run("mission/good.json", body(GOOD))
 
     assert (run.status, run.error) == ("FAILED", "KeyError")
-    letter = workflow.rooms.letter()
-    assert "conftest.py" in letter["cause"], "the letter says where it was raised"
-    assert "a value from a record" not in letter["cause"], "the message may quote a record, and a letter stays for good"
+    dead_letter = workflow.buckets.dead_letter()
+    assert "conftest.py" in dead_letter["cause"], "the dead letter says where it was raised"
+    assert "a value from a record" not in dead_letter["cause"], (
+        "the message may quote a record, and a dead letter stays for good"
+    )
 
 
 @pytest.mark.parametrize("state", STEPS)
@@ -209,16 +216,16 @@ def test_an_error_of_ours_is_not_retried_and_fails_the_execution_by_its_name(wor
     assert workflow.calls[state] == 1
     assert (run.status, run.error) == ("FAILED", "AccessRefused")
     assert "PutObject was answered AccessDenied" in (run.cause or "")
-    assert workflow.rooms.letter()["cause"] == "PutObject was answered AccessDenied"
+    assert workflow.buckets.dead_letter()["cause"] == "PutObject was answered AccessDenied"
 
 
-def test_the_letter_of_a_failed_write_keeps_what_was_rejected_before(workflow: Workflow) -> None:
+def test_the_dead_letter_of_a_failed_write_keeps_what_was_rejected_before(workflow: Workflow) -> None:
     workflow.fail("Write", AccessRefused("no"))
     workflow.run("mission/mixed.json", body(GOOD, BAD))
 
-    letter = workflow.rooms.letter()
-    assert letter["received"] == 2
-    assert [record["position"] for record in letter["rejected"]] == [1]
+    dead_letter = workflow.buckets.dead_letter()
+    assert dead_letter["received"] == 2
+    assert [record["position"] for record in dead_letter["rejected"]] == [1]
 
 
 def test_a_retry_waits_at_random_and_never_longer_than_its_cap(workflow: Workflow) -> None:
@@ -235,22 +242,22 @@ def test_large_contents_travel_by_claim_check_and_arrive_the_same(workflow: Work
     run = workflow.run("mission/large.json", body(*records))
 
     assert run.status == "SUCCEEDED", run.cause
-    assert len(workflow.rooms.the_only("processed").splitlines()) == 2000
-    staged = workflow.rooms.keys("staging")
+    assert len(workflow.buckets.the_only("processed").splitlines()) == 2000
+    staged = workflow.buckets.keys("staging")
     assert [key.rsplit(".", 3)[1] for key in staged] == sorted(STEPS[1:-1]), (
         "what Validate found good lies in the raw bucket"
     )
 
 
-def test_large_contents_that_are_all_rejected_are_booked_in_full(workflow: Workflow) -> None:
+def test_large_contents_that_are_all_rejected_are_committed_in_full(workflow: Workflow) -> None:
     run = workflow.run("mission/large.json", body(*[BAD] * 2000))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
     assert "2000 of 2000 records rejected" in (run.cause or "")
-    letter = workflow.rooms.letter()
-    assert (letter["received"], letter["rejected_count"], len(letter["rejected"])) == (2000, 2000, 1000)
-    assert len(workflow.rooms.ledger()) == 2001
-    assert gzip.decompress(workflow.rooms.the_only("staging"))
+    dead_letter = workflow.buckets.dead_letter()
+    assert (dead_letter["received"], dead_letter["rejected_count"], len(dead_letter["rejected"])) == (2000, 2000, 1000)
+    assert len(workflow.buckets.ledger()) == 2001
+    assert gzip.decompress(workflow.buckets.the_only("staging"))
 
 
 def test_the_error_that_rejected_records_raise_is_not_retried(workflow: Workflow) -> None:

@@ -30,12 +30,16 @@ def parsed(lines: str) -> list[Any]:
 
 
 def delivered(workflow: Workflow, dataset: str) -> str:
-    return "".join(workflow.rooms.body("processed", key).decode() for key in workflow.rooms.keys("processed", dataset))
+    return "".join(
+        workflow.buckets.body("processed", key).decode() for key in workflow.buckets.keys("processed", dataset)
+    )
 
 
 def rejections(workflow: Workflow) -> str:
     """Say of each rejected record where it lies, which stage rejected it, and what it breaks."""
-    _, *lines = [json.loads(line) for line in gzip.decompress(workflow.rooms.the_only("audit", "ledger/")).splitlines()]
+    _, *lines = [
+        json.loads(line) for line in gzip.decompress(workflow.buckets.the_only("audit", "ledger/")).splitlines()
+    ]
     return "".join(
         f"{line['position']} {line['stage']} {'; '.join(str(Violation(**each)) for each in line['violations'])}\n"
         for line in lines

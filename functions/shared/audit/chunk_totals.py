@@ -1,6 +1,6 @@
-"""The books of a bulk object: what became of each of its chunks, by the headers of their ledger files.
+"""The ledger of a bulk object: what became of each of its chunks, by the headers of their ledger files.
 
-Account writes them down in the summary, and DeadLetter reads there which chunks a redrive must process again.
+Summarize writes them down in the summary, and DeadLetter reads there which chunks a redrive must process again.
 """
 
 import re
@@ -12,18 +12,18 @@ from functions.shared.audit.ledger_file import PUT_BACK, START_DIGITS, ledger_ke
 from functions.shared.errors import MessageRefused
 from functions.shared.model.messages import Batch, Chunk, Counts, Json, Plan, Step
 
-BOOKED = "booked"
+COMMITTED = "committed"
 FAILED = "failed"
 
 CHUNKS_ATTEMPT = "chunks_attempt"
-"""The part of a message that tells at which attempt the chunks were processed, where Account alone is done again."""
+"""The part of a message that tells at which attempt the chunks were processed, where Summarize alone is done again."""
 
 _ENTRY = re.compile(rf"(\d{{{START_DIGITS}}})\.(\d+)(\.discarded)?\.jsonl\.gz")
 _NAME = re.compile(rf"(\d{{{START_DIGITS}}})\.(\d+)\.jsonl\.gz")
 
 
 @dataclass(frozen=True, slots=True)
-class Booking:
+class Commit:
     """What the header of a ledger file says of its chunk."""
 
     chunk: Chunk
@@ -42,7 +42,7 @@ class Booking:
         try:
             counts = Counts(header["counts"]["written"], header["counts"]["rejected"])
             adds_up = counts.received == header["counts"]["received"]
-            booking = cls(
+            commit = cls(
                 Chunk(**header["chunk"]),
                 header["attempt"],
                 counts,
@@ -54,74 +54,74 @@ class Booking:
             raise MessageRefused(f"the ledger file {key} has a header without {error}; {PUT_BACK}") from error
         if not adds_up:
             raise MessageRefused(f"the ledger file {key} has counts that do not add up: {header['counts']}; {PUT_BACK}")
-        return booking
+        return commit
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of a chunk: its latest booking, if there is one, and whether it failed since."""
+class ChunkState:
+    """What became of a chunk: its latest commit, if there is one, and whether it failed since."""
 
     start: int
-    booking: Booking | None
+    commit: Commit | None
     failed: bool
 
     def encode(self) -> Json:
         """Give the line of the summary."""
         line: Json = {"start": self.start}
-        if not self.booking:
+        if not self.commit:
             return line | {"outcome": FAILED}
-        counts = self.booking.counts.encode()
+        counts = self.commit.counts.encode()
         if self.failed:
-            return line | {"attempt": self.booking.attempt, "outcome": FAILED, "counts": counts}
+            return line | {"attempt": self.commit.attempt, "outcome": FAILED, "counts": counts}
         return line | {
-            "attempt": self.booking.attempt,
-            "outcome": BOOKED,
+            "attempt": self.commit.attempt,
+            "outcome": COMMITTED,
             "counts": counts,
-            "execution": self.booking.execution,
-            "contract": self.booking.contract,
-            "output": self.booking.output,
+            "execution": self.commit.execution,
+            "contract": self.commit.contract,
+            "output": self.commit.output,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class ChunkTotals:
     """The fates of all the chunks of an object, in order; an operator has `discarded` what some of them left open."""
 
-    fates: tuple[Fate, ...]
+    chunk_states: tuple[ChunkState, ...]
     discarded: frozenset[int] = frozenset()
 
     @property
     def counts(self) -> Counts:
-        """The records of all chunks that were ever booked: what the last attempt of each made of them."""
-        return sum((fate.booking.counts for fate in self.fates if fate.booking), Counts())
+        """The records of all chunks that were ever committed: what the last attempt of each made of them."""
+        return sum((chunk.commit.counts for chunk in self.chunk_states if chunk.commit), Counts())
 
     @property
-    def failed(self) -> list[Fate]:
+    def failed(self) -> list[ChunkState]:
         """The chunks that have to be processed again."""
-        return [fate for fate in self.fates if fate.failed]
+        return [chunk for chunk in self.chunk_states if chunk.failed]
 
     @property
-    def unsettled(self) -> list[Fate]:
+    def unsettled(self) -> list[ChunkState]:
         """The chunks that failed and were not discarded since."""
-        return [fate for fate in self.failed if fate.start not in self.discarded]
+        return [chunk for chunk in self.failed if chunk.start not in self.discarded]
 
     @property
-    def rejecting(self) -> list[Fate]:
+    def rejecting(self) -> list[ChunkState]:
         """The chunks with rejected records that were not discarded since."""
-        with_rejects = [fate for fate in self.fates if fate.booking and fate.booking.counts.rejected]
-        return [fate for fate in with_rejects if fate.start not in self.discarded]
+        with_rejects = [chunk for chunk in self.chunk_states if chunk.commit and chunk.commit.counts.rejected]
+        return [chunk for chunk in with_rejects if chunk.start not in self.discarded]
 
     @property
     def judged(self) -> Counts:
         """The records by which the object is judged: what was discarded is rejected no longer."""
-        open_rejects = (fate.booking.counts.rejected for fate in self.rejecting if fate.booking)
-        return Counts(self.counts.good, sum(open_rejects))
+        open_rejects = (chunk.commit.counts.rejected for chunk in self.rejecting if chunk.commit)
+        return Counts(self.counts.accepted, sum(open_rejects))
 
     @property
     def chunks(self) -> Json:
         """Count the chunks."""
-        total, failed = len(self.fates), len(self.failed)
-        return {"total": total, BOOKED: total - failed, FAILED: failed}
+        total, failed = len(self.chunk_states), len(self.failed)
+        return {"total": total, COMMITTED: total - failed, FAILED: failed}
 
 
 def chunks_prefix(batch: Batch) -> str:
@@ -148,7 +148,7 @@ def summary_of(step: Step, keys: Iterable[str]) -> str | None:
 
 
 def processed_at(message: Json) -> int:
-    """Say at which attempt the chunks of a message were processed: an earlier booking is none of theirs."""
+    """Say at which attempt the chunks of a message were processed: an earlier commit is none of theirs."""
     attempt: int = message[CHUNKS_ATTEMPT if CHUNKS_ATTEMPT in message else "attempt"]
     return attempt
 
@@ -157,23 +157,23 @@ def close(
     whole: Plan,
     processed: Plan,
     since: int,
-    booked: Mapping[int, Booking],
+    committed: Mapping[int, Commit],
     discarded: frozenset[int] = frozenset(),
-) -> Closing:
+) -> ChunkTotals:
     """Say what became of each chunk of the whole object.
 
-    Those of `processed` were processed at the attempt `since` and must have been booked then, or at a redrive of their
-    own; for the others any booking will do, for they were done before. One of a chunk of another size is no booking.
+    Those of `processed` were processed at the attempt `since` and must have been committed then, or at a redrive of their
+    own; for the others any commit will do, for they were done before. One of a chunk of another size is no commit.
     """
     due = frozenset(processed.chunks)
 
-    def fate(start: int) -> Fate:
-        found = booked.get(start)
+    def chunk(start: int) -> ChunkState:
+        found = committed.get(start)
         if found is None or found.chunk != Chunk(start, whole.chunk_bytes):
-            return Fate(start, None, failed=True)
-        return Fate(start, found, failed=start in due and found.attempt < since)
+            return ChunkState(start, None, failed=True)
+        return ChunkState(start, found, failed=start in due and found.attempt < since)
 
-    return Closing(tuple(fate(start) for start in whole.chunks), discarded)
+    return ChunkTotals(tuple(chunk(start) for start in whole.chunks), discarded)
 
 
 def given_up(keys: Iterable[str]) -> frozenset[int]:

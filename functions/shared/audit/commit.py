@@ -31,7 +31,7 @@ def require_free(step: Step, found: list[Json]) -> None:
             raise _taken(step, f"by {header['execution']}")
 
 
-def book(bucket: str, step: Step, entry: IO[bytes]) -> None:
+def commit(bucket: str, step: Step, entry: IO[bytes]) -> None:
     """Put the ledger file of a batch and attempt into the audit bucket; one that this execution put before stays.
 
     Raises AttemptTaken if the one that is there is of another execution or tells otherwise of a record, and what a
@@ -42,8 +42,8 @@ def book(bucket: str, step: Step, entry: IO[bytes]) -> None:
         return
     require_free(step, [header_at(bucket, key)])
     entry.seek(0)
-    with aws.streamed(bucket, key) as booked:
-        if ledger_file.claims_of(booked.pieces) != ledger_file.claims_of(
+    with aws.streamed(bucket, key) as committed:
+        if ledger_file.claims_of(committed.pieces) != ledger_file.claims_of(
             iter(partial(entry.read, aws.PIECE_BYTES), b"")
         ):
             raise _taken(step, "with other outcomes")
@@ -60,6 +60,6 @@ def header_at(bucket: str, key: str) -> Json:
 
 def _taken(step: Step, how: str) -> AttemptTaken:
     return AttemptTaken(
-        f"attempt {step.batch.attempt} of {step.batch.object.id} was booked {how}, so this one cannot be; redrive "
+        f"attempt {step.batch.attempt} of {step.batch.object.id} was committed {how}, so this one cannot be; redrive "
         f"{step.execution.arn} once more"
     )

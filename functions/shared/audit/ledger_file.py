@@ -1,4 +1,4 @@
-"""The ledger and the letters: where they lie in the audit bucket, and what stands in them.
+"""The ledger and the dead letters: where they lie in the audit bucket, and what stands in them.
 
 Both are append-only, and name a batch and an attempt, so that writing one twice is writing it once.
 """
@@ -32,19 +32,19 @@ START_DIGITS = 15
 """Wide enough for any byte offset in the largest object that S3 holds, so that names sort as their starts do."""
 
 REJECTED = "Rejected"
-"""The name of the letter that stands beside a delivery: of the records that Write did not deliver."""
+"""The name of the dead letter that stands beside a delivery: of the records that Write did not deliver."""
 
 ENDS = MappingProxyType({"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"})
-"""The name of the letter of an execution that ended where no Catch saw it, by its status."""
+"""The name of the dead letter of an execution that ended where no Catch saw it, by its status."""
 
 LISTED = 1000
-"""How many rejected records a letter lists; the ledger file of the batch lists each."""
+"""How many rejected records a dead letter lists; the ledger file of the batch lists each."""
 
 HEADER_BYTES = 2**16
 """The header of a ledger file never takes more, for it is of the size of a message's head."""
 
 CAUSE_LIMIT = 8192
-"""Characters of a cause that a letter keeps; the execution's history holds up to 32,768."""
+"""Characters of a cause that a dead letter keeps; the execution's history holds up to 32,768."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Failure:
     cause: str
 
 
-PUT_BACK = "put the version back that was booked first, then redrive"
-"""What to do about a ledger file that is not as it was booked."""
+PUT_BACK = "put the version back that was committed first, then redrive"
+"""What to do about a ledger file that is not as it was committed."""
 
 OBJECT = "object"
 """What stands for the start of a batch in the names of what tells of all the chunks of an object."""
@@ -103,17 +103,17 @@ def ledger_prefix(batch: Batch) -> str:
     return f"ledger/{batch.object.id}/{start_name(batch)}."
 
 
-def letters_prefix(batch: Batch, execution: Execution) -> str:
-    """Say where the letters of a batch lie, of every attempt: under the day on which its execution started.
+def dead_letters_prefix(batch: Batch, execution: Execution) -> str:
+    """Say where the dead letters of a batch lie, of every attempt: under the day on which its execution started.
 
     The start of the execution is the one date that a retry and a redrive do not change.
     """
-    return f"letters/dt={execution.started_at[:10]}/{batch.object.id}/{start_name(batch)}."
+    return f"dead-letters/dt={execution.started_at[:10]}/{batch.object.id}/{start_name(batch)}."
 
 
-def letter_key(batch: Batch, name: str, execution: Execution) -> str:
-    """Say where a letter lies. Its name is that of the step that failed, REJECTED, or how the execution ended."""
-    return f"{letters_prefix(batch, execution)}{batch.attempt}.{name}.json"
+def dead_letter_key(batch: Batch, name: str, execution: Execution) -> str:
+    """Say where a dead letter lies. Its name is that of the step that failed, REJECTED, or how the execution ended."""
+    return f"{dead_letters_prefix(batch, execution)}{batch.attempt}.{name}.json"
 
 
 def header(step: Step, facts: Facts, counts: Counts, output: Output | None = None, **more: Any) -> dict[str, Any]:
@@ -150,21 +150,21 @@ def ledger_file(first: Mapping[str, Any], lines: Packed) -> IO[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a letter can tell of the records of its batch; `first` are those of the rejected that it lists."""
+    """What a dead letter can tell of the records of its batch; `first` are those of the rejected that it lists."""
 
     facts: Facts
     counts: Counts
     first: Sequence[Rejected] = ()
 
 
-def letter(
+def dead_letter(
     step: Step,
     failure: Failure,
     dataset: str,
     known: Known | None,
     code: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
-    """Write the letter of a batch, attempt and step.
+    """Write the dead letter of a batch, attempt and step.
 
     `known` is None when the batch failed before it was read, or what was read of it is not known. `code` holds the
     code versions of the stages that failed to give any. It lists no more than LISTED of the rejected records.
@@ -205,10 +205,10 @@ def letter(
 
 
 VALIDATE, WRITE = "Validate", "Write"
-"""The steps at which a batch begins and ends; to the books, any between them is like any other."""
+"""The steps at which a batch begins and ends; to the ledger, any between them is like any other."""
 
-PROCESS_CHUNKS, ACCOUNT = "ProcessChunks", "Account"
-"""The states of a bulk execution: its chunks, and the closing of its books."""
+PROCESS_CHUNKS, SUMMARIZE = "ProcessChunks", "Summarize"
+"""The states of a bulk execution: its chunks, and the closing of its commits."""
 
 
 def resumes_at(failure: Failure) -> str:
@@ -216,11 +216,11 @@ def resumes_at(failure: Failure) -> str:
 
     By then a new contract, or new code of a step, may find the same data good; and a message that a step did not
     understand is made anew. So are records that broke the code of a step: its own code may be at fault, that of a step
-    before it, or a contract that lets them through; whichever is mended, it must be run.
-    What Account finds wrong with the data, the chunks must mend; it makes nothing of messages.
+    before it, or a contract that lets them through; whichever is fixed, it must be run.
+    What Summarize finds wrong with the data, the chunks must fix; it makes nothing of messages.
     """
     error = BY_NAME.get(failure.error, CustodyError)
-    if failure.step in (PROCESS_CHUNKS, ACCOUNT):
+    if failure.step in (PROCESS_CHUNKS, SUMMARIZE):
         return PROCESS_CHUNKS if issubclass(error, RecordsRejected | ChunksFailed) else failure.step
     return VALIDATE if issubclass(error, DataError | MessageRefused | TransformFailed) else failure.step
 

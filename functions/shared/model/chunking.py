@@ -5,7 +5,7 @@ from functions.shared.model.messages import Plan
 
 MOST_CHUNKS = 5_000
 """Chunks that an object may be cut into: their offsets are the input of one execution, which may have 256 KiB, and one
-call of Account reads the books of them all (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
+call of Summarize reads the ledger of them all (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
 """
 
 BULK_FROM = 8 * 2**20

@@ -170,27 +170,27 @@ class Page(NamedTuple):
 class Counts:
     """How many records of a batch are good so far, and how many are rejected."""
 
-    good: int = 0
+    accepted: int = 0
     rejected: int = 0
 
     @property
     def received(self) -> int:
         """How many records the batch had when it was read."""
-        return self.good + self.rejected
+        return self.accepted + self.rejected
 
     def __add__(self, other: "Counts") -> "Counts":
         """Count both."""
-        return Counts(self.good + other.good, self.rejected + other.rejected)
+        return Counts(self.accepted + other.accepted, self.rejected + other.rejected)
 
     def encode(self) -> Json:
         """Give the JSON shape, as of a batch that is delivered: received = written + rejected."""
-        return {"received": self.received, "written": self.good, "rejected": self.rejected}
+        return {"received": self.received, "written": self.accepted, "rejected": self.rejected}
 
     @classmethod
     def of(cls, pages: Iterable[Page]) -> Self:
         """Count the records of pages."""
         counted = [(len(page.records), len(page.rejected)) for page in pages]
-        return cls(sum(good for good, _ in counted), sum(rejected for _, rejected in counted))
+        return cls(sum(accepted for accepted, _ in counted), sum(rejected for _, rejected in counted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Execution:
 class Step:
     """What a step is called with: its name, a message, the execution, and when the state was entered.
 
-    The last is the time that books record: a retry does not change it. The attempt of `batch` is the one that is under
+    The last is the time that commits record: a retry does not change it. The attempt of `batch` is the one that is under
     way, counted by the execution itself: a redrive of an execution that was stopped or ran out of time calls the same
     step with the same message, so `message` may still tell an earlier one.
     """

@@ -18,7 +18,7 @@ def is_tolerable(counts: Counts, tolerated_percent: float) -> bool:
 
     If no record at all is good, it never does.
     """
-    wholly = counts.rejected and not counts.good
+    wholly = counts.rejected and not counts.accepted
     return not wholly and counts.rejected * 100 <= counts.received * tolerated_percent
 
 

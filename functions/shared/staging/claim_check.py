@@ -1,7 +1,7 @@
 """The claim check: records travel inline while they are few, and lie in buckets when they are not.
 
-What Validate has read lies in the raw bucket, where it cannot change: it hands on only what it rejects. A later step
-hands on a parcel. The steps do not know the difference, and see a page of records at a time.
+What Validate has read lies in the raw bucket, where it cannot change: it forwards only what it rejects. A later step
+forwards a staged batch. The steps do not know the difference, and see a page of records at a time.
 https://www.enterpriseintegrationpatterns.com/patterns/messaging/StoreInLibrary.html
 """
 
@@ -35,11 +35,11 @@ _PLACE = ("bucket", "key", "version_id")
 
 
 def staged_key(batch: Batch, step: str) -> str:
-    """Say where the parcel of a batch lies in the staging bucket, as a step left it."""
+    """Say where the staged batch of a batch lies in the staging bucket, as a step left it."""
     return f"batches/{batch.object.id}/{batch_name(batch)}.{step}.jsonl.gz"
 
 
-def hand_on_read(
+def forward_read(
     step: Step,
     facts: Facts,
     checked: Iterable[tuple[list[Raw], list[Rejected]]],
@@ -51,16 +51,18 @@ def hand_on_read(
 
     As `hand_on`; but good records that are too many stay where they are.
     """
-    with _Handing(step, facts, bucket, inline_limit) as handing:
-        for good, rejected in checked:
-            handing.count(len(good), rejected)
-            size = handing.stage(Page((), rejected)) if rejected else 0
-            if handing.may_be_inline(size + sum(len(raw.body) for raw in good)):
-                handing.keep(Page([raw.record for raw in good], rejected))
-        return handing.message(lambda: {"raw": True, "rejected": handing.staged() if handing.counts.rejected else None})
+    with _Forwarding(step, facts, bucket, inline_limit) as forwarding:
+        for accepted, rejected in checked:
+            forwarding.count(len(accepted), rejected)
+            size = forwarding.stage(Page((), rejected)) if rejected else 0
+            if forwarding.may_be_inline(size + sum(len(raw.body) for raw in accepted)):
+                forwarding.keep(Page([raw.record for raw in accepted], rejected))
+        return forwarding.message(
+            lambda: {"raw": True, "rejected": forwarding.staged() if forwarding.counts.rejected else None}
+        )
 
 
-def hand_on(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inline_limit: int) -> Json:
+def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inline_limit: int) -> Json:
     """Make the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
 
     What has a number that a double does not hold is staged too: the state machine would round it.
@@ -69,25 +71,25 @@ def hand_on(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inl
     and whatever a write raises. At a later attempt the batch goes on without records, for an earlier one may have
     delivered some, and Write must then take their place.
     """
-    with _Handing(step, facts, bucket, inline_limit) as handing:
+    with _Forwarding(step, facts, bucket, inline_limit) as forwarding:
         for page in pages:
-            handing.count(len(page.records), page.rejected)
-            size = handing.stage(page)
-            if handing.may_be_inline(size):
-                handing.keep(page)
-        return handing.message(handing.staged)
+            forwarding.count(len(page.records), page.rejected)
+            size = forwarding.stage(page)
+            if forwarding.may_be_inline(size):
+                forwarding.keep(page)
+        return forwarding.message(forwarding.staged)
 
 
-class _Handing:
-    """A message that is being made: what would travel inline, while that is little, and the parcel."""
+class _Forwarding:
+    """A message that is being made: what would travel inline, while that is little, and the staged batch."""
 
     def __init__(self, step: Step, facts: Facts, bucket: str, inline_limit: int) -> None:
         self._step = step
         self._facts = facts
         self._bucket = bucket
         self._limit = inline_limit
-        self._parcel = Packed()
-        self._parcel.add(encode(facts.encode()) + b"\n")
+        self._staged_batch = Packed()
+        self._staged_batch.add(encode(facts.encode()) + b"\n")
         self._inline: list[Page] = []
         self._size = 0
         self._first: list[Rejected] = []
@@ -97,12 +99,12 @@ class _Handing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._parcel.file.close()
+        self._staged_batch.file.close()
 
-    def count(self, good: int, rejected: Iterable[Rejected]) -> None:
+    def count(self, accepted: int, rejected: Iterable[Rejected]) -> None:
         before = self.counts.rejected
         listed = list(rejected)
-        self.counts += Counts(good, len(listed))
+        self.counts += Counts(accepted, len(listed))
         if before < tolerance.TOLD:
             self._first += listed[: tolerance.TOLD - before]
 
@@ -117,18 +119,18 @@ class _Handing:
 
     def stage(self, page: Page) -> int:
         body = staged_batch.written(page)
-        self._parcel.add(body)
+        self._staged_batch.add(body)
         return len(body)
 
     def staged(self) -> Json:
         key = staged_key(self._step.batch, self._step.name)
-        version_id = aws.write(self._bucket, key, self._parcel.finished(), "application/gzip")
+        version_id = aws.write(self._bucket, key, self._staged_batch.finished(), "application/gzip")
         return {"bucket": self._bucket, "key": key, "version_id": version_id}
 
     def message(self, claim: Callable[[], Json]) -> Json:
         batch, counts = self._step.batch, self.counts
         self._count()
-        if counts.rejected and not counts.good and batch.attempt == 0:
+        if counts.rejected and not counts.accepted and batch.attempt == 0:
             self.staged()
             raise tolerance.rejection(batch, counts, self._first)
         head = batch.encode() | self._facts.encode() | {"counts": counts.encode()}
@@ -145,9 +147,9 @@ class _Handing:
         """Give the records as they travel inline; None if they cannot."""
         if self._size > self._limit:
             return None
-        good = chain.from_iterable(page.records for page in self._inline)
+        accepted = chain.from_iterable(page.records for page in self._inline)
         rejected = chain.from_iterable(page.rejected for page in self._inline)
-        records = encode_records(Page(list(good), list(rejected)))
+        records = encode_records(Page(list(accepted), list(rejected)))
         body = encode(records)
         return records if len(body) <= self._limit and is_exact_elsewhere(body) else None
 
@@ -158,7 +160,7 @@ def has_records(message: Json) -> bool:
 
 
 def counts(message: Json) -> Counts:
-    """Read how many records a message hands on; raise MessageRefused if it does not say so."""
+    """Read how many records a message forwards; raise MessageRefused if it does not say so."""
     try:
         return Counts(message["counts"]["written"], message["counts"]["rejected"])
     except (KeyError, TypeError) as error:
@@ -179,16 +181,19 @@ def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
     elif message["claim"].get("raw"):
         if limits is None:
             raise _not_ready()
-        with raw_object.opened(step.batch, limits) as found, _parcel(message["claim"].get("rejected")) as (_, staged):
+        with (
+            raw_object.opened(step.batch, limits) as found,
+            _staged_batch(message["claim"].get("rejected")) as (_, staged),
+        ):
             yield _all_of(message, _without(found.pages, _rejected(staged)))
     else:
-        with _parcel(message["claim"]) as (_, staged):
+        with _staged_batch(message["claim"]) as (_, staged):
             yield _all_of(message, map(_page, staged))
 
 
 @contextmanager
 def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
-    """Open the records of a message as lines of a parcel: some at a time.
+    """Open the records of a message as lines of a staged batch: some at a time.
 
     Raises MessageRefused or what a read raises, also while they are read. What lies in the raw bucket still, no step
     has made to be delivered: that is refused too.
@@ -198,7 +203,7 @@ def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
         return
     if message["claim"].get("raw"):
         raise _not_ready()
-    with _parcel(message["claim"]) as (_, staged):
+    with _staged_batch(message["claim"]) as (_, staged):
         yield staged
 
 
@@ -213,17 +218,17 @@ def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
         yield iter(decode_records(message).rejected)
         return
     claim = message["claim"]
-    with _parcel(claim.get("rejected") if claim.get("raw") else claim) as (_, staged):
+    with _staged_batch(claim.get("rejected") if claim.get("raw") else claim) as (_, staged):
         yield _rejected(staged)
 
 
 @contextmanager
 def left_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[list[bytes]]]]:
-    """Open what a step left when it raised RecordsRejected: what it knew, and the records, as lines of a parcel.
+    """Open what a step left when it raised RecordsRejected: what it knew, and the records, as lines of a staged batch.
 
     Raises MessageRefused or what a read raises.
     """
-    with _parcel({"bucket": bucket, "key": staged_key(batch, step), "version_id": None}) as (facts, staged):
+    with _staged_batch({"bucket": bucket, "key": staged_key(batch, step), "version_id": None}) as (facts, staged):
         yield Facts.decode(facts), staged
 
 
@@ -231,7 +236,7 @@ def require_all(message: Json, found: Counts) -> None:
     """Raise MessageRefused if there are not as many records as a message says."""
     if found != (said := counts(message)):
         raise MessageRefused(
-            f"the message says {said.good} good and {said.rejected} rejected records, and there are {found.good} and "
+            f"the message says {said.accepted} good and {said.rejected} rejected records, and there are {found.accepted} and "
             f"{found.rejected}"
         )
 
@@ -249,19 +254,19 @@ def _page(staged: list[bytes]) -> Page:
     try:
         return staged_batch.read(staged)
     except (KeyError, TypeError, *UNSURE) as error:
-        raise MessageRefused(f"a parcel of records is of another form than this code knows: {error!r}") from error
+        raise MessageRefused(f"a staged batch of records is of another form than this code knows: {error!r}") from error
 
 
 def _rejected(staged: Iterable[list[bytes]]) -> Iterator[Rejected]:
     try:
         yield from staged_batch.rejected(staged)
     except (KeyError, TypeError, *UNSURE) as error:
-        raise MessageRefused(f"a parcel of records is of another form than this code knows: {error!r}") from error
+        raise MessageRefused(f"a staged batch of records is of another form than this code knows: {error!r}") from error
 
 
 @contextmanager
-def _parcel(place: Json | None) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
-    """Open a parcel: what its first line says of the batch, and the lines after it; there are none if it is nowhere."""
+def _staged_batch(place: Json | None) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
+    """Open a staged batch: what its first line says of the batch, and the lines after it; there are none if it is nowhere."""
     if place is None:
         yield {}, iter(())
         return
@@ -275,16 +280,16 @@ def _parcel(place: Json | None) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
             first, *others = next(found, [b""])
             facts = decode(first)
         except UNSURE as error:
-            raise MessageRefused(f"s3://{bucket}/{key} is no parcel of records: {error!r}") from error
+            raise MessageRefused(f"s3://{bucket}/{key} is no staged batch of records: {error!r}") from error
         yield facts, chain([others], found)
 
 
 def _sound(found: Iterator[list[bytes]], name: str) -> Iterator[list[bytes]]:
-    """Give the lines of a parcel; raise MessageRefused if it turns out to be damaged."""
+    """Give the lines of a staged batch; raise MessageRefused if it turns out to be damaged."""
     try:
         yield from found
     except gzip_lines.DAMAGED as error:
-        raise MessageRefused(f"{name} is no parcel of records, or is damaged: {error}") from error
+        raise MessageRefused(f"{name} is no staged batch of records, or is damaged: {error}") from error
 
 
 def _without(found: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterator[Page]:
@@ -299,9 +304,9 @@ def _without(found: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Itera
             rejected_here.append(pending)
             pending = next(set_aside, None)
         gone = {each.span.position for each in rejected_here}
-        good = [raw for raw in raws if raw.position not in gone] if gone else raws
-        if len(good) + len(gone) != len(raws) or any(raw.violations for raw in good):
+        accepted = [raw for raw in raws if raw.position not in gone] if gone else raws
+        if len(accepted) + len(gone) != len(raws) or any(raw.violations for raw in accepted):
             raise MessageRefused("the object does not read as it did when it was checked: the code was changed since")
-        yield Page([raw.record for raw in good], rejected_here)
+        yield Page([raw.record for raw in accepted], rejected_here)
     if pending:
         raise MessageRefused("the object reads shorter than it did when it was checked: the code was changed since")

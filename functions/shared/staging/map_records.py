@@ -14,7 +14,7 @@ Change = Callable[[Any], Any]
 """Takes the document of a record, which it leaves as it is, and gives a new one; or raises Rejection."""
 
 
-def hand_on(  # noqa: PLR0913 - what is handed on, and where it is kept
+def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
     step: Step, facts: Facts, pages: Iterable[Page], change: Change, *, stage: str, bucket: str, inline_limit: int
 ) -> Json:
     """Make the message for the next step, of the records as `change` gives them.
@@ -23,7 +23,7 @@ def hand_on(  # noqa: PLR0913 - what is handed on, and where it is kept
     """
     changed = (apply(stage, change, page) for page in pages)
     try:
-        return claim_check.hand_on(step, facts, changed, bucket=bucket, inline_limit=inline_limit)
+        return claim_check.forward(step, facts, changed, bucket=bucket, inline_limit=inline_limit)
     except NoJson as found:
         raise no_json(found) from found
 
@@ -39,7 +39,7 @@ def apply(stage: str, change: Change, page: Page) -> Page:
         except Rejection as rejection:
             rejected.append(Rejected(span, stage, (rejection.violation,)))
         except Exception as error:
-            # The message of a foreign error may quote the record, and what is raised here is kept in the letter.
+            # The message of a foreign error may quote the record, and what is raised here is kept in the dead letter.
             where = traceback.extract_tb(error.__traceback__)[-1]
             raise TransformFailed(
                 f"{type(error).__name__} at {where.filename}, line {where.lineno}, on the record at position "

@@ -1,4 +1,4 @@
-"""Parcels: the records of a batch as they lie in the staging bucket between two steps, in the order of their positions.
+"""Staged batches: the records of a batch as they lie in the staging bucket between two steps, in the order of their positions.
 
 The first line says what is known of the batch; then comes a line a record. A good one is where it lies, as JSON, then a
 tab, then its document, as it would be delivered; a rejected one is JSON alone. JSON as it is written here holds no tab,
@@ -24,19 +24,19 @@ class NoJson(Exception):
 
 
 def written(page: Page) -> bytes:
-    """Write records as lines of a parcel; raise NoJson for a document that is none."""
+    """Write records as lines of a staged batch; raise NoJson for a document that is none."""
     try:
         bodies = encode_all([record.document for record in page.records])
     except Exception:
         _find_no_json(page)
         raise
     spans = [write_span(record.span) for record in page.records]
-    good = [b"%b\t%b\n" % each for each in zip(spans, bodies, strict=True)]
+    accepted = [b"%b\t%b\n" % each for each in zip(spans, bodies, strict=True)]
     if not page.rejected:
-        return b"".join(good)
+        return b"".join(accepted)
     positions = (record.span.position for record in page.records)
     others = ((rejected.span.position, _rejected(rejected)) for rejected in page.rejected)
-    return b"".join(line for _, line in merge(zip(positions, good, strict=True), others))
+    return b"".join(line for _, line in merge(zip(positions, accepted, strict=True), others))
 
 
 def _rejected(rejected: Rejected) -> bytes:
@@ -55,7 +55,7 @@ def _find_no_json(page: Page) -> None:
 
 
 def read(lines: Sequence[bytes]) -> Page:
-    """Read lines of a parcel; raise KeyError or what `decode` raises for others."""
+    """Read lines of a staged batch; raise KeyError or what `decode` raises for others."""
     parts = [line.partition(TAB) for line in lines]
     return Page(
         [Record(read_span(head), decode(document)) for head, tab, document in parts if tab],
@@ -64,7 +64,7 @@ def read(lines: Sequence[bytes]) -> Page:
 
 
 def ledger_line(line: bytes) -> bytes:
-    """Make the ledger line of a rejected record from its line in a parcel, without reading either."""
+    """Make the ledger line of a rejected record from its line in a staged batch, without reading either."""
     return line[:-1] + b',"outcome":"rejected"}\n'
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.patches.patch import GapError, member, module
+from local.patches.patch import PatchError, member, module
 
 Properties = dict[str, Any]
 Apply = Callable[[str, Properties, Properties], None]
@@ -36,7 +36,7 @@ def replace(resource_type: str, around: Mapping[str, Callable[[Callable[..., Any
     handlers = member(module("services.cloudformation.provisioners"), "_RESOURCE_HANDLERS").get(resource_type)
     for name, make in around.items():
         if handlers is None or name not in handlers:
-            raise GapError(f"CloudFormation handlers of {resource_type}", f"there is no {name!r}")
+            raise PatchError(f"CloudFormation handlers of {resource_type}", f"there is no {name!r}")
         handlers[name] = make(handlers[name])
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections import defaultdict
 from typing import Any
 
-from local.patches.patch import GapError, member, module
+from local.patches.patch import PatchError, member, module
 
 _NEW = {"receive_count": 0, "receipt_handle": None, "first_receive_at": None}
 _NO_SOURCE = "CouldNotDetermineMessageSource"
@@ -28,7 +28,7 @@ def fill() -> None:
     actions = {"StartMessageMoveTask": _start, "ListMessageMoveTasks": _list, "CancelMessageMoveTask": _cancel}
     handlers = member(queues, "_HANDLERS")
     if set(actions) & set(handlers):
-        raise GapError("services.sqs._HANDLERS", "it has a message move action of its own")
+        raise PatchError("services.sqs._HANDLERS", "it has a message move action of its own")
     handlers.update(actions)
 
 

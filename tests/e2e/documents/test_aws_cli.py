@@ -26,7 +26,7 @@ FIRST_HOUR = (
     "What happened, event by event",
     "What was delivered",
     "What the ledger says",
-    "A letter",
+    "A dead letter",
     "The log of a function",
     "Is it as safe as it should be",
     "Metrics",
@@ -122,13 +122,13 @@ def test_start_by_hand(cloud: Cloud, tmp_path: Path) -> None:
     assert (reconciled.code, reconciled.json["counts"]["written"]) == (0, 1), reconciled.out
 
 
-def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
-    url = cloud.deployment.undelivered_url
+def test_start_dlq(cloud: Cloud, tmp_path: Path) -> None:
+    url = cloud.deployment.start_dlq_url
     with without(cloud, "start", "states:StartExecution"):
         put(cloud, tmp_path, "not-started", GOOD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
         follow(reader(cloud), "Objects that could not be started")
-    assert cloud.custody("redrive", "--undelivered").code == 0
+    assert cloud.custody("redrive", "--events").code == 0
     assert waiting(cloud, url) == 0
 
 

@@ -16,11 +16,11 @@ from custody.deployment.target import ROOT
 from tests.e2e.conftest import Cloud, clean_environment
 from tests.support.documents import Shell, blocks, read, sections
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
+SUMMARIZE, REGION = "000000000000", "us-east-1"
 WHERE = {
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
-    "AWS::AccountId": ACCOUNT,
+    "AWS::AccountId": SUMMARIZE,
     "Environment": "dev",
     "Qualifier": "hnb659fds",
 }
@@ -43,7 +43,7 @@ def substituted(value: object) -> object:
 
 def test_the_role_of_pull_requests_can_compare_and_read_nothing_else(cloud: Cloud, tmp_path: Path) -> None:
     differ = cfn_yaml.loads(read("docs/ci/github-oidc.yaml"))["Resources"]["Differ"]["Properties"]
-    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{SUMMARIZE}:root"}, "Action": "sts:AssumeRole"}
     iam = cloud.client("iam")
     role = iam.create_role(RoleName="differ", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
     for policy in differ["Policies"]:
@@ -75,7 +75,7 @@ def test_the_role_of_pull_requests_can_compare_and_read_nothing_else(cloud: Clou
 
     session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION)
     client: Any = partial(session.client, endpoint_url=cloud.target.endpoint)
-    lookup_role = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-lookup-role-{ACCOUNT}-{REGION}"
+    lookup_role = f"arn:aws:iam::{SUMMARIZE}:role/cdk-hnb659fds-lookup-role-{SUMMARIZE}-{REGION}"
     for refused in (
         client("s3").list_buckets,
         partial(client("stepfunctions").list_executions, stateMachineArn=cloud.deployment.pipeline_arn),

@@ -48,7 +48,7 @@ def test_the_first_files_are_watched(cloud: Cloud) -> None:
 
     assert "written" in good
     assert "/confidence: maximum 1" in bad
-    assert "RecordsRejected" in bad, "its letter is listed"
+    assert "RecordsRejected" in bad, "its dead letter is listed"
 
 
 def test_the_budget_of_the_document_on_costs_can_be_made(cloud: Cloud) -> None:

@@ -112,7 +112,7 @@ def test_what_came_before_versioning_is_named_and_once_copied_is_started_by_its_
     assert "from-before" not in theirs.custody("backfill", "--dry-run", "--json").out
 
 
-def test_what_lies_there_is_started_and_the_books_are_clean(theirs: Theirs, shell: Shell) -> None:
+def test_what_lies_there_is_started_and_the_commits_are_clean(theirs: Theirs, shell: Shell) -> None:
     dry, real, clean = (shell.run(block) for block in blocks(PARTS["Start what lies there"]))
 
     assert "4 would be started" in dry
@@ -132,7 +132,7 @@ def test_what_arrives_is_started_by_its_event_whoever_puts_it_there(theirs: Thei
 
     (fate,) = put.json["objects"]
     assert (put.code, fate["object"]["key"]) == (0, f"{PREFIX}good.json")
-    until(lambda: theirs.ledger("incoming-mission-new"), 60, "the object is booked")
+    until(lambda: theirs.ledger("incoming-mission-new"), 60, "the object is committed")
     assert theirs.custody("trace", f"{PREFIX}mission/new é+.json").code == 0
     assert not theirs.ledger("reports")
 
@@ -157,21 +157,21 @@ def uncalled(theirs: Theirs) -> Iterator[None]:
 
 def test_what_eventbridge_cannot_deliver_waits_and_is_given_to_start_again(theirs: Theirs) -> None:
     with uncalled(theirs):
-        theirs.put(f"{PREFIX}mission/undelivered.json", LINE)
-        url, sqs = theirs.cloud.deployment.undelivered_url, theirs.cloud.client("sqs")
+        theirs.put(f"{PREFIX}mission/start-dlq.json", LINE)
+        url, sqs = theirs.cloud.deployment.start_dlq_url, theirs.cloud.client("sqs")
         number = "ApproximateNumberOfMessages"
         told = {"QueueUrl": url, "AttributeNames": [number]}
         until(lambda: sqs.get_queue_attributes(**told)["Attributes"][number] == "1", 60, "the event in the queue")
-        (seen,) = theirs.custody("redrive", "--undelivered", "--dry-run", "--json").json["undelivered"]
-    replayed = theirs.custody("redrive", "--undelivered", "--json")
+        (seen,) = theirs.custody("redrive", "--events", "--dry-run", "--json").json["start-dlq"]
+    replayed = theirs.custody("redrive", "--events", "--json")
 
-    assert seen["objects"] == [f"{PREFIX}mission/undelivered.json"]
+    assert seen["objects"] == [f"{PREFIX}mission/start-dlq.json"]
     assert "NO_PERMISSIONS" in seen["became"]
     assert replayed.code == 0, replayed.out
-    until(lambda: theirs.ledger("incoming-mission-undelivered"), 60, "the object is booked")
+    until(lambda: theirs.ledger("incoming-mission-start-dlq"), 60, "the object is committed")
 
 
-def test_all_is_processed_once_more_as_the_next_attempt_and_the_books_are_clean(theirs: Theirs) -> None:
+def test_all_is_processed_once_more_as_the_next_attempt_and_the_commits_are_clean(theirs: Theirs) -> None:
     ran = theirs.custody("backfill", "--again", "--rate", "100", "--json")
     counts = {name: number for name, number in ran.json["counts"].items() if number}
     reconciled = theirs.custody("reconcile", "--json").json["counts"]

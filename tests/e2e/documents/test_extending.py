@@ -152,7 +152,7 @@ def test_each_command_prints_what_is_shown(extended: Copy) -> None:
             require_shown(part.shown, out)
     (traced,) = [out for part, out in printed if "custody trace" in part.body]
     assert "Enrich" in traced
-    assert re.search(r"000000000000000\.0\.Enrich\b", traced), "its letter is listed"
+    assert re.search(r"000000000000000\.0\.Enrich\b", traced), "its dead letter is listed"
 
 
 def test_a_large_batch_that_fails_at_the_step_goes_on_there(extended: Copy, deployed: Cloud) -> None:
@@ -161,7 +161,9 @@ def test_a_large_batch_that_fails_at_the_step_goes_on_there(extended: Copy, depl
     large.write_text(json.dumps([record] * 2_000), encoding="utf-8")
     with without(deployed, "enrich", "s3:PutObject"):
         extended.run(f"custody put {large.name} --key weather/large.json # exit code 1")
-        (listed,) = json.loads(extended.run("custody letters --step enrich --error AccessRefused --json"))["letters"]
+        (listed,) = json.loads(extended.run("custody dead-letters --step enrich --error AccessRefused --json"))[
+            "dead_letters"
+        ]
     assert listed["resumes_at"] == "Enrich"
 
     extended.run("custody redrive --step enrich --error AccessRefused")

@@ -28,7 +28,7 @@ def test_each_example_works(cloud: Cloud, folder: Path) -> None:
     answers = {"RECORD": fate["records"][0]["record"], "LETTER": rejected["object"]["object_id"]}
 
     # What is discarded is not redriven.
-    for name in sorted(PAGES.keys() - OF_THE_DEPLOYMENT, key=lambda name: (name == "letters discard", name)):
+    for name in sorted(PAGES.keys() - OF_THE_DEPLOYMENT, key=lambda name: (name == "dead-letters discard", name)):
         for example in PAGES[name].examples:
             _, *words = shlex.split(example)
             ran = cloud.custody(*(answers.get(word, word) for word in words), cwd=folder)

@@ -14,7 +14,7 @@ SECTIONS = sections(read("docs/personal-data.md"))
 BEGIN = blocks(sections(read("docs/runbook.md"))[""])
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 STAGED = [GOOD | {"note": f"{number:01000d}"} for number in range(70)] + [GOOD | {"confidence": 1.7}]
-"""Too much to travel in messages, and one that is rejected, so that there is a letter."""
+"""Too much to travel in messages, and one that is rejected, so that there is a dead letter."""
 
 
 def versions(cloud: Cloud, bucket: str, containing: str) -> list[str]:
@@ -25,7 +25,7 @@ def versions(cloud: Cloud, bucket: str, containing: str) -> list[str]:
 
 @pytest.fixture
 def forgotten(cloud: Cloud) -> Iterator[list[str]]:
-    """Take away in the end what the books say of some objects, for `verify` is to say that all others hold."""
+    """Take away in the end what the ledger say of some objects, for `verify` is to say that all others hold."""
     object_ids: list[str] = []
     yield object_ids
     s3, audit = cloud.client("s3"), cloud.deployment.audit
@@ -51,24 +51,24 @@ def test_a_persons_data_is_deleted_and_the_ledger_says_so(cloud: Cloud, tmp_path
         "version id": found["version_id"],
         "folder": sent["output"]["key"].rpartition("/")[0],
     }
-    rooms = (cloud.deployment.raw, cloud.deployment.processed, cloud.deployment.raw.replace("-raw-", "-staging-"))
+    buckets = (cloud.deployment.raw, cloud.deployment.processed, cloud.deployment.raw.replace("-raw-", "-staging-"))
     function, *steps = blocks(SECTIONS["Delete it"])
     shell = Shell(cloud, answers, [*BEGIN, function])
-    names = {room: "person.jsonl" if room == cloud.deployment.raw else found["object_id"] for room in rooms}
-    assert all(versions(cloud, room, name) for room, name in names.items()), "it lies in each of them"
+    names = {bucket: "person.jsonl" if bucket == cloud.deployment.raw else found["object_id"] for bucket in buckets}
+    assert all(versions(cloud, bucket, name) for bucket, name in names.items()), "it lies in each of them"
 
     assert answers["folder"] in shell.run(steps[0])
     for step in steps[1:]:
         shell.run(step)
 
-    assert not [room for room, name in names.items() if versions(cloud, room, name)]
+    assert not [bucket for bucket, name in names.items() if versions(cloud, bucket, name)]
     verify, reconcile = blocks(SECTIONS["What is said afterwards"])
     said = re.sub(r"\s+", " ", shell.run(verify))
     assert "1 broken" in said
     assert "gone for good" in said
     assert found["object_id"] not in shell.run(reconcile)
-    letters = cloud.custody("letters", "--since", "1h", "--json").json["letters"]
-    assert not [one for one in letters if one["object"]["id"] == found["object_id"]]
+    dead_letters = cloud.custody("dead-letters", "--since", "1h", "--json").json["dead_letters"]
+    assert not [one for one in dead_letters if one["object"]["id"] == found["object_id"]]
     trace = cloud.custody("trace", found["object_id"], "--json").json
     assert trace["counts"]["received"] == len(STAGED), "what the ledger tells is still there"
 

@@ -1,4 +1,4 @@
-"""Each command of the runbook, run on a deployment that is broken as its section says: it mends it."""
+"""Each command of the runbook, run on a deployment that is broken as its section says: it fixes it."""
 
 import json
 import re
@@ -28,8 +28,8 @@ def reader(cloud: Cloud, answers: dict[str, str] | None = None) -> Shell:
 
 
 def follow(shell: Shell, section: str, mend: Callable[[], None]) -> list[str]:
-    """Run all blocks of a section in their order, and mend the cause where it says so; give what each printed."""
-    looking, acting = re.split(r"mend the cause", SECTIONS[section], maxsplit=1, flags=re.IGNORECASE)
+    """Run all blocks of a section in their order, and fix the cause where it says so; give what each printed."""
+    looking, acting = re.split(r"fix the cause", SECTIONS[section], maxsplit=1, flags=re.IGNORECASE)
     printed = [shell.run(block) for block in blocks(looking)]
     mend()
     return printed + [shell.run(block) for block in blocks(acting)]
@@ -38,15 +38,15 @@ def follow(shell: Shell, section: str, mend: Callable[[], None]) -> list[str]:
 def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    (sent,) = cloud.custody("put", path, "--no-follow", "--json").json["objects"]
+    (sent,) = cloud.custody("put", path, "--no-wait", "--json").json["objects"]
     return sent["object"] | {"execution": sent["execution"]}
 
 
-def letter_of(cloud: Cloud, sent: Any) -> str:
-    """Wait for the letter of an object; give its id."""
-    prefix = f"letters/dt={datetime.now(UTC):%Y-%m-%d}/{sent['object_id']}/"
-    keys = until(lambda: cloud.keys(cloud.deployment.audit, prefix), 60, f"a letter of {sent['object_id']}")
-    return str(keys[-1]).removeprefix("letters/").removesuffix(".json")
+def dead_letter_of(cloud: Cloud, sent: Any) -> str:
+    """Wait for the dead letter of an object; give its id."""
+    prefix = f"dead-letters/dt={datetime.now(UTC):%Y-%m-%d}/{sent['object_id']}/"
+    keys = until(lambda: cloud.keys(cloud.deployment.audit, prefix), 60, f"a dead letter of {sent['object_id']}")
+    return str(keys[-1]).removeprefix("dead-letters/").removesuffix(".json")
 
 
 def attempts(cloud: Cloud, sent: Any) -> list[str]:
@@ -80,17 +80,17 @@ def test_executions_failed(cloud: Cloud, tmp_path: Path) -> None:
         shell = reader(
             cloud,
             {
-                "letter": letter_of(cloud, first),
+                "dead_letter": dead_letter_of(cloud, first),
                 "execution": first["execution"],
-                "letter of bad data": letter_of(cloud, bad),
+                "dead letter of bad data": dead_letter_of(cloud, bad),
             },
         )
-        letter_of(cloud, second)
+        dead_letter_of(cloud, second)
         printed = follow(shell, "executions-failed", broken.close)
 
     assert first["object_id"] in printed[0]
     assert attempts(cloud, first) == attempts(cloud, second) == ["1"]
-    left = cloud.custody("letters", "--json").out
+    left = cloud.custody("dead-letters", "--json").out
     assert not [sent for sent in (first, second, bad) if sent["object_id"] in left]
 
 
@@ -98,7 +98,7 @@ def test_executions_timed_out(cloud: Cloud, tmp_path: Path) -> None:
     with ExitStack() as broken:
         broken.enter_context(slow(cloud, seconds=60, timeout=1))
         sent = put(cloud, tmp_path, "late", GOOD)
-        shell = reader(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
+        shell = reader(cloud, {"dead_letter": dead_letter_of(cloud, sent), "execution": sent["execution"]})
         follow(shell, "executions-timed-out", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
@@ -111,18 +111,18 @@ def test_executions_aborted(cloud: Cloud, tmp_path: Path) -> None:
         running = {"stateMachineArn": cloud.deployment.pipeline_arn, "statusFilter": "RUNNING"}
         until(lambda: client.list_executions(**running)["executions"], 30, "the execution starts")
         client.stop_execution(executionArn=sent["execution"])
-        shell = reader(cloud, {"letter": letter_of(cloud, sent), "execution": sent["execution"]})
+        shell = reader(cloud, {"dead_letter": dead_letter_of(cloud, sent), "execution": sent["execution"]})
         follow(shell, "executions-aborted", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
 
-def test_undelivered(cloud: Cloud, tmp_path: Path) -> None:
-    url = cloud.deployment.undelivered_url
+def test_start_dlq(cloud: Cloud, tmp_path: Path) -> None:
+    url = cloud.deployment.start_dlq_url
     with ExitStack() as broken:
         broken.enter_context(without(cloud, "start", "states:StartExecution"))
         sent = put(cloud, tmp_path, "refused", GOOD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
-        printed = follow(reader(cloud), "undelivered", broken.close)
+        printed = follow(reader(cloud), "start-dlq", broken.close)
     assert "AccessRefused" in printed[0]
     until(lambda: attempts(cloud, sent) == ["0"], 30, "the object is written")
     assert waiting(cloud, url) == 0
@@ -141,20 +141,20 @@ def test_buffer_stuck(buffered: Cloud, tmp_path: Path) -> None:
     printed = [shell.run(block) for block in blocks(SECTIONS["buffer-stuck"])]
 
     assert "Disabled" in printed[0]
-    until(lambda: attempts(cloud, sent) == ["0"], 60, "the object is booked")
+    until(lambda: attempts(cloud, sent) == ["0"], 60, "the object is committed")
     assert waiting(cloud, cloud.deployment.buffer_url) == 0
 
 
 def test_unwritten(cloud: Cloud, tmp_path: Path) -> None:
-    url = cloud.deployment.unwritten_url
+    url = cloud.deployment.dead_letter_dlq_url
     with ExitStack() as broken:
         broken.enter_context(without(cloud, "dead-letter", "s3:PutObject"))
         sent = put(cloud, tmp_path, "bad", BAD)
         until(lambda: waiting(cloud, url), 60, "the event in the queue")
-        printed = follow(reader(cloud), "unwritten", broken.close)
+        printed = follow(reader(cloud), "dead-letter-dlq", broken.close)
     assert "AccessRefused" in printed[0]
     assert waiting(cloud, url) == 0
-    assert letter_of(cloud, sent).endswith(".0.Failed")
+    assert dead_letter_of(cloud, sent).endswith(".0.Failed")
 
 
 def test_events_lost(cloud: Cloud, tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def test_a_failed_execution_sets_its_alarm_off_and_it_goes_out_by_itself(cloud: 
 
 
 def test_an_event_that_waits_for_somebody_sets_its_alarm_off(cloud: Cloud) -> None:
-    sqs, url = cloud.client("sqs"), cloud.deployment.undelivered_url
+    sqs, url = cloud.client("sqs"), cloud.deployment.start_dlq_url
     sqs.send_message(QueueUrl=url, MessageBody="{}")
 
     try:
-        until(lambda: alarm(cloud, "undelivered")["StateValue"] == "ALARM", 60 * cloud.patience, "the alarm goes off")
+        until(lambda: alarm(cloud, "start-dlq")["StateValue"] == "ALARM", 60 * cloud.patience, "the alarm goes off")
     finally:
         sqs.purge_queue(QueueUrl=url)

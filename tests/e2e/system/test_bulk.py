@@ -151,7 +151,7 @@ def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(cutt
     shown = cutting.custody("reconcile", "--prefix", "failing.jsonl", "--json")
     assert (shown.code, shown.json["counts"]["failed"]) == (0, 0), shown.out
     assert cutting.custody("verify", object_id).code == 0
-    assert object_id not in cutting.custody("letters", "--json").out, "its letters are closed"
+    assert object_id not in cutting.custody("dead-letters", "--json").out, "its dead letters are closed"
 
 
 def without_outcome(cloud: Cloud, path: Path) -> Any:

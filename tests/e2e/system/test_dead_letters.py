@@ -1,4 +1,4 @@
-"""What failed, from its letter to its end; and whether what is stored still bears out the ledger."""
+"""What failed, from its dead letter to its end; and whether what is stored still bears out the ledger."""
 
 import json
 from pathlib import Path
@@ -21,43 +21,43 @@ def sent(cloud: Cloud, folder: Path, records: Any, key: str) -> str:
 
 
 def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
-    """List letters: whether each is open, by id."""
-    ran = cloud.custody("letters", *options, "--json")
+    """List dead letters: whether each is open, by id."""
+    ran = cloud.custody("dead-letters", *options, "--json")
     assert ran.code == 0, ran.err
-    return {letter["id"]: letter["open"] for letter in ran.json["letters"]}
+    return {dead_letter["id"]: dead_letter["open"] for dead_letter in ran.json["dead_letters"]}
 
 
 @pytest.mark.aws
-def test_a_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_dead_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, [GOOD, BAD], "mission/discarded.json")
 
-    (letter_id,) = (letter_id for letter_id in listed(cloud) if object_id in letter_id)
-    table = cloud.custody("letters", "--dataset", "mission", "--step", "write", "--error", "RecordsRejected")
-    assert letter_id in table.out
+    (dead_letter_id,) = (dead_letter_id for dead_letter_id in listed(cloud) if object_id in dead_letter_id)
+    table = cloud.custody("dead-letters", "--dataset", "mission", "--step", "write", "--error", "RecordsRejected")
+    assert dead_letter_id in table.out
     assert "1 of 2" in table.out
-    assert f"custody letters show {letter_id}".rpartition(" ")[0] in table.err
+    assert f"custody dead-letters show {dead_letter_id}".rpartition(" ")[0] in table.err
 
-    shown = cloud.custody("letters", "show", letter_id)
+    shown = cloud.custody("dead-letters", "show", dead_letter_id)
     assert shown.code == 0, shown.err
     lines = shown.out.splitlines()
     place = lines.index("    /confidence: maximum 1") + 1
     assert lines[place].strip() == json.dumps(BAD, ensure_ascii=False)
     assert lines[place + 1] == " " * lines[place].index("1.7") + "^^^"
 
-    assert cloud.custody("letters", "discard", letter_id, "--reason", " ").code == 2
-    discarded = cloud.custody("letters", "discard", letter_id, "--reason", "sent by mistake")
+    assert cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", " ").code == 2
+    discarded = cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", "sent by mistake")
     assert discarded.code == 0, discarded.err
     assert f"{object_id}.1" in discarded.out
     assert cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/") == [
         f"ledger/{object_id}/000000000000000.0.discarded.jsonl.gz",
         f"ledger/{object_id}/000000000000000.0.jsonl.gz",
     ]
-    again = cloud.custody("letters", "discard", letter_id, "--reason", "once more")
+    again = cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", "once more")
     assert again.code == 1
     assert "is closed already: discarded on" in again.err
 
-    assert letter_id not in listed(cloud)
-    assert listed(cloud, "--all")[letter_id] is False
+    assert dead_letter_id not in listed(cloud)
+    assert listed(cloud, "--all")[dead_letter_id] is False
     verified = cloud.custody("verify", object_id)
     assert verified.code == 0, verified.out
     assert "1 object: 1 hold" in verified.out
@@ -67,14 +67,14 @@ def test_a_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) 
 def test_a_batch_that_was_never_read_is_shown_and_discarded_whole(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, GOOD, "unknown/discarded.json")
 
-    shown = cloud.custody("letters", "show", object_id)
+    shown = cloud.custody("dead-letters", "show", object_id)
     assert "UnknownDataset at Validate" in shown.out
     assert "not read" in shown.out
-    assert cloud.custody("verify", object_id).code == 2, "nothing of it is booked yet"
+    assert cloud.custody("verify", object_id).code == 2, "nothing of it is committed yet"
 
-    discarded = cloud.custody("letters", "discard", object_id, "--reason", "nobody knows it")
+    discarded = cloud.custody("dead-letters", "discard", object_id, "--reason", "nobody knows it")
     assert "the whole batch, which was never read" in discarded.out
-    assert not any(object_id in letter_id for letter_id in listed(cloud, "--dataset", "unknown"))
+    assert not any(object_id in dead_letter_id for dead_letter_id in listed(cloud, "--dataset", "unknown"))
 
 
 @pytest.mark.aws
@@ -130,7 +130,7 @@ def test_a_ledger_file_that_was_touched_is_broken_until_it_is_restored(cloud: Cl
     assert cloud.custody("verify", object_id).code == 0
 
 
-def test_without_an_id_all_that_the_stack_has_booked_is_checked(cloud: Cloud, tmp_path: Path) -> None:
+def test_without_an_id_all_that_the_stack_has_committed_is_checked(cloud: Cloud, tmp_path: Path) -> None:
     ids = {sent(cloud, tmp_path, [GOOD, BAD, GOOD], f"mission/held-{number}.json") for number in range(2)}
     ran = cloud.custody("verify", "--since", "10m", "--json")
     verdicts = {each["object"]: each for each in ran.json["objects"]}

@@ -13,11 +13,11 @@ import pytest
 from tests.e2e.conftest import CUSTODY, Cloud, clean_environment
 from tests.support.breaking import until
 
-REGION, ACCOUNT = "us-east-1", "000000000000"
+REGION, SUMMARIZE = "us-east-1", "000000000000"
 
 
-def bucket_name(env: str, room: str) -> str:
-    return f"custody-{env}-{room}-{ACCOUNT}-{REGION}"
+def bucket_name(env: str, bucket: str) -> str:
+    return f"custody-{env}-{bucket}-{SUMMARIZE}-{REGION}"
 
 
 def resource(kind: str, *, keep: bool = False, **properties: Any) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def resource(kind: str, *, keep: bool = False, **properties: Any) -> dict[str, A
     return {"Type": f"AWS::{kind}", "Properties": properties} | said
 
 
-def a_bucket(env: str, room: str, *, keep: bool = False, **properties: Any) -> dict[str, Any]:
+def a_bucket(env: str, bucket: str, *, keep: bool = False, **properties: Any) -> dict[str, Any]:
     versioned = {"VersioningConfiguration": {"Status": "Enabled"}}
-    return resource("S3::Bucket", keep=keep, BucketName=bucket_name(env, room), **versioned, **properties)
+    return resource("S3::Bucket", keep=keep, BucketName=bucket_name(env, bucket), **versioned, **properties)
 
 
 def locked(days: int) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def typed(cloud: Cloud, env: str, answer: str) -> subprocess.CompletedProcess[st
 
 
 def test_it_refuses_while_executions_are_in_flight(cloud: Cloud, stays: str) -> None:
-    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{stays}-pipeline"
+    machine = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{stays}-pipeline"
     client = cloud.client("stepfunctions")
     execution = client.start_execution(stateMachineArn=machine)["executionArn"]
     try:
@@ -191,7 +191,7 @@ def test_what_the_template_keeps_is_listed_with_the_command_that_removes_it(clou
         "Staging": a_bucket(env, "staging"),
         "Key": a_key(env, keep=True),
         "Logs": resource("Logs::LogGroup", keep=True, LogGroupName=f"/aws/lambda/custody-{env}-start"),
-        "Queue": resource("SQS::Queue", keep=True, QueueName=f"custody-{env}-undelivered"),
+        "Queue": resource("SQS::Queue", keep=True, QueueName=f"custody-{env}-start-dlq"),
     }
     deploy(cloud, env, resources, protected=True)
     s3, raw, audit = cloud.client("s3"), bucket_name(env, "raw"), bucket_name(env, "audit")
@@ -256,13 +256,13 @@ def test_no_name_that_begins_alike_is_an_environment(cloud: Cloud) -> None:
 
 def test_what_somebody_deleted_by_hand_keeps_nothing_from_going(cloud: Cloud) -> None:
     audit, log_group = bucket_name("half", "audit"), "/aws/lambda/custody-half-start"
-    queue = resource("SQS::Queue", QueueName="custody-half-undelivered")
+    queue = resource("SQS::Queue", QueueName="custody-half-start-dlq")
     what = {"Audit": a_bucket("half", "audit"), "Logs": resource("Logs::LogGroup", LogGroupName=log_group)}
     deploy(cloud, "half", what | {"Queue": queue})
     cloud.client("s3").delete_bucket(Bucket=audit)
     cloud.client("logs").delete_log_group(logGroupName=log_group)
     sqs = cloud.client("sqs")
-    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="custody-half-undelivered")["QueueUrl"])
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="custody-half-start-dlq")["QueueUrl"])
 
     planned = cloud.custody("destroy", "--env", "half", "--dry-run", "--json")
     assert planned.code == 0, planned.err
@@ -287,7 +287,7 @@ def test_what_cannot_be_deleted_is_named_and_can_be_tried_again(cloud: Cloud) ->
     ran = cloud.custody("destroy", "--env", env, "--yes")
     assert ran.code == 1
     assert "Raw (AWS::S3::Bucket) is not deleted" in ran.out
-    assert "mend what failed, and run this again" in ran.out
+    assert "fix what failed, and run this again" in ran.out
 
     s3.delete_object(Bucket=raw, Key="a", VersionId=version, BypassGovernanceRetention=True)
     assert cloud.custody("destroy", "--env", env, "--yes").code == 0

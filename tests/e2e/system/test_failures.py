@@ -1,4 +1,4 @@
-"""What fails on a deployed stack, ends badly or must be judged anew: letters within seconds, and the way back."""
+"""What fails on a deployed stack, ends badly or must be judged anew: dead letters within seconds, and the way back."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
     """Put an object; give its id and its execution."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    (sent,) = cloud.custody("put", path, "--no-follow", "--json").json["objects"]
+    (sent,) = cloud.custody("put", path, "--no-wait", "--json").json["objects"]
     return sent["object"] | {"execution": sent["execution"]}
 
 
@@ -34,12 +34,12 @@ def status(cloud: Cloud, execution: str) -> str:
     return str(cloud.client("stepfunctions").describe_execution(executionArn=execution)["status"])
 
 
-def letters(cloud: Cloud, object_id: str) -> list[str]:
+def dead_letters(cloud: Cloud, object_id: str) -> list[str]:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    return [key.rpartition("/")[2] for key in cloud.keys(cloud.deployment.audit, f"letters/dt={day}/{object_id}/")]
+    return [key.rpartition("/")[2] for key in cloud.keys(cloud.deployment.audit, f"dead-letters/dt={day}/{object_id}/")]
 
 
-def test_an_execution_that_somebody_stops_has_a_letter_within_seconds_and_can_be_redriven(
+def test_an_execution_that_somebody_stops_has_a_dead_letter_within_seconds_and_can_be_redriven(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     client = cloud.client("stepfunctions")
@@ -48,25 +48,29 @@ def test_an_execution_that_somebody_stops_has_a_letter_within_seconds_and_can_be
         until(lambda: _exists(cloud, sent["execution"]), 30, "the execution starts")
         client.stop_execution(executionArn=sent["execution"], error="Maintenance", cause="somebody stopped it")
         name = "000000000000000.0.Aborted.json"
-        until(lambda: letters(cloud, sent["object_id"]) == [name], LETTER_SECONDS, "a letter of the stop")
+        until(lambda: dead_letters(cloud, sent["object_id"]) == [name], LETTER_SECONDS, "a dead letter of the stop")
         client.redrive_execution(executionArn=sent["execution"])
         until(lambda: status(cloud, sent["execution"]) != "RUNNING", 30, "the end of the redrive")
 
     assert status(cloud, sent["execution"]) == "SUCCEEDED"
-    listed = cloud.custody("letters", "--error", "ExecutionAborted", "--json").json
-    assert sent["object_id"] not in json.dumps(listed), "the letter is closed: the records are written"
+    listed = cloud.custody("dead-letters", "--error", "ExecutionAborted", "--json").json
+    assert sent["object_id"] not in json.dumps(listed), "the dead letter is closed: the records are written"
     assert cloud.keys(cloud.deployment.audit, f"ledger/{sent['object_id']}/") == [
         f"ledger/{sent['object_id']}/000000000000000.1.jsonl.gz"
     ], "a redrive is the next attempt"
 
 
-def test_an_execution_that_runs_out_of_time_has_a_letter_and_is_done_again_by_a_new_one_once_the_definition_is_mended(
+def test_an_execution_that_runs_out_of_time_has_a_dead_letter_and_is_done_again_by_a_new_one_once_the_definition_is_mended(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     with slow(cloud, seconds=60, timeout=1):
         sent = put(cloud, tmp_path, "late", GOOD)
         name = "000000000000000.0.TimedOut.json"
-        until(lambda: letters(cloud, sent["object_id"]) == [name], 30 + LETTER_SECONDS, "a letter of the time-out")
+        until(
+            lambda: dead_letters(cloud, sent["object_id"]) == [name],
+            30 + LETTER_SECONDS,
+            "a dead letter of the time-out",
+        )
 
     ran = cloud.custody("redrive", sent["object_id"], "--json")
     assert ran.code == 0, ran.err
@@ -80,9 +84,13 @@ def test_an_execution_that_runs_out_of_time_has_a_letter_and_is_done_again_by_a_
 
 def test_a_contract_made_looser_and_deployed_lets_redriven_records_through(cloud: Cloud, tmp_path: Path) -> None:
     since = datetime.now(UTC).isoformat()
-    mended = put(cloud, tmp_path, "mended", NEW_SOURCE, GOOD)
+    mended = put(cloud, tmp_path, "fixed", NEW_SOURCE, GOOD)
     still_bad = put(cloud, tmp_path, "still-bad", NEW_SOURCE, BAD)
-    until(lambda: letters(cloud, mended["object_id"]) and letters(cloud, still_bad["object_id"]), 30, "both letters")
+    until(
+        lambda: dead_letters(cloud, mended["object_id"]) and dead_letters(cloud, still_bad["object_id"]),
+        30,
+        "both dead letters",
+    )
     project = _copy(tmp_path / "project")
     contract = json.loads((project / CONTRACT).read_text(encoding="utf-8"))
     contract["properties"]["source"]["enum"].append("RUMINT")
@@ -101,7 +109,7 @@ def test_a_contract_made_looser_and_deployed_lets_redriven_records_through(cloud
     }
     assert by_object[mended["object_id"]]["outcome"] == "succeeded"
     assert ".1.Rejected" in by_object[still_bad["object_id"]]["new_letter"]
-    assert letters(cloud, mended["object_id"]) == ["000000000000000.0.Rejected.json"]
+    assert dead_letters(cloud, mended["object_id"]) == ["000000000000000.0.Rejected.json"]
     verified = cloud.custody("verify", mended["object_id"], still_bad["object_id"], "--json")
     assert verified.code == 0, verified.out
 

@@ -1,4 +1,4 @@
-"""What failed is mended, and its work done again: on a deployed stack, by the plain API and by the command line."""
+"""What failed is fixed, and its work done again: on a deployed stack, by the plain API and by the command line."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from custody.assurance.reconcile import Reconciler, Which, arrivals
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from tests.e2e.conftest import CUSTODY, Cloud, clean_environment
 from tests.support.breaking import slow, without
@@ -29,7 +29,7 @@ def send(cloud: Cloud, folder: Path, name: str, number: int = 1) -> list[str]:
     files = [folder / f"{name}-{each}.json" for each in range(number)]
     for file in files:
         file.write_text(json.dumps(GOOD), encoding="utf-8")
-    ran = cloud.custody("put", *files, "--no-follow", "--json")
+    ran = cloud.custody("put", *files, "--no-wait", "--json")
     assert ran.code == 0, ran.err
     return [sent["execution"] for sent in ran.json["objects"]]
 
@@ -47,17 +47,19 @@ def until(cloud: Cloud, name: str, wanted: dict[str, int]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS * cloud.patience
     found: dict[str, int] = {}
     while found != wanted and time.monotonic() < deadline:
-        reconciler = Reconciler(Books(s3, cloud.deployment.audit), pipeline, datetime.now(UTC) - timedelta(minutes=5))
+        reconciler = Reconciler(
+            AuditReader(s3, cloud.deployment.audit), pipeline, datetime.now(UTC) - timedelta(minutes=5)
+        )
         arrived = arrivals(s3, cloud.deployment.raw, Which(f"{name}-"))
         found = dict(Counter(one.state.value for one in reconciler.run(arrived)))
         time.sleep(PAUSE_SECONDS)
     assert found == wanted
 
 
-def open_letters(cloud: Cloud, executions: list[str]) -> list[Any]:
-    books = Books(cloud.client("s3"), cloud.deployment.audit)
+def open_dead_letters(cloud: Cloud, executions: list[str]) -> list[Any]:
+    audit = AuditReader(cloud.client("s3"), cloud.deployment.audit)
     ids = [arn.rpartition(":")[2] for arn in executions]
-    return [letter for object_id in ids for letter in books.open_among(books.letters_of(object_id))]
+    return [dead_letter for object_id in ids for dead_letter in audit.open_among(audit.dead_letters_of(object_id))]
 
 
 def statuses(cloud: Cloud, executions: list[str]) -> list[tuple[str, int]]:
@@ -68,7 +70,7 @@ def statuses(cloud: Cloud, executions: list[str]) -> list[tuple[str, int]]:
 
 def waiting(cloud: Cloud) -> int:
     name = "ApproximateNumberOfMessages"
-    queue = cloud.deployment.undelivered_url
+    queue = cloud.deployment.start_dlq_url
     return int(cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"][name])
 
 
@@ -79,7 +81,7 @@ def test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api(cloud
         until(cloud, "ten", {"failed": 10})
     assert counts(cloud, "ten") == {"failed": 10}
     assert statuses(cloud, executions) == [("FAILED", 0)] * 10
-    assert [letter.name for letter in open_letters(cloud, executions)] == ["Write"] * 10
+    assert [dead_letter.name for dead_letter in open_dead_letters(cloud, executions)] == ["Write"] * 10
 
     for arn in executions:
         cloud.client("stepfunctions").redrive_execution(executionArn=arn)
@@ -87,7 +89,7 @@ def test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api(cloud
 
     assert counts(cloud, "ten") == {"written": 10}
     assert statuses(cloud, executions) == [("SUCCEEDED", 1)] * 10, "the same executions"
-    assert open_letters(cloud, executions) == []
+    assert open_dead_letters(cloud, executions) == []
     for arn in executions:
         object_id = arn.rpartition(":")[2]
         assert cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/") == [
@@ -103,7 +105,7 @@ def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cl
         executions = send(cloud, tmp_path, "asked", 3)
         until(cloud, "asked", {"failed": 3})
         again = cloud.custody(*chosen, "--json")
-    assert again.code == 1, "it fails again, for nothing was mended"
+    assert again.code == 1, "it fails again, for nothing was fixed"
     assert {(one["outcome"], one["error"], one["attempt"]) for one in again.json["redrives"]} == {
         ("failed", "AccessRefused", 1)
     }
@@ -120,11 +122,11 @@ def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cl
     assert statuses(cloud, executions) == [("SUCCEEDED", 2)] * 3
     assert counts(cloud, "asked") == {"written": 3}
 
-    letter = again.json["redrives"][0]["new_letter"]
-    closed = cloud.custody("redrive", letter)
+    dead_letter = again.json["redrives"][0]["new_letter"]
+    closed = cloud.custody("redrive", dead_letter)
     assert closed.code == 0
     assert "closed" in closed.out
-    assert "attempt 2 was booked" in closed.out
+    assert "attempt 2 was committed" in closed.out
 
 
 @pytest.mark.aws
@@ -145,7 +147,7 @@ def test_after_a_change_of_the_state_machine_a_new_execution_does_the_work(cloud
     assert (done["how"], done["outcome"], done["execution"]) == ("new", "succeeded", f"{execution}-r1")
     assert statuses(cloud, [execution]) == [("FAILED", 0)]
     assert counts(cloud, "changed") == {"written": 1}
-    assert open_letters(cloud, [execution]) == []
+    assert open_dead_letters(cloud, [execution]) == []
 
 
 @pytest.mark.aws
@@ -176,11 +178,11 @@ def test_an_event_that_start_could_not_handle_is_replayed_when_it_can(cloud: Clo
         while not waiting(cloud):
             time.sleep(PAUSE_SECONDS)
             assert time.monotonic() < deadline, "the event came to the queue when Lambda's retries were used up"
-        waits = cloud.custody("redrive", "--undelivered", "--dry-run", "--json").json["undelivered"]
+        waits = cloud.custody("redrive", "--events", "--dry-run", "--json").json["start-dlq"]
         assert [event["objects"] for event in waits] == [["late-0.json"]]
         assert waiting(cloud) == 1, "to look changes nothing"
 
-    ran = cloud.custody("redrive", "--undelivered")
+    ran = cloud.custody("redrive", "--events")
     assert ran.code == 0, ran.out
     assert "late-0.json" in ran.out
     assert "1 of 1 events handled" in ran.out

@@ -44,7 +44,7 @@ def test_a_good_record_becomes_one_processed_object_and_one_ledger_file(cloud: C
 
 
 @pytest.mark.aws
-def test_two_violations_are_in_the_output_the_cause_and_the_letter(cloud: Cloud, tmp_path: Path) -> None:
+def test_two_violations_are_in_the_output_the_cause_and_the_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
     path = file(tmp_path, "bad.json", BAD)
     shown = cloud.custody("put", path)
     assert shown.code == 3, shown.err
@@ -54,10 +54,10 @@ def test_two_violations_are_in_the_output_the_cause_and_the_letter(cloud: Cloud,
     (fate,) = cloud.custody("put", path, "--json").json["objects"]
     assert "/confidence: maximum 1" in fate["cause"]
     assert "/source: enum" in fate["cause"]
-    bucket, _, key = fate["letter"].removeprefix("s3://").partition("/")
-    letter = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-    assert [violation["rule"] for violation in letter["rejected"][0]["violations"]] == ["maximum", "enum"]
-    assert letter["code"]["validate"], "the letter says which code rejected"
+    bucket, _, key = fate["dead_letter"].removeprefix("s3://").partition("/")
+    dead_letter = json.loads(cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert [violation["rule"] for violation in dead_letter["rejected"][0]["violations"]] == ["maximum", "enum"]
+    assert dead_letter["code"]["validate"], "the dead letter says which code rejected"
 
 
 @pytest.mark.aws
@@ -84,7 +84,7 @@ def test_gzipped_json_lines_lose_no_line_and_no_digit(cloud: Cloud, tmp_path: Pa
     body = cloud.client("s3").get_object(Bucket=cloud.deployment.processed, Key=fate["output"]["key"])["Body"].read()
     assert f'"n":{number}'.encode() in body
     assert cloud.custody("verify", fate["object"]["object_id"]).code == 0
-    shown = cloud.custody("letters", "show", fate["object"]["object_id"])
+    shown = cloud.custody("dead-letters", "show", fate["object"]["object_id"])
     assert "at byte 62 of the object" in shown.out
 
 
@@ -110,28 +110,28 @@ def test_the_same_event_twice_is_one_execution_and_one_ledger_file(cloud: Cloud,
 
 
 @pytest.mark.aws
-def test_a_key_with_spaces_plus_and_letters_comes_through(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_key_with_spaces_plus_and_dead_letters_comes_through(cloud: Cloud, tmp_path: Path) -> None:
     key = "mission/Größe + naïve résumé (1).json"
     ran = cloud.custody("put", file(tmp_path, "odd.json", GOOD), "--key", key, "--json")
 
     assert ran.code == 0, ran.err
     (fate,) = ran.json["objects"]
     ledger_key = f"ledger/{fate['object']['object_id']}/000000000000000.0.jsonl.gz"
-    booked = cloud.client("s3").get_object(Bucket=cloud.deployment.audit, Key=ledger_key)["Body"].read()
-    assert json.loads(gzip.decompress(booked).splitlines()[0])["object"]["key"] == key
+    committed = cloud.client("s3").get_object(Bucket=cloud.deployment.audit, Key=ledger_key)["Body"].read()
+    assert json.loads(gzip.decompress(committed).splitlines()[0])["object"]["key"] == key
 
 
 @pytest.mark.aws
-def test_an_object_of_no_known_dataset_has_no_outcome_but_a_letter(cloud: Cloud, tmp_path: Path) -> None:
+def test_an_object_of_no_known_dataset_has_no_outcome_but_a_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
     ran = cloud.custody("put", file(tmp_path, "a.json", GOOD), "--key", "unknown/a.json")
 
     assert ran.code == 1
     assert "UnknownDataset" in ran.out
-    assert "letters/dt=" in ran.out
+    assert "dead-letters/dt=" in ran.out
 
 
 @pytest.mark.aws
-def test_status_shows_the_rooms_and_what_ran(cloud: Cloud, tmp_path: Path) -> None:
+def test_status_shows_the_buckets_and_what_ran(cloud: Cloud, tmp_path: Path) -> None:
     cloud.custody("put", file(tmp_path, "good.json", GOOD))
     ran = cloud.custody("status", "--json")
 
@@ -140,7 +140,7 @@ def test_status_shows_the_rooms_and_what_ran(cloud: Cloud, tmp_path: Path) -> No
     assert ran.json["executions"]["succeeded"] >= 1
 
 
-def test_what_start_cannot_start_lies_in_the_undelivered_queue(cloud: Cloud) -> None:
+def test_what_start_cannot_start_lies_in_the_start_dlq_queue(cloud: Cloud) -> None:
     s3_object = {"key": "mission/a.json", "size": 1, "eTag": "e", "versionId": "null"}
     event = {"Records": [{"s3": {"bucket": {"name": cloud.deployment.raw}, "object": s3_object}}]}
     cloud.client("lambda").invoke(
@@ -151,12 +151,12 @@ def test_what_start_cannot_start_lies_in_the_undelivered_queue(cloud: Cloud) -> 
     deadline = time.monotonic() + DEADLINE_SECONDS
     messages: list[Any] = []
     while not messages and time.monotonic() < deadline:
-        messages = sqs.receive_message(QueueUrl=cloud.deployment.undelivered_url, WaitTimeSeconds=1).get("Messages", [])
+        messages = sqs.receive_message(QueueUrl=cloud.deployment.start_dlq_url, WaitTimeSeconds=1).get("Messages", [])
     assert messages, "the event came to the queue when the retries of Lambda were used up"
     body = json.loads(messages[0]["Body"])
     assert body["requestPayload"] == event
     assert body["responsePayload"]["errorType"] == "MessageRefused"
-    sqs.delete_message(QueueUrl=cloud.deployment.undelivered_url, ReceiptHandle=messages[0]["ReceiptHandle"])
+    sqs.delete_message(QueueUrl=cloud.deployment.start_dlq_url, ReceiptHandle=messages[0]["ReceiptHandle"])
 
 
 def test_a_permission_that_is_missing_is_named_and_nothing_is_claimed(cloud: Cloud, tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ def test_a_permission_that_is_missing_is_named_and_nothing_is_claimed(cloud: Clo
     assert ran.code == 1, ran.out
     (fate,) = ran.json["objects"]
     assert (fate["status"], fate["error"]) == ("FAILED", "AccessRefused"), fate
-    assert ".Write.json" in fate["letter"]
+    assert ".Write.json" in fate["dead_letter"]
     assert cloud.keys(cloud.deployment.audit, f"ledger/{fate['object']['object_id']}/") == []
 
 
 def test_no_follow_ends_at_once_with_the_object_id(cloud: Cloud, tmp_path: Path) -> None:
-    ran = cloud.custody("put", file(tmp_path, "later.json", GOOD), "--no-follow", "--json")
+    ran = cloud.custody("put", file(tmp_path, "later.json", GOOD), "--no-wait", "--json")
     assert ran.code == 0
     (sent,) = ran.json["objects"]
     assert sent["object"]["object_id"].startswith("later-json-")
@@ -192,11 +192,11 @@ def test_a_second_up_is_quick_for_it_deploys_nothing(cloud: Cloud) -> None:
         (["up", "-c", "env=other"], "name the environment by --env"),
         (["up", "-c", "chunk_size=1"], "Setting 'chunk_size' is not known"),
         (["put", "README.md", "--key", ""], "--key is empty"),
-        (["letters", "--since", "99999999999d"], "longer than there are years"),
+        (["dead-letters", "--since", "99999999999d"], "longer than there are years"),
         (["reconcile", "--grace", "999999999d"], "longer than there are years"),
-        (["letters", "--until", "0001-01-01T00:00+14:00"], "is not a day"),
+        (["dead-letters", "--until", "0001-01-01T00:00+14:00"], "is not a day"),
         (["redrive", "--open", "--rate", "1e-300"], "is not a number of at least 0.01"),
-        (["letters", "show", "caf\udce9"], "not UTF-8"),
+        (["dead-letters", "show", "caf\udce9"], "not UTF-8"),
     ],
 )
 def test_wrong_usage_is_a_line_and_exit_code_2(cloud: Cloud, arguments: list[str], said: str) -> None:
@@ -211,9 +211,9 @@ def test_wrong_usage_is_a_line_and_exit_code_2(cloud: Cloud, arguments: list[str
     [
         ["put", str(ROOT / "README.md")],
         ["status"],
-        ["letters"],
-        ["letters", "show", "ID"],
-        ["letters", "discard", "ID", "--reason", "none"],
+        ["dead-letters"],
+        ["dead-letters", "show", "ID"],
+        ["dead-letters", "discard", "ID", "--reason", "none"],
         ["verify"],
         ["reconcile"],
         ["redrive", "--open", "--dry-run"],
@@ -245,13 +245,13 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
         assert "custody executions" in ran.err
         assert "custody trace patient-json-" in ran.err
         assert "1 of them was not started" in ran.err
-        until(lambda: cloud.custody("status", "--json").json["undelivered"], DEADLINE_SECONDS, "its event waits")
-    assert cloud.custody("redrive", "--undelivered").code == 0
+        until(lambda: cloud.custody("status", "--json").json["start-dlq"], DEADLINE_SECONDS, "its event waits")
+    assert cloud.custody("redrive", "--events").code == 0
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["", "json"])
 @pytest.mark.parametrize(
-    "command", ["letters --since 20s", "status", "reconcile --prefix unread/", "verify --since 20s"]
+    "command", ["dead letters --since 20s", "status", "reconcile --prefix unread/", "verify --since 20s"]
 )
 def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, command: str, as_json: list[str]) -> None:
     # Each has something to print of this, and little else.

@@ -21,7 +21,7 @@ LINES, CHARACTERS = 2_100, 4_000
 def put(cloud: Cloud, file: Path, record: dict[str, Any]) -> str:
     """Put a record; give the ARN of its execution."""
     file.write_text(json.dumps(record), encoding="utf-8")
-    ran = cloud.custody("put", file, "--no-follow", "--json")
+    ran = cloud.custody("put", file, "--no-wait", "--json")
     assert ran.code == 0, ran.err
     (sent,) = ran.json["objects"]
     return str(sent["execution"])
@@ -179,7 +179,7 @@ def test_a_bulk_object_and_a_record_of_it(buffered: Cloud, tmp_path: Path) -> No
     (put_in,) = ran.json["objects"]
 
     told = traced(buffered, put_in["object"]["object_id"])
-    assert names(told) == ["ProcessChunks succeeded", "Account caught", "DeadLetter failed"]
+    assert names(told) == ["ProcessChunks succeeded", "Summarize caught", "DeadLetter failed"]
     (run,) = told["steps"][0]["tries"]
     client = buffered.client("stepfunctions")
     (known,) = client.list_map_runs(executionArn=told["arn"])["mapRuns"]

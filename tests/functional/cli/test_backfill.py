@@ -13,7 +13,7 @@ from custody.assurance.reconcile import Reconciler, State, Which, arrivals
 from custody.assurance.verify import Result as Verified
 from custody.assurance.verify import holdings, verdicts
 from custody.audit import identifiers
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.commands import backfill as backfill_command
 from custody.executions.pipeline import Pipeline
 from custody.ingest import inventory
@@ -25,10 +25,10 @@ from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 from tests.support.audit_files import a_deployment
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.clock import Clock
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, book, discard, post
+from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, commit, discard, post
 from tests.support.schemas import require_valid
 from tests.support.stages import GOOD
 
@@ -37,14 +37,14 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
     return Machine()
 
 
 @pytest.fixture
-def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Give `custody backfill`, on buckets of moto and machines in memory; quick, unless a test says otherwise."""
-    clients = {"s3": rooms.s3, "stepfunctions": machine}
+    clients = {"s3": buckets.s3, "stepfunctions": machine}
 
     class Here:
         client = staticmethod(clients.__getitem__)
@@ -74,9 +74,9 @@ def started(machine: Machine) -> list[str]:
 
 
 def test_what_lies_there_is_started_by_the_name_and_with_the_input_that_start_would_give_it(
-    run: Run, rooms: Rooms, machine: Machine
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    batch = rooms.upload("mission/Größe +1.json", b"{}")
+    batch = buckets.upload("mission/Größe +1.json", b"{}")
     ran = run("--json")
 
     assert (ran.exit_code, counts(ran)) == (0, {"succeeded": 1})
@@ -84,20 +84,22 @@ def test_what_lies_there_is_started_by_the_name_and_with_the_input_that_start_wo
     assert told(ran)["objects"][0]["execution"] == arn_of(batch.object.id)
 
 
-def test_each_version_is_started_and_in_the_order_in_which_they_came(run: Run, rooms: Rooms, machine: Machine) -> None:
+def test_each_version_is_started_and_in_the_order_in_which_they_came(
+    run: Run, buckets: Buckets, machine: Machine
+) -> None:
     """S3 tells of whole seconds: within one of them, versions of a key are told apart by their place in the list."""
-    batches = [rooms.upload(key, body) for key, body in (("b.json", b"{}"), ("b.json", b"[]"), ("b.json", b"[1]"))]
-    batches.append(rooms.upload("a.json", b"{}"))
-    rooms.age("b.json", timedelta(seconds=1))
+    batches = [buckets.upload(key, body) for key, body in (("b.json", b"{}"), ("b.json", b"[]"), ("b.json", b"[1]"))]
+    batches.append(buckets.upload("a.json", b"{}"))
+    buckets.age("b.json", timedelta(seconds=1))
     run("--rate", "50")
 
     assert started(machine) == [batch.object.id for batch in batches]
 
 
-def test_run_again_it_goes_on_with_what_was_not_started(run: Run, rooms: Rooms, machine: Machine) -> None:
-    first = rooms.upload("a.json", b"{}")
+def test_run_again_it_goes_on_with_what_was_not_started(run: Run, buckets: Buckets, machine: Machine) -> None:
+    first = buckets.upload("a.json", b"{}")
     run()
-    rooms.upload("b.json", b"{}")
+    buckets.upload("b.json", b"{}")
     ran = run("--json")
 
     assert (counts(ran), keys(ran)) == ({"started before": 1, "succeeded": 1}, ["b.json"])
@@ -105,34 +107,34 @@ def test_run_again_it_goes_on_with_what_was_not_started(run: Run, rooms: Rooms, 
     assert first.object.id in started(machine)
 
 
-def failed(rooms: Rooms, machine: Machine, batch: Batch) -> None:
-    post(rooms, batch, arn=machine.add(batch, error="AccessRefused"))
+def failed(buckets: Buckets, machine: Machine, batch: Batch) -> None:
+    post(buckets, batch, arn=machine.add(batch, error="AccessRefused"))
 
 
-def forgotten(rooms: Rooms, _: Machine, batch: Batch) -> None:
+def forgotten(buckets: Buckets, _: Machine, batch: Batch) -> None:
     """After 90 days a name is free again: only the ledger knows."""
-    book(rooms, batch)
+    commit(buckets, batch)
 
 
-def forgotten_failure(rooms: Rooms, _: Machine, batch: Batch) -> None:
-    post(rooms, batch)
+def forgotten_failure(buckets: Buckets, _: Machine, batch: Batch) -> None:
+    post(buckets, batch)
 
 
-def failed_without_a_trace(_: Rooms, machine: Machine, batch: Batch) -> None:
+def failed_without_a_trace(_: Buckets, machine: Machine, batch: Batch) -> None:
     machine.add(batch, "TIMED_OUT")
 
 
-def lost_its_ledger_file(_: Rooms, machine: Machine, batch: Batch) -> None:
+def lost_its_ledger_file(_: Buckets, machine: Machine, batch: Batch) -> None:
     """Neither list tells of it; Step Functions says that the name is taken."""
     machine.add(batch, "SUCCEEDED")
 
 
-def runs(_: Rooms, machine: Machine, batch: Batch) -> None:
+def runs(_: Buckets, machine: Machine, batch: Batch) -> None:
     machine.add(batch, "RUNNING")
 
 
-def is_redriven_by_another(rooms: Rooms, machine: Machine, batch: Batch) -> None:
-    failed(rooms, machine, batch)
+def is_redriven_by_another(buckets: Buckets, machine: Machine, batch: Batch) -> None:
+    failed(buckets, machine, batch)
     machine.add(Batch(batch.object, attempt=1), "RUNNING")
 
 
@@ -149,9 +151,9 @@ def is_redriven_by_another(rooms: Rooms, machine: Machine, batch: Batch) -> None
     ],
 )
 def test_what_was_started_is_passed_over_whatever_tells_of_it(
-    run: Run, rooms: Rooms, machine: Machine, story: Callable[[Rooms, Machine, Batch], object], became: str
+    run: Run, buckets: Buckets, machine: Machine, story: Callable[[Buckets, Machine, Batch], object], became: str
 ) -> None:
-    story(rooms, machine, rooms.upload("mission/a.json", b"{}"))
+    story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
     before = set(machine.executions)
     ran = run("--json")
 
@@ -160,11 +162,11 @@ def test_what_was_started_is_passed_over_whatever_tells_of_it(
 
 
 def test_a_dry_run_says_what_would_be_started_and_how_long_it_takes_and_changes_nothing(
-    run: Run, rooms: Rooms, machine: Machine
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
     for number in range(25):
-        rooms.upload(f"mission/{number:02}.json", b"{}" * 100)
-    forgotten(rooms, machine, rooms.upload("old.json", b"{}"))
+        buckets.upload(f"mission/{number:02}.json", b"{}" * 100)
+    forgotten(buckets, machine, buckets.upload("old.json", b"{}"))
     shown, ran = run("--dry-run", "--rate", "5"), run("--dry-run", "--rate", "5", "--json")
 
     assert "and 5 more: add --json" in shown.stdout
@@ -179,32 +181,32 @@ def test_a_dry_run_says_what_would_be_started_and_how_long_it_takes_and_changes_
 
 @pytest.mark.parametrize("story", [failed, forgotten, forgotten_failure, failed_without_a_trace])
 def test_a_dry_run_does_not_count_what_was_started_before(
-    run: Run, rooms: Rooms, machine: Machine, story: Callable[[Rooms, Machine, Batch], object]
+    run: Run, buckets: Buckets, machine: Machine, story: Callable[[Buckets, Machine, Batch], object]
 ) -> None:
     """It asks Step Functions for no name, so it must know from lists alone."""
-    story(rooms, machine, rooms.upload("mission/a.json", b"{}"))
+    story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
 
     assert counts(run("--dry-run", "--json")) == {"started before": 1}
 
 
-def test_only_what_is_asked_for_is_looked_at(run: Run, rooms: Rooms) -> None:
-    rooms.upload("mission/a.json", b"{}")
-    rooms.upload("weather/a.json", b"{}")
+def test_only_what_is_asked_for_is_looked_at(run: Run, buckets: Buckets) -> None:
+    buckets.upload("mission/a.json", b"{}")
+    buckets.upload("weather/a.json", b"{}")
 
     assert keys(run("--dry-run", "--prefix", "weather/", "--json")) == ["weather/a.json"]
     assert keys(run("--dry-run", "--until", "1h", "--json")) == []
 
 
-def test_a_ledger_is_found_under_whatever_slug_the_prefix_gives(run: Run, rooms: Rooms) -> None:
+def test_a_ledger_is_found_under_whatever_slug_the_prefix_gives(run: Run, buckets: Buckets) -> None:
     for key in ("/", "//x/", "mission/Größe + naïve/", "a" * 39 + "/b/", "é/"):
-        book(rooms, rooms.upload(f"{key}a.json", b"{}"))
+        commit(buckets, buckets.upload(f"{key}a.json", b"{}"))
         assert counts(run("--dry-run", "--prefix", key, "--json")) == {"started before": 1}, key
 
 
-def test_folder_markers_are_no_objects_and_deleted_keys_are_started_and_said_to_be(run: Run, rooms: Rooms) -> None:
-    rooms.upload("mission/", b"")
-    rooms.upload("mission/a.json", b"{}")
-    rooms.s3.delete_object(Bucket="raw", Key="mission/a.json")
+def test_folder_markers_are_no_objects_and_deleted_keys_are_started_and_said_to_be(run: Run, buckets: Buckets) -> None:
+    buckets.upload("mission/", b"")
+    buckets.upload("mission/a.json", b"{}")
+    buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
     shown, ran = run("--dry-run"), run("--json")
 
     assert "deleted since, but this version is still there" in " ".join(shown.stdout.split())
@@ -212,11 +214,11 @@ def test_folder_markers_are_no_objects_and_deleted_keys_are_started_and_said_to_
 
 
 def test_what_came_before_versioning_is_refused_and_named_with_what_to_do(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms.s3.create_bucket(Bucket="theirs")
-    rooms.s3.put_object(Bucket="theirs", Key="a.json", Body=b"{}")
-    rooms.s3.put_bucket_versioning(Bucket="theirs", VersioningConfiguration={"Status": "Enabled"})
+    buckets.s3.create_bucket(Bucket="theirs")
+    buckets.s3.put_object(Bucket="theirs", Key="a.json", Body=b"{}")
+    buckets.s3.put_bucket_versioning(Bucket="theirs", VersioningConfiguration={"Status": "Enabled"})
     deployment = a_deployment(raw="theirs", pipeline_arn=MACHINE_ARN)
     monkeypatch.setattr(backfill_command, "find", lambda *_: deployment)
     ran = run("--json")
@@ -237,40 +239,42 @@ def test_what_came_before_versioning_is_refused_and_named_with_what_to_do(
     ],
 )
 def test_it_ends_as_what_it_started_does(  # noqa: PLR0913, PLR0917 - a table
-    run: Run, rooms: Rooms, machine: Machine, ends: dict[str, str], became: str, code: int
+    run: Run, buckets: Buckets, machine: Machine, ends: dict[str, str], became: str, code: int
 ) -> None:
     for key in ("a.json", "b.json", "c.json"):
-        rooms.upload(key, b"{}")
+        buckets.upload(key, b"{}")
     machine.ends = ends
     ran = run("--timeout", "1", "--json")
 
     assert (ran.exit_code, counts(ran)) == (code, {became: 3})
 
 
-def test_what_is_not_followed_is_only_started(run: Run, rooms: Rooms, machine: Machine) -> None:
-    rooms.upload("a.json", b"{}")
+def test_what_is_not_followed_is_only_started(run: Run, buckets: Buckets, machine: Machine) -> None:
+    buckets.upload("a.json", b"{}")
     machine.ends = {"status": "FAILED", "error": "AccessRefused"}
-    ran = run("--no-follow")
+    ran = run("--no-wait")
 
     assert ran.exit_code == 0
     assert "1 object version: 1 started" in ran.stdout
 
 
-def test_no_more_are_started_a_second_than_was_said(run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_are_started_a_second_than_was_said(
+    run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(6):
-        rooms.upload(f"{number}.json", b"{}")
+        buckets.upload(f"{number}.json", b"{}")
     clock = Clock()
     monkeypatch.setattr(redrive, "time", clock)
-    run("--rate", "10/s", "--no-follow")
+    run("--rate", "10/s", "--no-wait")
 
     assert round(clock.now, 3) == 0.5
 
 
 def test_when_step_functions_takes_no_more_what_was_started_is_told_and_the_rest_goes_on_later(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
-        rooms.upload(f"{number}.json", b"{}")
+        buckets.upload(f"{number}.json", b"{}")
     start = machine.start_execution
 
     def throttled(**asked: Any) -> Any:
@@ -287,8 +291,8 @@ def test_when_step_functions_takes_no_more_what_was_started_is_told_and_the_rest
     assert counts(run("--json")) == {"started before": 2, "succeeded": 2}
 
 
-def test_a_full_disk_is_said_with_what_to_do(run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    rooms.upload("a.json", b"{}")
+def test_a_full_disk_is_said_with_what_to_do(run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets.upload("a.json", b"{}")
     small = (*inventory._SETTINGS, "PRAGMA max_page_count = 2")  # noqa: SLF001 - a disk of two pages
     monkeypatch.setattr(inventory, "_SETTINGS", small)
     ran = run()
@@ -297,16 +301,16 @@ def test_a_full_disk_is_said_with_what_to_do(run: Run, rooms: Rooms, monkeypatch
 
 
 def test_times_of_another_run_go_only_with_again(run: Run) -> None:
-    ran = run("--booked-before", "1h")
+    ran = run("--committed-before", "1h")
 
-    assert "--booked-before goes with --again" in str(ran.exception)
+    assert "--committed-before goes with --again" in str(ran.exception)
 
 
 def test_a_deployment_that_takes_only_a_part_of_a_bucket_looks_at_no_other(
-    run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms.upload("incoming/mission/a.json", b"{}")
-    rooms.upload("other/a.json", b"{}")
+    buckets.upload("incoming/mission/a.json", b"{}")
+    buckets.upload("other/a.json", b"{}")
     deployment = a_deployment(pipeline_arn=MACHINE_ARN, raw_prefix="incoming/")
     monkeypatch.setattr(backfill_command, "find", lambda *_: deployment)
 
@@ -335,21 +339,21 @@ def begun(machine: Machine, name: str, arn: str = MACHINE_ARN) -> Batch:
     return Batch.decode(json.loads(machine.executions[arn_of(name, arn)]["input"]))
 
 
-def states(rooms: Rooms, machine: Machine, chunk_bytes: int = 10**6) -> list[State]:
+def states(buckets: Buckets, machine: Machine, chunk_bytes: int = 10**6) -> list[State]:
     client: Any = machine
     pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes)
-    reconciler = Reconciler(Books(rooms.s3, "audit"), pipeline, SOON)
-    return [one.state for one in reconciler.run(arrivals(rooms.s3, "raw", Which()))]
+    reconciler = Reconciler(AuditReader(buckets.s3, "audit"), pipeline, SOON)
+    return [one.state for one in reconciler.run(arrivals(buckets.s3, "raw", Which()))]
 
 
-def verified(rooms: Rooms) -> list[Verified]:
-    return [one.result for one in verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"))]
+def verified(buckets: Buckets) -> list[Verified]:
+    return [one.result for one in verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"))]
 
 
-def test_what_was_processed_is_processed_once_more_as_its_next_attempt_and_the_books_are_clean(
-    run: Run, rooms: Rooms, machine: Machine
+def test_what_was_processed_is_processed_once_more_as_its_next_attempt_and_the_commits_are_clean(
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+    batch = buckets.upload("mission/a.json", GOOD)
     machine.add(batch, "SUCCEEDED")
     process(batch)
     ran = run("--again", "--json")
@@ -358,14 +362,14 @@ def test_what_was_processed_is_processed_once_more_as_its_next_attempt_and_the_b
 
     assert counts(ran) == {"succeeded": 1}
     assert (again.attempt, again.redrive_of) == (1, arn_of(batch.object.id))
-    assert states(rooms, machine) == [State.WRITTEN]
-    assert verified(rooms) == [Verified.HOLDS]
-    versions = rooms.s3.list_object_versions(Bucket="processed")["Versions"]
+    assert states(buckets, machine) == [State.WRITTEN]
+    assert verified(buckets) == [Verified.HOLDS]
+    versions = buckets.s3.list_object_versions(Bucket="processed")["Versions"]
     assert len(versions) == 2, "the processed object was rewritten"
 
 
-def test_again_starts_what_is_new_too_and_leaves_alone_what_runs(run: Run, rooms: Rooms, machine: Machine) -> None:
-    running, new, done = (rooms.upload(f"{name}.json", GOOD) for name in ("running", "new", "done"))
+def test_again_starts_what_is_new_too_and_leaves_alone_what_runs(run: Run, buckets: Buckets, machine: Machine) -> None:
+    running, new, done = (buckets.upload(f"{name}.json", GOOD) for name in ("running", "new", "done"))
     machine.add(running, "RUNNING")
     process(running)
     process(done)
@@ -376,10 +380,10 @@ def test_again_starts_what_is_new_too_and_leaves_alone_what_runs(run: Run, rooms
 
 
 def test_again_names_what_it_leaves_alone_because_it_runs_and_says_when_to_run_it_again(
-    run: Run, rooms: Rooms, machine: Machine
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
     """What began before the change may have run the code, and met the contract, of before."""
-    running, done = rooms.upload("running.json", GOOD), rooms.upload("done.json", GOOD)
+    running, done = buckets.upload("running.json", GOOD), buckets.upload("done.json", GOOD)
     machine.add(running, "RUNNING")
     process(done)
     as_json = run("--again", "--json")
@@ -404,17 +408,17 @@ def test_again_names_what_it_leaves_alone_because_it_runs_and_says_when_to_run_i
     assert "running.json" in keys(later)
 
 
-def test_a_dry_run_of_again_names_what_runs_too(run: Run, rooms: Rooms, machine: Machine) -> None:
-    machine.add(rooms.upload("running.json", GOOD), "RUNNING")
+def test_a_dry_run_of_again_names_what_runs_too(run: Run, buckets: Buckets, machine: Machine) -> None:
+    machine.add(buckets.upload("running.json", GOOD), "RUNNING")
     ran = run("--again", "--dry-run", "--json")
     assert (ran.exit_code, keys(ran), told(ran)["bytes"]) == (0, ["running.json"], 0)
     assert "0 would be started" in run("--again", "--dry-run").stdout
 
 
 def test_what_began_while_again_was_starting_is_left_alone_and_named(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = rooms.upload("a.json", GOOD)
+    batch = buckets.upload("a.json", GOOD)
     process(batch)
     start = machine.start_execution
 
@@ -428,68 +432,68 @@ def test_what_began_while_again_was_starting_is_left_alone_and_named(
 
 
 def test_what_was_started_by_an_interrupted_run_is_not_said_to_run(
-    run: Run, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have ended: nobody has looked."""
 
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    rooms.upload("a.json", b"{}")
+    buckets.upload("a.json", b"{}")
     monkeypatch.setattr(Backfiller, "follow", interrupted)
     ran = run()
     assert "1 object version: 1 started" in ran.stdout
     assert "running" not in ran.stdout
 
 
-def test_what_was_followed_in_vain_runs_still(run: Run, rooms: Rooms, machine: Machine) -> None:
-    rooms.upload("a.json", b"{}")
+def test_what_was_followed_in_vain_runs_still(run: Run, buckets: Buckets, machine: Machine) -> None:
+    buckets.upload("a.json", b"{}")
     machine.ends = {"status": "RUNNING"}
     assert "1 object version: 1 running" in run("--timeout", "1").stdout
 
 
-def test_again_takes_what_failed_from_its_beginning_at_the_attempt_behind_its_letter(
-    run: Run, rooms: Rooms, machine: Machine
+def test_again_takes_what_failed_from_its_beginning_at_the_attempt_behind_its_dead_letter(
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    batch = Batch(rooms.upload("a.json", b"{}").object, attempt=2)
+    batch = Batch(buckets.upload("a.json", b"{}").object, attempt=2)
     last = machine.add(batch, error="AccessRefused")
-    post(rooms, batch, arn=last)
+    post(buckets, batch, arn=last)
     run("--again")
 
     again = begun(machine, f"{batch.object.id}-r3")
     assert (again.attempt, again.redrive_of, again.plan) == (3, last, None)
 
 
-def test_what_an_operator_has_discarded_stays_so(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    post(rooms, batch)
-    discard(rooms, batch)
+def test_what_an_operator_has_discarded_stays_so(run: Run, buckets: Buckets, machine: Machine) -> None:
+    batch = buckets.upload("a.json", b"{}")
+    post(buckets, batch)
+    discard(buckets, batch)
     ran = run("--again", "--json")
 
     assert (ran.exit_code, counts(ran), machine.executions) == (0, {"discarded": 1}, {})
 
 
 def test_a_damaged_ledger_file_is_no_reason_to_start_for_its_first_version_is_there(
-    run: Run, rooms: Rooms, machine: Machine
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    rooms.s3.put_object(Bucket="audit", Key=book(rooms, batch), Body=b"damaged")
+    batch = buckets.upload("a.json", b"{}")
+    buckets.s3.put_object(Bucket="audit", Key=commit(buckets, batch), Body=b"damaged")
     ran = run("--again", "--json")
 
     assert (ran.exit_code, counts(ran), machine.executions) == (1, {"refused": 1}, {})
     assert f"custody verify {batch.object.id}" in told(ran)["objects"][0]["why"]
 
 
-def test_an_interrupted_again_goes_on_from_what_was_booked_before_it_began(
-    run: Run, rooms: Rooms, machine: Machine
+def test_an_interrupted_again_goes_on_from_what_was_committed_before_it_began(
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    first, second = rooms.upload("a.json", GOOD), rooms.upload("b.json", GOOD)
+    first, second = buckets.upload("a.json", GOOD), buckets.upload("b.json", GOOD)
     for batch in (first, second):
         process(batch)
     cut = datetime.now(UTC) + timedelta(hours=1)
     process(Batch(first.object, attempt=1, redrive_of=arn_of(first.object.id)), cut)
-    dry = run("--again", "--booked-before", cut.isoformat(), "--dry-run", "--json")
-    ran = run("--again", "--booked-before", cut.isoformat(), "--json")
+    dry = run("--again", "--committed-before", cut.isoformat(), "--dry-run", "--json")
+    ran = run("--again", "--committed-before", cut.isoformat(), "--json")
 
     assert counts(dry) == {"processed since": 1, "started before": 1}
     assert (counts(ran), keys(ran)) == ({"processed since": 1, "succeeded": 1}, ["b.json"])
@@ -498,30 +502,30 @@ def test_an_interrupted_again_goes_on_from_what_was_booked_before_it_began(
 
 @pytest.mark.parametrize("first", ["written", "failed"])
 def test_a_bulk_object_is_processed_once_more_whole_and_cut_as_it_was(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch, first: str
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     """Cut otherwise, its new ledger files would stand beside the old ones: chunk_bytes may have been changed since."""
-    bulk = Bulk.upload(rooms, lines(9))
+    bulk = Bulk.upload(buckets, lines(9))
     monkeypatch.setattr("functions.shared.model.chunking.BULK_FROM", 10)
     machine.add(bulk.batch, "SUCCEEDED" if first == "written" else "FAILED")
     bulk.run(failing=(200,) if first == "failed" else ())
     run("--again")
     again = begun(machine, f"{bulk.id}-r1", BULK_ARN)
-    Bulk(rooms, again).run()
+    Bulk(buckets, again).run()
 
     assert again.plan == Plan(CHUNK_BYTES, bulk.starts)
     assert (again.attempt, again.redrive_of) == (1, bulk.arn)
-    assert states(rooms, machine) == [State.WRITTEN]
-    assert verified(rooms) == [Verified.HOLDS]
+    assert states(buckets, machine) == [State.WRITTEN]
+    assert verified(buckets) == [Verified.HOLDS]
 
 
-def test_a_million_objects_are_not_held_at_a_time(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_million_objects_are_not_held_at_a_time(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     """The roll holds as many rows as S3 gives in a call, however many there are."""
     monkeypatch.setattr(inventory, "_AT_ONCE", 3)
     for number in range(10):
-        rooms.upload(f"{number}.json", b"{}")
-    held = inventory.Roll()
-    found = (inventory.Enrolled(arrival, "new") for arrival in arrivals(rooms.s3, "raw", Which()))
+        buckets.upload(f"{number}.json", b"{}")
+    held = inventory.Inventory()
+    found = (inventory.InventoryItem(arrival, "new") for arrival in arrivals(buckets.s3, "raw", Which()))
 
     assert list(held.add(found)) == [3, 6, 9, 10]
     assert len(list(held.those(["new"]))) == 10
@@ -534,14 +538,14 @@ def test_a_bucket_that_is_not_there_is_named_with_what_to_do(run: Run, monkeypat
     assert "The raw bucket no-such is not there" in str(run().exception)
 
 
-def test_since_and_until_are_of_the_arrival(run: Run, rooms: Rooms) -> None:
-    rooms.upload("a.json", b"{}")
+def test_since_and_until_are_of_the_arrival(run: Run, buckets: Buckets) -> None:
+    buckets.upload("a.json", b"{}")
     hour = timedelta(hours=1)
     assert keys(run("--dry-run", "--json", "--since", (datetime.now(UTC) - hour).isoformat())) == ["a.json"]
     assert keys(run("--dry-run", "--json", "--since", (datetime.now(UTC) + hour).isoformat())) == []
 
 
-def test_the_id_that_narrows_a_list_is_part_of_the_id_of_each_object(rooms: Rooms) -> None:
+def test_the_id_that_narrows_a_list_is_part_of_the_id_of_each_object(buckets: Buckets) -> None:
     for prefix in ("", "mission/", "-", "é", "/a", "x" * 50):
-        batch = rooms.upload(f"{prefix}a.json", b"{}")
+        batch = buckets.upload(f"{prefix}a.json", b"{}")
         assert batch.object.id.startswith(identifiers.slug_of_prefix(prefix))

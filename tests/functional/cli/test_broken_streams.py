@@ -12,7 +12,7 @@ from functions.shared import aws
 from functions.shared.errors import ServiceUnavailable
 from functions.shared.model.messages import Chunk
 from functions.validate import handler as validate
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import GOOD
 
 LINES = (GOOD + b"\n") * 50
@@ -26,9 +26,9 @@ BREAKS = [
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("chunk", [None, Chunk(0, len(LINES))])
 def test_a_stream_that_breaks_is_a_service_that_did_not_answer(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, broken: Exception, chunk: Chunk | None
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, broken: Exception, chunk: Chunk | None
 ) -> None:
-    batch = replace(rooms.upload("mission/a.jsonl", LINES), chunk=chunk)
+    batch = replace(buckets.upload("mission/a.jsonl", LINES), chunk=chunk)
     real = StreamingBody.read
     reads: list[int] = []
 
@@ -47,8 +47,8 @@ def test_a_stream_that_breaks_is_a_service_that_did_not_answer(
     assert again["counts"]["received"] == 50
 
 
-def test_a_body_that_ends_too_soon_is_noticed(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = rooms.upload("mission/a.jsonl", LINES)
+def test_a_body_that_ends_too_soon_is_noticed(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = buckets.upload("mission/a.jsonl", LINES)
     real = aws._s3()  # noqa: SLF001 - what is behind the door to AWS
 
     class Short:

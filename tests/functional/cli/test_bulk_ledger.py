@@ -1,4 +1,4 @@
-"""The letters of a bulk object: open while a chunk is, and given up together with what its chunks have left."""
+"""The dead letters of a bulk object: open while a chunk is, and given up together with what its chunks have left."""
 
 import gzip
 import json
@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from custody.audit.ledger_lines import BookedChunk, FailedChunk
-from custody.audit.reader import WHOLE, Books, Entry, Letter, Unreadable
+from custody.audit.ledger_lines import CommittedChunk, FailedChunk
+from custody.audit.reader import WHOLE, AuditReader, DeadLetter, Entry, Unreadable
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, under_way
 from custody.terminal import console
@@ -22,69 +22,71 @@ from custody.terminal.concurrency import WORKERS, answers
 from custody.views import discard as views_discard
 from functions.shared.audit.ledger_file import parse_ledger_file
 from tests.support.audit_files import Run, reads_of
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
 from tests.support.executions import Machine
 
 
-def books_on(rooms: Rooms) -> Books:
-    return Books(rooms.s3, "audit")
+def audit_on(buckets: Buckets) -> AuditReader:
+    return AuditReader(buckets.s3, "audit")
 
 
 def open_starts(bulk: Bulk) -> list[int]:
-    books = books_on(bulk.rooms)
-    return [letter.start for letter in books.open_among(books.letters_of(bulk.id))]
+    audit = audit_on(bulk.buckets)
+    return [dead_letter.start for dead_letter in audit.open_among(audit.dead_letters_of(bulk.id))]
 
 
 def discard_chunk(bulk: Bulk, start: int, attempt: int = 0) -> None:
-    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, attempt, discards=True).key, Body=b"")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, attempt, discards=True).key, Body=b"")
 
 
 @pytest.fixture
-def bulk(rooms: Rooms) -> Bulk:
+def bulk(buckets: Buckets) -> Bulk:
     """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
-    bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
 
-def test_the_key_of_a_summary_and_of_its_letter_say_that_they_are_of_the_whole(bulk: Bulk) -> None:
-    books = books_on(bulk.rooms)
-    summary = books.standing(bulk.id).summary
+def test_the_key_of_a_summary_and_of_its_dead_letter_say_that_they_are_of_the_whole(bulk: Bulk) -> None:
+    audit = audit_on(bulk.buckets)
+    summary = audit.resolution(bulk.id).summary
     assert summary == Entry(bulk.id, WHOLE, 0)
     assert summary.key == f"ledger/{bulk.id}/object.0.jsonl.gz"
-    letter = books.letters_of(bulk.id)[-1]
-    assert letter.is_of_whole
-    assert letter.id.endswith("/object.0.Account")
-    assert Letter.of(f"letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Account.json") is None, "it has another name"
+    dead_letter = audit.dead_letters_of(bulk.id)[-1]
+    assert dead_letter.is_of_whole
+    assert dead_letter.id.endswith("/object.0.Summarize")
+    assert DeadLetter.of(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
+        "it has another name"
+    )
 
 
 def test_a_summary_is_read_a_chunk_at_a_time(bulk: Bulk) -> None:
-    books = books_on(bulk.rooms)
-    found = list(books.chunks(Entry(bulk.id, WHOLE, 0)))
+    audit = audit_on(bulk.buckets)
+    found = list(audit.chunks(Entry(bulk.id, WHOLE, 0)))
     assert [line.start for line in found] == list(bulk.starts)
-    assert [type(line) for line in found] == [BookedChunk] * 2 + [FailedChunk] + [BookedChunk] * 4
+    assert [type(line) for line in found] == [CommittedChunk] * 2 + [FailedChunk] + [CommittedChunk] * 4
 
 
-@pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "booked", "start": 0}', b"no JSON"])
+@pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "committed", "start": 0}', b"no JSON"])
 def test_a_summary_with_a_line_of_another_form_is_not_what_custody_wrote(bulk: Bulk, line: bytes) -> None:
     entry = Entry(bulk.id, WHOLE, 0)
-    body = gzip.decompress(bulk.rooms.body("audit", entry.key)) + line + b"\n"
-    bulk.rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+    body = gzip.decompress(bulk.buckets.body("audit", entry.key)) + line + b"\n"
+    bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
     with pytest.raises(Unreadable, match="line 9") as told:
-        list(books_on(bulk.rooms).chunks(entry))
+        list(audit_on(bulk.buckets).chunks(entry))
     assert "lost" not in str(told.value), "a value may be that of a record"
     assert open_starts(bulk) == [200, 400, WHOLE], "what cannot be read closes nothing"
 
 
 def test_the_header_of_a_chunk_is_no_summary(bulk: Bulk) -> None:
-    body = bulk.rooms.body("audit", Entry(bulk.id, 0, 0).key)
-    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=body)
+    body = bulk.buckets.body("audit", Entry(bulk.id, 0, 0).key)
+    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=body)
     with pytest.raises(Unreadable, match="the header is of another form"):
-        books_on(bulk.rooms).header(Entry(bulk.id, WHOLE, 0))
+        audit_on(bulk.buckets).header(Entry(bulk.id, WHOLE, 0))
 
 
-def test_the_letter_of_the_whole_is_open_while_a_chunk_is(bulk: Bulk) -> None:
+def test_the_dead_letter_of_the_whole_is_open_while_a_chunk_is(bulk: Bulk) -> None:
     assert open_starts(bulk) == [200, 400, WHOLE]
     discard_chunk(bulk, 200)
     assert open_starts(bulk) == [400, WHOLE]
@@ -92,8 +94,8 @@ def test_the_letter_of_the_whole_is_open_while_a_chunk_is(bulk: Bulk) -> None:
     assert open_starts(bulk) == []
 
 
-def test_a_chunk_of_which_nothing_tells_keeps_the_whole_open(rooms: Rooms) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_a_chunk_of_which_nothing_tells_keeps_the_whole_open(buckets: Buckets) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     assert bulk.run(lost=(600,)) == "ChunksFailed"
     assert open_starts(bulk) == [WHOLE]
 
@@ -106,12 +108,12 @@ def test_a_later_attempt_of_the_chunks_that_failed_closes_all(bulk: Bulk) -> Non
     assert open_starts(bulk) == []
 
 
-def test_a_letter_that_tells_of_the_execution_itself_is_not_closed_by_its_chunks(rooms: Rooms) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
-    bulk.end("AccessRefused", "Account")
+def test_a_dead_letter_that_tells_of_the_execution_itself_is_not_closed_by_its_chunks(buckets: Buckets) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    bulk.end("AccessRefused", "Summarize")
     for start in bulk.starts:
         bulk.chunk(start)
-    assert open_starts(bulk) == [WHOLE], "nothing has closed the books"
+    assert open_starts(bulk) == [WHOLE], "nothing has closed the ledger"
 
     assert bulk.again().run() is None
     assert open_starts(bulk) == []
@@ -120,90 +122,90 @@ def test_a_letter_that_tells_of_the_execution_itself_is_not_closed_by_its_chunks
 def test_what_the_ledger_says_of_thousands_of_chunks_is_read_from_one_file(
     bulk: Bulk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = books_on(bulk.rooms)
+    audit = audit_on(bulk.buckets)
     read = reads_of("header", monkeypatch)
-    assert len(books.open_among(books.letters_of(bulk.id))) == 3
+    assert len(audit.open_among(audit.dead_letters_of(bulk.id))) == 3
     assert [entry.start for entry in read] == [WHOLE]
 
 
-def test_an_object_is_discarded_by_the_letter_of_the_whole_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
+def test_an_object_is_discarded_by_the_dead_letter_of_the_whole_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
     done = run("discard", bulk.id, "--reason", "sent by mistake", "--json")
 
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert told["letter"].endswith("object.0.Account")
-    assert sorted(each["letter"].rpartition("/")[2] for each in told["discards"]) == [
+    assert told["dead_letter"].endswith("object.0.Summarize")
+    assert sorted(each["dead_letter"].rpartition("/")[2] for each in told["discards"]) == [
         "000000000000200.0.Rejected",
         "000000000000400.0.Write",
     ]
     assert told["still_open"] == 0
-    _, discarded = parse_ledger_file(bulk.rooms.body("audit", Entry(bulk.id, 200, 0, discards=True).key))
+    _, discarded = parse_ledger_file(bulk.buckets.body("audit", Entry(bulk.id, 200, 0, discards=True).key))
     assert [line["position"] for line in discarded] == [244], "the record, and not those that were written"
     assert open_starts(bulk) == []
-    assert bulk.rooms.keys("audit", Entry(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
+    assert bulk.buckets.keys("audit", Entry(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
     assert "each of these is written or discarded by now" in run("show", bulk.id).stdout
 
 
 def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ctrl-C come while a discard is told of as the first, and while the others that were begun are booked."""
+    """Let Ctrl-C come while a discard is told of as the first, and while the others that were begun are committed."""
     told = Event()
-    true_book = recovery_discard.book
+    real_commit = recovery_discard.commit
 
-    def book(books: Books, discard: Discard) -> None:
-        assert discard.letter.start == 0 or told.wait(60)
-        true_book(books, discard)
+    def commit(audit: AuditReader, discard: Discard) -> None:
+        assert discard.dead_letter.start == 0 or told.wait(60)
+        real_commit(audit, discard)
 
-    def interrupted(ask: Callable[[Letter], None], letters: list[Letter]) -> Iterator[None]:
-        with closing(answers(ask, letters)) as given:
+    def interrupted(ask: Callable[[DeadLetter], None], dead_letters: list[DeadLetter]) -> Iterator[None]:
+        with closing(answers(ask, dead_letters)) as given:
             for _ in given:
                 told.set()
                 raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(recovery_discard, "book", book)
+    monkeypatch.setattr(recovery_discard, "commit", commit)
     monkeypatch.setattr(views_discard, "answers", interrupted)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-def test_an_interrupted_discard_tells_of_all_that_it_booked_and_of_what_is_left(
-    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str]
+def test_an_interrupted_discard_tells_of_all_that_it_committed_and_of_what_is_left(
+    buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(100))
+    bulk = Bulk.upload(buckets, lines(100))
     bulk.run(failing=bulk.starts)
     interrupted_by_the_first(monkeypatch)
 
     ended = run("discard", bulk.id, "--reason", "sent by mistake", *options)
 
     assert ended.exit_code != 0
-    booked = len([key for key in rooms.keys("audit", "ledger/") if "discarded" in key])
-    left = len(bulk.starts) - booked
-    assert 1 < booked < len(bulk.starts), "those that were begun are finished, and no more are begun"
+    committed = len([key for key in buckets.keys("audit", "ledger/") if "discarded" in key])
+    left = len(bulk.starts) - committed
+    assert 1 < committed < len(bulk.starts), "those that were begun are finished, and no more are begun"
     if options:
         told = json.loads(ended.stdout)
-        assert (len(told["discards"]), told["still_open"]) == (booked, left)
+        assert (len(told["discards"]), told["still_open"]) == (committed, left)
     else:
-        assert f"{booked} letters discarded" in ended.stdout
-    assert f"still open: {left} letters of its chunks; run the same again" in ended.stderr
+        assert f"{committed} dead letters discarded" in ended.stdout
+    assert f"still open: {left} dead letters of its chunks; run the same again" in ended.stderr
 
     monkeypatch.undo()
     assert open_starts(bulk) != []
 
 
-def test_of_the_discards_of_many_letters_no_more_are_kept_than_are_at_work(
-    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_of_the_discards_of_many_dead_letters_no_more_are_kept_than_are_at_work(
+    buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(100))
+    bulk = Bulk.upload(buckets, lines(100))
     bulk.run(failing=bulk.starts)
     made: list[weakref.ref[Discard]] = []
     kept: list[int] = []
-    true_book = recovery_discard.book
+    real_commit = recovery_discard.commit
 
-    def book(books: Books, discard: Discard) -> None:
+    def commit(audit: AuditReader, discard: Discard) -> None:
         made.append(weakref.ref(discard))
         kept.append(sum(each() is not None for each in made))
-        true_book(books, discard)
+        real_commit(audit, discard)
 
-    monkeypatch.setattr(recovery_discard, "book", book)
+    monkeypatch.setattr(recovery_discard, "commit", commit)
 
     assert run("discard", bulk.id, "--reason", "sent by mistake").exit_code == 0
     assert len(made) == len(bulk.starts) > 2 * WORKERS
@@ -224,61 +226,67 @@ class Screen(StringIO):
 
 
 @pytest.mark.parametrize("name", ["{id}", "{id}.244"], ids=["whole", "one"])
-def test_a_terminal_is_told_that_a_discard_is_under_way_before_the_first_is_booked(
+def test_a_terminal_is_told_that_a_discard_is_under_way_before_the_first_is_committed(
     bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     screen = Screen()
     monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=200))
-    true_book = recovery_discard.book
+    real_commit = recovery_discard.commit
 
-    def book(books: Books, discard: Discard) -> None:
+    def commit(audit: AuditReader, discard: Discard) -> None:
         assert screen.told.wait(10), "the screen is silent"
-        true_book(books, discard)
+        real_commit(audit, discard)
 
-    monkeypatch.setattr(recovery_discard, "book", book)
+    monkeypatch.setattr(recovery_discard, "commit", commit)
     assert run("discard", name.format(id=bulk.id), "--reason", "sent by mistake").exit_code == 0
 
 
-def test_the_letter_of_an_object_says_what_its_chunks_came_to_and_names_their_letters(bulk: Bulk, run: Run) -> None:
+def test_the_dead_letter_of_an_object_says_what_its_chunks_came_to_and_names_their_dead_letters(
+    bulk: Bulk, run: Run
+) -> None:
     shown = run("show", bulk.id)
     assert "17 received, 16 written, " in shown.stdout
     assert "1 rejected (7 chunks, of which 1 failed)" in shown.stdout
     assert "not read" not in shown.stdout
-    assert "Its chunks have 2 open letters:" in shown.stderr
-    letters = [letter for letter in books_on(bulk.rooms).letters_of(bulk.id) if not letter.is_of_whole]
-    assert all(f"custody letters show {letter.id}\n" in shown.stderr for letter in letters)
-    assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == [letter.id for letter in letters]
+    assert "Its chunks have 2 open dead letters:" in shown.stderr
+    dead_letters = [
+        dead_letter for dead_letter in audit_on(bulk.buckets).dead_letters_of(bulk.id) if not dead_letter.is_of_whole
+    ]
+    assert all(f"custody dead-letters show {dead_letter.id}\n" in shown.stderr for dead_letter in dead_letters)
+    assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == [
+        dead_letter.id for dead_letter in dead_letters
+    ]
 
 
 def test_a_summary_that_cannot_be_read_is_not_told_as_no_records(bulk: Bulk, run: Run) -> None:
-    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"odd")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"odd")
     assert "not counted: the summary of the object cannot be read" in run("show", bulk.id).stdout
 
 
-def test_an_object_that_was_never_cut_is_said_not_to_be_read(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
-    bulk.end("AccessRefused", "Account")
+def test_an_object_that_was_never_cut_is_said_not_to_be_read(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    bulk.end("AccessRefused", "Summarize")
     assert "records    not read" in run("show", bulk.id).stdout
 
 
-def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     bulk.run(lost=(600,))
 
     done = run("discard", bulk.id, "--reason", "not wanted")
 
     assert done.exit_code == 0, done.output
-    assert "the chunks that were never booked" in done.stdout
-    header, records = parse_ledger_file(rooms.body("audit", Entry(bulk.id, WHOLE, 0, discards=True).key))
+    assert "the chunks that were never committed" in done.stdout
+    header, records = parse_ledger_file(buckets.body("audit", Entry(bulk.id, WHOLE, 0, discards=True).key))
     assert (header["counts"], records) == (None, [])
     assert open_starts(bulk) == []
 
 
-def test_a_whole_with_a_delivery_that_nothing_claims_is_not_discarded(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_a_whole_with_a_delivery_that_nothing_claims_is_not_discarded(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     bulk.run(lost=(600,))
-    day = rooms.keys("processed")[0].split("/")[1]
-    rooms.s3.put_object(Bucket="processed", Key=f"mission/{day}/{bulk.id}.000000000000600.jsonl", Body=b"{}\n")
+    day = buckets.keys("processed")[0].split("/")[1]
+    buckets.s3.put_object(Bucket="processed", Key=f"mission/{day}/{bulk.id}.000000000000600.jsonl", Body=b"{}\n")
 
     refused = run("discard", bulk.id, "--reason", "not wanted")
 
@@ -286,8 +294,10 @@ def test_a_whole_with_a_delivery_that_nothing_claims_is_not_discarded(rooms: Roo
     assert open_starts(bulk) == [WHOLE]
 
 
-def test_the_letter_of_a_chunk_is_found_by_a_record_and_that_of_the_whole_by_the_object(bulk: Bulk, run: Run) -> None:
-    assert "/object.0.Account" in run("show", bulk.id).stdout.splitlines()[0]
+def test_the_dead_letter_of_a_chunk_is_found_by_a_record_and_that_of_the_whole_by_the_object(
+    bulk: Bulk, run: Run
+) -> None:
+    assert "/object.0.Summarize" in run("show", bulk.id).stdout.splitlines()[0]
     shown = run("show", f"{bulk.id}.244").stdout
     assert "/000000000000200.0.Rejected" in shown.splitlines()[0]
     assert "the chunk of 200 bytes that begins at byte 200" in shown
@@ -296,21 +306,23 @@ def test_the_letter_of_a_chunk_is_found_by_a_record_and_that_of_the_whole_by_the
     assert "the position of a record in it is the byte at which it begins, and it has" in str(refused.exception)
 
 
-def test_a_letter_that_lists_only_some_of_its_records_says_how_many_there_are(bulk: Bulk, run: Run) -> None:
-    letter = next(letter for letter in books_on(bulk.rooms).letters_of(bulk.id) if letter.name == "Rejected")
-    body = json.loads(bulk.rooms.body("audit", letter.key)) | {"received": 400_000, "rejected_count": 20_000}
-    bulk.rooms.s3.put_object(Bucket="audit", Key=letter.key, Body=json.dumps(body).encode())
-    shown = run("show", letter.id)
+def test_a_dead_letter_that_lists_only_some_of_its_records_says_how_many_there_are(bulk: Bulk, run: Run) -> None:
+    dead_letter = next(
+        dead_letter for dead_letter in audit_on(bulk.buckets).dead_letters_of(bulk.id) if dead_letter.name == "Rejected"
+    )
+    body = json.loads(bulk.buckets.body("audit", dead_letter.key)) | {"received": 400_000, "rejected_count": 20_000}
+    bulk.buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
+    shown = run("show", dead_letter.id)
     assert "400,000 received, 20,000 rejected" in shown.stdout
     assert "lists 1 of 20,000 rejected records; the ledger file has all" in shown.stderr
-    listed = json.loads(run("--json").stdout)["letters"]
-    assert next(each["rejected"] for each in listed if each["id"] == letter.id) == 20_000
+    listed = json.loads(run("--json").stdout)["dead_letters"]
+    assert next(each["rejected"] for each in listed if each["id"] == dead_letter.id) == 20_000
 
 
-def test_every_letter_of_an_object_of_many_chunks_is_listed_in_order(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(100))
+def test_every_dead_letter_of_an_object_of_many_chunks_is_listed_in_order(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(100))
     bulk.run(failing=bulk.starts[1:-1])
-    ids = [each["id"] for each in json.loads(run("--json").stdout)["letters"]]
+    ids = [each["id"] for each in json.loads(run("--json").stdout)["dead_letters"]]
     assert len(ids) == len(bulk.starts) - 2 + 1 > 25
     assert ids == sorted(ids)
 
@@ -319,7 +331,7 @@ def test_a_discard_waits_while_the_execution_of_all_chunks_is_at_work(bulk: Bulk
     machine = Machine()
     machine.add(replace(bulk.batch, attempt=3), "RUNNING")
     discard_chunk(bulk, 600, 2)  # some chunk is at a later attempt by now
-    books = books_on(bulk.rooms)
-    letter = next(letter for letter in books.letters_of(bulk.id) if letter.start == 400)
+    audit = audit_on(bulk.buckets)
+    dead_letter = next(dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == 400)
     client: Any = machine
-    assert under_way(client, books, letter, books.read(letter)) == f"{bulk.arn}-r3"
+    assert under_way(client, audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"

@@ -9,30 +9,30 @@ from typing import Any
 import pytest
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
-from custody.audit.reader import WHOLE, Books, Entry
+from custody.audit.reader import WHOLE, AuditReader, Entry
 from custody.executions.pipeline import Pipeline
 from functions.shared.model import chunking
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import reads_of
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, book
+from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, commit
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
     return Machine()
 
 
-def reconciler_on(rooms: Rooms, machine: Machine, chunk_bytes: int = CHUNK_BYTES) -> Reconciler:
+def reconciler_on(buckets: Buckets, machine: Machine, chunk_bytes: int = CHUNK_BYTES) -> Reconciler:
     client: Any = machine
-    return Reconciler(Books(rooms.s3, "audit"), Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes), SOON)
+    return Reconciler(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes), SOON)
 
 
-def reconciled(rooms: Rooms, machine: Machine) -> Reconciled:
-    (found,) = reconciler_on(rooms, machine).run(arrivals(rooms.s3, "raw", Which()))
+def reconciled(buckets: Buckets, machine: Machine) -> Reconciled:
+    (found,) = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", Which()))
     return found
 
 
@@ -54,7 +54,7 @@ def rejected(bulk: Bulk, machine: Machine) -> None:
 def discarded(bulk: Bulk, machine: Machine) -> None:
     failed(bulk, machine)
     for start in (200, 400):
-        bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
+        bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
 
 
 def running(bulk: Bulk, machine: Machine) -> None:
@@ -71,7 +71,7 @@ def redriven_after_a_chunk_counted_on(bulk: Bulk, machine: Machine) -> None:
     """Attempt 1 of the object is under way, and a chunk is at its third by a redrive of its own."""
     failed(bulk, machine)
     machine.add(bulk.again(200).batch, "RUNNING")
-    Bulk(bulk.rooms, replace(bulk.batch, attempt=3)).chunk(200)
+    Bulk(bulk.buckets, replace(bulk.batch, attempt=3)).chunk(200)
 
 
 def aborted(bulk: Bulk, machine: Machine) -> None:
@@ -86,29 +86,29 @@ def never_started(bulk: Bulk, machine: Machine) -> None:
 
 def one_ledger_file_gone(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.rooms.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 400, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 400, 0).key)
 
 
 def summary_gone(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.rooms.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key)
 
 
 def summary_torn(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"torn")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"torn")
 
 
 @pytest.mark.parametrize(
     ("story", "expected"),
     [
         (written, (State.WRITTEN, "", None)),
-        (failed, (State.FAILED, "2 of its 7 chunks failed; letter open", True)),
-        (discarded, (State.FAILED, "2 of its 7 chunks failed; letter closed: discarded", False)),
+        (failed, (State.FAILED, "2 of its 7 chunks failed; dead letter open", True)),
+        (discarded, (State.FAILED, "2 of its 7 chunks failed; dead letter closed: discarded", False)),
         (running, (State.IN_FLIGHT, "attempt 0 is running", None)),
         (redriven_by_another, (State.IN_FLIGHT, "attempt 1 is running", True)),
         (redriven_after_a_chunk_counted_on, (State.IN_FLIGHT, "attempt 1 is running", True)),
-        (aborted, (State.FAILED, "ABORTED; letter open", True)),
+        (aborted, (State.FAILED, "ABORTED; dead letter open", True)),
         (never_started, (State.MISSING, "nothing tells of it", None)),
         (one_ledger_file_gone, (State.MISSING, "the ledger files of 1 of its 7 chunks are gone", None)),
         (summary_gone, (State.MISSING, "its execution succeeded, but its ledger file is gone", None)),
@@ -116,70 +116,70 @@ def summary_torn(bulk: Bulk, machine: Machine) -> None:
     ],
 )
 def test_a_bulk_object_is_in_one_state(
-    rooms: Rooms, machine: Machine, story: Callable[[Bulk, Machine], None], expected: tuple[State, str, bool | None]
+    buckets: Buckets, machine: Machine, story: Callable[[Bulk, Machine], None], expected: tuple[State, str, bool | None]
 ) -> None:
     state, why, is_open = expected
-    story(Bulk.upload(rooms, lines(20)), machine)
-    found = reconciled(rooms, machine)
+    story(Bulk.upload(buckets, lines(20)), machine)
+    found = reconciled(buckets, machine)
     assert (found.state, found.is_open) == (state, is_open), found
     assert found.why.startswith(why)
 
 
-def test_records_that_were_rejected_are_counted_over_all_chunks(rooms: Rooms, machine: Machine) -> None:
-    bulk = Bulk.upload(rooms, lines(20, bad=(1, 4, 9)))
+def test_records_that_were_rejected_are_counted_over_all_chunks(buckets: Buckets, machine: Machine) -> None:
+    bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
     rejected(bulk, machine)
-    found = reconciled(rooms, machine)
-    assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; letter open")
-    assert found.letter is not None
-    assert found.letter.endswith("/object.0.Account"), "the letter that tells of all"
+    found = reconciled(buckets, machine)
+    assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
+    assert found.dead_letter is not None
+    assert found.dead_letter.endswith("/object.0.Summarize"), "the dead letter that tells of all"
 
 
 def test_what_was_never_started_is_started_cut_into_chunks(
-    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
-    bulk = Bulk.upload(rooms, lines(20))
-    missing = reconciled(rooms, machine)
-    started = reconciler_on(rooms, machine).start(missing)
+    bulk = Bulk.upload(buckets, lines(20))
+    missing = reconciled(buckets, machine)
+    started = reconciler_on(buckets, machine).start(missing)
     assert started.started == bulk.id
     assert list(machine.executions) == [arn_of(bulk.id, BULK_ARN)]
 
 
-def test_only_the_chunks_whose_ledger_files_are_gone_are_done_again(rooms: Rooms, machine: Machine) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_only_the_chunks_whose_ledger_files_are_gone_are_done_again(buckets: Buckets, machine: Machine) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     one_ledger_file_gone(bulk, machine)
-    reconciler = reconciler_on(rooms, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed anew since
-    (missing,) = reconciler.run(arrivals(rooms.s3, "raw", Which()))
+    reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed anew since
+    (missing,) = reconciler.run(arrivals(buckets.s3, "raw", Which()))
     started = reconciler.start(missing)
     assert started.started == f"{bulk.id}-r1"
     begun = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
     assert Batch.decode(json.loads(begun)) == bulk.again(400).batch
 
     assert bulk.again(400).run() is None
-    assert reconciled(rooms, machine).state is State.WRITTEN
+    assert reconciled(buckets, machine).state is State.WRITTEN
 
 
-def test_an_object_that_was_one_batch_when_it_came_stays_one(rooms: Rooms, machine: Machine) -> None:
+def test_an_object_that_was_one_batch_when_it_came_stays_one(buckets: Buckets, machine: Machine) -> None:
     """Chunks were larger then."""
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     machine.add(replace(bulk.batch, plan=None), "SUCCEEDED")
-    book(rooms, replace(bulk.batch, plan=None))
-    assert reconciled(rooms, machine).state is State.WRITTEN
+    commit(buckets, replace(bulk.batch, plan=None))
+    assert reconciled(buckets, machine).state is State.WRITTEN
 
 
 def test_the_first_chunk_alone_is_not_taken_for_the_object_though_chunks_are_larger_now(
-    rooms: Rooms, machine: Machine
+    buckets: Buckets, machine: Machine
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
-    (found,) = reconciler_on(rooms, machine, chunk_bytes=10**6).run(arrivals(rooms.s3, "raw", Which()))
+    (found,) = reconciler_on(buckets, machine, chunk_bytes=10**6).run(arrivals(buckets.s3, "raw", Which()))
     assert found.state is State.IN_FLIGHT
 
 
-def test_no_header_of_a_chunk_is_read(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    bulk = Bulk.upload(rooms, lines(20, bad=(1, 4, 9)))
+def test_no_header_of_a_chunk_is_read(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
     rejected(bulk, machine)
     read = reads_of("header", monkeypatch)
-    assert reconciled(rooms, machine).is_open
+    assert reconciled(buckets, machine).is_open
     assert {entry.start for entry in read} == {WHOLE}

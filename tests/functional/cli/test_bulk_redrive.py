@@ -1,4 +1,4 @@
-"""However many letters a bulk object has, its work is done again once: by its own execution, or by a new one."""
+"""However many dead letters a bulk object has, its work is done again once: by its own execution, or by a new one."""
 
 import json
 from dataclasses import replace
@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from custody.app import app
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import WHOLE, Books, Entry
+from custody.audit.reader import WHOLE, AuditReader, Entry
 from custody.commands import redrive as redrive_command
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
 from custody.recovery.redrive_plan import How, Outcome, Plan, Wanted, chosen
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, a_deployment
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, post
 
@@ -24,50 +24,50 @@ FAST = 10_000.0
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
     return Machine()
 
 
-def redriver_on(rooms: Rooms, machine: Machine) -> Redriver:
+def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
     client: Any = machine
     pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES)
-    return Redriver(Books(rooms.s3, "audit"), pipeline, pause=0.001)
+    return Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001)
 
 
 def plans_for(redriver: Redriver, **wanted: Any) -> list[Plan]:
-    return redriver.plan(chosen(map(Wanted.of, select(redriver.books, Filter(**wanted)))))
+    return redriver.plan(chosen(map(Wanted.of, select(redriver.audit, Filter(**wanted)))))
 
 
-def failed(rooms: Rooms, machine: Machine, **more: Any) -> Bulk:
+def failed(buckets: Buckets, machine: Machine, **more: Any) -> Bulk:
     """Leave an object of seven chunks of which one rejected a record and one failed."""
-    bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     machine.add(bulk.batch, **more)
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
 
-def test_all_letters_of_an_object_are_one_redrive_of_its_execution(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
-    redriver = redriver_on(rooms, machine)
+def test_all_dead_letters_of_an_object_are_one_redrive_of_its_execution(buckets: Buckets, machine: Machine) -> None:
+    bulk = failed(buckets, machine)
+    redriver = redriver_on(buckets, machine)
     (plan,) = plans_for(redriver)
     assert (plan.how, plan.execution, plan.attempt) == (How.NATIVE, bulk.arn, 1)
-    assert plan.wanted.letter.is_of_whole
+    assert plan.wanted.dead_letter.is_of_whole
 
-    done = list(redriver.follow(redriver.begin([plan], FAST), 10))
+    done = list(redriver.watch(redriver.begin([plan], FAST), 10))
     assert [one.outcome for one in done] == [Outcome.SUCCEEDED]
     assert len(machine.tokens) == 1
 
 
-def test_the_letter_of_a_chunk_alone_redrives_the_object_too(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
-    (plan,) = plans_for(redriver_on(rooms, machine), error="AccessRefused")
-    assert plan.wanted.letter.start == 400
+def test_the_dead_letter_of_a_chunk_alone_redrives_the_object_too(buckets: Buckets, machine: Machine) -> None:
+    bulk = failed(buckets, machine)
+    (plan,) = plans_for(redriver_on(buckets, machine), error="AccessRefused")
+    assert plan.wanted.dead_letter.start == 400
     assert (plan.how, plan.execution) == (How.NATIVE, bulk.arn)
 
 
 @pytest.mark.parametrize("change", ["definition", "stuck", "forgotten"])
-def test_a_new_execution_does_only_the_chunks_that_are_left(rooms: Rooms, machine: Machine, change: str) -> None:
-    bulk = failed(rooms, machine)
+def test_a_new_execution_does_only_the_chunks_that_are_left(buckets: Buckets, machine: Machine, change: str) -> None:
+    bulk = failed(buckets, machine)
     match change:
         case "definition":
             machine.definition, machine.revision = "later", "r3"
@@ -75,7 +75,7 @@ def test_a_new_execution_does_only_the_chunks_that_are_left(rooms: Rooms, machin
             machine.executions[bulk.arn]["redriveStatus"] = "NOT_REDRIVABLE"
         case "forgotten":
             machine.executions.clear()
-    redriver = redriver_on(rooms, machine)
+    redriver = redriver_on(buckets, machine)
     (begun,) = redriver.begin(plans_for(redriver), FAST)
 
     assert begun.execution == arn_of(f"{bulk.id}-r1", BULK_ARN)
@@ -83,76 +83,80 @@ def test_a_new_execution_does_only_the_chunks_that_are_left(rooms: Rooms, machin
     assert sent == bulk.again(200, 400).batch
 
 
-def test_chunks_that_were_given_up_are_not_done_again(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine, redriveStatus="NOT_REDRIVABLE")
-    rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
-    (plan,) = plans_for(redriver_on(rooms, machine))
+def test_chunks_that_were_given_up_are_not_done_again(buckets: Buckets, machine: Machine) -> None:
+    bulk = failed(buckets, machine, redriveStatus="NOT_REDRIVABLE")
+    buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
+    (plan,) = plans_for(redriver_on(buckets, machine))
     assert plan.batch == bulk.again(400).batch
 
 
-def test_without_a_summary_all_chunks_are_done_again_as_large_as_they_were(rooms: Rooms, machine: Machine) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_without_a_summary_all_chunks_are_done_again_as_large_as_they_were(buckets: Buckets, machine: Machine) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "ABORTED", redriveStatus="NOT_REDRIVABLE")
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")
     client: Any = machine
     pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES * 2)  # deployed anew since
-    (plan,) = plans_for(Redriver(Books(rooms.s3, "audit"), pipeline, pause=0.001))
+    (plan,) = plans_for(Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001))
     assert plan.batch == bulk.again().batch
 
 
-def test_a_new_attempt_is_above_that_of_every_chunk(rooms: Rooms, machine: Machine) -> None:
+def test_a_new_attempt_is_above_that_of_every_chunk(buckets: Buckets, machine: Machine) -> None:
     """A chunk that was tried again by itself has counted on."""
-    bulk = failed(rooms, machine)
-    Bulk(rooms, replace(bulk.batch, attempt=3)).chunk(600)
-    (plan,) = plans_for(redriver_on(rooms, machine))
+    bulk = failed(buckets, machine)
+    Bulk(buckets, replace(bulk.batch, attempt=3)).chunk(600)
+    (plan,) = plans_for(redriver_on(buckets, machine))
     assert (plan.how, plan.attempt) == (How.NEW, 4)
 
 
-def test_an_execution_under_way_is_left_alone_whichever_attempt_it_has(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
-    Bulk(rooms, replace(bulk.batch, attempt=3)).chunk(600)
+def test_an_execution_under_way_is_left_alone_whichever_attempt_it_has(buckets: Buckets, machine: Machine) -> None:
+    bulk = failed(buckets, machine)
+    Bulk(buckets, replace(bulk.batch, attempt=3)).chunk(600)
     arn = machine.add(replace(bulk.batch, attempt=2), "RUNNING")
-    (plan,) = plans_for(redriver_on(rooms, machine))
+    (plan,) = plans_for(redriver_on(buckets, machine))
     assert (plan.how, plan.execution) == (How.IN_FLIGHT, arn)
 
 
-def test_the_letter_of_the_whole_is_closed_with_its_chunks_and_starts_nothing(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
-    redriver = redriver_on(rooms, machine)
-    wanted = list(map(Wanted.of, select(redriver.books, Filter())))
+def test_the_dead_letter_of_the_whole_is_closed_with_its_chunks_and_starts_nothing(
+    buckets: Buckets, machine: Machine
+) -> None:
+    bulk = failed(buckets, machine)
+    redriver = redriver_on(buckets, machine)
+    wanted = list(map(Wanted.of, select(redriver.audit, Filter())))
     for start in (200, 400):
-        rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
+        buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
     (plan,) = redriver.plan(chosen(wanted))
     assert (plan.how, plan.starts) == (How.CLOSED, False)
     assert "it sums up its chunks" in plan.why
 
 
-def test_two_machines_are_asked_for_their_own_definitions(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
-    single = rooms.upload("mission/one.json", b"{}")
-    post(rooms, single, arn=machine.add(single))
-    found = {plan.wanted.raw.key: plan for plan in plans_for(redriver_on(rooms, machine))}
+def test_two_machines_are_asked_for_their_own_definitions(buckets: Buckets, machine: Machine) -> None:
+    bulk = failed(buckets, machine)
+    single = buckets.upload("mission/one.json", b"{}")
+    post(buckets, single, arn=machine.add(single))
+    found = {plan.wanted.raw.key: plan for plan in plans_for(redriver_on(buckets, machine))}
     assert {plan.how for plan in found.values()} == {How.NATIVE}
     assert found[bulk.batch.object.key].execution == bulk.arn
     assert found["mission/one.json"].execution == arn_of(single.object.id)
 
 
-def test_a_redrive_that_rejects_records_again_tells_of_the_letter_of_the_whole(rooms: Rooms, machine: Machine) -> None:
-    bulk = failed(rooms, machine)
+def test_a_redrive_that_rejects_records_again_tells_of_the_dead_letter_of_the_whole(
+    buckets: Buckets, machine: Machine
+) -> None:
+    bulk = failed(buckets, machine)
     machine.ends = {"status": "FAILED", "error": "RecordsRejected"}
-    redriver = redriver_on(rooms, machine)
+    redriver = redriver_on(buckets, machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     bulk.again(200, 400).run()
-    (done,) = redriver.follow(begun, 10)
-    assert (done.outcome, done.letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Account")
-    assert Books(rooms.s3, "audit").standing(bulk.id).summary == Entry(bulk.id, WHOLE, 1)
+    (done,) = redriver.watch(begun, 10)
+    assert (done.outcome, done.dead_letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Summarize")
+    assert AuditReader(buckets.s3, "audit").resolution(bulk.id).summary == Entry(bulk.id, WHOLE, 1)
 
 
 @pytest.fixture
-def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Give `custody redrive`, on buckets in memory and a machine."""
-    clients = {"s3": rooms.s3, "stepfunctions": machine}
+    clients = {"s3": buckets.s3, "stepfunctions": machine}
 
     class Here:
         name, is_local = "here", True
@@ -166,9 +170,9 @@ def run(rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.mark.parametrize(("how", "name"), [("native", "{id}"), ("new", "{id}-r1")])
 def test_a_dry_run_tells_of_the_execution_and_the_chunks_of_a_bulk_object(
-    run: Run, rooms: Rooms, machine: Machine, how: str, name: str
+    run: Run, buckets: Buckets, machine: Machine, how: str, name: str
 ) -> None:
-    bulk = failed(rooms, machine, redriveStatus="REDRIVABLE" if how == "native" else "NOT_REDRIVABLE")
+    bulk = failed(buckets, machine, redriveStatus="REDRIVABLE" if how == "native" else "NOT_REDRIVABLE")
 
     ran = run(bulk.id, "--dry-run", "--json")
     (plan,) = json.loads(ran.stdout)["redrives"]
@@ -179,19 +183,21 @@ def test_a_dry_run_tells_of_the_execution_and_the_chunks_of_a_bulk_object(
 
 
 def test_whoever_names_a_chunk_is_told_that_all_that_are_left_are_redriven(
-    run: Run, rooms: Rooms, machine: Machine
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    bulk = failed(rooms, machine)
-    letter = next(each for each in Books(rooms.s3, "audit").letters_of(bulk.id) if each.start == 400)
+    bulk = failed(buckets, machine)
+    dead_letter = next(each for each in AuditReader(buckets.s3, "audit").dead_letters_of(bulk.id) if each.start == 400)
     left = f"all chunks of {bulk.id} that are left to do are redriven"
-    assert f"{letter.id} is of one chunk: {left}" in run(letter.id, "--dry-run").stderr
+    assert f"{dead_letter.id} is of one chunk: {left}" in run(dead_letter.id, "--dry-run").stderr
     ran = run(f"{bulk.id}.244", "--dry-run", "--json")
     assert f"{bulk.id}.244 is a record: {left}" in ran.stderr
     assert json.loads(ran.stdout)["redrives"][0]["chunks"] == {"again": 2, "total": 7}
 
 
-def test_a_stopped_execution_alone_knows_which_chunks_it_goes_on_with(run: Run, rooms: Rooms, machine: Machine) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_a_stopped_execution_alone_knows_which_chunks_it_goes_on_with(
+    run: Run, buckets: Buckets, machine: Machine
+) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "ABORTED")
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")

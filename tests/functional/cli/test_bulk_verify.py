@@ -10,56 +10,56 @@ import pytest
 from custody.assurance.verify import Verdict, holdings, verdicts
 from custody.audit.reader import WHOLE, Entry
 from functions.shared.audit.ledger_file import parse_ledger_file
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
 
 Change = Callable[[Any, list[Any]], None]
 
 
-def the_verdict(rooms: Rooms) -> Verdict:
-    (verdict,) = verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"))
+def the_verdict(buckets: Buckets) -> Verdict:
+    (verdict,) = verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"))
     return verdict
 
 
-def rewrite(rooms: Rooms, entry: Entry, change: Change) -> None:
+def rewrite(buckets: Buckets, entry: Entry, change: Change) -> None:
     """Change a ledger file as if it had been written so: its old version is destroyed."""
-    header, found = parse_ledger_file(rooms.body("audit", entry.key))
+    header, found = parse_ledger_file(buckets.body("audit", entry.key))
     change(header, found)
-    for version in rooms.s3.list_object_versions(Bucket="audit", Prefix=entry.key)["Versions"]:
-        rooms.s3.delete_object(Bucket="audit", Key=entry.key, VersionId=version["VersionId"])
+    for version in buckets.s3.list_object_versions(Bucket="audit", Prefix=entry.key)["Versions"]:
+        buckets.s3.delete_object(Bucket="audit", Key=entry.key, VersionId=version["VersionId"])
     body = b"".join(json.dumps(line).encode() + b"\n" for line in [header, *found])
-    rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
 
 
 @pytest.fixture
-def bulk(rooms: Rooms) -> Bulk:
+def bulk(buckets: Buckets) -> Bulk:
     """Give an object of seven chunks: that at 200 rejected a record."""
-    bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     assert bulk.run() == "RecordsRejected"
     return bulk
 
 
 def test_what_nobody_touched_holds(bulk: Bulk) -> None:
-    assert the_verdict(bulk.rooms).encode() == {"object": bulk.id, "result": "holds", "records": 20, "where": []}
+    assert the_verdict(bulk.buckets).encode() == {"object": bulk.id, "result": "holds", "records": 20, "where": []}
 
 
-def test_an_object_in_the_making_and_one_with_failed_chunks_hold_so_far(rooms: Rooms) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_an_object_in_the_making_and_one_with_failed_chunks_hold_so_far(buckets: Buckets) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     bulk.chunk(0)
-    assert str(the_verdict(rooms).result) == "holds", "there is no summary yet"
+    assert str(the_verdict(buckets).result) == "holds", "there is no summary yet"
     for start in bulk.starts[1:]:
         bulk.chunk(start, fails=start == 400)
     assert bulk.close() == "ChunksFailed"
-    assert str(the_verdict(rooms).result) == "holds"
+    assert str(the_verdict(buckets).result) == "holds"
     bulk.again(400).run()
-    assert the_verdict(rooms).encode() == {"object": bulk.id, "result": "holds", "records": 20, "where": []}
+    assert the_verdict(buckets).encode() == {"object": bulk.id, "result": "holds", "records": 20, "where": []}
 
 
 def test_a_changed_byte_of_one_chunk_is_found_there(bulk: Bulk) -> None:
-    key = next(key for key in bulk.rooms.keys("processed") if ".000000000000600." in key)
-    body = bulk.rooms.body("processed", key)
-    bulk.rooms.s3.put_object(Bucket="processed", Key=key, Body=body.replace(b"space", b"spice", 1))
-    verdict = the_verdict(bulk.rooms)
+    key = next(key for key in bulk.buckets.keys("processed") if ".000000000000600." in key)
+    body = bulk.buckets.body("processed", key)
+    bulk.buckets.s3.put_object(Bucket="processed", Key=key, Body=body.replace(b"space", b"spice", 1))
+    verdict = the_verdict(bulk.buckets)
     assert str(verdict.result) == "broken"
     assert verdict.where[1] == (
         f"record {bulk.id}.609: its line in the processed object is not the one that was written"
@@ -79,7 +79,7 @@ def counts_a_chunk_otherwise(header: Any, found: list[Any]) -> None:
 
 
 def leaves_out_a_chunk(header: Any, found: list[Any]) -> None:
-    header["chunks"] = {"total": 6, "booked": 6, "failed": 0}
+    header["chunks"] = {"total": 6, "committed": 6, "failed": 0}
     counts = found.pop()["counts"]
     assert counts["received"] == 0, "so that only the tiling tells"
 
@@ -95,7 +95,7 @@ def tells_of_an_attempt_that_was_not(header: Any, found: list[Any]) -> None:
 
 
 def counts_chunks_otherwise(header: Any, found: list[Any]) -> None:
-    header["chunks"]["booked"] -= 1
+    header["chunks"]["committed"] -= 1
     del found
 
 
@@ -113,8 +113,8 @@ def counts_chunks_otherwise(header: Any, found: list[Any]) -> None:
     ],
 )
 def test_a_summary_that_does_not_agree_with_its_chunks_is_broken(bulk: Bulk, change: Change, said: str) -> None:
-    rewrite(bulk.rooms, Entry(bulk.id, WHOLE, 0), change)
-    verdict = the_verdict(bulk.rooms)
+    rewrite(bulk.buckets, Entry(bulk.id, WHOLE, 0), change)
+    verdict = the_verdict(bulk.buckets)
     assert str(verdict.result) == "broken"
     assert said in verdict.where[0]
     assert verdict.records == 20
@@ -122,9 +122,11 @@ def test_a_summary_that_does_not_agree_with_its_chunks_is_broken(bulk: Bulk, cha
 
 def test_a_chunk_whose_ledger_file_was_destroyed_is_missed(bulk: Bulk) -> None:
     key = Entry(bulk.id, 400, 0).key
-    for version in bulk.rooms.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]:
-        bulk.rooms.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
-    assert "tells of the chunk at byte 400, attempt 0, but that has no ledger file" in the_verdict(bulk.rooms).where[0]
+    for version in bulk.buckets.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]:
+        bulk.buckets.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
+    assert (
+        "tells of the chunk at byte 400, attempt 0, but that has no ledger file" in the_verdict(bulk.buckets).where[0]
+    )
 
 
 def claims_a_record_of_another(header: Any, found: list[Any]) -> None:
@@ -133,12 +135,12 @@ def claims_a_record_of_another(header: Any, found: list[Any]) -> None:
 
 
 def test_a_record_that_begins_in_another_chunk_is_claimed_by_one_alone(bulk: Bulk) -> None:
-    rewrite(bulk.rooms, Entry(bulk.id, 0, 0), claims_a_record_of_another)
-    assert "claims a record that does not begin in its chunk" in the_verdict(bulk.rooms).where[0]
+    rewrite(bulk.buckets, Entry(bulk.id, 0, 0), claims_a_record_of_another)
+    assert "claims a record that does not begin in its chunk" in the_verdict(bulk.buckets).where[0]
 
 
 def test_a_ledger_file_of_a_chunk_that_is_none_is_told(bulk: Bulk) -> None:
     entry = Entry(bulk.id, 100, 0)
-    bulk.rooms.s3.put_object(Bucket="audit", Key=entry.key, Body=bulk.rooms.body("audit", Entry(bulk.id, 0, 0).key))
-    where = " ".join(the_verdict(bulk.rooms).where)
+    bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=bulk.buckets.body("audit", Entry(bulk.id, 0, 0).key))
+    where = " ".join(the_verdict(bulk.buckets).where)
     assert "there is a ledger file of a chunk that the object is not cut into, at byte 100" in where

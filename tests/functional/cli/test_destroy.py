@@ -19,7 +19,7 @@ from custody.deployment.stack import BUCKET, FAILED, Event, Resource, Stack
 from custody.deployment.target import Target
 from custody.errors import USAGE, CommandFailed
 from custody.terminal.console import watched
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 BEHIND = "-123456789012-us-east-1"
 RAW, AUDIT = f"custody-dev-raw{BEHIND}", f"custody-dev-audit{BEHIND}"
@@ -88,7 +88,7 @@ class Here(Target):
 
 
 @pytest.fixture
-def here(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001 - AWS in memory
+def here(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001 - AWS in memory
     session = boto3.Session(region_name="us-east-1")
     for bucket in (RAW, AUDIT):
         session.client("s3").create_bucket(Bucket=bucket)
@@ -163,7 +163,7 @@ def test_a_bucket_that_a_stack_has_kept_when_it_let_it_go_is_deleted(here: Here,
 
 def test_what_was_deleted_by_hand_is_gone_and_the_rest_is_planned(account: Account) -> None:
     nobody = "11111111-1111-1111-1111-111111111111"
-    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/custody-dev-undelivered"
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/custody-dev-start-dlq"
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:custody-dev-pipeline"
     account.target.client("s3").delete_bucket(Bucket=AUDIT)
     found = plan(
@@ -187,7 +187,7 @@ def test_what_was_deleted_by_hand_is_gone_and_the_rest_is_planned(account: Accou
         queue: "gone",
     }
     assert {one.command for one in found.goes} == {None}
-    assert (found.letters, found.in_flight, found.against) == (0, 0, ())
+    assert (found.dead_letters, found.in_flight, found.against) == (0, 0, ())
 
 
 def test_the_key_of_what_is_gone_is_needed_by_nothing_that_stays(account: Account) -> None:
@@ -220,19 +220,19 @@ def test_a_bucket_that_may_not_be_listed_hides_no_other(here: Here, account: Acc
     assert buckets(here) == {AUDIT}
 
 
-def test_letters_that_may_not_be_counted_are_no_reason_to_keep_everything(
+def test_dead_letters_that_may_not_be_counted_are_no_reason_to_keep_everything(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(destroy, "select", refusing("AccessDenied"))
 
-    assert plan(account, stack_of(of_bucket(AUDIT)), watched).letters is None
+    assert plan(account, stack_of(of_bucket(AUDIT)), watched).dead_letters is None
 
 
-def test_a_letter_that_cannot_be_read_is_open_all_the_same(account: Account) -> None:
-    letter = "letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
-    account.target.client("s3").put_object(Bucket=AUDIT, Key=letter, Body=b"replaced")
+def test_a_dead_letter_that_cannot_be_read_is_open_all_the_same(account: Account) -> None:
+    dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
+    account.target.client("s3").put_object(Bucket=AUDIT, Key=dead_letter, Body=b"replaced")
 
-    assert plan(account, stack_of(of_bucket(AUDIT)), watched).letters == 1
+    assert plan(account, stack_of(of_bucket(AUDIT)), watched).dead_letters == 1
 
 
 # What is done, and told
@@ -341,7 +341,7 @@ def test_while_the_stack_stands_no_command_is_offered_that_would_be_refused(
     assert ran.exit_code == 1
     assert RAW in ran.stdout
     assert "--bucket" not in ran.stdout
-    assert "is not deleted: mend what failed" in ran.stdout
+    assert "is not deleted: fix what failed" in ran.stdout
 
 
 @pytest.mark.parametrize(

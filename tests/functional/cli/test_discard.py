@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from custody.audit.lookup import find_open
-from custody.audit.reader import Books, Entry, Letter
+from custody.audit.reader import AuditReader, DeadLetter, Entry
 from custody.errors import CommandFailed
 from custody.recovery.discard import require_at_rest
 from functions.shared.audit.ledger_file import parse_ledger_file
@@ -19,27 +19,27 @@ from tests.support.audit_files import (
     NEXT_DAY,
     Run,
     an_id,
-    booked,
     chosen,
+    committed,
     delivered_in_part,
     posted,
     redriven_in_vain,
 )
-from tests.support.buckets import EXECUTION_ARN, Rooms
+from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
 
-def test_a_discard_is_booked_beside_the_delivery_and_closes_the_letter(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    before = {key: rooms.body("audit", key) for key in rooms.keys("audit")}
+def test_a_discard_is_committed_beside_the_delivery_and_closes_the_dead_letter(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    before = {key: buckets.body("audit", key) for key in buckets.keys("audit")}
 
-    done = run("discard", letter.id, "--reason", " sent by mistake ")
+    done = run("discard", dead_letter.id, "--reason", " sent by mistake ")
 
     assert done.exit_code == 0, done.output
-    entry = Entry(letter.object_id, 0, 0, discards=True)
-    header, lines = parse_ledger_file(rooms.body("audit", entry.key))
-    told = json.loads(before[letter.key])
+    entry = Entry(dead_letter.object_id, 0, 0, discards=True)
+    header, lines = parse_ledger_file(buckets.body("audit", entry.key))
+    told = json.loads(before[dead_letter.key])
     assert lines == [
         {name: told["rejected"][0][name] for name in ("position", "offset", "length", "sha256")}
         | {"outcome": "discarded"}
@@ -55,39 +55,41 @@ def test_a_discard_is_booked_beside_the_delivery_and_closes_the_letter(rooms: Ro
         "attempt": 0,
         "counts": {"received": 2, "written": 1, "rejected": 0, "discarded": 1},
         "output": None,
-        "discarded": {"letter": letter.key, "reason": "sent by mistake"},
+        "discarded": {"dead_letter": dead_letter.key, "reason": "sent by mistake"},
     }
     assert "discarded: 1 record, of s3://raw/mission/a.json" in done.stdout
-    assert f"{letter.object_id}.1" in done.stdout
-    assert {key: rooms.body("audit", key) for key in before} == before, "nothing else is changed"
-    assert chosen(rooms) == []
-    assert f"by {by}: sent by mistake" in run("show", letter.id).stdout
+    assert f"{dead_letter.object_id}.1" in done.stdout
+    assert {key: buckets.body("audit", key) for key in before} == before, "nothing else is changed"
+    assert chosen(buckets) == []
+    assert f"by {by}: sent by mistake" in run("show", dead_letter.id).stdout
 
 
-def test_a_batch_that_was_never_read_is_discarded_whole(rooms: Rooms, run: Run) -> None:
-    raw = rooms.upload("mission/a.json", GOOD).object
-    letter = posted(rooms, raw=raw)
+def test_a_batch_that_was_never_read_is_discarded_whole(buckets: Buckets, run: Run) -> None:
+    raw = buckets.upload("mission/a.json", GOOD).object
+    dead_letter = posted(buckets, raw=raw)
 
-    done = run("discard", letter.id, "--reason", "no such dataset", "--json")
+    done = run("discard", dead_letter.id, "--reason", "no such dataset", "--json")
 
     assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(rooms.body("audit", Entry(letter.object_id, 0, 0, discards=True).key))
+    header, lines = parse_ledger_file(buckets.body("audit", Entry(dead_letter.object_id, 0, 0, discards=True).key))
     assert (header["counts"], lines) == (None, [])
     assert json.loads(done.stdout)["counts"] is None
 
 
-def test_a_batch_of_which_nothing_was_booked_is_discarded_whole_though_it_was_read(rooms: Rooms, run: Run) -> None:
-    raw = rooms.upload("mission/a.json", MIXED).object
-    letter = posted(rooms, raw=raw, name="Write", received=2)
+def test_a_batch_of_which_nothing_was_committed_is_discarded_whole_though_it_was_read(
+    buckets: Buckets, run: Run
+) -> None:
+    raw = buckets.upload("mission/a.json", MIXED).object
+    dead_letter = posted(buckets, raw=raw, name="Write", received=2)
 
-    done = run("discard", letter.id, "--reason", "of no use")
+    done = run("discard", dead_letter.id, "--reason", "of no use")
 
     assert "discarded: the whole batch of 2 records" in done.stdout
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])
-def test_a_discard_needs_a_reason(rooms: Rooms, run: Run, reason: str) -> None:
-    refused = run("discard", delivered_in_part(rooms).id, "--reason", reason)
+def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> None:
+    refused = run("discard", delivered_in_part(buckets).id, "--reason", reason)
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
     assert "needs a reason" in str(refused.exception)
@@ -96,166 +98,175 @@ def test_a_discard_needs_a_reason(rooms: Rooms, run: Run, reason: str) -> None:
 @pytest.mark.parametrize(
     ("close", "said"),
     [
-        (lambda rooms: booked(rooms, Entry(an_id(1), 0, 0)), "attempt 0 was booked"),
-        (lambda rooms: booked(rooms, Entry(an_id(1), 0, 2), rejected=3), "attempt 2 was booked .* 3 rejected"),
-        (lambda rooms: posted(rooms, 1, attempt=1, day=NEXT_DAY), "a later letter .*dt=2026-11-24/.*1.Validate"),
+        (lambda buckets: committed(buckets, Entry(an_id(1), 0, 0)), "attempt 0 was committed"),
+        (
+            lambda buckets: committed(buckets, Entry(an_id(1), 0, 2), rejected=3),
+            "attempt 2 was committed .* 3 rejected",
+        ),
+        (
+            lambda buckets: posted(buckets, 1, attempt=1, day=NEXT_DAY),
+            "a later dead letter .*dt=2026-11-24/.*1.Validate",
+        ),
     ],
 )
-def test_a_closed_letter_is_not_discarded_and_it_is_said_what_closed_it(
-    rooms: Rooms, run: Run, close: Callable[[Rooms], Any], said: str
+def test_a_closed_dead_letter_is_not_discarded_and_it_is_said_what_closed_it(
+    buckets: Buckets, run: Run, close: Callable[[Buckets], Any], said: str
 ) -> None:
-    letter = posted(rooms, 1)
-    close(rooms)
+    dead_letter = posted(buckets, 1)
+    close(buckets)
 
-    refused = run("discard", letter.id, "--reason", "any")
+    refused = run("discard", dead_letter.id, "--reason", "any")
 
     assert isinstance(refused.exception, CommandFailed)
     with pytest.raises(CommandFailed, match=said):
         raise refused.exception
-    assert not any("discarded" in key for key in rooms.keys("audit"))
+    assert not any("discarded" in key for key in buckets.keys("audit"))
 
 
-def test_a_second_discard_is_refused_with_the_reason_of_the_first(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    run("discard", letter.id, "--reason", "the first")
-    refused = run("discard", letter.id, "--reason", "the second")
+def test_a_second_discard_is_refused_with_the_reason_of_the_first(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    run("discard", dead_letter.id, "--reason", "the first")
+    refused = run("discard", dead_letter.id, "--reason", "the second")
     assert "is closed already: discarded on" in str(refused.exception)
     assert "the first" in str(refused.exception)
 
 
 def test_of_two_discards_at_the_same_moment_one_is_refused(
-    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    letter = delivered_in_part(rooms)
+    dead_letter = delivered_in_part(buckets)
     monkeypatch.setattr("custody.recovery.discard.closed_by", lambda *_: None)
-    run("discard", letter.id, "--reason", "the first")
-    refused = run("discard", letter.id, "--reason", "the second")
+    run("discard", dead_letter.id, "--reason", "the first")
+    refused = run("discard", dead_letter.id, "--reason", "the second")
     assert "just now" in str(refused.exception)
 
 
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
-def test_a_letter_is_not_discarded_while_a_redrive_is_under_way(rooms: Rooms, name: str) -> None:
-    books, machine = Books(rooms.s3, "audit"), Machine()
+def test_a_dead_letter_is_not_discarded_while_a_redrive_is_under_way(buckets: Buckets, name: str) -> None:
+    audit, machine = AuditReader(buckets.s3, "audit"), Machine()
     stepfunctions: Any = machine
-    running = machine.add(rooms.upload("mission/a.json", GOOD), "RUNNING", name=name)
+    running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     body = {"execution": {"arn": arn_of(an_id(1))}}
-    letter = Letter(an_id(1), 0, 0, DAY, "Write")
+    dead_letter = DeadLetter(an_id(1), 0, 0, DAY, "Write")
 
     with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
-        require_at_rest(stepfunctions, books, letter, body)
+        require_at_rest(stepfunctions, audit, dead_letter, body)
 
     machine.executions[running]["status"] = "ABORTED"
-    require_at_rest(stepfunctions, books, letter, body)
+    require_at_rest(stepfunctions, audit, dead_letter, body)
 
 
-def test_a_discard_tells_what_an_earlier_attempt_delivered(rooms: Rooms, run: Run) -> None:
-    letter = redriven_in_vain(rooms)
+def test_a_discard_tells_what_an_earlier_attempt_delivered(buckets: Buckets, run: Run) -> None:
+    dead_letter = redriven_in_vain(buckets)
 
-    done = run("discard", letter.id, "--reason", "of no use")
+    done = run("discard", dead_letter.id, "--reason", "of no use")
 
     assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(rooms.body("audit", Entry(letter.object_id, 0, 1, discards=True).key))
+    header, lines = parse_ledger_file(buckets.body("audit", Entry(dead_letter.object_id, 0, 1, discards=True).key))
     assert header["counts"] == {"received": 6, "written": 2, "rejected": 0, "discarded": 4}
     assert [(line["position"], line["outcome"]) for line in lines] == [(at, "discarded") for at in (1, 2, 4, 5)]
     assert "discarded: 4 records (2 of the batch were written by attempt 0), of s3://raw/mission/a.json" in done.stdout
-    assert f"{letter.object_id}.4  /confidence: maximum 1" in done.stdout
+    assert f"{dead_letter.object_id}.4  /confidence: maximum 1" in done.stdout
 
 
-def unbooked(rooms: Rooms) -> tuple[RawObject, Letter]:
-    """Deliver a batch, and refuse the ledger file of it; give the letter of that."""
-    report = written(rooms, "mission/a.json", GOOD)
-    (key,) = rooms.keys("audit", "ledger/")
-    (version,) = rooms.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]
-    rooms.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
+def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetter]:
+    """Deliver a batch, and refuse the ledger file of it; give the dead letter of that."""
+    report = written(buckets, "mission/a.json", GOOD)
+    (key,) = buckets.keys("audit", "ledger/")
+    (version,) = buckets.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]
+    buckets.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
     raw = RawObject(**report["object"])
-    return raw, posted(rooms, raw=raw, name="Write", received=1)
+    return raw, posted(buckets, raw=raw, name="Write", received=1)
 
 
-def test_what_was_delivered_and_not_booked_is_not_discarded(rooms: Rooms, run: Run) -> None:
-    _, letter = unbooked(rooms)
+def test_what_was_delivered_and_not_committed_is_not_discarded(buckets: Buckets, run: Run) -> None:
+    _, dead_letter = uncommitted(buckets)
 
-    refused = run("discard", letter.id, "--reason", "any")
+    refused = run("discard", dead_letter.id, "--reason", "any")
 
     assert "has delivered what no ledger file claims" in str(refused.exception)
-    assert f"redrive it instead: custody redrive {letter.id}" in str(refused.exception)
-    assert rooms.keys("audit", "ledger/") == []
+    assert f"redrive it instead: custody redrive {dead_letter.id}" in str(refused.exception)
+    assert buckets.keys("audit", "ledger/") == []
 
 
-def test_what_a_later_attempt_delivered_and_did_not_book_is_not_discarded(rooms: Rooms, run: Run) -> None:
-    letter = redriven_in_vain(rooms, "Write")
-    (key,) = rooms.keys("processed")
-    body = rooms.body("processed", key)
-    rooms.s3.put_object(Bucket="processed", Key=key, Body=body + GOOD + b"\n")
-    refused = run("discard", letter.id, "--reason", "any")
+def test_what_a_later_attempt_delivered_and_did_not_commit_is_not_discarded(buckets: Buckets, run: Run) -> None:
+    dead_letter = redriven_in_vain(buckets, "Write")
+    (key,) = buckets.keys("processed")
+    body = buckets.body("processed", key)
+    buckets.s3.put_object(Bucket="processed", Key=key, Body=body + GOOD + b"\n")
+    refused = run("discard", dead_letter.id, "--reason", "any")
     assert "has delivered what no ledger file claims" in str(refused.exception)
 
-    rooms.s3.put_object(Bucket="processed", Key=key, Body=body)
-    assert run("discard", letter.id, "--reason", "any").exit_code == 0, "what the ledger claims, as a new version"
+    buckets.s3.put_object(Bucket="processed", Key=key, Body=body)
+    assert run("discard", dead_letter.id, "--reason", "any").exit_code == 0, "what the ledger claims, as a new version"
 
 
-def empty(rooms: Rooms, _: RawObject) -> None:
+def empty(buckets: Buckets, _: RawObject) -> None:
     """Take back what was delivered."""
-    rooms.s3.put_object(Bucket="processed", Key=rooms.keys("processed")[0], Body=b"")
+    buckets.s3.put_object(Bucket="processed", Key=buckets.keys("processed")[0], Body=b"")
 
 
-def delete(rooms: Rooms, _: RawObject) -> None:
+def delete(buckets: Buckets, _: RawObject) -> None:
     """Hide what was delivered."""
-    rooms.s3.delete_object(Bucket="processed", Key=rooms.keys("processed")[0])
+    buckets.s3.delete_object(Bucket="processed", Key=buckets.keys("processed")[0])
 
 
-def forget_raw(rooms: Rooms, raw: RawObject) -> None:
+def forget_raw(buckets: Buckets, raw: RawObject) -> None:
     """Let the raw version expire."""
-    rooms.s3.delete_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
+    buckets.s3.delete_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
 
 
 @pytest.mark.parametrize("undo", [empty, delete, forget_raw])
 def test_what_is_not_delivered_or_cannot_be_known_to_be_is_discarded(
-    rooms: Rooms, run: Run, undo: Callable[[Rooms, RawObject], None]
+    buckets: Buckets, run: Run, undo: Callable[[Buckets, RawObject], None]
 ) -> None:
-    raw, letter = unbooked(rooms)
-    undo(rooms, raw)
-    assert (done := run("discard", letter.id, "--reason", "any")).exit_code == 0, done.exception
+    raw, dead_letter = uncommitted(buckets)
+    undo(buckets, raw)
+    assert (done := run("discard", dead_letter.id, "--reason", "any")).exit_code == 0, done.exception
 
 
-def test_of_two_open_letters_of_an_object_none_is_discarded_by_its_id(rooms: Rooms, run: Run) -> None:
-    one, other = posted(rooms, 1, name="Validate"), posted(rooms, 1, name="Write", day=NEXT_DAY)
+def test_of_two_open_dead_letters_of_an_object_none_is_discarded_by_its_id(buckets: Buckets, run: Run) -> None:
+    one, other = posted(buckets, 1, name="Validate"), posted(buckets, 1, name="Write", day=NEXT_DAY)
 
     refused = run("discard", one.object_id, "--reason", "any")
 
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
-    assert f"2 letters of {one.object_id} are open: {one.id}, {other.id}. Name one." in str(refused.exception)
-    assert rooms.keys("audit", "ledger/") == []
-    assert f"There is another letter of attempt 0: custody letters show {one.id}" in run("show", one.object_id).stderr
+    assert f"2 dead letters of {one.object_id} are open: {one.id}, {other.id}. Name one." in str(refused.exception)
+    assert buckets.keys("audit", "ledger/") == []
+    assert (
+        f"There is another dead letter of attempt 0: custody dead-letters show {one.id}"
+        in run("show", one.object_id).stderr
+    )
     assert json.loads(run("show", one.object_id, "--json").stdout)["beside"] == [one.id]
 
 
-def test_of_an_object_id_the_open_letter_is_discarded_and_not_the_closed_one_beside_it(rooms: Rooms) -> None:
-    raw = rooms.upload("mission/a.json", GOOD).object
-    is_open = posted(rooms, raw=raw, name="Validate", arn=f"{EXECUTION_ARN}-r1")
-    posted(rooms, raw=raw, name="Write")
-    booked(rooms, Entry(raw.id, 0, 0))
+def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_one_beside_it(buckets: Buckets) -> None:
+    raw = buckets.upload("mission/a.json", GOOD).object
+    is_open = posted(buckets, raw=raw, name="Validate", arn=f"{EXECUTION_ARN}-r1")
+    posted(buckets, raw=raw, name="Write")
+    committed(buckets, Entry(raw.id, 0, 0))
 
-    assert find_open(Books(rooms.s3, "audit"), raw.id) == is_open
+    assert find_open(AuditReader(buckets.s3, "audit"), raw.id) == is_open
 
 
 @pytest.mark.parametrize("command", [["show"], ["discard", "--reason", "any"]])
 @pytest.mark.parametrize("record", ["2", "99999", "9" * 5000, "x", ""], ids=["next", "far", "endless", "word", "none"])
 def test_a_record_that_the_object_does_not_have_is_said_not_to_be_there(
-    rooms: Rooms, run: Run, command: list[str], record: str
+    buckets: Buckets, run: Run, command: list[str], record: str
 ) -> None:
-    letter = delivered_in_part(rooms)
-    refused = run(*command, f"{letter.object_id}.{record}")
+    dead_letter = delivered_in_part(buckets)
+    refused = run(*command, f"{dead_letter.object_id}.{record}")
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
     assert "There is no record" in str(refused.exception)
     assert "it has 2 records, counted from 0" in str(refused.exception)
-    assert not any("discarded" in key for key in rooms.keys("audit"))
+    assert not any("discarded" in key for key in buckets.keys("audit"))
 
 
-def test_the_reason_of_a_discard_moves_no_cursor_when_it_is_told_again(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    run("discard", letter.id, "--reason", "\x1b[2J")
-    refused = str(run("discard", letter.id, "--reason", "again").exception)
+def test_the_reason_of_a_discard_moves_no_cursor_when_it_is_told_again(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    run("discard", dead_letter.id, "--reason", "\x1b[2J")
+    refused = str(run("discard", dead_letter.id, "--reason", "again").exception)
     assert "␛[2J" in refused
     assert "\x1b" not in refused

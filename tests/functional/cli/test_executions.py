@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from custody.app import app
 from custody.audit.dead_letters import raw_of
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.commands import executions as executions_command
 from custody.deployment.target import Target
 from custody.executions.pipeline import Execution, Pipeline
@@ -22,7 +22,7 @@ from custody.terminal import console
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import a_deployment, delivered_in_part
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
 from tests.support.executions import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
 from tests.support.schemas import require_valid
@@ -60,15 +60,15 @@ class Listing(Machine):
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Listing:
+def machine(buckets: Buckets) -> Listing:
     """Give three executions: a bulk one between two others."""
     machine = Listing()
     for number, key in enumerate(["mission/first.json", "mission/last.json"]):
-        batch = rooms.upload(key, b"{}")
+        batch = buckets.upload(key, b"{}")
         started = STARTED + timedelta(minutes=number * 10)
         arn = machine.add(batch, "SUCCEEDED", output=json.dumps({"counts": COUNTS}))
         machine.executions[arn] |= {"startDate": started, "stopDate": started + timedelta(seconds=3)}
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     started = STARTED + timedelta(minutes=5)
     arn = machine.add(replace(bulk.batch, attempt=2), error="ChunksFailed", redrives=1)
     machine.executions[arn] |= {"startDate": started, "stopDate": started + timedelta(seconds=3700)}
@@ -126,20 +126,22 @@ def test_a_map_run_that_cannot_be_asked_for_hides_nothing_else(run: Run, machine
     assert [one["runs"] for one in found] == [None, None, None]
 
 
-def test_what_a_failed_execution_has_booked_is_counted_by_the_ledger(run: Run, machine: Listing, rooms: Rooms) -> None:
-    """The run of a chunk fails of which every record is rejected; and yet it is booked."""
-    letter = delivered_in_part(rooms)
-    machine.add(Batch(raw_of(Books(rooms.s3, "audit").read(letter))), error="RecordsRejected")
-    bulk = Bulk.upload(rooms, lines(8, bad=tuple(range(8))), "mission/bad.jsonl")
+def test_what_a_failed_execution_has_committed_is_counted_by_the_ledger(
+    run: Run, machine: Listing, buckets: Buckets
+) -> None:
+    """The run of a chunk fails of which every record is rejected; and yet it is committed."""
+    dead_letter = delivered_in_part(buckets)
+    machine.add(Batch(raw_of(AuditReader(buckets.s3, "audit").read(dead_letter))), error="RecordsRejected")
+    bulk = Bulk.upload(buckets, lines(8, bad=tuple(range(8))), "mission/bad.jsonl")
     machine.add(bulk.batch, error=bulk.run())
 
     found = {one["key"]: one for one in json.loads(run("--json").stdout)["executions"]}
     bad = found["mission/bad.jsonl"]
     assert bad["counts"] == {"received": 8, "written": 0, "rejected": 8}
-    assert bad["chunks"] == {"total": 3, "booked": 3, "failed": 0}
+    assert bad["chunks"] == {"total": 3, "committed": 3, "failed": 0}
     assert bad["runs"] is None
     assert found["mission/a.json"]["counts"] == {"received": 2, "written": 1, "rejected": 1}
-    assert "3: 3 booked" in run().stdout
+    assert "3: 3 committed" in run().stdout
 
 
 def test_every_run_of_a_chunk_is_counted_whatever_its_end(run: Run, machine: Listing) -> None:
@@ -192,7 +194,7 @@ def test_counts_that_are_none_of_ours_are_not_shown(run: Run, machine: Listing, 
 
 
 def test_of_counts_that_say_more_only_what_is_ours_is_shown(run: Run, machine: Listing) -> None:
-    chunks = {"total": 7, "booked": 6, "failed": 1}
+    chunks = {"total": 7, "committed": 6, "failed": 1}
     told = {"counts": COUNTS | {"more": 1}, "chunks": chunks | {"more": 1}}
     for arn, one in machine.executions.items():
         machine.executions[arn] = one | {"status": "SUCCEEDED", "output": json.dumps(told)}
@@ -232,7 +234,7 @@ def test_an_error_comes_with_its_cause_whole_as_json_and_its_first_line_in_the_t
     run: Run, machine: Listing
 ) -> None:
     arn = next(arn for arn, one in machine.executions.items() if one["status"] == "FAILED")
-    cause = json.dumps({"errorMessage": "2 of 7 chunks failed\nsee their letters", "errorType": "ChunksFailed"})
+    cause = json.dumps({"errorMessage": "2 of 7 chunks failed\nsee their dead letters", "errorType": "ChunksFailed"})
     machine.executions[arn]["cause"] = cause
     (failed,) = json.loads(run("--status", "failed", "--json").stdout)["executions"]
     assert failed["cause"] == cause

@@ -13,13 +13,13 @@ from custody.deployment.leftovers import Account, Contents
 from custody.deployment.stack import Resource, Stack
 from custody.deployment.target import Target
 from custody.terminal.console import watched
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 RAW = "custody-dev-raw-123456789012-us-east-1"
 
 
 @pytest.fixture
-def account(rooms: Rooms) -> Account:  # noqa: ARG001 - AWS in memory
+def account(buckets: Buckets) -> Account:  # noqa: ARG001 - AWS in memory
     session = boto3.Session(region_name="us-east-1")
     for bucket in (RAW, "custody-dev-raw-999999999999-us-east-1", "custody-developers", "custody-dev2-raw"):
         session.client("s3").create_bucket(Bucket=bucket)
@@ -78,7 +78,7 @@ def test_what_nobody_has_counted_is_said_to_be_many() -> None:
 
 def test_an_alarm_that_was_left_is_found_and_billed(account: Account) -> None:
     account.target.client("cloudwatch").put_metric_alarm(
-        AlarmName="custody-dev-undelivered",
+        AlarmName="custody-dev-start-dlq",
         MetricName="m",
         Namespace="n",
         Statistic="Sum",
@@ -90,7 +90,7 @@ def test_an_alarm_that_was_left_is_found_and_billed(account: Account) -> None:
 
     (alarm,) = (one for one in account.holdings() if one.kind == "alarm")
     assert alarm.is_billed
-    assert alarm.command == account.command("cloudwatch", "delete-alarms", "--alarm-names", "custody-dev-undelivered")
+    assert alarm.command == account.command("cloudwatch", "delete-alarms", "--alarm-names", "custody-dev-start-dlq")
 
 
 def test_what_nobody_may_look_for_is_said_and_the_rest_is_named(

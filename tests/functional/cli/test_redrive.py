@@ -1,4 +1,4 @@
-"""Open letters are redriven, and undelivered events replayed; what goes wrong with one stops no other."""
+"""Open dead letters are redriven, and start-dlq events replayed; what goes wrong with one stops no other."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from custody.app import app
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from custody.commands import redrive as redrive_command
 from custody.executions.pipeline import Pipeline
 from custody.recovery import event_queue
@@ -28,8 +28,8 @@ from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from functions.start.handler import handle as start
 from tests.support.audit_files import a_deployment
-from tests.support.buckets import Rooms
-from tests.support.executions import MACHINE_ARN, STARTED, Machine, arn_of, book, discard, post
+from tests.support.buckets import Buckets
+from tests.support.executions import MACHINE_ARN, STARTED, Machine, arn_of, commit, discard, post
 
 EVENTS = Path(__file__).parents[2] / "events"
 EVENT, OF_EVENTBRIDGE = (
@@ -40,73 +40,73 @@ FAST = 10_000.0
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
     return Machine()
 
 
-def redriver_on(rooms: Rooms, machine: Machine) -> Redriver:
+def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
     client: Any = machine
-    return Redriver(Books(rooms.s3, "audit"), Pipeline(client, MACHINE_ARN), pause=0.001)
+    return Redriver(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN), pause=0.001)
 
 
 def plans_for(redriver: Redriver, **wanted: Any) -> list[Plan]:
-    return redriver.plan(chosen(map(Wanted.of, select(redriver.books, Filter(**wanted)))))
+    return redriver.plan(chosen(map(Wanted.of, select(redriver.audit, Filter(**wanted)))))
 
 
 def redriven(redriver: Redriver, seconds: float = 10) -> list[Redrive]:
     begun = list(redriver.begin(plans_for(redriver), FAST))
     over = [one for one in begun if one.status is None]
-    return over + list(redriver.follow([one for one in begun if one.status], seconds))
+    return over + list(redriver.watch([one for one in begun if one.status], seconds))
 
 
-def fail(rooms: Rooms, machine: Machine, key: str, **more: Any) -> Batch:
-    """Leave an execution that failed, and its letter."""
-    batch = rooms.upload(key, b"{}")
+def fail(buckets: Buckets, machine: Machine, key: str, **more: Any) -> Batch:
+    """Leave an execution that failed, and its dead letter."""
+    batch = buckets.upload(key, b"{}")
     arn = machine.add(batch, **more)
-    post(rooms, batch, arn=arn)
+    post(buckets, batch, arn=arn)
     return batch
 
 
-def test_what_failed_is_redriven_and_followed_to_its_end(rooms: Rooms, machine: Machine) -> None:
+def test_what_failed_is_redriven_and_followed_to_its_end(buckets: Buckets, machine: Machine) -> None:
     for key in ("a.json", "b.json", "c.json"):
-        fail(rooms, machine, key)
-    done = redriven(redriver_on(rooms, machine))
+        fail(buckets, machine, key)
+    done = redriven(redriver_on(buckets, machine))
 
     assert [one.outcome for one in done] == [Outcome.SUCCEEDED] * 3
     assert len(set(machine.tokens)) == 3, "each execution was redriven once"
 
 
-def test_what_fails_again_has_a_new_letter(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_what_fails_again_has_a_new_dead_letter(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     machine.ends = {"status": "FAILED", "error": "AccessRefused"}
-    redriver = redriver_on(rooms, machine)
+    redriver = redriver_on(buckets, machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
-    letter = post(rooms, Batch(batch.object, attempt=1))
-    (done,) = redriver.follow(begun, 10)
+    dead_letter = post(buckets, Batch(batch.object, attempt=1))
+    (done,) = redriver.watch(begun, 10)
 
-    assert (done.outcome, done.error, done.letter) == (Outcome.FAILED, "AccessRefused", letter)
+    assert (done.outcome, done.error, done.dead_letter) == (Outcome.FAILED, "AccessRefused", dead_letter)
 
 
-def test_what_runs_still_when_the_time_is_up_is_said_to_run(rooms: Rooms, machine: Machine) -> None:
-    fail(rooms, machine, "a.json")
+def test_what_runs_still_when_the_time_is_up_is_said_to_run(buckets: Buckets, machine: Machine) -> None:
+    fail(buckets, machine, "a.json")
     machine.ends = {"status": "RUNNING"}
 
-    assert [one.outcome for one in redriven(redriver_on(rooms, machine), seconds=0.05)] == [Outcome.RUNNING]
+    assert [one.outcome for one in redriven(redriver_on(buckets, machine), seconds=0.05)] == [Outcome.RUNNING]
 
 
-def test_an_old_answer_is_not_taken_for_the_end(rooms: Rooms, machine: Machine) -> None:
+def test_an_old_answer_is_not_taken_for_the_end(buckets: Buckets, machine: Machine) -> None:
     """Step Functions may tell of the earlier failure for a while."""
-    batch = fail(rooms, machine, "a.json")
-    redriver = redriver_on(rooms, machine)
+    batch = fail(buckets, machine, "a.json")
+    redriver = redriver_on(buckets, machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     machine.add(batch, "FAILED", redrives=0)
 
-    assert [one.outcome for one in redriver.follow(begun, 0.05)] == [Outcome.RUNNING]
+    assert [one.outcome for one in redriver.watch(begun, 0.05)] == [Outcome.RUNNING]
 
 
-def test_somebody_else_who_redrives_first_is_no_failure_of_the_others(rooms: Rooms, machine: Machine) -> None:
-    quicker, finished, other = (fail(rooms, machine, key) for key in ("a.json", "b.json", "c.json"))
-    redriver = redriver_on(rooms, machine)
+def test_somebody_else_who_redrives_first_is_no_failure_of_the_others(buckets: Buckets, machine: Machine) -> None:
+    quicker, finished, other = (fail(buckets, machine, key) for key in ("a.json", "b.json", "c.json"))
+    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     for batch, status in ((quicker, "RUNNING"), (finished, "SUCCEEDED")):
         machine.refusals[machine.add(batch, status, redrives=1)] = "ExecutionNotRedrivable"
@@ -118,22 +118,24 @@ def test_somebody_else_who_redrives_first_is_no_failure_of_the_others(rooms: Roo
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExecutionLimitExceeded", "ExecutionNotRedrivable"])
-def test_what_step_functions_refuses_is_told_and_the_others_go_on(rooms: Rooms, machine: Machine, code: str) -> None:
-    refused = fail(rooms, machine, "a.json")
-    fail(rooms, machine, "b.json")
+def test_what_step_functions_refuses_is_told_and_the_others_go_on(
+    buckets: Buckets, machine: Machine, code: str
+) -> None:
+    refused = fail(buckets, machine, "a.json")
+    fail(buckets, machine, "b.json")
     machine.refusals[arn_of(refused.object.id)] = code
-    done = {one.plan.wanted.raw.key: one for one in redriven(redriver_on(rooms, machine))}
+    done = {one.plan.wanted.raw.key: one for one in redriven(redriver_on(buckets, machine))}
 
     assert done["a.json"].outcome is Outcome.REFUSED
     assert code in done["a.json"].plan.why
     assert done["b.json"].outcome is Outcome.SUCCEEDED
 
 
-def test_a_changed_definition_is_given_a_new_execution_as_start_would(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_a_changed_definition_is_given_a_new_execution_as_start_would(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     arn = arn_of(batch.object.id)
     machine.definitions[arn] = ("before", "r1")
-    (done,) = redriven(redriver_on(rooms, machine))
+    (done,) = redriven(redriver_on(buckets, machine))
 
     assert (done.outcome, done.plan.how) == (Outcome.SUCCEEDED, How.NEW)
     assert done.execution == arn_of(f"{batch.object.id}-r1")
@@ -141,10 +143,10 @@ def test_a_changed_definition_is_given_a_new_execution_as_start_would(rooms: Roo
     assert machine.executions[done.execution]["input"] == wanted
 
 
-def test_a_name_that_is_taken_is_passed_over_when_its_execution_has_ended(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_a_name_that_is_taken_is_passed_over_when_its_execution_has_ended(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
-    redriver = redriver_on(rooms, machine)
+    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     taken = machine.add(Batch(batch.object, attempt=1), "FAILED", redrives=2)
     (begun,) = redriver.begin(plans, FAST)
@@ -153,43 +155,43 @@ def test_a_name_that_is_taken_is_passed_over_when_its_execution_has_ended(rooms:
     assert json.loads(machine.executions[begun.execution]["input"])["redrive_of"] == taken
 
 
-def test_a_name_that_is_taken_by_a_running_execution_is_in_flight(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_a_name_that_is_taken_by_a_running_execution_is_in_flight(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
-    redriver = redriver_on(rooms, machine)
+    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     machine.add(Batch(batch.object, attempt=1), "RUNNING")
 
     assert [one.outcome for one in redriver.begin(plans, FAST)] == [Outcome.IN_FLIGHT]
 
 
-def test_what_step_functions_has_forgotten_is_given_a_new_execution(rooms: Rooms, machine: Machine) -> None:
-    post(rooms, rooms.upload("a.json", b"{}"))
+def test_what_step_functions_has_forgotten_is_given_a_new_execution(buckets: Buckets, machine: Machine) -> None:
+    post(buckets, buckets.upload("a.json", b"{}"))
 
-    assert [(plan.how, plan.attempt) for plan in plans_for(redriver_on(rooms, machine))] == [(How.NEW, 1)]
+    assert [(plan.how, plan.attempt) for plan in plans_for(redriver_on(buckets, machine))] == [(How.NEW, 1)]
 
 
-def test_a_running_redrive_by_a_new_execution_is_found_by_its_name(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_a_running_redrive_by_a_new_execution_is_found_by_its_name(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     machine.add(Batch(batch.object, attempt=1), "RUNNING")
 
-    assert [plan.how for plan in plans_for(redriver_on(rooms, machine))] == [How.IN_FLIGHT]
+    assert [plan.how for plan in plans_for(redriver_on(buckets, machine))] == [How.IN_FLIGHT]
 
 
-def test_a_letter_that_is_closed_while_it_is_planned_is_left_alone(rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
-    redriver = redriver_on(rooms, machine)
-    wanted = chosen(map(Wanted.of, select(redriver.books, Filter())))
-    book(rooms, Batch(batch.object, attempt=1))
+def test_a_dead_letter_that_is_closed_while_it_is_planned_is_left_alone(buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
+    redriver = redriver_on(buckets, machine)
+    wanted = chosen(map(Wanted.of, select(redriver.audit, Filter())))
+    commit(buckets, Batch(batch.object, attempt=1))
     (plan,) = redriver.plan(wanted)
 
     assert plan.how is How.CLOSED
-    assert "attempt 1 was booked" in plan.why
+    assert "attempt 1 was committed" in plan.why
 
 
-def test_many_executions_take_few_questions_about_their_definition(rooms: Rooms, machine: Machine) -> None:
+def test_many_executions_take_few_questions_about_their_definition(buckets: Buckets, machine: Machine) -> None:
     """Step Functions answers one such question a second."""
-    batch = rooms.upload("a.json", b"{}")
+    batch = buckets.upload("a.json", b"{}")
     for number in range(1000):
         arn = machine.add(batch, name=f"e{number:04}", startDate=_minute(number))
         machine.definitions[arn] = ("before", "r1") if number < 700 else ("now", "r2")
@@ -201,8 +203,8 @@ def test_many_executions_take_few_questions_about_their_definition(rooms: Rooms,
     assert machine.asked <= 25
 
 
-def test_a_definition_that_came_back_is_told_from_the_one_between(rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
+def test_a_definition_that_came_back_is_told_from_the_one_between(buckets: Buckets, machine: Machine) -> None:
+    batch = buckets.upload("a.json", b"{}")
     for number, definition in enumerate([("now", "r1"), ("bad", "r2"), ("now", "r3")]):
         arn = machine.add(batch, name=f"e{number}", startDate=_minute(number))
         machine.definitions[arn] = definition
@@ -242,7 +244,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.sqs: Any = boto3.client("sqs")
-        self.url = self.sqs.create_queue(QueueName="undelivered")["QueueUrl"]
+        self.url = self.sqs.create_queue(QueueName="start-dlq")["QueueUrl"]
 
     def put(self, body: Any) -> None:
         self.sqs.send_message(QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body))
@@ -262,7 +264,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Queue:  # noqa: ARG001 - moto is up with the rooms
+def queue(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Queue:  # noqa: ARG001 - moto is up with the buckets
     monkeypatch.setattr(event_queue, "_WAIT_SECONDS", 0)
     return Queue()
 
@@ -271,7 +273,7 @@ def answer(counts: dict[str, int]) -> Any:
     return lambda _event, _context: {"counts": counts}
 
 
-def test_an_undelivered_event_is_given_to_its_function_then_deleted(queue: Queue) -> None:
+def test_an_start_dlq_event_is_given_to_its_function_then_deleted(queue: Queue) -> None:
     queue.record(EVENT)
     function = Function(answer({"started": 1, "started_before": 0}))
     (done,) = queue.replay(function)
@@ -360,7 +362,7 @@ def test_what_lambda_refuses_stays_in_the_queue(queue: Queue) -> None:
         ({"started": 1, "started_before": 0}, "started"),
         ({"started": 0, "started_before": 1}, "was started before"),
         ({"started": 2, "started_before": 1}, "2 started, was started before"),
-        ({"letters": 0}, "nothing was left to do"),
+        ({"dead_letters": 0}, "nothing was left to do"),
     ],
 )
 def test_what_became_of_an_event_is_said_in_words(queue: Queue, counts: dict[str, int], became: str) -> None:
@@ -442,7 +444,7 @@ def test_an_event_that_eventbridge_could_not_deliver_is_replayed_whole(queue: Qu
     told = {"input": json.dumps({"object": {"key": "mission/a.json"}}), "status": "TIMED_OUT"}
     event = {"detail-type": "Step Functions Execution Status Change", "source": "aws.states", "detail": told}
     queue.put(event)
-    function = Function(answer({"letters": 1}))
+    function = Function(answer({"dead_letters": 1}))
     (done,) = queue.replay(function)
 
     assert function.calls == [event]
@@ -561,10 +563,10 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(rooms: Rooms, machine: Machine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(buckets: Buckets, machine: Machine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Give `custody redrive`, on buckets and a queue of moto, and a machine in memory."""
-    unwritten = queue.sqs.create_queue(QueueName="unwritten")["QueueUrl"]
-    clients = {"s3": rooms.s3, "stepfunctions": machine, "sqs": queue.sqs, "lambda": Function(answer({"started": 1}))}
+    unwritten = queue.sqs.create_queue(QueueName="dead-letter-dlq")["QueueUrl"]
+    clients = {"s3": buckets.s3, "stepfunctions": machine, "sqs": queue.sqs, "lambda": Function(answer({"started": 1}))}
 
     class Here:
         name, is_local = "here", True
@@ -572,8 +574,8 @@ def run(rooms: Rooms, machine: Machine, queue: Queue, monkeypatch: pytest.Monkey
 
     deployment = a_deployment(
         pipeline_arn=MACHINE_ARN,
-        undelivered_url=queue.url,
-        unwritten_url=unwritten,
+        start_dlq_url=queue.url,
+        dead_letter_dlq_url=unwritten,
         start_function="start",
         dead_letter_function="start",
     )
@@ -586,8 +588,8 @@ def test_messages_that_somebody_else_has_are_counted(run: Run, queue: Queue) -> 
     for _ in range(4):
         queue.record(EVENT)
     queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=3, VisibilityTimeout=60)
-    looked = run("--undelivered", "--dry-run")
-    done = run("--undelivered", "--json")
+    looked = run("--events", "--dry-run")
+    done = run("--events", "--json")
 
     assert looked.exit_code == 0
     assert "1 waiting" in looked.output
@@ -609,10 +611,10 @@ def test_ctrl_c_in_a_replay_tells_what_was_handled_and_leaves_the_rest(
         return {"Payload": io.BytesIO(b'{"counts": {"started": 1}}')}
 
     monkeypatch.setattr(Function, "invoke", second_is_interrupted)
-    ran = run("--undelivered", "--json")
+    ran = run("--events", "--json")
 
     assert ran.exit_code == 130
-    assert [event["became"] for event in json.loads(ran.stdout)["undelivered"]] == ["started"]
+    assert [event["became"] for event in json.loads(ran.stdout)["start-dlq"]] == ["started"]
     assert queue.visible == 2
 
 
@@ -623,48 +625,50 @@ def test_our_own_look_is_not_taken_for_somebody_elses() -> None:
     assert event_queue.Depth(visible=1, hidden=0).hidden_beside(9) == 0
 
 
-def test_an_older_letter_names_the_open_one_that_stands_in_its_place(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    older = post(rooms, batch, arn=machine.add(batch, redrives=1))
-    later = post(rooms, Batch(batch.object, attempt=1), arn=arn_of(batch.object.id))
+def test_an_older_dead_letter_names_the_open_one_that_stands_in_its_place(
+    run: Run, buckets: Buckets, machine: Machine
+) -> None:
+    batch = buckets.upload("a.json", b"{}")
+    older = post(buckets, batch, arn=machine.add(batch, redrives=1))
+    later = post(buckets, Batch(batch.object, attempt=1), arn=arn_of(batch.object.id))
     ran = run(older)
 
     assert ran.exit_code == 1
-    assert f"a later letter of the batch is open: {later}" in ran.stdout
+    assert f"a later dead letter of the batch is open: {later}" in ran.stdout
     assert machine.tokens == []
 
 
-def test_a_discarded_letter_is_said_to_be(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    letter = post(rooms, batch, arn=machine.add(batch))
-    book(rooms, batch, written=1, rejected=1)
-    header = rooms.ledger()[0] | {"discarded": {"letter": letter, "by": "me", "reason": "bad data"}}
+def test_a_discarded_dead_letter_is_said_to_be(run: Run, buckets: Buckets, machine: Machine) -> None:
+    batch = buckets.upload("a.json", b"{}")
+    dead_letter = post(buckets, batch, arn=machine.add(batch))
+    commit(buckets, batch, written=1, rejected=1)
+    header = buckets.ledger()[0] | {"discarded": {"dead_letter": dead_letter, "by": "me", "reason": "bad data"}}
     header |= {"recorded_at": "2026-11-23T10:00:00Z", "counts": header["counts"] | {"rejected": 0, "discarded": 1}}
     key = f"ledger/{batch.object.id}/000000000000000.0.discarded.jsonl.gz"
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=gzip.compress(json.dumps(header).encode()))
-    ran = run(letter)
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=gzip.compress(json.dumps(header).encode()))
+    ran = run(dead_letter)
 
     assert ran.exit_code == 1
     assert "was discarded on 2026-11-23T10:00:00Z by me: bad data" in ran.stdout
     assert machine.tokens == []
 
 
-def test_a_discard_that_cannot_be_read_is_no_success(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    letter = post(rooms, batch, arn=machine.add(batch))
-    discard(rooms, batch)
-    ran = run(letter)
+def test_a_discard_that_cannot_be_read_is_no_success(run: Run, buckets: Buckets, machine: Machine) -> None:
+    batch = buckets.upload("a.json", b"{}")
+    dead_letter = post(buckets, batch, arn=machine.add(batch))
+    discard(buckets, batch)
+    ran = run(dead_letter)
 
     assert ran.exit_code == 1
     assert "it was discarded, but s3://audit/ledger/" in ran.stdout
 
 
-def test_a_letter_that_cannot_be_read_is_told_and_the_others_are_redriven(
-    run: Run, rooms: Rooms, machine: Machine
+def test_a_dead_letter_that_cannot_be_read_is_told_and_the_others_are_redriven(
+    run: Run, buckets: Buckets, machine: Machine
 ) -> None:
-    odd = rooms.upload("a.json", b"{}")
-    rooms.s3.put_object(Bucket="audit", Key=f"letters/{post(rooms, odd)}.json", Body=b"no JSON")
-    fail(rooms, machine, "b.json")
+    odd = buckets.upload("a.json", b"{}")
+    buckets.s3.put_object(Bucket="audit", Key=f"dead-letters/{post(buckets, odd)}.json", Body=b"no JSON")
+    fail(buckets, machine, "b.json")
     ran = run("--open")
 
     assert ran.exit_code == 1
@@ -672,18 +676,18 @@ def test_a_letter_that_cannot_be_read_is_told_and_the_others_are_redriven(
     assert f"{odd.object.id}/000000000000000.0.Write.json" in ran.stderr
 
 
-def test_a_letter_that_was_written_since_is_well(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = rooms.upload("a.json", b"{}")
-    letter = post(rooms, batch, arn=machine.add(batch))
-    book(rooms, Batch(batch.object, attempt=1))
-    ran = run(letter)
+def test_a_dead_letter_that_was_written_since_is_well(run: Run, buckets: Buckets, machine: Machine) -> None:
+    batch = buckets.upload("a.json", b"{}")
+    dead_letter = post(buckets, batch, arn=machine.add(batch))
+    commit(buckets, Batch(batch.object, attempt=1))
+    ran = run(dead_letter)
 
     assert ran.exit_code == 0
-    assert "attempt 1 was booked" in ran.stdout
+    assert "attempt 1 was committed" in ran.stdout
 
 
-def test_a_record_stands_for_its_whole_batch_and_that_is_said(run: Run, rooms: Rooms, machine: Machine) -> None:
-    batch = fail(rooms, machine, "a.json")
+def test_a_record_stands_for_its_whole_batch_and_that_is_said(run: Run, buckets: Buckets, machine: Machine) -> None:
+    batch = fail(buckets, machine, "a.json")
     ran = run(f"{batch.object.id}.5")
 
     assert ran.exit_code == 0
@@ -705,10 +709,10 @@ def throttled(**_: Any) -> Any:
 @pytest.mark.parametrize("wrong", [unreachable, throttled])
 @pytest.mark.parametrize("call", ["paginate", "describe_execution"])
 def test_a_call_that_fails_while_following_is_made_again(
-    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch, wrong: Any, call: str
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch, wrong: Any, call: str
 ) -> None:
-    fail(rooms, machine, "a.json")
-    redriver = redriver_on(rooms, machine)
+    fail(buckets, machine, "a.json")
+    redriver = redriver_on(buckets, machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     real = getattr(machine, call)
 
@@ -718,13 +722,13 @@ def test_a_call_that_fails_while_following_is_made_again(
 
     monkeypatch.setattr(machine, call, once)
 
-    assert [one.outcome for one in redriver.follow(begun, 10)] == [Outcome.SUCCEEDED]
+    assert [one.outcome for one in redriver.watch(begun, 10)] == [Outcome.SUCCEEDED]
 
 
 def test_what_aws_does_not_tell_in_time_is_unknown(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = fail(rooms, machine, "a.json")
+    batch = fail(buckets, machine, "a.json")
     monkeypatch.setattr(machine, "paginate", unreachable)
     ran = run(batch.object.id, "--timeout", "1", "--json")
 
@@ -734,9 +738,9 @@ def test_what_aws_does_not_tell_in_time_is_unknown(
 
 
 def test_ctrl_c_while_following_tells_what_was_started(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = fail(rooms, machine, "a.json")
+    batch = fail(buckets, machine, "a.json")
     monkeypatch.setattr(machine, "paginate", interrupted)
     shown, told = run(batch.object.id), None
     machine.add(batch)
@@ -748,11 +752,11 @@ def test_ctrl_c_while_following_tells_what_was_started(
 
 
 def test_a_start_that_had_no_answer_is_unknown_and_no_more_are_started(
-    rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
-        fail(rooms, machine, f"{number:02}.json")
-    redriver = redriver_on(rooms, machine)
+        fail(buckets, machine, f"{number:02}.json")
+    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     account = Tally(plans)
     monkeypatch.setattr(machine, "redrive_execution", unreachable)
@@ -765,10 +769,10 @@ def test_a_start_that_had_no_answer_is_unknown_and_no_more_are_started(
 
 
 def test_what_went_wrong_at_the_start_is_told_beside_what_was_started(
-    run: Run, rooms: Rooms, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in ("a.json", "b.json"):
-        fail(rooms, machine, key)
+        fail(buckets, machine, key)
     real = machine.redrive_execution
 
     def second(**asked: Any) -> Any:

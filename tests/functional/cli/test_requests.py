@@ -14,7 +14,7 @@ from functions.shared.model.messages import Batch, Chunk
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import BAD, GOOD
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -63,29 +63,29 @@ def row(name: str, found: tuple[int, ...]) -> str:
     return f"| {name} | {' | '.join(map(str, found))} |"
 
 
-def test_a_batch_that_travels_in_its_messages(rooms: Rooms, requests: Requests) -> None:
-    found = carried(rooms.upload("a.json", GOOD), requests)
+def test_a_batch_that_travels_in_its_messages(buckets: Buckets, requests: Requests) -> None:
+    found = carried(buckets.upload("a.json", GOOD), requests)
 
     assert row("travels in its messages", found) in DOCUMENT
 
 
 @pytest.mark.parametrize("records", [2_000, 20_000])
-def test_a_batch_that_is_staged(rooms: Rooms, requests: Requests, records: int) -> None:
-    found = carried(rooms.upload("a.jsonl", b"\n".join([GOOD] * records)), requests)
+def test_a_batch_that_is_staged(buckets: Buckets, requests: Requests, records: int) -> None:
+    found = carried(buckets.upload("a.jsonl", b"\n".join([GOOD] * records)), requests)
 
     assert row("is staged", found) in DOCUMENT
 
 
-def test_a_chunk(rooms: Rooms, requests: Requests) -> None:
-    whole = rooms.upload("a.jsonl", b"\n".join([GOOD] * 20_000))
+def test_a_chunk(buckets: Buckets, requests: Requests) -> None:
+    whole = buckets.upload("a.jsonl", b"\n".join([GOOD] * 20_000))
     found = carried(replace(whole, chunk=Chunk(600_000, 300_000), parent="arn"), requests)
 
     assert row("is staged", found) in DOCUMENT, "as any other batch"
 
 
-def test_a_batch_with_rejected_records_has_a_letter_too(rooms: Rooms, requests: Requests) -> None:
-    good = carried(rooms.upload("a.jsonl", GOOD), requests)
-    rejected = carried(rooms.upload("b.jsonl", ONE_REJECTED), requests)
+def test_a_batch_with_rejected_records_has_a_dead_letter_too(buckets: Buckets, requests: Requests) -> None:
+    good = carried(buckets.upload("a.jsonl", GOOD), requests)
+    rejected = carried(buckets.upload("b.jsonl", ONE_REJECTED), requests)
 
     assert "rejected records writes once more to audit" in DOCUMENT
     assert rejected == (*good[:-1], good[-1] + 1)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from custody import app
 from custody.deployment.target import Target, find
 from custody.errors import CommandFailed
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 OUTPUTS = {
     "RawBucket": "raw",
@@ -22,6 +22,7 @@ OUTPUTS = {
     "StartFunctionName": "custody-dev-start",
     "DeadLetterFunctionName": "custody-dev-dead-letter",
 }
+QUEUES = {"buffer": "BufferQueueUrl", "start-dlq": "StartDlqUrl", "dead-letter-dlq": "DeadLetterDlqUrl"}
 Deploy = Callable[..., Target]
 
 
@@ -46,7 +47,7 @@ class Here(Target):
 
 
 @pytest.fixture
-def deploy(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
+def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
     """Give a way to make a stack whose outputs name real queues and machines; it has a buffer if that is named."""
 
     def made(*, queues: tuple[str, ...], without: str = "") -> Target:
@@ -60,7 +61,7 @@ def deploy(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: AR
         outputs = (
             OUTPUTS
             | {name: machine["stateMachineArn"] for name, machine in machines.items()}
-            | {f"{name.title()}QueueUrl": sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
+            | {QUEUES[name]: sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
         )
         stacks = Stacks({name: value for name, value in outputs.items() if name != without})
         here = Here("a stack in memory", boto3.Session(), None, stacks)
@@ -77,34 +78,34 @@ def status() -> dict[str, Any]:
 
 
 def test_with_a_buffer_it_tells_how_many_events_wait_there(deploy: Deploy) -> None:
-    here = deploy(queues=("undelivered", "unwritten", "buffer"))
+    here = deploy(queues=("start-dlq", "dead-letter-dlq", "buffer"))
     sqs = boto3.client("sqs")
     for _ in range(3):
         sqs.send_message(QueueUrl=str(find(here, "dev").buffer_url), MessageBody="{}")
 
-    assert {name: status()[name] for name in ("buffer", "undelivered", "unwritten")} == {
+    assert {name: status()[name] for name in ("buffer", "start-dlq", "dead-letter-dlq")} == {
         "buffer": 3,
-        "undelivered": 0,
-        "unwritten": 0,
+        "start-dlq": 0,
+        "dead-letter-dlq": 0,
     }
 
 
 def test_without_a_buffer_it_tells_of_none(deploy: Deploy) -> None:
-    here = deploy(queues=("undelivered", "unwritten"))
+    here = deploy(queues=("start-dlq", "dead-letter-dlq"))
 
     assert find(here, "dev").buffer_url is None
     assert "buffer" not in status()
 
 
 def test_a_deployment_tells_how_large_objects_are_cut(deploy: Deploy) -> None:
-    here = deploy(queues=("undelivered", "unwritten"))
+    here = deploy(queues=("start-dlq", "dead-letter-dlq"))
 
     assert find(here, "dev").chunk_bytes == 64 * 2**20
     assert find(here, "dev").bulk_arn.endswith(":bulk")
 
 
 def test_a_stack_of_an_older_version_is_told_by_the_output_that_it_lacks(deploy: Deploy) -> None:
-    here = deploy(queues=("undelivered", "unwritten"), without="ChunkBytes")
+    here = deploy(queues=("start-dlq", "dead-letter-dlq"), without="ChunkBytes")
 
     with pytest.raises(CommandFailed, match="has no output 'ChunkBytes'"):
         find(here, "dev")

@@ -1,4 +1,4 @@
-"""A record leads straight to its ledger file and its bytes; an object to its books and letters."""
+"""A record leads straight to its ledger file and its bytes; an object to its commits and dead letters."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from custody.app import app
 from custody.audit.dead_letters import raw_of
-from custody.audit.reader import Books, Entry
+from custody.audit.reader import AuditReader, Entry
 from custody.commands import trace as trace_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
@@ -24,7 +24,7 @@ from custody.terminal import console as terminal_console
 from custody.views import trace
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, a_deployment, delivered_in_part, posted, reads_of, redriven_in_vain
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.executions import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
 from tests.support.histories import events
@@ -58,7 +58,7 @@ class Telling(Machine):
 
 
 @pytest.fixture
-def machine(rooms: Rooms) -> Telling:  # noqa: ARG001 - the client of a machine stands on moto
+def machine(buckets: Buckets) -> Telling:  # noqa: ARG001 - the client of a machine stands on moto
     return Telling()
 
 
@@ -75,9 +75,9 @@ def run(machine: Telling, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def bulk(rooms: Rooms, machine: Telling) -> Bulk:
+def bulk(buckets: Buckets, machine: Telling) -> Bulk:
     """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
-    bulk = Bulk.upload(rooms, lines(20, bad=(4,)))
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
@@ -106,7 +106,7 @@ def test_a_rejected_record_is_shown_with_all_that_it_breaks(bulk: Bulk, run: Run
 
 
 def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
-    bulk.rooms.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
     assert "discarded at attempt 0, by whom is not known" in run(f"{bulk.id}.244").stdout
     assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
 
@@ -121,12 +121,12 @@ def test_only_the_ledger_file_of_its_chunk_is_read(bulk: Bulk, run: Run, monkeyp
     ("wanted", "said"),
     [
         ("{id}.62", "There is no record"),
-        ("{id}.450", "its chunk failed: custody letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
+        ("{id}.450", "its chunk failed: custody dead-letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
         ("{id}.1219", "its position is the byte at which it begins, and s3://raw/mission/many.jsonl"),
         ("nothing.json", "it is no record id, no object id, and no key in raw"),
         ("", "it is no record id"),
-        (f"a-json-{0:024x}", "no ledger file and no letter"),
-        (f"a-json-{0:024x}.7", "no ledger file and no letter"),
+        (f"a-json-{0:024x}", "no ledger file and no dead letter"),
+        (f"a-json-{0:024x}.7", "no ledger file and no dead letter"),
     ],
 )
 def test_what_nothing_tells_of_is_said_in_a_line(bulk: Bulk, run: Run, wanted: str, said: str) -> None:
@@ -143,50 +143,52 @@ def refused_for(run: Run, wanted: str) -> str:
 
 
 def test_a_record_whose_chunk_is_not_processed_yet_waits_for_what_runs(
-    rooms: Rooms, machine: Telling, run: Run
+    buckets: Buckets, machine: Telling, run: Run
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "RUNNING")
-    said = f"{bulk.id}.450 has no outcome yet: its chunk is not booked so far, and {arn} is RUNNING"
+    said = f"{bulk.id}.450 has no outcome yet: its chunk is not committed so far, and {arn} is RUNNING"
     assert refused_for(run, f"{bulk.id}.450") == said
     bulk.chunk(0)
     assert refused_for(run, f"{bulk.id}.450") == said
 
 
 def test_a_record_whose_chunk_was_never_processed_is_led_to_the_end_of_its_execution(
-    rooms: Rooms, machine: Telling, run: Run
+    buckets: Buckets, machine: Telling, run: Run
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "ABORTED")
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")
     said = refused_for(run, f"{bulk.id}.450")
-    assert f"its chunk was not processed; {arn} is ABORTED; custody letters show" in said
+    assert f"its chunk was not processed; {arn} is ABORTED; custody dead-letters show" in said
     assert "object.0.ProcessChunks" in said
 
 
 def test_a_record_whose_ledger_file_was_deleted_is_said_to_be_missing_there(bulk: Bulk, run: Run) -> None:
-    bulk.rooms.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 600, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 600, 0).key)
     assert "that of its chunk is missing, though the summary tells of it" in refused_for(run, f"{bulk.id}.609")
 
 
 def discarded(bulk: Bulk, start: int) -> None:
     """Discard a chunk as an operator does."""
-    books = Books(bulk.rooms.s3, "audit")
-    (letter,) = (letter for letter in books.letters_of(bulk.id) if letter.start == start)
-    Discarder(books, "processed", books.standing(bulk.id), "sent by mistake", "arn:aws:iam::1:user/eve").discard(letter)
+    audit = AuditReader(bulk.buckets.s3, "audit")
+    (dead_letter,) = (dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == start)
+    Discarder(audit, "processed", audit.resolution(bulk.id), "sent by mistake", "arn:aws:iam::1:user/eve").discard(
+        dead_letter
+    )
 
 
 def test_a_record_of_a_chunk_that_was_given_up_unread_says_who_did(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 400)
     said = refused_for(run, f"{bulk.id}.450")
-    assert "its chunk was never booked, and was discarded on" in said
+    assert "its chunk was never committed, and was discarded on" in said
     assert said.endswith("by arn:aws:iam::1:user/eve: sent by mistake")
 
 
 def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 200)
-    header = Books(bulk.rooms.s3, "audit").header(Entry(bulk.id, 200, 0, discards=True))
+    header = AuditReader(bulk.buckets.s3, "audit").header(Entry(bulk.id, 200, 0, discards=True))
     said = f"on {header['recorded_at']} by arn:aws:iam::1:user/eve: sent by mistake"
     assert f"discarded at attempt 0, {said}" in run(f"{bulk.id}.244").stdout
     assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header["recorded_at"]
@@ -198,8 +200,8 @@ def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
     assert "discarded at byte 200, rejected records: 1" in shown
 
 
-def test_the_first_rejected_records_of_an_object_are_listed(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20, bad=tuple(range(3, 15))))
+def test_the_first_rejected_records_of_an_object_are_listed(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20, bad=tuple(range(3, 15))))
     assert bulk.run() == "RecordsRejected"
     shown = run(bulk.id).stdout
     assert shown.count(" rejected: ") == 10
@@ -209,35 +211,35 @@ def test_the_first_rejected_records_of_an_object_are_listed(rooms: Rooms, run: R
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "ABORTED"])
-def test_an_object_without_any_books_is_shown_by_its_execution(
-    rooms: Rooms, machine: Telling, run: Run, status: str
+def test_an_object_without_any_commits_is_shown_by_its_execution(
+    buckets: Buckets, machine: Telling, run: Run, status: str
 ) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+    bulk = Bulk.upload(buckets, lines(20))
     assert "no execution yet" in run(bulk.batch.object.key).stdout
     machine.add(bulk.batch, status)
     shown = run(bulk.id).stdout
     assert f"state      {status}\n" in shown
-    assert "7 total, 0 booked" in shown
+    assert "7 total, 0 committed" in shown
 
 
 def test_whatever_custody_prints_leads_to_its_object(bulk: Bulk, machine: Telling, run: Run) -> None:
-    rooms, raw = bulk.rooms, bulk.batch.object
+    buckets, raw = bulk.buckets, bulk.batch.object
     child = machine.add(replace(bulk.batch, plan=None), name="a-child-without-a-name")
     shown = run(bulk.id).stdout
-    printed = [raw.uri, bulk.arn, f"{bulk.arn}-r2", child, f"s3://processed/{rooms.keys('processed')[0]}?versionId=1"]
-    for key in rooms.keys("audit"):
-        printed += [f"s3://audit/{key}", key, key.removeprefix("letters/").removesuffix(".json")]
+    printed = [raw.uri, bulk.arn, f"{bulk.arn}-r2", child, f"s3://processed/{buckets.keys('processed')[0]}?versionId=1"]
+    for key in buckets.keys("audit"):
+        printed += [f"s3://audit/{key}", key, key.removeprefix("dead-letters/").removesuffix(".json")]
     for text in printed:
         assert run(text).stdout == shown, text
 
 
-def test_the_letter_to_act_on_comes_first(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(70, bad=tuple(range(70))))
+def test_the_dead_letter_to_act_on_comes_first(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(70, bad=tuple(range(70))))
     assert bulk.run() == "RecordsRejected"
-    letters = [line for line in run(bulk.id).stdout.splitlines() if line.startswith("  letter")]
-    assert "object.0.Account (open)" in letters[0]
-    assert len(letters) == 20
-    assert "and 2 more letters; 22 of all 22 are open" in run(bulk.id).stdout
+    dead_letters = [line for line in run(bulk.id).stdout.splitlines() if line.startswith("  dead letter")]
+    assert "object.0.Summarize (open)" in dead_letters[0]
+    assert len(dead_letters) == 20
+    assert "and 2 more dead letters; 22 of all 22 are open" in run(bulk.id).stdout
 
 
 def test_who_may_not_ask_step_functions_is_told_all_else(
@@ -251,64 +253,64 @@ def test_who_may_not_ask_step_functions_is_told_all_else(
     assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
 
 
-def test_an_object_is_shown_with_its_chunks_and_letters(bulk: Bulk, run: Run) -> None:
+def test_an_object_is_shown_with_its_chunks_and_dead_letters(bulk: Bulk, run: Run) -> None:
     shown = run(bulk.id).stdout
     assert "17 received, 16 written, 1 rejected, at attempt 0" in shown
-    assert "7 total, 6 booked, 1 failed" in shown
-    assert "booked at byte 200, rejected records: 1" in shown
+    assert "7 total, 6 committed, 1 failed" in shown
+    assert "committed at byte 200, rejected records: 1" in shown
     assert "failed at byte 400" in shown
-    assert "object.0.Account (open)" in shown
+    assert "object.0.Summarize (open)" in shown
 
     told = json.loads(run(bulk.id, "--json").stdout)
     assert [chunk["start"] for chunk in told["chunks"]["not_written"]] == [200, 400]
-    assert len(told["letters"]) == 3
+    assert len(told["dead_letters"]) == 3
 
 
-def test_a_bulk_object_in_the_making_is_shown_as_such(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_a_bulk_object_in_the_making_is_shown_as_such(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     bulk.chunk(0)
     bulk.chunk(200)
     told = json.loads(run(bulk.id, "--json").stdout)
     assert (told["counts"], told["ledger"], told["execution"]) == (None, None, bulk.arn)
-    assert told["chunks"] == {"total": 7, "booked": 2, "not_written": []}
-    assert "its books are not closed, at attempt 0" in run(bulk.id).stdout
+    assert told["chunks"] == {"total": 7, "committed": 2, "not_written": []}
+    assert "its commits are not closed, at attempt 0" in run(bulk.id).stdout
 
 
-def test_an_object_of_which_only_a_letter_tells_is_shown_by_that(rooms: Rooms, run: Run) -> None:
-    bulk = Bulk.upload(rooms, lines(20))
+def test_an_object_of_which_only_a_dead_letter_tells_is_shown_by_that(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
     bulk.end("ExecutionAborted", "ProcessChunks")
     shown = run(bulk.id).stdout
     assert f"execution  {bulk.arn}" in shown
     assert "object.0.ProcessChunks (open)" in shown
 
 
-def test_an_object_that_is_one_batch_is_shown_with_its_output(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    shown = run(letter.object_id).stdout
+def test_an_object_that_is_one_batch_is_shown_with_its_output(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    shown = run(dead_letter.object_id).stdout
     assert "2 received, 1 written, 1 rejected, at attempt 0" in shown
     assert "s3://processed/mission/" in shown
-    assert "rejected at attempt 0" in run(f"{letter.object_id}.1").stdout
+    assert "rejected at attempt 0" in run(f"{dead_letter.object_id}.1").stdout
 
 
-def test_a_key_names_its_newest_version_and_says_which_others_there_are(rooms: Rooms, run: Run) -> None:
-    letter = delivered_in_part(rooms)
-    assert run("mission/a.json").stdout == run("s3://raw/mission/a.json").stdout == run(letter.object_id).stdout
-    rooms.upload("mission/a.json.bak", GOOD)
-    written(rooms, "mission/a.json", GOOD)
-    assert f"another version of its key: {letter.object_id}" in run("mission/a.json").stdout
+def test_a_key_names_its_newest_version_and_says_which_others_there_are(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    assert run("mission/a.json").stdout == run("s3://raw/mission/a.json").stdout == run(dead_letter.object_id).stdout
+    buckets.upload("mission/a.json.bak", GOOD)
+    written(buckets, "mission/a.json", GOOD)
+    assert f"another version of its key: {dead_letter.object_id}" in run("mission/a.json").stdout
 
 
-def test_each_attempt_of_a_record_is_named(rooms: Rooms, run: Run) -> None:
-    letter = redriven_in_vain(rooms)
-    told = json.loads(run(f"{letter.object_id}.1", "--json").stdout)
+def test_each_attempt_of_a_record_is_named(buckets: Buckets, run: Run) -> None:
+    dead_letter = redriven_in_vain(buckets)
+    told = json.loads(run(f"{dead_letter.object_id}.1", "--json").stdout)
     assert [each["attempt"] for each in told["attempts"]] == [0]
-    assert [each["open"] for each in told["letters"]] == [False, True]
+    assert [each["open"] for each in told["dead_letters"]] == [False, True]
 
 
 def test_what_is_gone_is_said_to_be(bulk: Bulk, run: Run) -> None:
     for bucket in ("raw", "processed"):
-        for version in bulk.rooms.s3.list_object_versions(Bucket=bucket)["Versions"]:
-            bulk.rooms.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        for version in bulk.buckets.s3.list_object_versions(Bucket=bucket)["Versions"]:
+            bulk.buckets.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
     shown = run(f"{bulk.id}.61").stdout
     assert "the raw version is gone" in shown
     assert "that version is gone: see `custody verify`" in shown
@@ -322,9 +324,9 @@ def section(shown: str, name: str) -> list[str]:
     ]
 
 
-def test_each_execution_of_an_object_is_told_step_by_step(rooms: Rooms, machine: Telling, run: Run) -> None:
-    letter = redriven_in_vain(rooms)
-    raw = raw_of(Books(rooms.s3, "audit").read(letter))
+def test_each_execution_of_an_object_is_told_step_by_step(buckets: Buckets, machine: Telling, run: Run) -> None:
+    dead_letter = redriven_in_vain(buckets)
+    raw = raw_of(AuditReader(buckets.s3, "audit").read(dead_letter))
     ended = STARTED + timedelta(seconds=12)
     first = machine.add(Batch(raw), error="RecordsRejected", stopDate=ended)
     later = STARTED + timedelta(hours=1)
@@ -335,7 +337,7 @@ def test_each_execution_of_an_object_is_told_step_by_step(rooms: Rooms, machine:
     console = "https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details"
     rejected = "RecordsRejected: 1 of 1 records rejected: mission-a-json-d30197dffcbe6648761405b7.0 at validate"
     throttled = "Lambda.TooManyRequestsException: Rate Exceeded. (Service: Lambda, Status Code: 429"
-    told = section(run(letter.object_id).stdout, "execution")
+    told = section(run(dead_letter.object_id).stdout, "execution")
     assert [line.partition(", Request ID")[0].partition(": /confidence")[0] for line in told] == [
         f"  execution  {first}",
         "             FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 12.0 s",
@@ -363,7 +365,7 @@ def test_a_redrive_stands_between_the_steps_and_a_map_with_its_runs(bulk: Bulk, 
         "    redrive 1",
         "    2026-03-01 11:00:40.634  ProcessChunks  succeeded  1 min 0 s",
         "      7 runs: 6 succeeded, 1 failed",
-        "    2026-03-01 11:01:40.664  Account        succeeded  465 ms",
+        "    2026-03-01 11:01:40.664  Summarize        succeeded  465 ms",
     ]
     told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]
     assert (told["machine"], told["status"], told["seconds"]) == ("bulk", "FAILED", 90.0)
@@ -437,7 +439,7 @@ def test_a_record_of_a_chunk_has_the_executions_of_that_chunk(bulk: Bulk, machin
 def test_a_ledger_line_is_told_as_it_stands_in_the_file(bulk: Bulk, run: Run) -> None:
     told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
     key = told["ledger"].removeprefix("s3://audit/")
-    body = gzip.decompress(bulk.rooms.s3.get_object(Bucket="audit", Key=key)["Body"].read()).decode()
+    body = gzip.decompress(bulk.buckets.s3.get_object(Bucket="audit", Key=key)["Body"].read()).decode()
     assert told["ledger_line"] == body.splitlines()[2]
     assert f"its line   {told['ledger_line']}" in run(f"{bulk.id}.61").stdout
 
@@ -507,15 +509,17 @@ def test_what_is_on_aws_is_linked_to(bulk: Bulk, run: Run) -> None:
     assert told["links"]["ledger"] == ledger
     shown = run(f"{bulk.id}.244").stdout
     assert raw in shown
-    assert f"{console}/audit?region=us-east-1&prefix=letters%2Fdt%3D2026-11-23%2F{bulk.id}%2F" in shown
+    assert f"{console}/audit?region=us-east-1&prefix=dead-letters%2Fdt%3D2026-11-23%2F{bulk.id}%2F" in shown
 
 
-def test_an_execution_that_was_started_by_another_name_is_told_of_too(rooms: Rooms, machine: Telling, run: Run) -> None:
-    letter = posted(rooms, raw=rooms.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
-    batch = Batch(raw_of(Books(rooms.s3, "audit").read(letter)))
+def test_an_execution_that_was_started_by_another_name_is_told_of_too(
+    buckets: Buckets, machine: Telling, run: Run
+) -> None:
+    dead_letter = posted(buckets, raw=buckets.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
+    batch = Batch(raw_of(AuditReader(buckets.s3, "audit").read(dead_letter)))
     machine.add(batch, name="by-hand")
     machine.add(batch, "ABORTED")
     machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)
-    told = json.loads(run(letter.object_id, "--json").stdout)
-    assert [one["name"] for one in told["executions"]] == [letter.object_id, "by-hand"]
+    told = json.loads(run(dead_letter.object_id, "--json").stdout)
+    assert [one["name"] for one in told["executions"]] == [dead_letter.object_id, "by-hand"]
     assert told["execution"] == arn_of("by-hand")

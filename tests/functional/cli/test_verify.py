@@ -18,7 +18,7 @@ from custody.assurance import verify
 from custody.assurance.verify import Verdict, holdings, verdicts
 from custody.audit.dead_letters import raw_of, record_bytes
 from custody.audit.ledger_lines import encode
-from custody.audit.reader import Books, Entry
+from custody.audit.reader import AuditReader, Entry
 from custody.commands import verify as verify_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
@@ -29,7 +29,7 @@ from functions.shared.errors import RecordsRejected
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 from tests.support.audit_files import a_deployment
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import BAD, GOOD, transformed, written
 
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
@@ -38,7 +38,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
+def run(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
     """Give the command line, on buckets in memory."""
     target = Target("buckets in memory", boto3.Session(), None)
     deployment = a_deployment()
@@ -47,74 +47,74 @@ def run(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 -
     return lambda *arguments: CliRunner().invoke(app, ["verify", *arguments])
 
 
-def send(rooms: Rooms, body: bytes = MIXED, key: str = "mission/a.json") -> str:
+def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> str:
     """Send an object through the stages, and give its id."""
-    before = set(rooms.keys("audit"))
+    before = set(buckets.keys("audit"))
     try:
-        written(rooms, key, body)
+        written(buckets, key, body)
     except RecordsRejected:
         assert BAD in body, "only a bad record may be rejected"
-    (entry,) = filter(None, map(Entry.of, set(rooms.keys("audit")) - before))
+    (entry,) = filter(None, map(Entry.of, set(buckets.keys("audit")) - before))
     return entry.object_id
 
 
-def the_verdict(rooms: Rooms) -> Verdict:
-    (verdict,) = verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"))
+def the_verdict(buckets: Buckets) -> Verdict:
+    (verdict,) = verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"))
     return verdict
 
 
-def processed(rooms: Rooms) -> tuple[str, bytes]:
-    (key,) = rooms.keys("processed")
-    return key, rooms.body("processed", key)
+def processed(buckets: Buckets) -> tuple[str, bytes]:
+    (key,) = buckets.keys("processed")
+    return key, buckets.body("processed", key)
 
 
-def rewrite(rooms: Rooms, change: Callable[[Any, list[Any]], None]) -> None:
+def rewrite(buckets: Buckets, change: Callable[[Any, list[Any]], None]) -> None:
     """Change the ledger file as if it had been written so: its old version is destroyed."""
-    (key,) = (key for key in rooms.keys("audit") if Entry.of(key))
-    header, lines = parse_ledger_file(rooms.body("audit", key))
+    (key,) = (key for key in buckets.keys("audit") if Entry.of(key))
+    header, lines = parse_ledger_file(buckets.body("audit", key))
     change(header, lines)
-    forget(rooms, "audit", key)
-    rooms.s3.put_object(
+    forget(buckets, "audit", key)
+    buckets.s3.put_object(
         Bucket="audit",
         Key=key,
         Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in [header, *lines])),
     )
 
 
-def forget(rooms: Rooms, bucket: str, key: str) -> None:
+def forget(buckets: Buckets, bucket: str, key: str) -> None:
     """Delete every version of an object."""
-    listed = rooms.s3.list_object_versions(Bucket=bucket, Prefix=key)
+    listed = buckets.s3.list_object_versions(Bucket=bucket, Prefix=key)
     for version in [found["VersionId"] for found in listed["Versions"]]:
-        rooms.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+        buckets.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
 
 
 @pytest.mark.parametrize(("body", "records"), [(MIXED, 3), (GOOD, 1), (b"[]", 0), (b"[" + GOOD + b"]", 1)])
-def test_what_nobody_touched_holds(rooms: Rooms, body: bytes, records: int) -> None:
-    object_id = send(rooms, body)
-    assert the_verdict(rooms).encode() == {"object": object_id, "result": "holds", "records": records, "where": []}
+def test_what_nobody_touched_holds(buckets: Buckets, body: bytes, records: int) -> None:
+    object_id = send(buckets, body)
+    assert the_verdict(buckets).encode() == {"object": object_id, "result": "holds", "records": records, "where": []}
 
 
-def test_an_empty_object_holds_as_its_one_rejected_record_until_it_is_gone(rooms: Rooms) -> None:
-    message = rooms.upload("mission/a.json", b"").encode()
+def test_an_empty_object_holds_as_its_one_rejected_record_until_it_is_gone(buckets: Buckets) -> None:
+    message = buckets.upload("mission/a.json", b"").encode()
     with pytest.raises(RecordsRejected):
         validate(called_with(message, "Validate"), None)
     failure = {"failure": {"Validate": {"Error": "RecordsRejected", "Cause": "{}"}}}
     with pytest.raises(RecordsRejected):
         dead_letter(called_with(message | failure, "DeadLetter"), None)
 
-    verdict = the_verdict(rooms)
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("holds", 1)
 
-    forget(rooms, "raw", "mission/a.json")
-    assert str(the_verdict(rooms).result) == "expired"
+    forget(buckets, "raw", "mission/a.json")
+    assert str(the_verdict(buckets).result) == "expired"
 
 
-def replaced(change: Callable[[bytes], bytes]) -> Callable[[Rooms], None]:
+def replaced(change: Callable[[bytes], bytes]) -> Callable[[Buckets], None]:
     """Make a tampering with the processed object: a new version of it."""
 
-    def tamper(rooms: Rooms) -> None:
-        key, body = processed(rooms)
-        rooms.s3.put_object(Bucket="processed", Key=key, Body=change(body))
+    def tamper(buckets: Buckets) -> None:
+        key, body = processed(buckets)
+        buckets.s3.put_object(Bucket="processed", Key=key, Body=change(body))
 
     return tamper
 
@@ -133,67 +133,67 @@ def replaced(change: Callable[[bytes], bytes]) -> Callable[[Rooms], None]:
     ],
 )
 def test_a_processed_object_with_other_bytes_is_broken(
-    rooms: Rooms, change: Callable[[bytes], bytes], said: str
+    buckets: Buckets, change: Callable[[bytes], bytes], said: str
 ) -> None:
-    object_id = send(rooms)
-    replaced(change)(rooms)
+    object_id = send(buckets)
+    replaced(change)(buckets)
 
-    verdict = the_verdict(rooms)
+    verdict = the_verdict(buckets)
 
     assert str(verdict.result) == "broken"
     assert "replaced: its version" in verdict.where[0]
     assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
 
 
-def test_only_the_record_that_differs_is_named(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    replaced(lambda body: body.replace(b"space", b"spice", 1))(rooms)
-    assert [line for line in the_verdict(rooms).where if line.startswith("record")] == [
+def test_only_the_record_that_differs_is_named(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    replaced(lambda body: body.replace(b"space", b"spice", 1))(buckets)
+    assert [line for line in the_verdict(buckets).where if line.startswith("record")] == [
         f"record {object_id}.0: its line in the processed object is not the one that was written"
     ]
 
 
-def test_a_processed_object_that_was_put_again_with_the_same_bytes_holds_and_is_noted(rooms: Rooms) -> None:
-    send(rooms)
-    replaced(lambda body: body)(rooms)
-    verdict = the_verdict(rooms)
+def test_a_processed_object_that_was_put_again_with_the_same_bytes_holds_and_is_noted(buckets: Buckets) -> None:
+    send(buckets)
+    replaced(lambda body: body)(buckets)
+    verdict = the_verdict(buckets)
     assert str(verdict.result) == "holds"
-    assert "has the same bytes as the booked" in verdict.where[0]
+    assert "has the same bytes as the committed" in verdict.where[0]
 
 
-def test_a_processed_object_behind_a_delete_marker_is_broken(rooms: Rooms) -> None:
-    send(rooms)
-    key, _ = processed(rooms)
-    rooms.s3.delete_object(Bucket="processed", Key=key)
-    verdict = the_verdict(rooms)
+def test_a_processed_object_behind_a_delete_marker_is_broken(buckets: Buckets) -> None:
+    send(buckets)
+    key, _ = processed(buckets)
+    buckets.s3.delete_object(Bucket="processed", Key=key)
+    verdict = the_verdict(buckets)
     assert str(verdict.result) == "broken"
     assert "deleted: a delete marker hides it" in verdict.where[0]
 
 
-def test_a_processed_object_that_is_gone_for_good_is_broken_for_nothing_may_expire_it(rooms: Rooms) -> None:
-    send(rooms)
-    forget(rooms, "processed", processed(rooms)[0])
-    verdict = the_verdict(rooms)
+def test_a_processed_object_that_is_gone_for_good_is_broken_for_nothing_may_expire_it(buckets: Buckets) -> None:
+    send(buckets)
+    forget(buckets, "processed", processed(buckets)[0])
+    verdict = the_verdict(buckets)
     assert str(verdict.result) == "broken"
     assert "gone for good" in verdict.where[0]
 
 
-def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_checked_all_the_same(rooms: Rooms) -> None:
-    send(rooms)
-    forget(rooms, "raw", "mission/a.json")
-    verdict = the_verdict(rooms)
+def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_checked_all_the_same(buckets: Buckets) -> None:
+    send(buckets)
+    forget(buckets, "raw", "mission/a.json")
+    verdict = the_verdict(buckets)
     assert str(verdict.result) == "expired"
     assert verdict.where[0].startswith("the raw version is gone: s3://raw/mission/a.json?versionId=")
 
-    replaced(lambda body: body + b"x")(rooms)
-    assert str(the_verdict(rooms).result) == "broken", "the worst counts"
+    replaced(lambda body: body + b"x")(buckets)
+    assert str(the_verdict(buckets).result) == "broken", "the worst counts"
 
 
-def test_a_raw_object_with_a_newer_version_or_a_delete_marker_holds(rooms: Rooms) -> None:
-    send(rooms)
-    rooms.upload("mission/a.json", b"newer")
-    rooms.s3.delete_object(Bucket="raw", Key="mission/a.json")
-    assert str(the_verdict(rooms).result) == "holds"
+def test_a_raw_object_with_a_newer_version_or_a_delete_marker_holds(buckets: Buckets) -> None:
+    send(buckets)
+    buckets.upload("mission/a.json", b"newer")
+    buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
+    assert str(the_verdict(buckets).result) == "holds"
 
 
 def set_hash(header: Any, lines: list[Any]) -> None:
@@ -268,12 +268,12 @@ def lose_a_part(header: Any, lines: list[Any]) -> None:
     ],
 )
 def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
-    rooms: Rooms, change: Callable[[Any, list[Any]], None], said: str
+    buckets: Buckets, change: Callable[[Any, list[Any]], None], said: str
 ) -> None:
-    object_id = send(rooms)
-    rewrite(rooms, change)
+    object_id = send(buckets)
+    rewrite(buckets, change)
 
-    verdict = the_verdict(rooms)
+    verdict = the_verdict(buckets)
 
     assert str(verdict.result) == "broken"
     assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
@@ -288,93 +288,95 @@ def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
     ],
     ids=lambda _: "odd",
 )
-def test_a_ledger_file_that_cannot_be_read_is_broken(rooms: Rooms, body: bytes) -> None:
-    object_id = send(rooms)
+def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: bytes) -> None:
+    object_id = send(buckets)
     key = Entry(object_id, 0, 0).key
-    forget(rooms, "audit", key)
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=body)
-    (line,) = the_verdict(rooms).where
+    forget(buckets, "audit", key)
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=body)
+    (line,) = the_verdict(buckets).where
     assert line.startswith(f"the ledger file {key} cannot be read")
 
 
-def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what_is_checked(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 0).key, Body=b"anything")
-    verdict = the_verdict(rooms)
+def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what_is_checked(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    buckets.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 0).key, Body=b"anything")
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
     (line,) = verdict.where
     assert "was replaced: it has 2 versions" in line
 
 
-def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_same(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    rooms.s3.delete_object(Bucket="audit", Key=Entry(object_id, 0, 0).key)
-    verdict = the_verdict(rooms)
+def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_same(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    buckets.s3.delete_object(Bucket="audit", Key=Entry(object_id, 0, 0).key)
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
     assert "was deleted; its first version is" in verdict.where[0]
 
 
-def test_a_delete_marker_without_a_ledger_file_is_broken(rooms: Rooms) -> None:
-    object_id = send(rooms)
+def test_a_delete_marker_without_a_ledger_file_is_broken(buckets: Buckets) -> None:
+    object_id = send(buckets)
     key = Entry(object_id, 0, 0).key
-    rooms.s3.delete_object(Bucket="audit", Key=key)
-    forget(rooms, "audit", key)
-    verdict = the_verdict(rooms)
+    buckets.s3.delete_object(Bucket="audit", Key=key)
+    forget(buckets, "audit", key)
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 0)
     assert "was deleted, and no version of it is left" in verdict.where[0]
 
 
-def book_again(rooms: Rooms, object_id: str, attempt: int, **changed: Any) -> None:
+def commit_again(buckets: Buckets, object_id: str, attempt: int, **changed: Any) -> None:
     """Book the first attempt once more as a later one, with another header."""
-    header, lines = parse_ledger_file(rooms.body("audit", Entry(object_id, 0, 0).key))
+    header, lines = parse_ledger_file(buckets.body("audit", Entry(object_id, 0, 0).key))
     body = [header | {"attempt": attempt} | changed, *lines]
-    rooms.s3.put_object(
+    buckets.s3.put_object(
         Bucket="audit",
         Key=Entry(object_id, 0, attempt).key,
         Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in body)),
     )
 
 
-def test_the_latest_attempt_that_a_step_booked_is_what_counts(rooms: Rooms) -> None:
-    object_id = send(rooms)
+def test_the_latest_attempt_that_a_step_committed_is_what_counts(buckets: Buckets) -> None:
+    object_id = send(buckets)
     for attempt in (2, 10):
-        book_again(rooms, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
-    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside")
+        commit_again(buckets, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
+    buckets.s3.put_object(
+        Bucket="audit", Key=Entry(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside"
+    )
 
-    (line,) = the_verdict(rooms).where
+    (line,) = the_verdict(buckets).where
 
     assert "counts {'received': 10," in line
 
 
-def test_an_earlier_attempt_that_cannot_be_read_is_broken(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    book_again(rooms, object_id, 1)
-    forget(rooms, "audit", key := Entry(object_id, 0, 0).key)
-    rooms.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
-    verdict = the_verdict(rooms)
+def test_an_earlier_attempt_that_cannot_be_read_is_broken(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    commit_again(buckets, object_id, 1)
+    forget(buckets, "audit", key := Entry(object_id, 0, 0).key)
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
     assert f"the ledger file {key} cannot be read" in verdict.where[0]
 
 
-def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken_back(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    key, body = processed(rooms)
+def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken_back(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    key, body = processed(buckets)
     later = f"other/{key}"
-    version = rooms.s3.put_object(Bucket="processed", Key=later, Body=body)["VersionId"]
-    book_again(rooms, object_id, 1, output={"bucket": "processed", "key": later, "version_id": version})
+    version = buckets.s3.put_object(Bucket="processed", Key=later, Body=body)["VersionId"]
+    commit_again(buckets, object_id, 1, output={"bucket": "processed", "key": later, "version_id": version})
 
-    verdict = the_verdict(rooms)
+    verdict = the_verdict(buckets)
     assert str(verdict.result) == "broken"
     assert verdict.where == [f"an earlier attempt's records are still delivered at s3://processed/{key}"]
 
-    rooms.s3.put_object(Bucket="processed", Key=key, Body=b"")
-    assert the_verdict(rooms).where == []
-    rooms.s3.delete_object(Bucket="processed", Key=key)
-    assert the_verdict(rooms).where == []
+    buckets.s3.put_object(Bucket="processed", Key=key, Body=b"")
+    assert the_verdict(buckets).where == []
+    buckets.s3.delete_object(Bucket="processed", Key=key)
+    assert the_verdict(buckets).where == []
 
 
-def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_object(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", MIXED)
+def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_object(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", MIXED)
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
     bad = [
@@ -387,19 +389,19 @@ def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_ob
     with pytest.raises(RecordsRejected):
         write(called_with(later, "Write"), None)
 
-    assert processed(rooms)[1] == b""
-    assert (verdict := the_verdict(rooms)).where == []
+    assert processed(buckets)[1] == b""
+    assert (verdict := the_verdict(buckets)).where == []
     assert (str(verdict.result), verdict.records) == ("holds", 3)
 
-    replaced(lambda _: GOOD + b"\n")(rooms)
-    assert "more bytes after its last record" in the_verdict(rooms).where[1]
+    replaced(lambda _: GOOD + b"\n")(buckets)
+    assert "more bytes after its last record" in the_verdict(buckets).where[1]
 
 
-def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(rooms: Rooms) -> None:
-    object_id = send(rooms)
-    book = rooms.body("audit", Entry(object_id, 0, 0).key)
-    rooms.s3.put_object(Bucket="audit", Key=Entry(object_id, 1000, 0).key, Body=book)
-    verdict = the_verdict(rooms)
+def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(buckets: Buckets) -> None:
+    object_id = send(buckets)
+    commit = buckets.body("audit", Entry(object_id, 0, 0).key)
+    buckets.s3.put_object(Bucket="audit", Key=Entry(object_id, 1000, 0).key, Body=commit)
+    verdict = the_verdict(buckets)
     assert "tells of another chunk, the one at byte 0" in verdict.where[0]
     assert (str(verdict.result), verdict.records) == ("broken", 3)
 
@@ -410,18 +412,18 @@ def hashes_all_otherwise(header: Any, found: list[Any]) -> None:
         line["sha256"] = "0"
 
 
-def test_an_object_keeps_the_first_findings_and_counts_the_others(rooms: Rooms) -> None:
-    send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
-    rewrite(rooms, hashes_all_otherwise)
-    verdict = the_verdict(rooms)
+def test_an_object_keeps_the_first_findings_and_counts_the_others(buckets: Buckets) -> None:
+    send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
+    rewrite(buckets, hashes_all_otherwise)
+    verdict = the_verdict(buckets)
     assert len(verdict.findings) == 10
     assert verdict.where[-1] == "and 15 more"
 
 
-def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record(rooms: Rooms) -> None:
-    object_id = send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
-    replaced(lambda body: b"x" * len(body))(rooms)
-    replacing, record = the_verdict(rooms).where
+def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record(buckets: Buckets) -> None:
+    object_id = send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
+    replaced(lambda body: b"x" * len(body))(buckets)
+    replacing, record = the_verdict(buckets).where
     assert "replaced: its version" in replacing
     assert record == (
         f"record {object_id}.0: its line in the processed object is not the one that was written; and 24 more records "
@@ -429,11 +431,11 @@ def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record
     )
 
 
-def test_how_far_it_is_is_told_within_one_large_object(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(rooms, b"[" + b",".join([GOOD] * 25) + b"]")
+def test_how_far_it_is_is_told_within_one_large_object(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
     monkeypatch.setattr(verify, "_STEP", 10)
     told: list[int] = []
-    assert len(list(verdicts(rooms.s3, "audit", holdings(rooms.s3, "audit"), told.append))) == 1
+    assert len(list(verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"), told.append))) == 1
     assert told == [10, 10, 5]
 
 
@@ -456,37 +458,39 @@ def test_a_terminal_is_told_before_the_first_object_is_done(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("wanted", ["m20.jsonl", "", "7"])
-def test_what_is_no_id_is_named_as_it_was_given(run: Run, rooms: Rooms, wanted: str) -> None:
-    object_id = send(rooms)
+def test_what_is_no_id_is_named_as_it_was_given(run: Run, buckets: Buckets, wanted: str) -> None:
+    object_id = send(buckets)
     refused = run(f"{object_id}.1", wanted)
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
     assert f"The ledger has nothing of {wanted!r}. Give an object id" in str(refused.exception)
 
 
-def test_a_call_that_is_refused_is_no_verdict(rooms: Rooms) -> None:
-    send(rooms)
-    forget(rooms, "raw", "mission/a.json")
-    rooms.s3.delete_bucket(Bucket="raw")
-    with pytest.raises(rooms.s3.exceptions.NoSuchBucket):
-        the_verdict(rooms)
+def test_a_call_that_is_refused_is_no_verdict(buckets: Buckets) -> None:
+    send(buckets)
+    forget(buckets, "raw", "mission/a.json")
+    buckets.s3.delete_bucket(Bucket="raw")
+    with pytest.raises(buckets.s3.exceptions.NoSuchBucket):
+        the_verdict(buckets)
 
 
-def test_the_ledger_is_listed_by_object_whatever_the_pages_are(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_is_listed_by_object_whatever_the_pages_are(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = [Entry(f"a{end}", 0, attempt).key for end in ("", "-b", "-b-c", "0", "_") for attempt in range(3)]
     for key in [*keys, "ledger/a/notes.txt", "ledger/readme"]:
-        rooms.s3.put_object(Bucket="audit", Key=key, Body=b"")
-    rooms.s3.delete_object(Bucket="audit", Key=keys[4])
-    true_paginator = rooms.s3.get_paginator("list_object_versions")
+        buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
+    buckets.s3.delete_object(Bucket="audit", Key=keys[4])
+    true_paginator = buckets.s3.get_paginator("list_object_versions")
 
     class Small:
         @staticmethod
         def paginate(**asked: Any) -> Iterator[Any]:
             return iter(true_paginator.paginate(**asked, PaginationConfig={"PageSize": 2}))
 
-    monkeypatch.setattr(rooms.s3, "get_paginator", lambda _: Small)
+    monkeypatch.setattr(buckets.s3, "get_paginator", lambda _: Small)
 
-    listed = list(holdings(rooms.s3, "audit"))
+    listed = list(holdings(buckets.s3, "audit"))
 
     assert sorted(holding.object_id for holding in listed) == ["a", "a-b", "a-b-c", "a0", "a_"]
     assert sorted(kept.entry.key for holding in listed for kept in holding.files) == sorted(keys)
@@ -494,32 +498,32 @@ def test_the_ledger_is_listed_by_object_whatever_the_pages_are(rooms: Rooms, mon
 
 
 def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(concurrency, "WAITING", 3)
-    ids = [send(rooms, GOOD, f"mission/{number}.json") for number in range(8)]
+    ids = [send(buckets, GOOD, f"mission/{number}.json") for number in range(8)]
     drawn = 0
 
     def counted() -> Iterator[Any]:
         nonlocal drawn
-        for holding in holdings(rooms.s3, "audit"):
+        for holding in holdings(buckets.s3, "audit"):
             drawn += 1
             yield holding
 
-    checked = verdicts(rooms.s3, "audit", counted())
+    checked = verdicts(buckets.s3, "audit", counted())
     first = next(checked)
     assert drawn == 3
     assert [first.object_id, *(verdict.object_id for verdict in checked)] == sorted(ids)
 
 
-def test_the_command_says_what_holds_and_what_does_not_and_fails_for_the_latter(rooms: Rooms, run: Run) -> None:
-    whole = send(rooms, GOOD, "mission/whole.json")
+def test_the_command_says_what_holds_and_what_does_not_and_fails_for_the_latter(buckets: Buckets, run: Run) -> None:
+    whole = send(buckets, GOOD, "mission/whole.json")
     assert (shown := run()).exit_code == 0, shown.output
     assert shown.stdout.splitlines()[-1] == "1 object: 1 hold, 0 expired, 0 broken"
 
-    torn = send(rooms, GOOD, "mission/torn.json")
-    (key,) = (key for key in rooms.keys("processed") if torn in key)
-    rooms.s3.put_object(Bucket="processed", Key=key, Body=b"other")
+    torn = send(buckets, GOOD, "mission/torn.json")
+    (key,) = (key for key in buckets.keys("processed") if torn in key)
+    buckets.s3.put_object(Bucket="processed", Key=key, Body=b"other")
     shown = run()
 
     assert shown.exit_code == 1
@@ -530,21 +534,21 @@ def test_the_command_says_what_holds_and_what_does_not_and_fails_for_the_latter(
     assert run(f"{torn}.0").exit_code == 1
 
 
-def test_the_verdicts_as_json_are_one_document(rooms: Rooms, run: Run) -> None:
+def test_the_verdicts_as_json_are_one_document(buckets: Buckets, run: Run) -> None:
     assert json.loads(run("--json").stdout) == {"objects": [], "counts": {"holds": 0, "expired": 0, "broken": 0}}
-    ids = [send(rooms, GOOD, f"mission/{number}.json") for number in range(2)]
+    ids = [send(buckets, GOOD, f"mission/{number}.json") for number in range(2)]
     said = json.loads(run("--json").stdout)
     assert [each["object"] for each in said["objects"]] == sorted(ids)
     assert said["counts"] == {"holds": 2, "expired": 0, "broken": 0}
 
 
 def test_of_many_objects_only_those_that_do_not_hold_are_shown(
-    rooms: Rooms, run: Run, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify_command, "_SHOWN", 2)
-    ids = sorted(send(rooms, GOOD, f"mission/{number}.json") for number in range(4))
-    header, _ = parse_ledger_file(rooms.body("audit", Entry(ids[1], 0, 0).key))
-    forget(rooms, "raw", header["object"]["key"])
+    ids = sorted(send(buckets, GOOD, f"mission/{number}.json") for number in range(4))
+    header, _ = parse_ledger_file(buckets.body("audit", Entry(ids[1], 0, 0).key))
+    forget(buckets, "raw", header["object"]["key"])
 
     shown = run()
 
@@ -553,16 +557,16 @@ def test_of_many_objects_only_those_that_do_not_hold_are_shown(
     assert shown.stdout.splitlines()[-1] == "4 objects: 3 hold, 1 expired, 0 broken"
 
 
-def test_since_takes_what_was_booked_since_then(rooms: Rooms, run: Run) -> None:
-    send(rooms)
+def test_since_takes_what_was_committed_since_then(buckets: Buckets, run: Run) -> None:
+    send(buckets)
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert run("--since", soon).stdout == "0 objects: 0 hold, 0 expired, 0 broken\n"
     assert run("--since", "1h").stdout.endswith("1 object: 1 hold, 0 expired, 0 broken\n")
 
 
 @pytest.mark.parametrize("unknown", ["nothing", "mission-a", ".1"])
-def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(rooms: Rooms, run: Run, unknown: str) -> None:
-    refused = run(send(rooms), unknown)
+def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(buckets: Buckets, run: Run, unknown: str) -> None:
+    refused = run(send(buckets), unknown)
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
     assert "The ledger has nothing of" in str(refused.exception)
@@ -570,29 +574,29 @@ def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(rooms: Rooms, run: R
 
 
 @pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a.data"])
-def test_a_gzipped_object_is_compared_as_it_was_read(rooms: Rooms, key: str) -> None:
+def test_a_gzipped_object_is_compared_as_it_was_read(buckets: Buckets, key: str) -> None:
     lines = b"\n".join([GOOD, GOOD, GOOD])
-    object_id = send(rooms, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
-    verdict = the_verdict(rooms)
+    object_id = send(buckets, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
+    verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
 
-    ((entry, _),) = [(entry, key) for key in rooms.keys("audit") if (entry := Entry.of(key))]
-    books = Books(rooms.s3, "audit")
-    header = books.header(entry)
+    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := Entry.of(key))]
+    audit = AuditReader(buckets.s3, "audit")
+    header = audit.header(entry)
     assert header["object"]["id"] == object_id
-    found = [record_bytes(rooms.s3, raw_of(header), encode(line)) for line in books.lines(entry)]
+    found = [record_bytes(buckets.s3, raw_of(header), encode(line)) for line in audit.lines(entry)]
     assert found == [GOOD, GOOD, GOOD]
 
 
-def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(rooms: Rooms) -> None:
+def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(buckets: Buckets) -> None:
     damaged = gzip.compress(b"{}" * 99)[:-9]
-    raw = rooms.upload("mission/a.json.gz", damaged).object
-    assert record_bytes(rooms.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged
+    raw = buckets.upload("mission/a.json.gz", damaged).object
+    assert record_bytes(buckets.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged
 
 
-def test_a_key_names_the_object_of_its_newest_version(rooms: Rooms, run: Run) -> None:
-    send(rooms)
-    newest = send(rooms)
+def test_a_key_names_the_object_of_its_newest_version(buckets: Buckets, run: Run) -> None:
+    send(buckets)
+    newest = send(buckets)
     shown = run("mission/a.json", "--json")
     assert shown.exit_code == 0, shown.output
     assert [each["object"] for each in json.loads(shown.stdout)["objects"]] == [newest]

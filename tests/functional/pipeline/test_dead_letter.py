@@ -1,4 +1,4 @@
-"""DeadLetter: a letter for everything that fails, the true error again, and a way on for what was redriven."""
+"""DeadLetter: a dead letter for everything that fails, the true error again, and a way on for what was redriven."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from functions.shared import aws
 from functions.shared.errors import AccessRefused, AttemptTaken, MessageRefused, RecordsRejected, StepFailed
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, STARTED_AT, Rooms, called_with
+from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, STARTED_AT, Buckets, called_with
 from tests.support.stages import BAD, GOOD, transformed, validated
 
 
@@ -42,7 +42,7 @@ class StepFunctions:
 
 
 @pytest.fixture(autouse=True)
-def machine(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the store is taken apart after this
+def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the store is taken apart after this
     machine = StepFunctions()
     monkeypatch.setattr(aws, "_stepfunctions", lambda: machine)
     return machine
@@ -75,96 +75,98 @@ def entered(state: str, at: str = ENTERED_AT) -> dict[str, Any]:
     }
 
 
-def test_a_batch_that_failed_before_it_was_read_has_a_letter_with_all_that_is_known(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+def test_a_batch_that_failed_before_it_was_read_has_a_dead_letter_with_all_that_is_known(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.json", GOOD)
     with pytest.raises(AccessRefused, match="GetObject was answered AccessDenied"):
         handle(failed(batch.encode(), "Validate", "AccessRefused", "GetObject was answered AccessDenied"), None)
 
-    letter = rooms.letter()
-    assert letter["object"]["version_id"] == batch.object.version_id
-    assert (letter["dataset"], letter["received"], letter["rejected"]) == ("mission", None, [])
-    assert letter["code"] == {"validate": "v-code"}, "it is known which code was deployed, though none has read it"
-    assert "role of the function" in letter["advice"]
+    dead_letter = buckets.dead_letter()
+    assert dead_letter["object"]["version_id"] == batch.object.version_id
+    assert (dead_letter["dataset"], dead_letter["received"], dead_letter["rejected"]) == ("mission", None, [])
+    assert dead_letter["code"] == {"validate": "v-code"}, "it is known which code was deployed, though none has read it"
+    assert "role of the function" in dead_letter["advice"]
     day = STARTED_AT[:10]
-    assert rooms.keys("audit") == [f"letters/dt={day}/{batch.object.id}/000000000000000.0.Validate.json"]
+    assert buckets.keys("audit") == [f"dead-letters/dt={day}/{batch.object.id}/000000000000000.0.Validate.json"]
 
 
-def test_a_second_call_writes_no_second_letter_and_raises_the_same(rooms: Rooms) -> None:
-    event = failed(rooms.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused")
+def test_a_second_call_writes_no_second_dead_letter_and_raises_the_same(buckets: Buckets) -> None:
+    event = failed(buckets.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused")
     for _ in range(2):
         with pytest.raises(AccessRefused, match="said"):
             handle(event, None)
-    assert len(rooms.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
+    assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
-def test_a_crash_between_letter_and_ledger_is_made_good_by_the_next_call(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/bad.json", BAD)
+def test_a_crash_between_dead_letter_and_ledger_is_made_good_by_the_next_call(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         validate(called_with(batch.encode(), "Validate"), None)
     event = failed(batch.encode(), "Validate", "RecordsRejected")
     with pytest.raises(RecordsRejected):
         handle(event, None)
-    (ledger_key,) = [key for key in rooms.keys("audit") if key.startswith("ledger/")]
-    rooms.s3.delete_object(Bucket="audit", Key=ledger_key)
+    (ledger_key,) = [key for key in buckets.keys("audit") if key.startswith("ledger/")]
+    buckets.s3.delete_object(Bucket="audit", Key=ledger_key)
 
     with pytest.raises(RecordsRejected):
         handle(event, None)
-    assert rooms.ledger()[0]["counts"] == {"received": 1, "written": 0, "rejected": 1}
+    assert buckets.ledger()[0]["counts"] == {"received": 1, "written": 0, "rejected": 1}
 
 
-def test_a_letter_is_written_even_if_the_contents_of_the_batch_are_gone(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/bad.json", BAD)
+def test_a_dead_letter_is_written_even_if_the_contents_of_the_batch_are_gone(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         handle(failed(batch.encode(), "Validate", "RecordsRejected"), None)
-    assert rooms.letter()["received"] is None
+    assert buckets.dead_letter()["received"] is None
 
 
-def test_a_failure_of_the_engine_is_told_by_its_name_but_not_raised_by_it(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_failure_of_the_engine_is_told_by_its_name_but_not_raised_by_it(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     caught = {"Error": "States.Timeout", "Cause": ""}
     with pytest.raises(StepFailed, match=r"^States\.Timeout at Write"):
         handle(called_with(message | {"failure": {"Write": caught}}, "DeadLetter"), None)
-    letter = rooms.letter()
-    assert (letter["error"], letter["received"]) == ("States.Timeout", 1)
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["error"], dead_letter["received"]) == ("States.Timeout", 1)
 
 
-def test_an_error_of_ours_that_a_retry_names_is_not_raised_by_its_name(rooms: Rooms) -> None:
-    message = validated(rooms, "mission/a.json", GOOD)
+def test_an_error_of_ours_that_a_retry_names_is_not_raised_by_its_name(buckets: Buckets) -> None:
+    message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(StepFailed, match="ServiceUnavailable at Transform: busy"):
         handle(failed(message, "Transform", "ServiceUnavailable", "busy"), None)
-    assert rooms.letter()["error"] == "ServiceUnavailable"
+    assert buckets.dead_letter()["error"] == "ServiceUnavailable"
 
 
 @pytest.mark.parametrize("failure", [None, {}, {"Validate": {}}, "odd"])
-def test_a_call_without_a_failure_is_refused(rooms: Rooms, failure: Any) -> None:
-    message = rooms.upload("mission/a.json", GOOD).encode() | {"failure": failure}
+def test_a_call_without_a_failure_is_refused(buckets: Buckets, failure: Any) -> None:
+    message = buckets.upload("mission/a.json", GOOD).encode() | {"failure": failure}
     with pytest.raises(MessageRefused, match="without a failure"):
         handle(called_with(message, "DeadLetter"), None)
 
 
-def test_a_very_long_cause_is_cut(rooms: Rooms) -> None:
+def test_a_very_long_cause_is_cut(buckets: Buckets) -> None:
     with pytest.raises(AccessRefused):
-        handle(failed(rooms.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused", "x" * 30_000), None)
-    assert len(rooms.letter()["cause"]) == 8192
+        handle(failed(buckets.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused", "x" * 30_000), None)
+    assert len(buckets.dead_letter()["cause"]) == 8192
 
 
 # A redrive calls DeadLetter again, with the same input and a higher count of redrives.
 
 
-def test_a_redrive_goes_on_at_the_step_that_failed_with_what_the_steps_before_had_made(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_redrive_goes_on_at_the_step_that_failed_with_what_the_steps_before_had_made(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         handle(failed(message, "Write", "AccessRefused"), None)
 
     answer = handle(failed(message, "Write", "AccessRefused", redrives=1), None)
     assert answer == message | {"attempt": 1, "resume": "Write"}
     assert write(called_with(answer, "Write", redrives=1), None)["counts"]["written"] == 1
-    assert rooms.ledger()[0]["attempt"] == 1
+    assert buckets.ledger()[0]["attempt"] == 1
 
 
 @pytest.mark.parametrize("error", ["RecordsRejected", "UnknownDataset", "ObjectTooLarge", "ObjectMissing"])
-def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_batch(rooms: Rooms, error: str) -> None:
-    message = validated(rooms, "mission/a.json", GOOD)
+def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_batch(
+    buckets: Buckets, error: str
+) -> None:
+    message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(Exception, match="said"):
         handle(failed(message, "Transform", error), None)
 
@@ -175,30 +177,34 @@ def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_ba
     }
 
 
-def test_a_redrive_of_what_write_rejected_begins_at_validate_though_write_had_written_the_letter(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+def test_a_redrive_of_what_write_rejected_begins_at_validate_though_write_had_written_the_dead_letter(
+    buckets: Buckets,
+) -> None:
+    message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
     with pytest.raises(RecordsRejected):
         handle(failed(message, "Write", "RecordsRejected"), None)
 
-    assert rooms.letter()["error"] == "RecordsRejected", "one letter, and that is Write's"
+    assert buckets.dead_letter()["error"] == "RecordsRejected", "one dead letter, and that is Write's"
     assert handle(failed(message, "Write", "RecordsRejected", redrives=1), None)["resume"] == "Validate"
 
 
-def test_a_write_that_fails_after_its_letter_of_rejected_records_has_a_letter_of_that_too(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+def test_a_write_that_fails_after_its_dead_letter_of_rejected_records_has_a_dead_letter_of_that_too(
+    buckets: Buckets,
+) -> None:
+    message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
     with pytest.raises(AccessRefused):
         handle(failed(message, "Write", "AccessRefused"), None)
 
-    names = sorted(key.rpartition(".0.")[2] for key in rooms.keys("audit") if key.startswith("letters/"))
+    names = sorted(key.rpartition(".0.")[2] for key in buckets.keys("audit") if key.startswith("dead-letters/"))
     assert names == ["Rejected.json", "Write.json"]
 
 
-def test_a_second_failure_has_a_second_letter_and_fails_again_however_often(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_second_failure_has_a_second_dead_letter_and_fails_again_however_often(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     for redrives in range(4):
         event = failed(message, "Write", "AccessRefused", redrives=redrives)
         for _ in range(2):
@@ -206,15 +212,15 @@ def test_a_second_failure_has_a_second_letter_and_fails_again_however_often(room
                 handle(event, None)
         message = handle(failed(message, "Write", "AccessRefused", redrives=redrives + 1), None)
 
-    attempts = [key.split("/")[-1].split(".")[1] for key in rooms.keys("audit")]
+    attempts = [key.split("/")[-1].split(".")[1] for key in buckets.keys("audit")]
     assert attempts == ["0", "1", "2", "3"]
     assert message["attempt"] == 4
 
 
 def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
-    rooms: Rooms, machine: StepFunctions
+    buckets: Buckets, machine: StepFunctions
 ) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     with pytest.raises(Exception, match="said"):
         handle(event, None)
     machine.redrives = 1
@@ -224,50 +230,54 @@ def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
 
 @pytest.mark.parametrize("refusal", ["ThrottlingException", "AccessDeniedException", "ExecutionDoesNotExist"])
 def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriven(
-    rooms: Rooms, machine: StepFunctions, refusal: str
+    buckets: Buckets, machine: StepFunctions, refusal: str
 ) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     machine.refusal = refusal
     for _ in range(2):
         with pytest.raises(Exception, match="said"):
             handle(event, None)
 
 
-def test_a_redrive_after_a_letter_that_could_not_be_written_writes_it_and_fails_once_more(rooms: Rooms) -> None:
-    message = validated(rooms, "mission/a.json", GOOD)
+def test_a_redrive_after_a_dead_letter_that_could_not_be_written_writes_it_and_fails_once_more(
+    buckets: Buckets,
+) -> None:
+    message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(Exception, match="said"):
         handle(failed(message, "Transform", "AccessRefused", redrives=1), None)
-    assert rooms.letter()["attempt"] == 1
+    assert buckets.dead_letter()["attempt"] == 1
     assert handle(failed(message, "Transform", "AccessRefused", redrives=2), None)["attempt"] == 2
 
 
-def test_a_redrive_of_the_dead_letter_itself_writes_the_letter_it_could_not_write_and_goes_on(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
+def test_a_redrive_of_the_dead_letter_itself_writes_the_dead_letter_it_could_not_write_and_goes_on(
+    buckets: Buckets,
+) -> None:
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = "2026-11-23T10:00:00.000Z"
     for _ in range(2):
         answer = handle(event, None)
         assert (answer["resume"], answer["attempt"]) == ("Transform", 1)
-    letter = rooms.letter()
-    assert (letter["attempt"], letter["error"]) == (0, "AccessRefused")
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["attempt"], dead_letter["error"]) == (0, "AccessRefused")
 
 
-def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
+def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(buckets: Buckets) -> None:
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = STARTED_AT
     with pytest.raises(Exception, match="said"):
         handle(event, None)
-    assert rooms.letter()["attempt"] == 1
+    assert buckets.dead_letter()["attempt"] == 1
 
 
-def test_an_attempt_that_another_execution_has_booked_is_not_taken_for_ones_own(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/bad.json", BAD)
+def test_an_attempt_that_another_execution_has_committed_is_not_taken_for_ones_own(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         validate(called_with(batch.encode(), "Validate"), None)
     event = failed(batch.encode(), "Validate", "RecordsRejected")
     with pytest.raises(RecordsRejected):
         handle(event, None)
     event["execution"]["Id"] = EXECUTION_ARN + "-r1"
-    with pytest.raises(AttemptTaken, match=f"was booked by {EXECUTION_ARN}"):
+    with pytest.raises(AttemptTaken, match=f"was committed by {EXECUTION_ARN}"):
         handle(event, None)
 
 
@@ -278,10 +288,10 @@ def test_an_attempt_that_another_execution_has_booked_is_not_taken_for_ones_own(
     ("status", "name", "error"),
     [("ABORTED", "Aborted", "ExecutionAborted"), ("TIMED_OUT", "TimedOut", "ExecutionTimedOut")],
 )
-def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_letter(
-    rooms: Rooms, machine: StepFunctions, status: str, name: str, error: str
+def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_dead_letter(
+    buckets: Buckets, machine: StepFunctions, status: str, name: str, error: str
 ) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+    batch = buckets.upload("mission/a.json", GOOD)
     machine.history = [
         {"type": "ExecutionAborted"},
         {"type": "TaskScheduled"},
@@ -291,66 +301,72 @@ def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_letter(
     for _ in range(2):
         handle(ended(batch.encode(), status, cause="by hand"), None)
 
-    letter = rooms.letter()
-    assert rooms.keys("audit") == [f"letters/dt={STARTED_AT[:10]}/{batch.object.id}/000000000000000.0.{name}.json"]
-    assert (letter["error"], letter["step"], letter["cause"]) == (error, "Transform", "by hand")
-    assert letter["execution"]["arn"] == EXECUTION_ARN
-    assert letter["recorded_at"] == "2026-11-23T09:00:01.250Z"
-    assert "redrive" in letter["advice"]
+    dead_letter = buckets.dead_letter()
+    assert buckets.keys("audit") == [
+        f"dead-letters/dt={STARTED_AT[:10]}/{batch.object.id}/000000000000000.0.{name}.json"
+    ]
+    assert (dead_letter["error"], dead_letter["step"], dead_letter["cause"]) == (error, "Transform", "by hand")
+    assert dead_letter["execution"]["arn"] == EXECUTION_ARN
+    assert dead_letter["recorded_at"] == "2026-11-23T09:00:01.250Z"
+    assert "redrive" in dead_letter["advice"]
 
 
-def test_an_end_after_a_redrive_is_one_of_its_own(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+def test_an_end_after_a_redrive_is_one_of_its_own(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.json", GOOD)
     for redrives in range(2):
         handle(ended(batch.encode(), "ABORTED", redrives=redrives), None)
-    assert [key[-14:] for key in rooms.keys("audit")] == ["0.Aborted.json", "1.Aborted.json"]
+    assert [key[-14:] for key in buckets.keys("audit")] == ["0.Aborted.json", "1.Aborted.json"]
 
 
-def test_an_end_of_which_the_branch_has_told_has_no_second_letter(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+def test_an_end_of_which_the_branch_has_told_has_no_second_dead_letter(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         handle(failed(batch.encode(), "Validate", "AccessRefused"), None)
     answer = handle(ended(batch.encode(), "FAILED", error="AccessRefused", cause="said"), None)
 
-    assert answer == {"counts": {"letters": 0}}
-    assert rooms.letter()["step"] == "Validate"
+    assert answer == {"counts": {"dead_letters": 0}}
+    assert buckets.dead_letter()["step"] == "Validate"
 
 
-@pytest.mark.parametrize(("error", "letters"), [("RecordsRejected", 0), ("AccessRefused", 1)])
-def test_the_letter_of_rejected_records_tells_of_that_end_alone(rooms: Rooms, error: str, letters: int) -> None:
-    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+@pytest.mark.parametrize(("error", "dead_letters"), [("RecordsRejected", 0), ("AccessRefused", 1)])
+def test_the_dead_letter_of_rejected_records_tells_of_that_end_alone(
+    buckets: Buckets, error: str, dead_letters: int
+) -> None:
+    message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
-    assert handle(ended(begun, "FAILED", error=error, cause="said"), None) == {"counts": {"letters": letters}}
+    assert handle(ended(begun, "FAILED", error=error, cause="said"), None) == {"counts": {"dead_letters": dead_letters}}
 
 
-def test_the_cause_of_an_end_that_the_engine_explains_is_not_kept_for_it_may_quote_a_record(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
+def test_the_cause_of_an_end_that_the_engine_explains_is_not_kept_for_it_may_quote_a_record(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.json", GOOD)
     cause = 'the path could not be found in the input {"source": "MASINT"}'
     handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause=cause), None)
 
-    letter = rooms.letter()
-    assert letter["error"] == "States.Runtime"
-    assert "MASINT" not in json.dumps(letter)
+    dead_letter = buckets.dead_letter()
+    assert dead_letter["error"] == "States.Runtime"
+    assert "MASINT" not in json.dumps(dead_letter)
 
 
-def test_a_letter_of_an_end_is_written_even_if_the_history_cannot_be_read(rooms: Rooms, machine: StepFunctions) -> None:
+def test_a_dead_letter_of_an_end_is_written_even_if_the_history_cannot_be_read(
+    buckets: Buckets, machine: StepFunctions
+) -> None:
     machine.refusal = "AccessDeniedException"
-    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
-    assert rooms.letter()["cause"] == "no cause was given"
+    handle(ended(buckets.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
+    assert buckets.dead_letter()["cause"] == "no cause was given"
 
 
-def test_a_redrive_after_an_end_counts_as_the_next_attempt_of_the_same_step(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_redrive_after_an_end_counts_as_the_next_attempt_of_the_same_step(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
     handle(ended(begun, "ABORTED"), None)
     write(called_with(message, "Write", redrives=1), None)
-    assert rooms.ledger()[0]["attempt"] == 1
+    assert buckets.ledger()[0]["attempt"] == 1
 
 
-def test_a_failure_after_the_redrive_of_an_end_is_a_new_one(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_failure_after_the_redrive_of_an_end_is_a_new_one(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
     handle(ended(begun, "ABORTED"), None)
     with pytest.raises(AccessRefused):
@@ -377,19 +393,21 @@ def without(*path: str) -> Callable[[dict[str, Any]], None]:
         lambda event: event["detail"].update(input="no JSON"),
     ],
 )
-def test_an_event_that_is_none_of_a_bad_end_is_refused(rooms: Rooms, spoil: Callable[[dict[str, Any]], None]) -> None:
-    event = ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED")
+def test_an_event_that_is_none_of_a_bad_end_is_refused(
+    buckets: Buckets, spoil: Callable[[dict[str, Any]], None]
+) -> None:
+    event = ended(buckets.upload("mission/a.json", GOOD).encode(), "ABORTED")
     spoil(event)
     with pytest.raises(MessageRefused):
         handle(event, None)
-    assert rooms.keys("audit") == []
+    assert buckets.keys("audit") == []
 
 
-def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_an_older_letter_tells_of_such(
-    rooms: Rooms,
+def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_an_older_dead_letter_tells_of_such(
+    buckets: Buckets,
 ) -> None:
-    message = transformed(rooms, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
-    for redrives in range(2):  # stopped after it had booked, then redriven at Write with the same message
+    message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
+    for redrives in range(2):  # stopped after it had committed, then redriven at Write with the same message
         with pytest.raises(RecordsRejected):
             write(called_with(message, "Write", redrives=redrives), None)
     with pytest.raises(RecordsRejected):
@@ -398,41 +416,43 @@ def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_
     assert (answer["attempt"], answer["resume"]) == (2, "Validate")
 
 
-def test_nothing_goes_on_in_an_execution_that_began_before_there_was_a_resume(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "AccessRefused")
+def test_nothing_goes_on_in_an_execution_that_began_before_there_was_a_resume(buckets: Buckets) -> None:
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     del event["resumable"]
     for redrives in range(2):
         event["execution"]["RedriveCount"] = redrives
         with pytest.raises(AccessRefused):
             handle(event, None)
-    assert [key.split(".")[1] for key in rooms.keys("audit")] == ["0", "1"]
+    assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1"]
 
 
-def test_a_message_that_a_step_refused_is_made_anew_by_a_redrive(rooms: Rooms) -> None:
-    event = failed(validated(rooms, "mission/a.json", GOOD), "Transform", "MessageRefused")
+def test_a_message_that_a_step_refused_is_made_anew_by_a_redrive(buckets: Buckets) -> None:
+    event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "MessageRefused")
     with pytest.raises(MessageRefused):
         handle(event, None)
     event["execution"]["RedriveCount"] = 1
     assert handle(event, None)["resume"] == "Validate"
 
 
-def test_the_letter_that_a_redrive_makes_good_has_what_was_known_and_its_records_are_booked(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/bad.json", BAD)
+def test_the_dead_letter_that_a_redrive_makes_good_has_what_was_known_and_its_records_are_committed(
+    buckets: Buckets,
+) -> None:
+    batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         validate(called_with(batch.encode(), "Validate"), None)
     event = failed(batch.encode(), "Validate", "RecordsRejected", redrives=2)
     event["execution"]["RedriveTime"] = "2026-11-23T10:00:00.000Z"
 
     assert handle(event, None)["attempt"] == 2
-    letter = rooms.letter()
-    assert (letter["attempt"], letter["received"], len(letter["rejected"])) == (0, 1, 1)
-    assert rooms.ledger()[0]["attempt"] == 0
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["attempt"], dead_letter["received"], len(dead_letter["rejected"])) == (0, 1, 1)
+    assert buckets.ledger()[0]["attempt"] == 0
 
 
-def test_a_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+def test_a_dead_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
+    message = transformed(buckets, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
 
     def refuse(*_: Any) -> Any:
         raise AccessRefused("GetObject was answered AccessDenied")
@@ -440,7 +460,7 @@ def test_a_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
     monkeypatch.setattr(aws, "streamed", refuse)
     with pytest.raises(StepFailed):
         handle(failed(message, "Write", "States.Timeout"), None)
-    assert rooms.letter()["received"] is None
+    assert buckets.dead_letter()["received"] is None
 
 
 @pytest.mark.parametrize(
@@ -452,51 +472,57 @@ def test_a_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
     ],
 )
 def test_the_cause_of_the_engine_is_kept_only_where_it_cannot_quote_a_record(
-    rooms: Rooms, error: str, cause: str, *, kept: bool
+    buckets: Buckets, error: str, cause: str, *, kept: bool
 ) -> None:
-    message = validated(rooms, "mission/a.json", GOOD)
+    message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(StepFailed) as raised:
         handle(called_with(message | {"failure": {"Transform": {"Error": error, "Cause": cause}}}, "DeadLetter"), None)
-    assert ("MASINT" in rooms.letter()["cause"]) is kept
+    assert ("MASINT" in buckets.dead_letter()["cause"]) is kept
     assert ("MASINT" in str(raised.value)) is kept
 
 
 def test_the_state_of_an_end_is_the_one_at_its_time_however_late_its_event_comes(
-    rooms: Rooms, machine: StepFunctions
+    buckets: Buckets, machine: StepFunctions
 ) -> None:
     machine.history = [entered("DeadLetter", "2026-11-23T11:00:00+00:00"), entered("Validate")]
-    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
-    assert rooms.letter()["step"] == "Validate"
+    handle(ended(buckets.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
+    assert buckets.dead_letter()["step"] == "Validate"
 
 
-def test_the_end_of_an_execution_that_does_an_earlier_one_again_is_of_its_own_attempt(rooms: Rooms) -> None:
-    begun = rooms.upload("mission/a.json", GOOD).encode() | {"attempt": 3, "redrive_of": EXECUTION_ARN}
+def test_the_end_of_an_execution_that_does_an_earlier_one_again_is_of_its_own_attempt(buckets: Buckets) -> None:
+    begun = buckets.upload("mission/a.json", GOOD).encode() | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handle(ended(begun, "ABORTED", redrives=1), None)
-    letter = rooms.letter()
-    assert (letter["attempt"], letter["redrive_of"], letter["execution"]["redrives"]) == (4, EXECUTION_ARN, 1)
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["attempt"], dead_letter["redrive_of"], dead_letter["execution"]["redrives"]) == (
+        4,
+        EXECUTION_ARN,
+        1,
+    )
 
 
-def test_an_error_of_ours_is_told_by_its_sentence_in_the_letter_of_an_end(rooms: Rooms) -> None:
+def test_an_error_of_ours_is_told_by_its_sentence_in_the_dead_letter_of_an_end(buckets: Buckets) -> None:
     cause = json.dumps({"errorMessage": "PutObject was answered AccessDenied", "stackTrace": ["…"]})
-    handle(ended(rooms.upload("mission/a.json", GOOD).encode(), "FAILED", error="AccessRefused", cause=cause), None)
-    assert rooms.letter()["cause"] == "PutObject was answered AccessDenied"
+    handle(ended(buckets.upload("mission/a.json", GOOD).encode(), "FAILED", error="AccessRefused", cause=cause), None)
+    assert buckets.dead_letter()["cause"] == "PutObject was answered AccessDenied"
 
 
-def test_an_end_without_an_error_says_so(rooms: Rooms) -> None:
-    event = ended(rooms.upload("mission/a.json", GOOD).encode(), "FAILED", error=None, cause=None)
+def test_an_end_without_an_error_says_so(buckets: Buckets) -> None:
+    event = ended(buckets.upload("mission/a.json", GOOD).encode(), "FAILED", error=None, cause=None)
     del event["detail"]["redriveCount"]
     handle(event, None)
-    letter = rooms.letter()
-    assert (letter["error"], letter["attempt"]) == ("Unknown", 0)
-    assert letter["cause"].startswith("no error was given")
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["error"], dead_letter["attempt"]) == ("Unknown", 0)
+    assert dead_letter["cause"].startswith("no error was given")
 
 
 @pytest.mark.parametrize("begun", [{}, [], "x", None, {"format": 1, "object": None}])
-def test_an_execution_that_somebody_began_with_no_batch_has_nothing_to_account_for(rooms: Rooms, begun: Any) -> None:
-    assert handle(ended(begun, "FAILED", error="MessageRefused", cause="said"), None) == {"counts": {"letters": 0}}
-    assert rooms.keys("audit") == []
+def test_an_execution_that_somebody_began_with_no_batch_has_nothing_to_account_for(
+    buckets: Buckets, begun: Any
+) -> None:
+    assert handle(ended(begun, "FAILED", error="MessageRefused", cause="said"), None) == {"counts": {"dead_letters": 0}}
+    assert buckets.keys("audit") == []
 
 
-def test_an_end_of_a_batch_in_another_format_is_kept_for_code_that_knows_it(rooms: Rooms) -> None:
+def test_an_end_of_a_batch_in_another_format_is_kept_for_code_that_knows_it(buckets: Buckets) -> None:
     with pytest.raises(MessageRefused, match="format 2"):
-        handle(ended(rooms.upload("mission/a.json", GOOD).encode() | {"format": 2}, "ABORTED"), None)
+        handle(ended(buckets.upload("mission/a.json", GOOD).encode() | {"format": 2}, "ABORTED"), None)

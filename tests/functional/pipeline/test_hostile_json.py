@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from functions.shared.errors import RecordsRejected
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.stages import GOOD, written
 
 ACCEPTED = [
@@ -114,13 +114,13 @@ def holding(text: str) -> bytes:
     return GOOD[:-1] + b', "held": ' + text.encode() + b"}"
 
 
-def fates(rooms: Rooms, lines: list[bytes]) -> list[Any]:
+def fates(buckets: Buckets, lines: list[bytes]) -> list[Any]:
     """Send lines as one object; give for each the delivered bytes, or the names of the rules that it breaks."""
     body = b"\n".join([*lines, GOOD])
     with suppress(RecordsRejected):
-        written(rooms, "mission/a.jsonl", body)
-    header, *told = rooms.ledger()
-    delivered = rooms.body("processed", header["output"]["key"]) if header["output"] else b""
+        written(buckets, "mission/a.jsonl", body)
+    header, *told = buckets.ledger()
+    delivered = buckets.body("processed", header["output"]["key"]) if header["output"] else b""
     positions, at = [], 0
     for line in lines:
         positions.append(at)
@@ -144,15 +144,15 @@ def exactly(text: str | bytes) -> Any:
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
-def test_what_is_json_is_delivered_as_it_was(rooms: Rooms) -> None:
-    for text, fate in zip(ACCEPTED, fates(rooms, list(map(holding, ACCEPTED))), strict=True):
+def test_what_is_json_is_delivered_as_it_was(buckets: Buckets) -> None:
+    for text, fate in zip(ACCEPTED, fates(buckets, list(map(holding, ACCEPTED))), strict=True):
         assert isinstance(fate, bytes), f"{text[:60]} was rejected: {fate}"
         assert exactly(fate)["held"] == exactly(text), text[:60]
 
 
-def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(rooms: Rooms) -> None:
+def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(buckets: Buckets) -> None:
     lines = [holding("1")] + [holding(text) for text in REJECTED] + [holding("2")]
-    first, *others, last = fates(rooms, lines)
+    first, *others, last = fates(buckets, lines)
     assert isinstance(first, bytes)
     assert isinstance(last, bytes)
     for text, fate in zip(REJECTED, others, strict=True):
@@ -160,27 +160,27 @@ def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(rooms: Rooms) 
         assert fate <= RULES, text
 
 
-def test_what_parsers_decide_for_themselves_is_decided_and_named(rooms: Rooms) -> None:
-    for (text, rule), fate in zip(DECIDED_HERE.items(), fates(rooms, list(map(holding, DECIDED_HERE))), strict=True):
+def test_what_parsers_decide_for_themselves_is_decided_and_named(buckets: Buckets) -> None:
+    for (text, rule), fate in zip(DECIDED_HERE.items(), fates(buckets, list(map(holding, DECIDED_HERE))), strict=True):
         assert fate == {rule}, text[:60]
 
 
-def test_what_is_no_utf_8_is_rejected_by_name(rooms: Rooms) -> None:
-    for line, fate in zip(NO_UTF_8, fates(rooms, NO_UTF_8), strict=True):
+def test_what_is_no_utf_8_is_rejected_by_name(buckets: Buckets) -> None:
+    for line, fate in zip(NO_UTF_8, fates(buckets, NO_UTF_8), strict=True):
         assert fate == {"utf-8"}, line
 
 
-def test_each_inside_a_whole_document_has_a_fate(rooms: Rooms) -> None:
+def test_each_inside_a_whole_document_has_a_fate(buckets: Buckets) -> None:
     for text in [*ACCEPTED, *REJECTED, *DECIDED_HERE]:
         with pytest.raises(RecordsRejected, match=r"(\d+) of \1 records rejected"):
-            written(rooms, "mission/a.json", b"[" + text.encode() + b',"end"]')
+            written(buckets, "mission/a.json", b"[" + text.encode() + b',"end"]')
 
 
-def test_whatever_is_made_of_good_records_each_line_has_one_fate(rooms: Rooms) -> None:
+def test_whatever_is_made_of_good_records_each_line_has_one_fate(buckets: Buckets) -> None:
     """Break records at random, as often as this test says, and the same way each time."""
     chance = random.Random(2_026)  # noqa: S311 - no secret
     lines = [mutilated(chance, holding(chance.choice(ACCEPTED[:50]))) for _ in range(6_000)]
-    found = fates(rooms, lines)
+    found = fates(buckets, lines)
     for line, fate in zip(lines, found, strict=True):
         if fate is None:
             assert not line.strip(b" \t\r"), f"no fate for {line!r}"

@@ -18,7 +18,7 @@ from functions.transform import core
 from functions.transform import handler as transform
 from functions.validate import handler as validate
 from functions.write import handler as write
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import BAD, GOOD
 
 Outcome = dict[str, Any]
@@ -54,15 +54,15 @@ def chunks(batch: Batch, size: int) -> Iterator[Batch]:
         yield replace(batch, chunk=Chunk(start, size), parent="arn:aws:states:::execution:bulk:the-execution")
 
 
-def told(rooms: Rooms) -> list[Outcome]:
+def told(buckets: Buckets) -> list[Outcome]:
     """Give what the ledger tells of each record, with the bytes that were delivered, in the order of the positions."""
     lines: list[Outcome] = []
-    for key in rooms.keys("audit", "ledger/"):
-        header, *found = (json.loads(line) for line in gzip.decompress(rooms.body("audit", key)).splitlines())
+    for key in buckets.keys("audit", "ledger/"):
+        header, *found = (json.loads(line) for line in gzip.decompress(buckets.body("audit", key)).splitlines())
         assert header["counts"]["received"] == len(found)
         for line in found:
             if output := line.pop("output", None):
-                whole = rooms.body("processed", header["output"]["key"])
+                whole = buckets.body("processed", header["output"]["key"])
                 line["delivered"] = whole[output["offset"] : output["offset"] + output["length"]]
             lines.append(line)
     return sorted(lines, key=lambda line: line["position"])
@@ -70,49 +70,51 @@ def told(rooms: Rooms) -> list[Outcome]:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("size", [7, 61, 500, 1_000, 10_000])
-def test_however_an_object_is_cut_the_same_is_told_and_delivered(rooms: Rooms, size: int) -> None:
-    batch = rooms.upload("mission/a.jsonl", MIXED)
+def test_however_an_object_is_cut_the_same_is_told_and_delivered(buckets: Buckets, size: int) -> None:
+    batch = buckets.upload("mission/a.jsonl", MIXED)
     with pytest.raises(RecordsRejected):
         through(batch)
-    whole = told(rooms)
+    whole = told(buckets)
     assert len(whole) == 1 + 20 * 4 + 3
     for bucket in ("audit", "processed", "staging"):
-        for key in rooms.keys(bucket):
-            rooms.s3.delete_object(Bucket=bucket, Key=key)
+        for key in buckets.keys(bucket):
+            buckets.s3.delete_object(Bucket=bucket, Key=key)
 
     for chunk in chunks(batch, size):
         try:
             through(chunk)
         except RecordsRejected as rejected:
-            pytest.fail(f"no chunk is wholly rejected at this size: {rejected}") if size > 400 else book(rooms, chunk)
-    assert told(rooms) == whole
+            pytest.fail(f"no chunk is wholly rejected at this size: {rejected}") if size > 400 else commit(
+                buckets, chunk
+            )
+    assert told(buckets) == whole
 
 
-def book(rooms: Rooms, chunk: Batch) -> None:
+def commit(buckets: Buckets, chunk: Batch) -> None:
     """Book a chunk of which every record was rejected, as DeadLetter does."""
     step = "Validate"
     caught = {"failure": {step: {"Error": "RecordsRejected", "Cause": json.dumps({"errorMessage": "all rejected"})}}}
     payload = called_with(chunk.encode() | caught, "DeadLetterChunk")
     with pytest.raises(RecordsRejected):
         dead_letter.handle(payload, None)
-    assert ledger_file.ledger_key(chunk) in rooms.keys("audit", "ledger/")
+    assert ledger_file.ledger_key(chunk) in buckets.keys("audit", "ledger/")
 
 
 @pytest.mark.usefixtures("small")
-def test_a_chunk_inside_a_line_has_no_records_and_succeeds(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.jsonl", b'"' + b"x" * 1_000 + b'"\n' + GOOD)
+def test_a_chunk_inside_a_line_has_no_records_and_succeeds(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.jsonl", b'"' + b"x" * 1_000 + b'"\n' + GOOD)
     answer = through(replace(batch, chunk=Chunk(400, 100)))
     assert answer["counts"] == {"received": 0, "written": 0, "rejected": 0}
     assert answer["output"] is None
-    assert rooms.keys("processed") == []
+    assert buckets.keys("processed") == []
 
 
 @pytest.mark.usefixtures("small")
-def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(rooms: Rooms) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(buckets: Buckets) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     assert message["counts"] == {"received": 84, "written": 23, "rejected": 61}
     assert message["claim"]["raw"] is True
-    staged = gzip.decompress(rooms.body("staging", message["claim"]["rejected"]["key"])).splitlines()
+    staged = gzip.decompress(buckets.body("staging", message["claim"]["rejected"]["key"])).splitlines()
     assert len(staged) == 1 + 61, "only what is rejected is staged, and a line of facts"
     handed = transform.handle(called_with(message, "Transform"), None)
     assert len(json.dumps(handed)) < 2_000
@@ -120,77 +122,81 @@ def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(ro
 
 
 @pytest.mark.usefixtures("small")
-def test_an_object_that_reads_otherwise_than_before_is_refused(rooms: Rooms) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_an_object_that_reads_otherwise_than_before_is_refused(buckets: Buckets) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     message["claim"]["rejected"] = None
     with pytest.raises(MessageRefused, match="does not read as it did"):
         transform.handle(called_with(message, "Transform"), None)
 
 
 @pytest.mark.usefixtures("small")
-def test_records_that_are_lost_between_two_steps_are_missed(rooms: Rooms) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_records_that_are_lost_between_two_steps_are_missed(buckets: Buckets) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     handed = transform.handle(called_with(message, "Transform"), None)
     claim = handed["claim"]
-    lines = gzip.decompress(rooms.body("staging", claim["key"])).splitlines(keepends=True)
-    shorter = rooms.s3.put_object(Bucket="staging", Key=claim["key"], Body=gzip_lines.pack(b"".join(lines[:-1])))
+    lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
+    shorter = buckets.s3.put_object(Bucket="staging", Key=claim["key"], Body=gzip_lines.pack(b"".join(lines[:-1])))
     handed["claim"] = claim | {"version_id": shorter["VersionId"]}
     with pytest.raises(MessageRefused, match="says 23 good and 61 rejected"):
         write.handle(called_with(handed, "Write"), None)
-    assert rooms.keys("audit", "ledger/") == []
+    assert buckets.keys("audit", "ledger/") == []
 
 
 @pytest.mark.usefixtures("small")
-def test_what_no_step_has_made_ready_is_not_delivered(rooms: Rooms) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_what_no_step_has_made_ready_is_not_delivered(buckets: Buckets) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     with pytest.raises(MessageRefused, match="a step before this one"):
         write.handle(called_with(message, "Write"), None)
 
 
-def test_a_letter_lists_a_thousand_and_counts_them_all(rooms: Rooms) -> None:
+def test_a_dead_letter_lists_a_thousand_and_counts_them_all(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match=r"2500 of 2501 .* and 2490 more, in the ledger"):
-        through(rooms.upload("mission/a.jsonl", GOOD + b"\n" + (BAD + b"\n") * 2_500))
-    letter = rooms.letter()
-    assert (letter["received"], letter["rejected_count"], len(letter["rejected"])) == (2_501, 2_500, 1_000)
-    assert len(rooms.ledger()) == 1 + 2_501
+        through(buckets.upload("mission/a.jsonl", GOOD + b"\n" + (BAD + b"\n") * 2_500))
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["received"], dead_letter["rejected_count"], len(dead_letter["rejected"])) == (
+        2_501,
+        2_500,
+        1_000,
+    )
+    assert len(buckets.ledger()) == 1 + 2_501
 
 
-def test_with_every_record_of_a_chunk_rejected_the_cause_stays_short(rooms: Rooms) -> None:
-    chunk = replace(rooms.upload("mission/a.jsonl", (BAD + b"\n") * 5_000), chunk=Chunk(0, 10**6))
+def test_with_every_record_of_a_chunk_rejected_the_cause_stays_short(buckets: Buckets) -> None:
+    chunk = replace(buckets.upload("mission/a.jsonl", (BAD + b"\n") * 5_000), chunk=Chunk(0, 10**6))
     with pytest.raises(RecordsRejected) as rejected:
         through(chunk)
     assert len(str(rejected.value)) < 32_768, "the cause of a state may have 32 KiB"
-    book(rooms, chunk)
-    assert len(rooms.ledger()) == 1 + 5_000
-    assert len(rooms.letter()["rejected"]) == 1_000
+    commit(buckets, chunk)
+    assert len(buckets.ledger()) == 1 + 5_000
+    assert len(buckets.dead_letter()["rejected"]) == 1_000
 
 
 @pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a"])
 def test_gzipped_lines_are_read_as_a_stream_and_no_further_than_a_chunk(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, key: str
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=10_000))
     fits, bomb = (gzip.compress((GOOD + b"\n") * number) for number in (160, 170))
-    answer = validate.handle(called_with(rooms.upload(key, fits).encode(), "Validate"), None)
+    answer = validate.handle(called_with(buckets.upload(key, fits).encode(), "Validate"), None)
     assert answer["counts"]["written"] == 160
     with pytest.raises(ObjectTooLarge, match=r"10,000 bytes when decompressed \(chunk_bytes\)"):
-        validate.handle(called_with(rooms.upload(key, bomb).encode(), "Validate"), None)
+        validate.handle(called_with(buckets.upload(key, bomb).encode(), "Validate"), None)
 
 
 def test_lines_of_more_than_the_most_chunks_are_refused_with_advice(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=1))
     monkeypatch.setattr(raw_object, "BULK_FROM", 1_000)
     with pytest.raises(ObjectTooLarge, match=r"5,000 chunks of 1 bytes \(chunk_bytes\)") as refused:
-        validate.handle(called_with(rooms.upload("mission/a.jsonl", b"{}\n" * 2_000).encode(), "Validate"), None)
+        validate.handle(called_with(buckets.upload("mission/a.jsonl", b"{}\n" * 2_000).encode(), "Validate"), None)
     assert "chunk_bytes" in refused.value.advice
 
 
 @pytest.mark.usefixtures("small")
-def test_records_that_are_lost_before_transform_are_missed(rooms: Rooms) -> None:
+def test_records_that_are_lost_before_transform_are_missed(buckets: Buckets) -> None:
     body = (GOOD + b"\n") * 50
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", body).encode(), "Validate"), None)
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", body).encode(), "Validate"), None)
     assert message["claim"] == {"raw": True, "rejected": None}
     message["counts"] = {"received": 51, "written": 51, "rejected": 0}
     with pytest.raises(MessageRefused, match="says 51 good and 0 rejected records, and there are 50 and 0"):
@@ -208,10 +214,12 @@ def test_records_that_are_lost_before_transform_are_missed(rooms: Rooms) -> None
         gzip_lines.pack(b'{"dataset": "mission"}\n' + b"{} " * 9)[:-9],
     ],
 )
-def test_what_is_no_parcel_is_refused_and_its_letter_is_written_all_the_same(rooms: Rooms, staged: bytes) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_what_is_no_staged_batch_is_refused_and_its_dead_letter_is_written_all_the_same(
+    buckets: Buckets, staged: bytes
+) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     handed = transform.handle(called_with(message, "Transform"), None)
-    put = rooms.s3.put_object(Bucket="staging", Key=handed["claim"]["key"], Body=staged)
+    put = buckets.s3.put_object(Bucket="staging", Key=handed["claim"]["key"], Body=staged)
     handed["claim"]["version_id"] = put["VersionId"]
     with pytest.raises(MessageRefused) as refused:
         write.handle(called_with(handed, "Write"), None)
@@ -219,14 +227,16 @@ def test_what_is_no_parcel_is_refused_and_its_letter_is_written_all_the_same(roo
     caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}
     with pytest.raises(MessageRefused):
         dead_letter.handle(called_with(handed | {"failure": {"Write": caught}}, "DeadLetter"), None)
-    assert rooms.letter()["resumes_at"] == "Validate"
-    assert rooms.keys("audit", "ledger/") == []
+    assert buckets.dead_letter()["resumes_at"] == "Validate"
+    assert buckets.keys("audit", "ledger/") == []
 
 
-def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(rooms: Rooms) -> None:
+def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(buckets: Buckets) -> None:
     numbers = ["0e99999999999999999999", "0e-9999999999999999999", "1e99999999999999999999", "1e-99999999999999999999"]
     lines = [GOOD[:-1] + b', "n": ' + number.encode() + b"}" for number in numbers]
-    answer = validate.handle(called_with(rooms.upload("mission/a.jsonl", b"\n".join(lines)).encode(), "Validate"), None)
+    answer = validate.handle(
+        called_with(buckets.upload("mission/a.jsonl", b"\n".join(lines)).encode(), "Validate"), None
+    )
     assert answer["counts"] == {"received": 4, "written": 2, "rejected": 2}
 
 
@@ -239,16 +249,16 @@ def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(rooms
         (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
     ],
 )
-def test_what_is_wrong_with_a_gzip_stream_is_told_without_quoting_it(rooms: Rooms, body: bytes, said: str) -> None:
+def test_what_is_wrong_with_a_gzip_stream_is_told_without_quoting_it(buckets: Buckets, body: bytes, said: str) -> None:
     with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {said}$"):
-        validate.handle(called_with(rooms.upload("mission/a.json.gz", body).encode(), "Validate"), None)
+        validate.handle(called_with(buckets.upload("mission/a.json.gz", body).encode(), "Validate"), None)
 
 
-def test_a_large_array_goes_through_the_steps_a_page_at_a_time(rooms: Rooms) -> None:
+def test_a_large_array_goes_through_the_steps_a_page_at_a_time(buckets: Buckets) -> None:
     elements = [GOOD] * 300 + [BAD] + [GOOD] * 300
     with pytest.raises(RecordsRejected, match="1 of 601"):
-        through(rooms.upload("mission/a.json", b"[" + b",\n".join(elements) + b"]"))
-    assert [line["position"] for line in rooms.ledger()[1:]] == list(range(601))
+        through(buckets.upload("mission/a.json", b"[" + b",\n".join(elements) + b"]"))
+    assert [line["position"] for line in buckets.ledger()[1:]] == list(range(601))
 
 
 def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
@@ -264,10 +274,10 @@ def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_damaged_list_of_rejects_is_refused_and_its_letter_is_written_all_the_same(rooms: Rooms) -> None:
-    message = validate.handle(called_with(rooms.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
+def test_a_damaged_list_of_rejects_is_refused_and_its_dead_letter_is_written_all_the_same(buckets: Buckets) -> None:
+    message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     staged = gzip_lines.pack(b'{"dataset": "mission"}\n{"position": 1}\n')
-    put = rooms.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)
+    put = buckets.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)
     message["claim"]["rejected"]["version_id"] = put["VersionId"]
     with pytest.raises(MessageRefused, match="of another form") as refused:
         transform.handle(called_with(message, "Transform"), None)
@@ -275,4 +285,4 @@ def test_a_damaged_list_of_rejects_is_refused_and_its_letter_is_written_all_the_
     caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}
     with pytest.raises(MessageRefused):
         dead_letter.handle(called_with(message | {"failure": {"Transform": caught}}, "DeadLetter"), None)
-    assert rooms.letter()["resumes_at"] == "Validate"
+    assert buckets.dead_letter()["resumes_at"] == "Validate"

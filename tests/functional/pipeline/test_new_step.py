@@ -1,11 +1,11 @@
-"""A step that nobody has heard of, behind Transform: the books, the letters and a redrive take it as any other."""
+"""A step that nobody has heard of, behind Transform: the ledger, the dead letters and a redrive take it as any other."""
 
 from typing import Any
 
 import pytest
 
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import Books
+from custody.audit.reader import AuditReader
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected, TransformFailed
 from functions.shared.model.messages import Facts, Step
@@ -13,7 +13,7 @@ from functions.shared.model.rejection import Rejection
 from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 from functions.write.handler import handle as write
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import GOOD, transformed, validated
 
 TWO = b"[%b, %b]" % (GOOD, GOOD.replace(b"space", b"ocean"))
@@ -31,7 +31,7 @@ def enrich(message: dict[str, Any], inline_limit: int = INLINE) -> dict[str, Any
     step = Step.decode(called_with(message, "Enrich"))
     facts = Facts.decode(message).passed("enrich", "e-code")
     with claim_check.pages(step) as pages:
-        return map_records.hand_on(
+        return map_records.forward(
             step, facts, pages, change, stage="enrich", bucket="staging", inline_limit=inline_limit
         )
 
@@ -42,58 +42,58 @@ def failed(message: dict[str, Any], error: str, *, redrives: int = 0) -> dict[st
 
 
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])
-def test_what_it_makes_is_delivered_and_what_it_rejects_is_booked_under_its_name(
-    rooms: Rooms, inline_limit: int
+def test_what_it_makes_is_delivered_and_what_it_rejects_is_committed_under_its_name(
+    buckets: Buckets, inline_limit: int
 ) -> None:
-    message = enrich(transformed(rooms, "mission/two.json", TWO), inline_limit)
+    message = enrich(transformed(buckets, "mission/two.json", TWO), inline_limit)
     with pytest.raises(RecordsRejected, match="at enrich: /mission: dry"):
         write(called_with(message, "Write"), None)
 
-    header, first, second = rooms.ledger()
+    header, first, second = buckets.ledger()
     assert header["code"]["enrich"] == "e-code"
     assert (first["outcome"], second["outcome"], second["stage"]) == ("written", "rejected", "enrich")
-    assert b'"planet":"Earth"' in rooms.the_only("processed")
+    assert b'"planet":"Earth"' in buckets.the_only("processed")
 
 
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])
-def test_a_batch_of_which_it_rejects_all_is_booked_by_the_dead_letter(rooms: Rooms, inline_limit: int) -> None:
-    message = transformed(rooms, "mission/ocean.json", GOOD.replace(b"space", b"ocean"))
+def test_a_batch_of_which_it_rejects_all_is_committed_by_the_dead_letter(buckets: Buckets, inline_limit: int) -> None:
+    message = transformed(buckets, "mission/ocean.json", GOOD.replace(b"space", b"ocean"))
     with pytest.raises(RecordsRejected):
         enrich(message, inline_limit)
     with pytest.raises(RecordsRejected):
         dead_letter(failed(message, "RecordsRejected"), None)
 
-    header, line = rooms.ledger()
+    header, line = buckets.ledger()
     assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
     assert header["code"]["enrich"] == "e-code"
     assert (line["stage"], line["violations"][0]["rule"]) == ("enrich", "dry")
-    letter = rooms.letter()
-    assert (letter["step"], letter["resumes_at"]) == ("Enrich", "Validate"), "what is wrong with data begins anew"
+    written = buckets.dead_letter()
+    assert (written["step"], written["resumes_at"]) == ("Enrich", "Validate"), "what is wrong with data begins anew"
 
 
-def test_its_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_its_dead_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         dead_letter(failed(message, "AccessRefused"), None)
 
-    (found,) = select(Books(rooms.s3, "audit"), Filter(step="enrich"))
-    assert found.letter.name == "Enrich"
-    assert not list(select(Books(rooms.s3, "audit"), Filter(step="write")))
+    (found,) = select(AuditReader(buckets.s3, "audit"), Filter(step="enrich"))
+    assert found.dead_letter.name == "Enrich"
+    assert not list(select(AuditReader(buckets.s3, "audit"), Filter(step="write")))
     resumed = dead_letter(failed(message, "AccessRefused", redrives=1), None)
     assert (resumed["resume"], resumed["attempt"]) == ("Enrich", 1)
     assert enrich(resumed)["counts"]["written"] == 1
 
 
 def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "load", lambda _: lambda record: {"source": record["source"]})
-    message = transformed(rooms, "mission/a.json", GOOD)
+    message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(TransformFailed):
         enrich(message)
     with pytest.raises(TransformFailed):
         dead_letter(failed(message, "TransformFailed"), None)
-    assert rooms.letter()["resumes_at"] == "Validate"
+    assert buckets.dead_letter()["resumes_at"] == "Validate"
 
     monkeypatch.undo()
     resumed = dead_letter(failed(message, "TransformFailed", redrives=1), None)
@@ -101,7 +101,7 @@ def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
     assert "claim" not in resumed, "nothing of what was made before is left"
 
 
-def test_what_lies_in_the_raw_bucket_still_is_refused_for_only_transform_reads_it_there(rooms: Rooms) -> None:
-    message = validated(rooms, "mission/a.json", GOOD) | {"claim": {"raw": True, "rejected": None}}
+def test_what_lies_in_the_raw_bucket_still_is_refused_for_only_transform_reads_it_there(buckets: Buckets) -> None:
+    message = validated(buckets, "mission/a.json", GOOD) | {"claim": {"raw": True, "rejected": None}}
     with pytest.raises(MessageRefused, match="a step before this one must make them ready"):
         enrich(message)

@@ -11,7 +11,7 @@ from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.errors import UnknownDataset
 from functions.summarize import handler as account
 from functions.validate import handler as validate
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
 from tests.support.stages import GOOD, validated, written
 
@@ -24,24 +24,26 @@ def _below_incoming(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_below_incoming")
-def test_the_processed_object_lies_under_the_dataset_and_its_id_is_of_the_whole_key(rooms: Rooms) -> None:
-    output = written(rooms, "incoming/mission/a.json", GOOD)["output"]
+def test_the_processed_object_lies_under_the_dataset_and_its_id_is_of_the_whole_key(buckets: Buckets) -> None:
+    output = written(buckets, "incoming/mission/a.json", GOOD)["output"]
 
     assert output["key"].startswith("mission/dt=")
     assert "/incoming-mission-a-json-" in output["key"]
 
 
 @pytest.mark.usefixtures("_below_incoming")
-def test_letters_and_summaries_name_the_dataset(rooms: Rooms) -> None:
-    bulk = Bulk.upload(rooms, lines(9), key="incoming/mission/many.jsonl")
+def test_dead_letters_and_summaries_name_the_dataset(buckets: Buckets) -> None:
+    bulk = Bulk.upload(buckets, lines(9), key="incoming/mission/many.jsonl")
     bulk.run(failing=(200,))
-    letters = [json.loads(rooms.body("audit", key)) for key in rooms.keys("audit", "letters/")]
-    (summary,) = (key for key in rooms.keys("audit", "ledger/") if "/object." in key)
+    dead_letters = [json.loads(buckets.body("audit", key)) for key in buckets.keys("audit", "dead-letters/")]
+    (summary,) = (key for key in buckets.keys("audit", "ledger/") if "/object." in key)
 
-    assert [letter["dataset"] for letter in letters] == ["mission", "mission"], "of the chunk and of the whole"
-    assert parse_ledger_file(rooms.body("audit", summary))[0]["dataset"] == "mission"
+    assert [dead_letter["dataset"] for dead_letter in dead_letters] == ["mission", "mission"], (
+        "of the chunk and of the whole"
+    )
+    assert parse_ledger_file(buckets.body("audit", summary))[0]["dataset"] == "mission"
 
 
-def test_without_a_prefix_the_first_folder_of_all_is_the_dataset(rooms: Rooms) -> None:
+def test_without_a_prefix_the_first_folder_of_all_is_the_dataset(buckets: Buckets) -> None:
     with pytest.raises(UnknownDataset, match="incoming"):
-        validated(rooms, "incoming/mission/a.json", GOOD)
+        validated(buckets, "incoming/mission/a.json", GOOD)

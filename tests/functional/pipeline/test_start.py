@@ -11,7 +11,7 @@ from functions.shared import aws
 from functions.shared.errors import MessageRefused, ServiceUnavailable
 from functions.shared.model.messages import Batch, Plan
 from functions.start import handler
-from tests.support.buckets import Rooms
+from tests.support.buckets import Buckets
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -105,7 +105,7 @@ def test_the_same_event_twice_is_one_execution_and_no_error(machine: Machine) ->
     assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
 
 
-def test_a_key_with_spaces_plus_and_letters_is_decoded(machine: Machine) -> None:
+def test_a_key_with_spaces_plus_and_dead_letters_is_decoded(machine: Machine) -> None:
     handler.handle(event("object_created_odd_key"), None)
 
     (message,) = machine.started.values()
@@ -260,7 +260,7 @@ def test_the_test_event_of_s3_and_folder_markers_are_taken_out_of_the_buffer(mac
     assert machine.started == {}
 
 
-def test_the_store_says_whether_an_execution_was_there_before(rooms: Rooms) -> None:  # noqa: ARG001 - AWS in memory
+def test_the_store_says_whether_an_execution_was_there_before(buckets: Buckets) -> None:  # noqa: ARG001 - AWS in memory
     client = boto3.client("stepfunctions")
     definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}})
     role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]

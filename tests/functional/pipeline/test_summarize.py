@@ -1,4 +1,4 @@
-"""Account: the books of a bulk object are closed, then it is judged as a whole."""
+"""Summarize: the ledger of a bulk object are closed, then it is judged as a whole."""
 
 import gzip
 import json
@@ -13,17 +13,17 @@ from functions.shared.errors import AccessRefused, AttemptTaken, ChunksFailed, M
 from functions.shared.model.messages import Batch, Chunk, Plan
 from functions.summarize import handler
 from functions.summarize.handler import handle
-from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Rooms, called_with
-from tests.support.executions import arn_of, book
+from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with
+from tests.support.executions import arn_of, commit
 
 CHUNK = 10
 STARTS = (0, 10, 20)
 
 
 @pytest.fixture
-def batch(rooms: Rooms) -> Batch:
+def batch(buckets: Buckets) -> Batch:
     """Give a bulk object of three chunks, the last of which is shorter."""
-    return replace(rooms.upload("mission/large.jsonl", b"x" * 25), plan=Plan(CHUNK, STARTS))
+    return replace(buckets.upload("mission/large.jsonl", b"x" * 25), plan=Plan(CHUNK, STARTS))
 
 
 def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
@@ -32,11 +32,11 @@ def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
 
 
 def account(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
-    return handle(called_with(batch.encode() | more, "Account", redrives=redrives), None)
+    return handle(called_with(batch.encode() | more, "Summarize", redrives=redrives), None)
 
 
-def summary(rooms: Rooms, batch: Batch, attempt: int = 0) -> tuple[Any, list[Any]]:
-    return ledger_file.parse_ledger_file(rooms.body("audit", f"ledger/{batch.object.id}/object.{attempt}.jsonl.gz"))
+def summary(buckets: Buckets, batch: Batch, attempt: int = 0) -> tuple[Any, list[Any]]:
+    return ledger_file.parse_ledger_file(buckets.body("audit", f"ledger/{batch.object.id}/object.{attempt}.jsonl.gz"))
 
 
 @pytest.fixture
@@ -45,18 +45,20 @@ def tolerant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=50.0))
 
 
-def test_an_object_whose_chunks_are_all_booked_is_closed_with_the_sum_of_them(rooms: Rooms, batch: Batch) -> None:
-    keys = [book(rooms, of(batch, start), written=number) for number, start in enumerate(STARTS, start=1)]
+def test_an_object_whose_chunks_are_all_committed_is_closed_with_the_sum_of_them(
+    buckets: Buckets, batch: Batch
+) -> None:
+    keys = [commit(buckets, of(batch, start), written=number) for number, start in enumerate(STARTS, start=1)]
     answer = account(batch)
 
-    header, lines = summary(rooms, batch)
+    header, lines = summary(buckets, batch)
     assert header == {
         "format": 1,
         "object": batch.encode()["object"] | {"id": batch.object.id},
         "chunk": None,
         "dataset": "mission",
         "contract": None,
-        "code": {"account": "0123456789ab"},
+        "code": {"summarize": "0123456789ab"},
         "execution": EXECUTION_ARN,
         "redrive_of": None,
         "parent": None,
@@ -65,13 +67,13 @@ def test_an_object_whose_chunks_are_all_booked_is_closed_with_the_sum_of_them(ro
         "counts": {"received": 6, "written": 6, "rejected": 0},
         "output": None,
         "chunk_bytes": CHUNK,
-        "chunks": {"total": 3, "booked": 3, "failed": 0},
+        "chunks": {"total": 3, "committed": 3, "failed": 0},
     }
     assert lines == [
         {
             "start": start,
             "attempt": 0,
-            "outcome": "booked",
+            "outcome": "committed",
             "counts": {"received": number, "written": number, "rejected": 0},
             "execution": arn_of(batch.object.id),
             "contract": "urn:contract",
@@ -85,129 +87,137 @@ def test_an_object_whose_chunks_are_all_booked_is_closed_with_the_sum_of_them(ro
         "chunks": header["chunks"],
         "ledger": {"bucket": "audit", "key": f"ledger/{batch.object.id}/object.0.jsonl.gz"},
     }
-    assert rooms.keys("audit") == [*keys, answer["ledger"]["key"]], "nothing else is written"
+    assert buckets.keys("audit") == [*keys, answer["ledger"]["key"]], "nothing else is written"
 
 
-def test_a_chunk_without_records_is_booked_like_any_other(rooms: Rooms, batch: Batch) -> None:
+def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, batch: Batch) -> None:
     for start, written in zip(STARTS, (2, 0, 1), strict=True):
-        book(rooms, of(batch, start), written=written)
+        commit(buckets, of(batch, start), written=written)
 
     assert account(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
 
 
-def test_an_object_with_chunks_that_failed_fails_after_its_books_are_closed(rooms: Rooms, batch: Batch) -> None:
-    book(rooms, of(batch, 10), written=2)
-    with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, those that begin at byte 0, 20; their letters"):
+def test_an_object_with_chunks_that_failed_fails_after_its_commits_are_closed(buckets: Buckets, batch: Batch) -> None:
+    commit(buckets, of(batch, 10), written=2)
+    with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, those that begin at byte 0, 20; their dead letters"):
         account(batch)
 
-    header, lines = summary(rooms, batch)
-    assert header["chunks"] == {"total": 3, "booked": 1, "failed": 2}
+    header, lines = summary(buckets, batch)
+    assert header["chunks"] == {"total": 3, "committed": 1, "failed": 2}
     assert header["counts"] == {"received": 2, "written": 2, "rejected": 0}
-    assert [line["outcome"] for line in lines] == ["failed", "booked", "failed"]
+    assert [line["outcome"] for line in lines] == ["failed", "committed", "failed"]
     assert lines[0] == {"start": 0, "outcome": "failed"}
 
 
-def test_more_rejects_than_are_tolerated_fail_the_object_and_say_in_which_chunks(rooms: Rooms, batch: Batch) -> None:
+def test_more_rejects_than_are_tolerated_fail_the_object_and_say_in_which_chunks(
+    buckets: Buckets, batch: Batch
+) -> None:
     for start, rejected in zip(STARTS, (0, 2, 0), strict=True):
-        book(rooms, of(batch, start), written=1, rejected=rejected)
-    with pytest.raises(RecordsRejected, match="2 of 5 records rejected: 2 of 3 in the chunk at byte 10; their letters"):
+        commit(buckets, of(batch, start), written=1, rejected=rejected)
+    with pytest.raises(
+        RecordsRejected, match="2 of 5 records rejected: 2 of 3 in the chunk at byte 10; their dead letters"
+    ):
         account(batch)
 
-    assert summary(rooms, batch)[0]["counts"] == {"received": 5, "written": 3, "rejected": 2}
+    assert summary(buckets, batch)[0]["counts"] == {"received": 5, "written": 3, "rejected": 2}
 
 
 @pytest.mark.usefixtures("tolerant")
-def test_rejects_are_tolerated_by_their_share_of_the_whole_object(rooms: Rooms, batch: Batch) -> None:
+def test_rejects_are_tolerated_by_their_share_of_the_whole_object(buckets: Buckets, batch: Batch) -> None:
     for start, rejected in zip(STARTS, (0, 3, 0), strict=True):
-        book(rooms, of(batch, start), written=2 if not rejected else 0, rejected=rejected)
+        commit(buckets, of(batch, start), written=2 if not rejected else 0, rejected=rejected)
 
     assert account(batch)["counts"] == {"received": 7, "written": 4, "rejected": 3}, "a chunk may be bad all through"
 
 
 @pytest.mark.usefixtures("tolerant")
 def test_an_object_of_which_nothing_is_written_is_never_tolerated(
-    rooms: Rooms, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
     for start in STARTS:
-        book(rooms, of(batch, start), written=0, rejected=1)
+        commit(buckets, of(batch, start), written=0, rejected=1)
     with pytest.raises(RecordsRejected, match="3 of 3 records rejected"):
         account(batch)
 
 
 @pytest.mark.usefixtures("tolerant")
-def test_chunks_that_failed_count_for_more_than_what_is_tolerated(rooms: Rooms, batch: Batch) -> None:
-    book(rooms, of(batch, 0), rejected=1)
+def test_chunks_that_failed_count_for_more_than_what_is_tolerated(buckets: Buckets, batch: Batch) -> None:
+    commit(buckets, of(batch, 0), rejected=1)
     with pytest.raises(ChunksFailed):
         account(batch)
 
 
-def test_after_a_redrive_the_chunks_that_ran_again_count_as_they_are_now(rooms: Rooms, batch: Batch) -> None:
+def test_after_a_redrive_the_chunks_that_ran_again_count_as_they_are_now(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start), written=1, rejected=1 if start == 10 else 0)
-    book(rooms, of(batch, 10, attempt=1), written=2)
+        commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
+    commit(buckets, of(batch, 10, attempt=1), written=2)
     again = replace(batch, attempt=1, plan=Plan(CHUNK, (10,)))
     answer = account(again, redrives=1)
 
     assert answer["counts"] == {"received": 4, "written": 4, "rejected": 0}
-    _, lines = summary(rooms, batch, attempt=1)
+    _, lines = summary(buckets, batch, attempt=1)
     assert [(line["start"], line["attempt"]) for line in lines] == [(0, 0), (10, 1), (20, 0)]
 
 
-def test_a_chunk_that_failed_again_is_told_with_what_an_earlier_attempt_delivered(rooms: Rooms, batch: Batch) -> None:
+def test_a_chunk_that_failed_again_is_told_with_what_an_earlier_attempt_delivered(
+    buckets: Buckets, batch: Batch
+) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start), written=1, rejected=1 if start == 10 else 0)
+        commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
     with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, those that begin at byte 10;"):
         account(replace(batch, attempt=1, plan=Plan(CHUNK, (10,))), redrives=1)
 
-    header, lines = summary(rooms, batch, attempt=1)
+    header, lines = summary(buckets, batch, attempt=1)
     counts = {"received": 2, "written": 1, "rejected": 1}
     assert lines[1] == {"start": 10, "attempt": 0, "outcome": "failed", "counts": counts}
     assert header["counts"] == {"received": 4, "written": 3, "rejected": 1}
 
 
-def test_when_account_alone_is_done_again_the_chunks_need_not_be_booked_at_its_attempt(
-    rooms: Rooms, batch: Batch
+def test_when_account_alone_is_done_again_the_chunks_need_not_be_committed_at_its_attempt(
+    buckets: Buckets, batch: Batch
 ) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start))
-    answer = account(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Account")
+        commit(buckets, of(batch, start))
+    answer = account(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
 
     assert answer["attempt"] == 1
-    assert summary(rooms, batch, attempt=1)[0]["chunks"]["booked"] == 3
+    assert summary(buckets, batch, attempt=1)[0]["chunks"]["committed"] == 3
 
 
-def test_an_execution_that_was_stopped_in_the_map_counts_the_chunks_of_before_too(rooms: Rooms, batch: Batch) -> None:
+def test_an_execution_that_was_stopped_in_the_map_counts_the_chunks_of_before_too(
+    buckets: Buckets, batch: Batch
+) -> None:
     for start, attempt in zip(STARTS, (0, 1, 0), strict=True):  # the second was stopped, and redriven by itself
-        book(rooms, of(batch, start, attempt))
+        commit(buckets, of(batch, start, attempt))
 
-    assert account(batch, redrives=1)["chunks"] == {"total": 3, "booked": 3, "failed": 0}
+    assert account(batch, redrives=1)["chunks"] == {"total": 3, "committed": 3, "failed": 0}
 
 
-def test_a_retry_writes_nothing_twice_and_answers_the_same(rooms: Rooms, batch: Batch) -> None:
+def test_a_retry_writes_nothing_twice_and_answers_the_same(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start))
+        commit(buckets, of(batch, start))
 
     assert account(batch) == account(batch)
-    versions = rooms.s3.list_object_versions(Bucket="audit", Prefix=f"ledger/{batch.object.id}/object")["Versions"]
+    versions = buckets.s3.list_object_versions(Bucket="audit", Prefix=f"ledger/{batch.object.id}/object")["Versions"]
     assert len(versions) == 1
 
 
-def test_a_summary_that_another_execution_wrote_is_not_taken_for_ones_own(rooms: Rooms, batch: Batch) -> None:
+def test_a_summary_that_another_execution_wrote_is_not_taken_for_ones_own(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start))
+        commit(buckets, of(batch, start))
     account(batch)
-    event = called_with(batch.encode(), "Account")
+    event = called_with(batch.encode(), "Summarize")
     event["execution"]["Id"] += "-r0"
-    with pytest.raises(AttemptTaken, match=f"attempt 0 of {batch.object.id} was booked by {EXECUTION_ARN}"):
+    with pytest.raises(AttemptTaken, match=f"attempt 0 of {batch.object.id} was committed by {EXECUTION_ARN}"):
         handle(event, None)
 
 
-def test_a_summary_that_is_no_longer_true_is_not_claimed(rooms: Rooms, batch: Batch) -> None:
+def test_a_summary_that_is_no_longer_true_is_not_claimed(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(ChunksFailed):
         account(batch)
     for start in STARTS:
-        book(rooms, of(batch, start))
+        commit(buckets, of(batch, start))
     with pytest.raises(AttemptTaken, match="with other outcomes"):
         account(batch)
 
@@ -221,15 +231,15 @@ def test_a_summary_that_is_no_longer_true_is_not_claimed(rooms: Rooms, batch: Ba
         pytest.param(gzip.compress(b'{"format":1}\n'), id="no header"),
     ],
 )
-def test_a_ledger_file_that_cannot_be_read_is_named(rooms: Rooms, batch: Batch, damaged: bytes) -> None:
-    keys = [book(rooms, of(batch, start)) for start in STARTS]
-    rooms.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
+def test_a_ledger_file_that_cannot_be_read_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
+    keys = [commit(buckets, of(batch, start)) for start in STARTS]
+    buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
     with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*put the version back"):
         account(batch)
 
 
-def test_an_object_that_is_not_cut_is_refused(rooms: Rooms) -> None:
-    whole = replace(rooms.upload("mission/a.json", b"{}"), plan=Plan(1, (0, 1)))
+def test_an_object_that_is_not_cut_is_refused(buckets: Buckets) -> None:
+    whole = replace(buckets.upload("mission/a.json", b"{}"), plan=Plan(1, (0, 1)))
     with pytest.raises(MessageRefused, match=r"mission/a\.json, which is not cut into chunks"):
         account(whole)
     with pytest.raises(MessageRefused, match="not cut into chunks"):
@@ -237,10 +247,10 @@ def test_an_object_that_is_not_cut_is_refused(rooms: Rooms) -> None:
 
 
 def test_only_the_beginning_of_a_ledger_file_is_read(
-    rooms: Rooms, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start))
+        commit(buckets, of(batch, start))
     read: list[int] = []
     read_start = aws.read_start
 
@@ -254,9 +264,9 @@ def test_only_the_beginning_of_a_ledger_file_is_read(
     assert read == [ledger_file.HEADER_BYTES] * 3
 
 
-def test_a_call_that_is_refused_ends_it(rooms: Rooms, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_is_refused_ends_it(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in STARTS:
-        book(rooms, of(batch, start))
+        commit(buckets, of(batch, start))
 
     def refuse(*_: Any) -> bytes:
         raise AccessRefused("GetObject was answered AccessDenied")
@@ -264,16 +274,16 @@ def test_a_call_that_is_refused_ends_it(rooms: Rooms, batch: Batch, monkeypatch:
     monkeypatch.setattr(aws, "read_start", refuse)
     with pytest.raises(AccessRefused):
         account(batch)
-    assert not [key for key in rooms.keys("audit") if "/object." in key]
+    assert not [key for key in buckets.keys("audit") if "/object." in key]
 
 
 @pytest.fixture
-def five_thousand(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Batch:
+def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
     """Give an object of as many chunks as there may be, each with a ledger file that is only pretended."""
     starts = tuple(range(0, 50_000, CHUNK))
-    batch = replace(rooms.upload("mission/huge.jsonl", b"x" * 50_000), plan=Plan(CHUNK, starts))
-    first = book(rooms, of(batch, 0), written=3, rejected=1)
-    head, _ = ledger_file.parse_ledger_file(rooms.body("audit", first))
+    batch = replace(buckets.upload("mission/huge.jsonl", b"x" * 50_000), plan=Plan(CHUNK, starts))
+    first = commit(buckets, of(batch, 0), written=3, rejected=1)
+    head, _ = ledger_file.parse_ledger_file(buckets.body("audit", first))
     keys = {ledger_file.ledger_key(of(batch, start)): None for start in starts}
 
     read_summary = aws.read_start
@@ -293,10 +303,10 @@ def test_what_is_said_of_the_largest_object_is_short(five_thousand: Batch, monke
     with pytest.raises(RecordsRejected) as raised:
         account(five_thousand)
     assert str(raised.value).startswith("5000 of 20000 records rejected")
-    assert "and 4990 more; their letters say why" in str(raised.value)
+    assert "and 4990 more; their dead letters say why" in str(raised.value)
     assert len(str(raised.value)) < 1_000
 
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
     answer = account(five_thousand)
-    assert answer["chunks"] == {"total": 5000, "booked": 5000, "failed": 0}
+    assert answer["chunks"] == {"total": 5000, "committed": 5000, "failed": 0}
     assert len(json.dumps(answer)) < 4_096

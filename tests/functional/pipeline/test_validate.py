@@ -7,78 +7,80 @@ import pytest
 
 from functions.shared.errors import ObjectMissing, ObjectTooLarge, RecordsRejected, UnknownDataset
 from functions.validate import handler
-from tests.support.buckets import Rooms, called_with
+from tests.support.buckets import Buckets, called_with
 from tests.support.stages import BAD, GOOD, validated
 
 
-def test_a_good_record_travels_inline_so_that_the_console_shows_it(rooms: Rooms) -> None:
-    message = validated(rooms, "mission/a.json", GOOD)
+def test_a_good_record_travels_inline_so_that_the_console_shows_it(buckets: Buckets) -> None:
+    message = validated(buckets, "mission/a.json", GOOD)
 
     assert message["records"][0]["document"] == json.loads(GOOD)
     assert message["dataset"] == "mission"
     assert message["code"] == {"validate": "0123456789ab"}
-    assert rooms.keys("staging") == []
+    assert buckets.keys("staging") == []
 
 
-def test_with_inline_off_no_document_is_in_the_message(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_inline_off_no_document_is_in_the_message(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, inline_limit_bytes=0))
-    message = validated(rooms, "mission/a.json", GOOD)
+    message = validated(buckets, "mission/a.json", GOOD)
 
     assert "MASINT" not in json.dumps(message)
     assert message["counts"] == {"received": 1, "written": 1, "rejected": 0}
     assert message["claim"] == {"raw": True, "rejected": None}, (
         "what was read stays where it is: it cannot change there"
     )
-    assert rooms.keys("staging") == []
+    assert buckets.keys("staging") == []
 
 
-def test_a_key_without_a_folder_belongs_to_the_default_dataset(rooms: Rooms) -> None:
-    assert validated(rooms, "a.json", GOOD)["dataset"] == "mission"
+def test_a_key_without_a_folder_belongs_to_the_default_dataset(buckets: Buckets) -> None:
+    assert validated(buckets, "a.json", GOOD)["dataset"] == "mission"
 
 
-def test_unknown_fields_are_kept(rooms: Rooms) -> None:
+def test_unknown_fields_are_kept(buckets: Buckets) -> None:
     body = GOOD[:-1] + b', "sensor": {"id": 7}}'
-    assert validated(rooms, "mission/a.json", body)["records"][0]["document"]["sensor"] == {"id": 7}
+    assert validated(buckets, "mission/a.json", body)["records"][0]["document"]["sensor"] == {"id": 7}
 
 
-def test_the_exact_version_is_read_even_when_a_newer_one_came(rooms: Rooms) -> None:
-    first = rooms.upload("mission/a.json", GOOD)
-    rooms.upload("mission/a.json", BAD)
+def test_the_exact_version_is_read_even_when_a_newer_one_came(buckets: Buckets) -> None:
+    first = buckets.upload("mission/a.json", GOOD)
+    buckets.upload("mission/a.json", BAD)
     message = handler.handle(called_with(first.encode(), "Validate"), None)
     assert message["records"][0]["document"]["source"] == "MASINT"
 
 
-def test_when_no_record_is_left_it_raises_and_leaves_them_for_the_letter(rooms: Rooms) -> None:
+def test_when_no_record_is_left_it_raises_and_leaves_them_for_the_dead_letter(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match="1 of 1 records rejected"):
-        validated(rooms, "mission/a.json", BAD)
-    assert rooms.the_only("staging", "batches/")
+        validated(buckets, "mission/a.json", BAD)
+    assert buckets.the_only("staging", "batches/")
 
 
-def test_an_object_above_the_limit_is_refused_unread_with_advice(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_above_the_limit_is_refused_unread_with_advice(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, document_limit_bytes=10))
     with pytest.raises(ObjectTooLarge, match="document_limit_bytes") as refused:
-        validated(rooms, "mission/a.json", GOOD)
+        validated(buckets, "mission/a.json", GOOD)
     assert "Split the object" in refused.value.advice
 
 
-def test_an_unknown_dataset_is_refused(rooms: Rooms) -> None:
+def test_an_unknown_dataset_is_refused(buckets: Buckets) -> None:
     with pytest.raises(UnknownDataset, match=r"'unknown' has no contract; there are .*mission"):
-        validated(rooms, "unknown/a.json", GOOD)
+        validated(buckets, "unknown/a.json", GOOD)
 
 
 @pytest.mark.parametrize("dataset", ["..", "mission ", "MISSION", ""])
-def test_a_folder_that_is_nearly_a_dataset_is_no_dataset(rooms: Rooms, dataset: str) -> None:
+def test_a_folder_that_is_nearly_a_dataset_is_no_dataset(buckets: Buckets, dataset: str) -> None:
     with pytest.raises(UnknownDataset):
-        validated(rooms, f"{dataset}/a.json", GOOD)
+        validated(buckets, f"{dataset}/a.json", GOOD)
 
 
-def test_a_key_that_begins_with_a_slash_is_told_so(rooms: Rooms) -> None:
+def test_a_key_that_begins_with_a_slash_is_told_so(buckets: Buckets) -> None:
     with pytest.raises(UnknownDataset, match="the key begins with a slash"):
-        validated(rooms, "/mission/a.json", GOOD)
+        validated(buckets, "/mission/a.json", GOOD)
 
 
-def test_a_version_that_was_deleted_is_a_missing_object(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/a.json", GOOD)
-    rooms.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)
+def test_a_version_that_was_deleted_is_a_missing_object(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/a.json", GOOD)
+    buckets.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)
     with pytest.raises(ObjectMissing, match=r"mission/a\.json version"):
         handler.handle(called_with(batch.encode(), "Validate"), None)

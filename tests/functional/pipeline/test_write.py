@@ -1,4 +1,4 @@
-"""Write: the processed object, the letter and the ledger file, in that order and only once."""
+"""Write: the processed object, the dead letter and the ledger file, in that order and only once."""
 
 import gzip
 import hashlib
@@ -19,27 +19,27 @@ from functions.shared.errors import (
 )
 from functions.shared.model.messages import Batch
 from functions.write import handler
-from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Rooms, called_with
+from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with
 from tests.support.stages import BAD, GOOD, transformed, written
 
 
-def test_the_processed_object_is_named_by_dataset_date_and_object(rooms: Rooms) -> None:
-    batch = rooms.upload("mission/2026/a.json", GOOD)
-    day = rooms.s3.head_object(Bucket="raw", Key="mission/2026/a.json")["LastModified"].strftime("%Y-%m-%d")
-    written(rooms, "mission/2026/a.json", GOOD)
+def test_the_processed_object_is_named_by_dataset_date_and_object(buckets: Buckets) -> None:
+    batch = buckets.upload("mission/2026/a.json", GOOD)
+    day = buckets.s3.head_object(Bucket="raw", Key="mission/2026/a.json")["LastModified"].strftime("%Y-%m-%d")
+    written(buckets, "mission/2026/a.json", GOOD)
 
-    (key,) = rooms.keys("processed")
+    (key,) = buckets.keys("processed")
     assert key.startswith(f"mission/dt={day}/mission-2026-a-json-")
     assert key.endswith(".jsonl")
     assert batch.object.id.rsplit("-", 1)[0] in key
 
 
-def test_a_ledger_file_says_all_that_is_needed_to_check_it(rooms: Rooms) -> None:
-    report = written(rooms, "mission/a.json", GOOD)
+def test_a_ledger_file_says_all_that_is_needed_to_check_it(buckets: Buckets) -> None:
+    report = written(buckets, "mission/a.json", GOOD)
 
-    header, line = rooms.ledger()
-    output = rooms.s3.get_object(**_located(header["output"]))["Body"].read()
-    raw = rooms.s3.get_object(Bucket="raw", Key=header["object"]["key"], VersionId=header["object"]["version_id"])[
+    header, line = buckets.ledger()
+    output = buckets.s3.get_object(**_located(header["output"]))["Body"].read()
+    raw = buckets.s3.get_object(Bucket="raw", Key=header["object"]["key"], VersionId=header["object"]["version_id"])[
         "Body"
     ].read()
     place = line["output"]
@@ -52,54 +52,56 @@ def test_a_ledger_file_says_all_that_is_needed_to_check_it(rooms: Rooms) -> None
     assert report["ledger"]["key"] == f"ledger/{header['object']['id']}/000000000000000.0.jsonl.gz"
 
 
-def test_a_second_call_writes_the_same_bytes_and_books_nothing_twice(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_second_call_writes_the_same_bytes_and_commits_nothing_twice(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
-    delivered, booked = rooms.the_only("processed"), rooms.the_only("audit", "ledger/")
+    delivered, committed = buckets.the_only("processed"), buckets.the_only("audit", "ledger/")
     handler.handle(called_with(message, "Write"), None)
 
-    assert rooms.the_only("processed") == delivered
-    assert rooms.the_only("audit", "ledger/") == booked
-    assert len(rooms.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
+    assert buckets.the_only("processed") == delivered
+    assert buckets.the_only("audit", "ledger/") == committed
+    assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
-def test_an_attempt_that_another_execution_has_booked_fails_by_name_and_a_redrive_takes_the_next(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_an_attempt_that_another_execution_has_committed_fails_by_name_and_a_redrive_takes_the_next(
+    buckets: Buckets,
+) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     event = called_with(message, "Write")
     event["execution"]["Id"] = EXECUTION_ARN + "-r1"
-    with pytest.raises(AttemptTaken, match=rf"attempt 0 of {message_id(message)} was booked by {EXECUTION_ARN}"):
+    with pytest.raises(AttemptTaken, match=rf"attempt 0 of {message_id(message)} was committed by {EXECUTION_ARN}"):
         handler.handle(event, None)
 
     event["execution"]["RedriveCount"] = 1
     handler.handle(event, None)
-    assert [key.split(".")[1] for key in rooms.keys("audit")] == ["0", "1"]
+    assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1"]
 
 
-def test_an_attempt_of_another_execution_is_known_before_anything_is_delivered(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_an_attempt_of_another_execution_is_known_before_anything_is_delivered(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     event = called_with(message, "Write", redrives=1)
     handler.handle(event, None)
-    delivered = rooms.s3.list_object_versions(Bucket="processed")["Versions"]
+    delivered = buckets.s3.list_object_versions(Bucket="processed")["Versions"]
     event["execution"]["Id"] = EXECUTION_ARN + "-r1"
     with pytest.raises(AttemptTaken):
         handler.handle(event, None)
-    assert rooms.s3.list_object_versions(Bucket="processed")["Versions"] == delivered
+    assert buckets.s3.list_object_versions(Bucket="processed")["Versions"] == delivered
 
 
-def test_a_retry_that_finds_other_outcomes_booked_does_not_pretend_that_they_are_its_own(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_retry_that_finds_other_outcomes_committed_does_not_pretend_that_they_are_its_own(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     message["records"][0]["document"]["confidence_band"] = "as another code has it"
-    with pytest.raises(AttemptTaken, match="booked with other outcomes"):
+    with pytest.raises(AttemptTaken, match="committed with other outcomes"):
         handler.handle(called_with(message, "Write"), None)
 
 
-def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(rooms: Rooms) -> None:
-    message = transformed(rooms, "a.json", GOOD)
+def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(buckets: Buckets) -> None:
+    message = transformed(buckets, "a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     handler.handle(called_with(message | {"dataset": "other"}, "Write", redrives=1), None)
-    bodies = {key.partition("/")[0]: rooms.body("processed", key) for key in rooms.keys("processed")}
+    bodies = {key.partition("/")[0]: buckets.body("processed", key) for key in buckets.keys("processed")}
     assert bodies["mission"] == b""
     assert bodies["other"]
 
@@ -107,104 +109,104 @@ def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(r
 @pytest.mark.parametrize(
     "number", ["0.12345678901234567890", "123456789012345678901234567890", "1.0", "-0.0", "9007199254740993"]
 )
-def test_a_number_is_delivered_as_it_came_whatever_stands_between(rooms: Rooms, number: str) -> None:
-    written(rooms, "mission/a.json", GOOD[:-1] + f', "n": {number}}}'.encode())
-    assert f'"n":{number}'.encode() in rooms.the_only("processed")
-    staged = rooms.keys("staging")
+def test_a_number_is_delivered_as_it_came_whatever_stands_between(buckets: Buckets, number: str) -> None:
+    written(buckets, "mission/a.json", GOOD[:-1] + f', "n": {number}}}'.encode())
+    assert f'"n":{number}'.encode() in buckets.the_only("processed")
+    staged = buckets.keys("staging")
     assert bool(staged) is (number not in {"1.0", "-0.0"}), "the state machine would round it"
 
 
-def test_the_ledger_tells_of_what_an_execution_is_a_redrive(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
+def test_the_ledger_tells_of_what_an_execution_is_a_redrive(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handler.handle(called_with(message, "Write"), None)
-    header = rooms.ledger()[0]
+    header = buckets.ledger()[0]
     assert (header["attempt"], header["redrive_of"]) == (3, EXECUTION_ARN)
 
 
-def test_a_letter_lists_every_rejected_record_and_none_of_its_values(rooms: Rooms) -> None:
+def test_a_dead_letter_lists_every_rejected_record_and_none_of_its_values(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match="1 of 2 records rejected"):
-        written(rooms, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+        written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
 
-    letter = rooms.letter()
-    (rejected,) = letter["rejected"]
-    assert rejected["record"] == f"{letter['object']['id']}.1"
+    dead_letter = buckets.dead_letter()
+    (rejected,) = dead_letter["rejected"]
+    assert rejected["record"] == f"{dead_letter['object']['id']}.1"
     assert rejected["violations"] == [
         {"pointer": "/confidence", "rule": "maximum", "limit": 1},
         {"pointer": "/source", "rule": "enum", "limit": ["GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT"]},
     ]
-    raw = rooms.body("raw", "mission/mixed.json")
+    raw = buckets.body("raw", "mission/mixed.json")
     assert raw[rejected["offset"] : rejected["offset"] + rejected["length"]] == BAD
-    assert (letter["step"], letter["error"], letter["attempt"]) == ("Write", "RecordsRejected", 0)
-    assert letter["advice"].startswith("Correct the records")
-    assert letter["execution"]["console"].endswith(EXECUTION_ARN)
-    everything = json.dumps(letter) + json.dumps(rooms.ledger())
+    assert (dead_letter["step"], dead_letter["error"], dead_letter["attempt"]) == ("Write", "RecordsRejected", 0)
+    assert dead_letter["advice"].startswith("Correct the records")
+    assert dead_letter["execution"]["console"].endswith(EXECUTION_ARN)
+    everything = json.dumps(dead_letter) + json.dumps(buckets.ledger())
     assert "RUMINT" not in everything, "the ledger cannot be erased, so it holds no values"
     assert "1.7" not in everything
 
 
-def test_a_share_of_rejects_within_the_tolerance_succeeds_with_its_letter(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+def test_a_share_of_rejects_within_the_tolerance_succeeds_with_its_dead_letter(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=50.0))
-    report = written(rooms, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+    report = written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
 
     assert report["counts"] == {"received": 2, "written": 1, "rejected": 1}
-    assert rooms.keys("audit")[1] == report["letter"]["key"]
+    assert buckets.keys("audit")[1] == report["dead_letter"]["key"]
 
 
-def test_nothing_is_booked_before_the_records_are_delivered(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
-    rooms.s3.delete_bucket(Bucket="processed")
+def test_nothing_is_committed_before_the_records_are_delivered(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
+    buckets.s3.delete_bucket(Bucket="processed")
 
     with pytest.raises(CallRefused, match="PutObject of s3://processed/"):
         handler.handle(called_with(message, "Write"), None)
-    assert rooms.keys("audit") == []
+    assert buckets.keys("audit") == []
 
 
-def test_the_letter_is_written_before_the_ledger_file_that_claims_it(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+def test_the_dead_letter_is_written_before_the_ledger_file_that_claims_it(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = aws.write_once
 
-    def only_letters(bucket: str, key: str, body: bytes, content_type: str) -> bool:
+    def only_dead_letters(bucket: str, key: str, body: bytes, content_type: str) -> bool:
         if key.startswith("ledger/"):
             raise AccessRefused("PutObject was answered AccessDenied")
         return real(bucket, key, body, content_type)
 
-    monkeypatch.setattr(aws, "write_once", only_letters)
+    monkeypatch.setattr(aws, "write_once", only_dead_letters)
     with pytest.raises(AccessRefused):
-        written(rooms, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
-    assert [key.partition("/")[0] for key in rooms.keys("audit")] == ["letters"]
+        written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+    assert [key.partition("/")[0] for key in buckets.keys("audit")] == ["dead-letters"]
 
 
-def test_a_claim_that_is_gone_is_a_missing_object(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_claim_that_is_gone_is_a_missing_object(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     claim = {"bucket": "staging", "key": "batches/gone.json.gz", "version_id": None}
     with pytest.raises(ObjectMissing, match=r"batches/gone\.json\.gz"):
         handler.handle(called_with(message | {"claim": claim}, "Write"), None)
 
 
 @pytest.mark.parametrize("part", ["object", "chunk", "attempt", "records", "contract"])
-def test_a_message_without_a_part_is_refused_by_the_name_of_the_part(rooms: Rooms, part: str) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD)
+def test_a_message_without_a_part_is_refused_by_the_name_of_the_part(buckets: Buckets, part: str) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD)
     del message[part]
     with pytest.raises(MessageRefused, match=part):
         handler.handle(called_with(message, "Write"), None)
 
 
-def test_a_message_of_another_format_is_refused(rooms: Rooms) -> None:
-    message = transformed(rooms, "mission/a.json", GOOD) | {"format": 2}
+def test_a_message_of_another_format_is_refused(buckets: Buckets) -> None:
+    message = transformed(buckets, "mission/a.json", GOOD) | {"format": 2}
     with pytest.raises(MessageRefused, match="format 2"):
         handler.handle(called_with(message, "Write"), None)
 
 
-def test_a_ledger_file_is_the_same_bytes_at_every_time(rooms: Rooms) -> None:
-    written(rooms, "mission/a.json", GOOD)
-    packed = rooms.the_only("audit", "ledger/")
+def test_a_ledger_file_is_the_same_bytes_at_every_time(buckets: Buckets) -> None:
+    written(buckets, "mission/a.json", GOOD)
+    packed = buckets.the_only("audit", "ledger/")
     assert packed[4:8] == bytes(4), "gzip may keep the time of day there (RFC 1952)"
-    rooms.empty()
-    written(rooms, "mission/a.json", GOOD)
-    again = rooms.the_only("audit", "ledger/")
+    buckets.empty()
+    written(buckets, "mission/a.json", GOOD)
+    again = buckets.the_only("audit", "ledger/")
     (_, *before), (_, *after) = (gzip.decompress(each).splitlines() for each in (packed, again))
     assert after == before, "only the version ids in the header differ"
 
