@@ -21,7 +21,7 @@ from custody.recovery import event_queue
 from custody.terminal import console, help_pages
 from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
 from custody.terminal.signals import INTERRUPTED, end_on_sigterm
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 _THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestThrottled"}

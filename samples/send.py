@@ -9,6 +9,7 @@ from custody.deployment.target import FOLDER, Deployment, Target, find, on
 from custody.errors import SOME_WITHOUT_OUTCOME
 from custody.ingest.watch import Sent, Watcher
 from custody.terminal import console
+from custody.views import outcome as outcome_view
 
 OBJECTS = Path(__file__).parent / "objects"
 TWICE = "twice.json"
@@ -39,7 +40,7 @@ def main() -> int:
         for _ in watcher.watch(one, WAIT_SECONDS):
             pass
     fates = [watcher.fate(one) for one in sent]
-    console.fates(fates)
+    outcome_view.outcomes(fates)
     console.console.print(NEXT, markup=False)
     return max((fate.code for fate in fates if fate.code == SOME_WITHOUT_OUTCOME), default=0)
 

@@ -10,7 +10,7 @@ from custody.audit.ledger_lines import Written
 from custody.audit.reader import DEAD_LETTERS, WHOLE, AuditReader, DeadLetter, Entry, latest
 from custody.audit.resolution import Resolution
 from custody.errors import USAGE, CommandFailed
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 from functions.shared.audit.ledger_file import START_DIGITS
 from functions.shared.records.reader import may_be_gzipped
 

@@ -46,8 +46,8 @@ from custody.terminal.options import (
     moment,
     target_of,
 )
+from custody.terminal.text import visible
 from custody.terminal.times import stamp, took
-from custody.views.excerpt import visible
 
 SHOWN = 20
 """Objects in a table."""

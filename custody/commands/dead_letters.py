@@ -19,10 +19,10 @@ from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discarder
 from custody.terminal import console, help_pages
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.terminal.text import visible
 from custody.views import dead_letter as dead_letter_view
 from custody.views import discard as views_discard
 from custody.views.dead_letter import Page
-from custody.views.excerpt import visible
 
 app = typer.Typer(
     help="List the dead letters of what failed and is not settled yet; `show` one, or `discard` it.",
@@ -158,9 +158,7 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
             f"\nThe dead letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
         )
     for other in others:
-        _say(
-            f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}"
-        )
+        _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}")
     if summed and summed.open:
         _say(_of_chunks(summed.open))
     if closing is None and not running:

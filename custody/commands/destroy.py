@@ -19,7 +19,7 @@ from custody.deployment.target import described
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.terminal import console as terminal_console
 from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 BOOTSTRAP = "CDKToolkit"
 """The stack of `cdk bootstrap`, which every CDK app of an account and region shares."""

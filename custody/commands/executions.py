@@ -17,8 +17,8 @@ from custody.executions.pipeline import STATUSES, Pipeline
 from custody.executions.timeline import sentence
 from custody.terminal import console
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
+from custody.terminal.text import visible
 from custody.terminal.times import took
-from custody.views.excerpt import visible
 from custody.views.trace import colour_of, counted
 
 _WIDE = 140

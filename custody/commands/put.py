@@ -18,7 +18,8 @@ from custody.ingest.outcome import LISTED, NOT_STARTED, ObjectOutcome, Sent
 from custody.ingest.watch import Watcher, Whereabouts
 from custody.terminal import console
 from custody.terminal.options import Aws, Env, Profile, target_of
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
+from custody.views import outcome as outcome_view
 from functions.shared.model.ids import RawObject
 
 _MEGABYTE = 10**6
@@ -74,7 +75,7 @@ def put(  # noqa: PLR0913 - one parameter an option
     if as_json:
         sys.stdout.write(json.dumps({"objects": [fate.encode() for fate in fates]}, indent=2) + "\n")
     else:
-        console.fates(fates)
+        outcome_view.outcomes(fates)
     if late := [fate for fate in fates if not fate.has_ended]:
         _tell_late(late, len(fates), timeout)
     codes = {fate.code for fate in fates}

@@ -21,7 +21,7 @@ from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import Pipeline
 from custody.terminal import console
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 SHOWN = 50
 """Objects in the table, unless all are asked for."""

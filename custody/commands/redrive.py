@@ -36,8 +36,8 @@ from custody.terminal.options import (
     Until,
     target_of,
 )
+from custody.terminal.text import visible
 from custody.views.event_queue import Events, print_events
-from custody.views.excerpt import visible
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",

@@ -19,7 +19,7 @@ from custody.deployment.target import find
 from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, target_of
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -63,17 +63,13 @@ def _without_books(known: ObjectState, name: str, start: int) -> str:
         )
     dead_letters = [dead_letter for dead_letter in known.dead_letters if dead_letter.start == start]
     if run.is_running:
-        since = (
-            f", after it failed before: custody dead-letters show {dead_letters[-1].id}" if dead_letters else ""
-        )
+        since = f", after it failed before: custody dead-letters show {dead_letters[-1].id}" if dead_letters else ""
         return f"{name} has no outcome yet: {part} is not committed so far, and {run.arn} is {run.status}{since}"
     if dead_letters:
         return f"{name} has no outcome: {part} failed: custody dead-letters show {dead_letters[-1].id}"
     ended = f"; {run.arn} is {run.status}" if run.status else ""
     whole = (
-        f"; custody dead-letters show {known.dead_letters[-1].id}"
-        if known.dead_letters
-        else "; see custody reconcile"
+        f"; custody dead-letters show {known.dead_letters[-1].id}" if known.dead_letters else "; see custody reconcile"
     )
     return f"{name} has no outcome: {part} was not processed{ended}{whole}"
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from custody.errors import CommandFailed
 from custody.terminal.concurrency import answers
 from custody.terminal.signals import held_back
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 from functions.shared.model.ids import RawObject
 
 if TYPE_CHECKING:

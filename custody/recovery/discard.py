@@ -19,8 +19,8 @@ from custody.audit.ledger_lines import Readable, Rejected, Written, buffered, en
 from custody.audit.reader import AuditReader, DeadLetter, Entry, latest
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
+from custody.terminal.text import visible
 from custody.terminal.times import stamp
-from custody.views.excerpt import visible
 from functions.shared.audit.ledger_file import processed_key
 from functions.shared.model.ids import record_id
 from functions.shared.model.messages import FORMAT, Batch, Chunk

@@ -9,7 +9,7 @@ import typer
 from custody.deployment.target import Target, choose
 from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 _AGE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

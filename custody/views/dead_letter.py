@@ -13,7 +13,8 @@ from rich.text import Text
 from custody.audit.dead_letters import Found, Sum, chunk_of, raw_of, record_bytes, rejected_count
 from custody.audit.reader import DeadLetter
 from custody.terminal import console
-from custody.views.excerpt import excerpt, place, visible
+from custody.terminal.text import visible
+from custody.views.excerpt import excerpt, place
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.messages import Violation
 

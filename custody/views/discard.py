@@ -20,7 +20,7 @@ from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
 from custody.terminal import console
 from custody.terminal.concurrency import answers
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 from functions.shared.model.ids import record_id
 
 _LISTED = 1000

@@ -13,7 +13,7 @@ from custody.deployment.target import Deployment, Target
 from custody.recovery import event_queue
 from custody.recovery.event_queue import Waiting
 from custody.terminal import console
-from custody.views.excerpt import visible
+from custody.terminal.text import visible
 
 
 @dataclass(frozen=True)

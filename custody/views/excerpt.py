@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from json import JSONDecoder
 
+from custody.terminal.text import visible
 from functions.shared.model.messages import Violation
 
 _WINDOW = 160
@@ -16,10 +17,6 @@ _RULES_OF_TEXT = frozenset({"json", "utf-8"})
 
 _NAMED_PLACE = re.compile(r" at (character|byte) (\d+)$")
 _INDEX = re.compile(r"0|[1-9][0-9]*")
-_CONTROL_PICTURES = 0x2400
-_DELETE = 0x7F
-_DELETE_PICTURE = "\u2421"
-_UNPRINTABLE = "\ufffd"
 
 _VALUES = JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 """Finds where a value ends; numbers stay text, so that none is too long."""
@@ -121,17 +118,3 @@ def _end(text: str, at: int) -> int:
 def _skip(text: str, at: int) -> int:
     space = _SPACE.match(text, at)
     return space.end() if space else at
-
-
-def visible(text: str) -> str:
-    """Put a sign in the place of each character that would not be seen, or would move a cursor."""
-    return "".join(map(_glyph, text))
-
-
-def _glyph(character: str) -> str:
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if code < ord(" "):
-        return chr(_CONTROL_PICTURES + code)
-    return _DELETE_PICTURE if code == _DELETE else _UNPRINTABLE

@@ -10,8 +10,8 @@ from rich.text import Text
 from custody.executions.pipeline import RUNNING, SUCCEEDED
 from custody.executions.timeline import sentence
 from custody.terminal import console
+from custody.terminal.text import visible
 from custody.terminal.times import took
-from custody.views.excerpt import visible
 from functions.shared.model.messages import Violation
 
 _WIDEST = 2000

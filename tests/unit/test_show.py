@@ -8,6 +8,7 @@ from rich.console import Console
 from custody.audit.ledger_lines import Counts
 from custody.ingest.outcome import ObjectOutcome, Sent
 from custody.terminal import console
+from custody.views import outcome as outcome_view
 from functions.shared.model.ids import RawObject
 
 RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
@@ -27,7 +28,7 @@ def why(screen: io.StringIO) -> str:
 
 
 def test_what_has_not_ended_says_no_more_than_its_state_and_where_to_look(screen: io.StringIO) -> None:
-    console.fates([ObjectOutcome(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
+    outcome_view.outcomes([ObjectOutcome(Sent("a", RAW, "arn"), "RUNNING", None, [], None)])
     assert why(screen) == f"RUNNING; see: custody trace {RAW.id}"
 
 
@@ -42,11 +43,13 @@ def test_what_has_not_ended_says_no_more_than_its_state_and_where_to_look(screen
 def test_what_has_failed_says_what_is_known(
     screen: io.StringIO, error: str | None, cause: str | None, said: str
 ) -> None:
-    console.fates([ObjectOutcome(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")])
+    outcome_view.outcomes(
+        [ObjectOutcome(Sent("a", RAW, "arn"), "ABORTED", None, [], None, None, error, cause, "s3://audit/x")]
+    )
     assert why(screen) == said
 
 
 def test_a_stopped_object_tells_how_many_of_its_chunks_are_committed(screen: io.StringIO) -> None:
     counts = Counts(2000, 2000, 0)
-    console.fates([ObjectOutcome(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, committed=3)])
+    outcome_view.outcomes([ObjectOutcome(Sent("a", RAW, "arn", chunks=7), "ABORTED", counts, [], None, committed=3)])
     assert "3 of 7" in screen.getvalue()

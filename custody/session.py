@@ -1,0 +1,56 @@
+"""What every command works on: the AWS that it talks to, the deployment there, and the clients and readers of both."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from custody.audit.reader import AuditReader
+from custody.deployment.target import Deployment, Target, choose, find
+from custody.executions.links import Links
+from custody.executions.pipeline import Pipeline
+from custody.terminal import console
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Session:
+    """A deployment on an AWS; each client and reader is made when it is first used."""
+
+    target: Target
+    deployment: Deployment
+
+    @classmethod
+    def open(cls, env: str, *, aws: bool, profile: str | None) -> Self:
+        """Find the deployment of an environment, and print the target to stderr; raise CommandFailed if it is absent."""
+        target = open_target(aws=aws, profile=profile)
+        return cls(target, find(target, env))
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        """The client of S3."""
+        client: S3Client = self.target.client("s3")
+        return client
+
+    @cached_property
+    def audit(self) -> AuditReader:
+        """The reader of the audit bucket."""
+        return AuditReader(self.s3, self.deployment.audit)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The state machines and their executions."""
+        return Pipeline.of(self.target, self.deployment)
+
+    @cached_property
+    def links(self) -> Links:
+        """Links into the AWS console."""
+        return Links.of(self.target, self.pipeline)
+
+
+def open_target(*, aws: bool, profile: str | None) -> Target:
+    """Choose the AWS to talk to, and print its name to stderr; raise CommandFailed if none is named and none is up."""
+    target = choose(aws=aws, profile=profile)
+    console.stderr.print(f"target: {target.name}", soft_wrap=True, markup=False)
+    return target
