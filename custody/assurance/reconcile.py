@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from custody.audit.object_summary import Committed
-from custody.audit.reader import AuditReader, DeadLetter
+from custody.audit.reader import AuditReader, DeadLetterKey
 from custody.errors import CommandFailed
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
 from custody.terminal.concurrency import answers
@@ -71,7 +71,7 @@ class Known:
     rejected: int | None
     is_damaged: bool
     is_discarded: bool
-    dead_letter: DeadLetter | None
+    dead_letter: DeadLetterKey | None
     is_open: bool
     executions: tuple[Execution, ...]
     failed: int = 0

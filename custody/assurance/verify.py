@@ -17,7 +17,7 @@ from custody.assurance.verify_batch import prove, still_elsewhere
 from custody.audit import ledger_lines
 from custody.audit.dead_letters import raw_of
 from custody.audit.ledger_lines import OF_NO_FILE, ChunkLine, CommittedChunk, shape
-from custody.audit.reader import LEDGER, Entry, header_of
+from custody.audit.reader import LEDGER, LedgerKey, header_of
 from custody.terminal.concurrency import answers
 from functions.shared.audit.ledger_file import HEADER_BYTES, parse_header
 
@@ -86,7 +86,7 @@ class _Check:
 class Kept:
     """A ledger file as the audit bucket keeps it: its versions, the newest first, and whether it was deleted."""
 
-    entry: Entry
+    entry: LedgerKey
     versions: tuple[str, ...]
     is_deleted: bool
     modified: datetime
@@ -232,7 +232,7 @@ def _marker(found: "DeleteMarkerEntryTypeDef") -> _Listed:
 
 
 def _kept(key: str, found: Sequence[_Listed]) -> Kept | None:
-    entry = Entry.of(key)
+    entry = LedgerKey.of(key)
     if entry is None:
         return None
     versions = tuple(version for _, version, _ in found if version)

@@ -13,14 +13,14 @@ from custody.assurance.compare import ProcessedBytes, RawBytes, Tally
 from custody.assurance.findings import Findings, Result
 from custody.audit.dead_letters import GONE, chunk_of, open_span, raw_of
 from custody.audit.ledger_lines import RecordLine, Written, buffered, records
-from custody.audit.reader import Entry
+from custody.audit.reader import LedgerKey
 from functions.shared.model.ids import RawObject, record_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def prove(s3: "S3Client", entry: Entry, header: Any, lines: Iterator[bytes], findings: Findings) -> int:
+def prove(s3: "S3Client", entry: LedgerKey, header: Any, lines: Iterator[bytes], findings: Findings) -> int:
     """Check a batch by its ledger file, and take down what is found; give how many records were checked.
 
     Raises one of OF_NO_FILE when a line is none.

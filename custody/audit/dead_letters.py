@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.audit.reader import AuditReader, DeadLetter, Entry, Unreadable
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from custody.audit.resolution import SUMS_UP
 from custody.terminal.concurrency import answers
 from functions.shared.audit.ledger_file import ENDS, REJECTED, START_DIGITS
@@ -53,7 +53,7 @@ class Filter:
         """Say whether executions that started on a day may have dead letters to take: none is recorded before that."""
         return self.until is None or day <= self.until.astimezone(UTC).date().isoformat()
 
-    def may_take(self, dead_letter: DeadLetter) -> bool:
+    def may_take(self, dead_letter: DeadLetterKey) -> bool:
         """Say whether a dead letter is worth reading, by its key alone."""
         if self.step and dead_letter.name not in _OF_NO_STEP and dead_letter.name.lower() != self.step.lower():
             return False
@@ -82,7 +82,7 @@ def _days_before(moment: datetime, days: int) -> str:
 class Found:
     """A dead letter, what it tells, and whether it is open."""
 
-    dead_letter: DeadLetter
+    dead_letter: DeadLetterKey
     body: dict[str, Any]
     is_open: bool
 
@@ -102,7 +102,7 @@ def select(audit: AuditReader, wanted: Filter, odd: list[Unreadable] | None = No
                 odd.append(found)
 
 
-def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetter]]:
+def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetterKey]]:
     """List the dead letters that an object has of a day, for each day and object, if there is one worth reading."""
     for day in filter(wanted.takes_day, audit.days):
         for _, dead_letters in groupby(audit.dead_letters(day), lambda dead_letter: dead_letter.object_id):
@@ -111,11 +111,11 @@ def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetter]
                 yield of_a_day
 
 
-def _selected(audit: AuditReader, of_a_day: list[DeadLetter], wanted: Filter) -> list[Found | Unreadable]:
+def _selected(audit: AuditReader, of_a_day: list[DeadLetterKey], wanted: Filter) -> list[Found | Unreadable]:
     """Take those of an object's dead letters of a day that a filter takes; ask whether they are open at most once."""
 
     @cache
-    def open_ones() -> frozenset[DeadLetter]:
+    def open_ones() -> frozenset[DeadLetterKey]:
         return frozenset(open_of_day(audit, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
 
     candidates = list(filter(wanted.may_take, of_a_day))
@@ -130,10 +130,10 @@ def _selected(audit: AuditReader, of_a_day: list[DeadLetter], wanted: Filter) ->
     return found
 
 
-def _bodies(audit: AuditReader, dead_letters: list[DeadLetter]) -> Iterator[Any]:
+def _bodies(audit: AuditReader, dead_letters: list[DeadLetterKey]) -> Iterator[Any]:
     """Read dead letters, several at a time where there are many: a bulk object may have one a chunk."""
 
-    def read(dead_letter: DeadLetter) -> Any:
+    def read(dead_letter: DeadLetterKey) -> Any:
         try:
             return audit.read(dead_letter)
         except Unreadable as unreadable:
@@ -142,7 +142,7 @@ def _bodies(audit: AuditReader, dead_letters: list[DeadLetter]) -> Iterator[Any]
     return answers(read, dead_letters) if len(dead_letters) > _MANY else map(read, dead_letters)
 
 
-def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list[DeadLetter]) -> list[DeadLetter]:
+def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list[DeadLetterKey]) -> list[DeadLetterKey]:
     """Give the open ones among all the dead letters that an object has of one day.
 
     A later attempt starts on the same day or a later one, so that no earlier day needs to be looked at; and no day at
@@ -156,7 +156,7 @@ def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list
     return [dead_letter for dead_letter in candidates if dead_letter in still_open]
 
 
-def closed_by(audit: AuditReader, dead_letter: DeadLetter) -> str | None:
+def closed_by(audit: AuditReader, dead_letter: DeadLetterKey) -> str | None:
     """Say what closed a dead letter; None while it is open."""
     dead_letters = audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
     resolution = audit.resolution(dead_letter.object_id)
@@ -189,16 +189,16 @@ class Sum:
 
     counts: dict[str, int] | None
     chunks: dict[str, int] | None
-    open: tuple[DeadLetter, ...]
+    open: tuple[DeadLetterKey, ...]
 
 
-def summed_up(audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]) -> Sum | None:
+def summed_up(audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]) -> Sum | None:
     """Give what a dead letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
     if not dead_letter.is_of_whole or body["error"] not in SUMS_UP:
         return None
     resolution = audit.resolution(dead_letter.object_id)
     still_open = resolution.open_among(audit.dead_letters_of(dead_letter.object_id))
-    entry = Entry(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
+    entry = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
     try:
         header = audit.header(entry) if entry in resolution.entries else {}
     except Unreadable:

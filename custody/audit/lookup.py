@@ -7,7 +7,7 @@ from typing import Any
 
 from custody.audit.dead_letters import raw_of
 from custody.audit.ledger_lines import Written
-from custody.audit.reader import DEAD_LETTERS, WHOLE, AuditReader, DeadLetter, Entry, latest
+from custody.audit.reader import DEAD_LETTERS, WHOLE, AuditReader, DeadLetterKey, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.errors import USAGE, CommandFailed
 from custody.terminal.text import visible
@@ -24,14 +24,14 @@ _FAR = 10**START_DIGITS
 """Behind the last byte of any object."""
 
 
-def find_dead_letter(audit: AuditReader, text: str) -> DeadLetter:
+def find_dead_letter(audit: AuditReader, text: str) -> DeadLetterKey:
     """Find a dead letter by its id, its key, its S3 URI, or by an object or record id: then it is the latest.
 
     Of an object that is cut into chunks it is the one that tells of them all; of a record, that of its chunk. Raises
     CommandFailed if there is none: so of a record that was written, or whose chunk the ledger do not tell of.
     """
     if "/" in text:
-        dead_letter = DeadLetter.of(_key(audit, text))
+        dead_letter = DeadLetterKey.of(_key(audit, text))
         if dead_letter and dead_letter in audit.dead_letters(dead_letter.day, dead_letter.object_id):
             return dead_letter
     elif text and (about := _about(audit, text)):
@@ -52,7 +52,7 @@ def find_dead_letter(audit: AuditReader, text: str) -> DeadLetter:
     )
 
 
-def find_open(audit: AuditReader, text: str) -> DeadLetter:
+def find_open(audit: AuditReader, text: str) -> DeadLetterKey:
     """Find a dead letter as `find_letter` does but, by an object or record id, the one that is open.
 
     Raises CommandFailed if there is none, or if several are open.
@@ -80,7 +80,7 @@ def position_of(text: str) -> int | None:
     return int(position) if "/" not in text and _is_position(position) else None
 
 
-def beside(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]:
+def beside(audit: AuditReader, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
     """Give the other dead letters of the same batch and attempt, on whatever day its executions started."""
     others = audit.dead_letters_of(dead_letter.object_id)
     return [
@@ -90,7 +90,7 @@ def beside(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]:
     ]
 
 
-def _about(audit: AuditReader, text: str) -> list[DeadLetter]:
+def _about(audit: AuditReader, text: str) -> list[DeadLetterKey]:
     """Give the dead letters that an object or record id names; none, if the ledger know nothing of the object.
 
     Raises CommandFailed if they know it, and no dead letter of theirs is of what is named.
@@ -121,8 +121,8 @@ def _without_dead_letter(resolution: Resolution, object_id: str) -> str:
 
 
 def _of_record(
-    audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetter], text: str
-) -> list[DeadLetter]:
+    audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetterKey], text: str
+) -> list[DeadLetterKey]:
     """Give the dead letters of the chunk of a record that was not written; raise CommandFailed if it is no such record."""
     _, _, position = text.partition(".")
     starts = {entry.start for entry in resolution.entries} | {dead_letter.start for dead_letter in dead_letters}
@@ -141,7 +141,7 @@ def _of_record(
     return [dead_letter for dead_letter in dead_letters if dead_letter.start == start]
 
 
-def _told(audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetter], start: int) -> Any:
+def _told(audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetterKey], start: int) -> Any:
     """Read what tells of a batch: its latest ledger file that a step committed, or else a dead letter, or else a discard."""
     if committed := latest(resolution.entries).get(start):
         return audit.header(committed)
@@ -165,7 +165,7 @@ def _without_chunk(audit: AuditReader, resolution: Resolution, text: str) -> str
     return f"Nothing tells of {text}: no chunk that the ledger tell of has it; {why}. See: custody trace {object_id}"
 
 
-def _require_not_written(audit: AuditReader, committed: Entry, text: str, position: int) -> None:
+def _require_not_written(audit: AuditReader, committed: LedgerKey, text: str, position: int) -> None:
     """Raise CommandFailed for a record that a ledger file says was written, or that it would tell of and does not."""
     found = audit.line_at(committed, position)
     if found is None:

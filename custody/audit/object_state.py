@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from custody.audit.dead_letters import raw_of
 from custody.audit.identifiers import Named
-from custody.audit.reader import AuditReader, DeadLetter, Entry, latest
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Execution, Pipeline
@@ -38,13 +38,13 @@ class ObjectState:
 
     audit: AuditReader
     resolution: Resolution
-    dead_letters: list[DeadLetter]
+    dead_letters: list[DeadLetterKey]
     raw: RawObject
     chunk_bytes: int
     run: Run
     executions: tuple[Execution, ...]
     untold: str | None
-    last: Entry | None
+    last: LedgerKey | None
     header: Any
     told: Any
 
@@ -70,7 +70,7 @@ class ObjectState:
         return cls(audit, resolution, dead_letters, raw, chunk_bytes, run, ran, untold, last, header, told)
 
     @property
-    def committed(self) -> dict[int, Entry]:
+    def committed(self) -> dict[int, LedgerKey]:
         """Give the ledger file of the latest attempt of each batch, by start."""
         return {start: entry for start, entry in latest(self.resolution.entries).items() if not entry.is_summary}
 
@@ -94,12 +94,12 @@ class ObjectState:
         return position // self.chunk_bytes * self.chunk_bytes if self.chunk_bytes else 0
 
     @property
-    def discards(self) -> list[Entry]:
+    def discards(self) -> list[LedgerKey]:
         """Give the discards that hold: no later attempt was committed of their batch."""
         return [entries[-1] for _, entries in sorted(self.resolution.of_batch.items()) if entries[-1].discards]
 
 
-def _highest(resolution: Resolution, dead_letters: list[DeadLetter]) -> int:
+def _highest(resolution: Resolution, dead_letters: list[DeadLetterKey]) -> int:
     return max(
         [-1, *(entry.attempt for entry in resolution.entries), *(dead_letter.attempt for dead_letter in dead_letters)]
     )
@@ -162,7 +162,7 @@ def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
         return None
 
 
-def _chunk_bytes(resolution: Resolution, dead_letters: list[DeadLetter], told: Any, begun: Batch | None) -> int:
+def _chunk_bytes(resolution: Resolution, dead_letters: list[DeadLetterKey], told: Any, begun: Batch | None) -> int:
     if told and "chunk_bytes" in told:
         return int(told["chunk_bytes"])
     if told and told["chunk"]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from custody.audit.reader import AuditReader, DeadLetter, Entry, Unreadable, latest
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, Unreadable, latest
 from custody.audit.resolution import Resolution
 
 
@@ -14,9 +14,9 @@ class Committed:
     Of a bulk object that is its summary. `gone` are the chunks that it tells of and that have no ledger file.
     """
 
-    entries: list[Entry]
-    dead_letters: list[DeadLetter]
-    latest: Entry | None
+    entries: list[LedgerKey]
+    dead_letters: list[DeadLetterKey]
+    latest: LedgerKey | None
     header: Any
     is_damaged: bool
     is_bulk: bool
@@ -29,7 +29,7 @@ class Committed:
         resolution = audit.resolution(object_id)
         committed = latest(resolution.entries)
         header, is_damaged = _header(audit, resolution.summary or committed.get(0))
-        dead_letters: list[DeadLetter] | None = None
+        dead_letters: list[DeadLetterKey] | None = None
         if not committed:
             dead_letters = audit.dead_letters_of(object_id, since=since)
             is_bulk = is_bulk or any(dead_letter.start != 0 for dead_letter in dead_letters)
@@ -53,7 +53,7 @@ class Committed:
         return self.header is not None and not self.gone and _left_out(self.header) == 0
 
     @property
-    def dead_letter(self) -> DeadLetter | None:
+    def dead_letter(self) -> DeadLetterKey | None:
         """The latest dead letter; of a bulk object the one that tells of all its chunks, if that is as late."""
         return max(self.dead_letters, key=lambda each: (each.attempt, each.is_of_whole), default=None)
 
@@ -85,7 +85,7 @@ class Committed:
         return int(self.header["chunks"]["total"]) if self.is_bulk and self.header else 0
 
 
-def _header(audit: AuditReader, entry: Entry | None) -> tuple[Any, bool]:
+def _header(audit: AuditReader, entry: LedgerKey | None) -> tuple[Any, bool]:
     """Read a header; say whether it is damaged."""
     try:
         return (audit.header(entry) if entry else None), False
@@ -99,7 +99,7 @@ def _left_out(header: Any) -> int:
     return int(header["counts"]["rejected"] + failed)
 
 
-def _gone(resolution: Resolution, header: Any, committed: dict[int, Entry]) -> tuple[int, ...]:
+def _gone(resolution: Resolution, header: Any, committed: dict[int, LedgerKey]) -> tuple[int, ...]:
     """Say which chunks have no ledger file, though the summary tells of one."""
     starts = range(0, header["object"]["size"], header["chunk_bytes"])
     missing = [start for start in starts if start not in committed]

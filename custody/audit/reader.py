@@ -53,7 +53,7 @@ class Unreadable(CommandFailed):
 
 
 @dataclass(frozen=True, order=True)
-class DeadLetter:
+class DeadLetterKey:
     """Where a dead letter stands: `day` is when its execution started, `name` the step that failed, or how it ended.
 
     `start` is WHOLE if it is about all the chunks of an object.
@@ -98,7 +98,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, order=True)
-class Entry:
+class LedgerKey:
     """Where a ledger file stands: one that a step committed, or one by which an operator discarded records.
 
     `start` is WHOLE if it is the summary of all the chunks of an object.
@@ -138,9 +138,9 @@ class AuditReader:
     s3: "S3Client"
     bucket: str
 
-    def entries(self, object_id: str) -> list[Entry]:
+    def entries(self, object_id: str) -> list[LedgerKey]:
         """List the ledger files of an object, in the order of their batches and attempts."""
-        found = (Entry.of(key) for key in self._keys(f"{LEDGER}{object_id}/"))
+        found = (LedgerKey.of(key) for key in self._keys(f"{LEDGER}{object_id}/"))
         return sorted(entry for entry in found if entry)
 
     @cached_property
@@ -148,10 +148,10 @@ class AuditReader:
         """List the days that have dead letters, the newest first."""
         return sorted((folder.removeprefix(_DAY) for folder in self._folders(f"{DEAD_LETTERS}{_DAY}")), reverse=True)
 
-    def dead_letters(self, day: str, object_id: str | None = None) -> Iterator[DeadLetter]:
+    def dead_letters(self, day: str, object_id: str | None = None) -> Iterator[DeadLetterKey]:
         """List the dead letters of a day, page by page, in the order of their objects; or only those of one object."""
         prefix = f"{DEAD_LETTERS}{_DAY}{day}/" + (f"{object_id}/" if object_id else "")
-        found = (DeadLetter.of(key) for key in self._keys(prefix))
+        found = (DeadLetterKey.of(key) for key in self._keys(prefix))
         yield from (dead_letter for dead_letter in found if dead_letter)
 
     def told_in_ledger(self, slug: str = "") -> Iterator[str]:
@@ -162,7 +162,7 @@ class AuditReader:
         """List the objects that have a dead letter, by id, day by day."""
         return (object_id for day in self.days for object_id in self._folders(f"{DEAD_LETTERS}{_DAY}{day}/"))
 
-    def dead_letters_of(self, object_id: str, since: str = "") -> list[DeadLetter]:
+    def dead_letters_of(self, object_id: str, since: str = "") -> list[DeadLetterKey]:
         """List the dead letters of an object, the latest attempt last; `since` is a day before which it cannot have any."""
         return sorted(
             dead_letter for day in self.days if day >= since for dead_letter in self.dead_letters(day, object_id)
@@ -174,7 +174,7 @@ class AuditReader:
         dead_letters = (dead_letter.attempt for dead_letter in self.dead_letters_of(object_id))
         return max([-1, *entries, *dead_letters])
 
-    def read(self, dead_letter: DeadLetter) -> Any:
+    def read(self, dead_letter: DeadLetterKey) -> Any:
         """Read a dead letter; raise Unreadable."""
         content = self.s3.get_object(Bucket=self.bucket, Key=dead_letter.key)["Body"].read()
         with self._of_ours(dead_letter.key):
@@ -183,7 +183,7 @@ class AuditReader:
             forms.dead_letter(body, dead_letter.object_id, dead_letter.attempt)
             return body
 
-    def execution_of(self, dead_letter: DeadLetter) -> str | None:
+    def execution_of(self, dead_letter: DeadLetterKey) -> str | None:
         """Say which execution a dead letter is of, that of all the chunks if it is of one; None if it cannot be read.
 
         It may be another one's dead letter; but damage to one shall not keep the others from being told.
@@ -194,18 +194,18 @@ class AuditReader:
             return None
         return str(body.get("parent") or body["execution"]["arn"])
 
-    def header(self, entry: Entry) -> Any:
+    def header(self, entry: LedgerKey) -> Any:
         """Read the header of a ledger file, and no more of it; raise Unreadable."""
         beginning = self._beginning(entry.key)
         with self._of_ours(entry.key):
             return header_of(entry, parse_header(beginning))
 
-    def lines(self, entry: Entry) -> Generator[RecordLine, None, None]:
+    def lines(self, entry: LedgerKey) -> Generator[RecordLine, None, None]:
         """Give the lines of a ledger file, one by one, while it is read; raise Unreadable."""
         with self._opened(entry) as found:
             yield from ledger_lines.records(found)
 
-    def line_at(self, entry: Entry, position: int) -> tuple[bytes, RecordLine] | None:
+    def line_at(self, entry: LedgerKey, position: int) -> tuple[bytes, RecordLine] | None:
         """Give the line of a record, as it stands in a ledger file and as it is read; None if the file has none of it.
 
         The file is read up to the record. Raises Unreadable.
@@ -217,7 +217,7 @@ class AuditReader:
                     return (body, line) if line.position == position else None
         return None
 
-    def chunks(self, entry: Entry) -> Generator[ChunkLine, None, None]:
+    def chunks(self, entry: LedgerKey) -> Generator[ChunkLine, None, None]:
         """Give the lines of a summary, one by one, while it is read; raise Unreadable."""
         with self._opened(entry) as found:
             yield from ledger_lines.chunks(found)
@@ -226,17 +226,17 @@ class AuditReader:
         """Give what the ledger has of an object, by which its dead letters are open or closed."""
         return Resolution(self, self.entries(object_id))
 
-    def open_among(self, dead_letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    def open_among(self, dead_letters: Iterable[DeadLetterKey]) -> list[DeadLetterKey]:
         """Give those of an object's dead letters that are open; `dead letters` are all that the object has, or since a day."""
         found = list(dead_letters)
         return self.resolution(found[0].object_id).open_among(found) if found else []
 
-    def closing(self, dead_letter: DeadLetter) -> Entry | None:
+    def closing(self, dead_letter: DeadLetterKey) -> LedgerKey | None:
         """Give the latest ledger file that closes a dead letter by itself; None if none does."""
         return self.resolution(dead_letter.object_id).closing(dead_letter)
 
     @contextmanager
-    def _opened(self, entry: Entry) -> Iterator[Iterator[bytes]]:
+    def _opened(self, entry: LedgerKey) -> Iterator[Iterator[bytes]]:
         stream = self.s3.get_object(Bucket=self.bucket, Key=entry.key)["Body"]
         with closed_after(stream), self._of_ours(entry.key):
             header, found = ledger_lines.opened(stream)
@@ -274,12 +274,12 @@ class AuditReader:
             ) from error
 
 
-def latest(entries: Iterable[Entry]) -> dict[int, Entry]:
+def latest(entries: Iterable[LedgerKey]) -> dict[int, LedgerKey]:
     """Give the ledger file of the latest attempt of each batch, by start, of those that a step committed."""
     return {entry.start: entry for entry in sorted(entries) if not entry.discards}
 
 
-def header_of(entry: Entry, header: Any) -> Any:
+def header_of(entry: LedgerKey, header: Any) -> Any:
     """Give a header; raise AnotherForm if it is not one of the ledger file that it stands in."""
     if entry.discards:
         forms.discard_header(header, entry.object_id, entry.attempt)

@@ -17,7 +17,7 @@ from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from custody.audit.reader import AuditReader, DeadLetter, Entry
+    from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
 
 SUMS_UP = frozenset({ChunksFailed.__name__, RecordsRejected.__name__})
 """The errors of a bulk object that tell of nothing but its chunks."""
@@ -28,18 +28,18 @@ class Resolution:
     """What the ledger has of an object: `entries` are all its ledger files."""
 
     audit: "AuditReader"
-    entries: "list[Entry]"
+    entries: "list[LedgerKey]"
 
     @cached_property
-    def of_batch(self) -> "Mapping[int, list[Entry]]":
+    def of_batch(self) -> "Mapping[int, list[LedgerKey]]":
         """Give the ledger files of each batch, by its start."""
-        found: dict[int, list[Entry]] = defaultdict(list)
+        found: dict[int, list[LedgerKey]] = defaultdict(list)
         for entry in sorted(self.entries):
             found[entry.start].append(entry)
         return found
 
     @cached_property
-    def summary(self) -> "Entry | None":
+    def summary(self) -> "LedgerKey | None":
         """Give the summary of the latest attempt; None if the object has none."""
         return max((entry for entry in self.entries if entry.is_summary), default=None)
 
@@ -51,15 +51,15 @@ class Resolution:
         except CommandFailed:
             return {}
 
-    def open_among(self, dead_letters: "Iterable[DeadLetter]") -> "list[DeadLetter]":
+    def open_among(self, dead_letters: "Iterable[DeadLetterKey]") -> "list[DeadLetterKey]":
         """Give those of the object's dead letters that are open; `dead letters` are all that it has, or has since a day."""
-        latest: dict[int, list[DeadLetter]] = {}
+        latest: dict[int, list[DeadLetterKey]] = {}
         for dead_letter in sorted(dead_letters):
             others = latest.setdefault(dead_letter.start, [])
             if others and others[0].attempt < dead_letter.attempt:
                 others.clear()
             others.append(dead_letter)
-        found: list[DeadLetter] = []
+        found: list[DeadLetterKey] = []
         # That of the whole comes last, behind the chunks that it sums up.
         for others in latest.values():
             for dead_letter in others:
@@ -67,7 +67,7 @@ class Resolution:
                     found.append(dead_letter)
         return found
 
-    def closing(self, dead_letter: "DeadLetter") -> "Entry | None":
+    def closing(self, dead_letter: "DeadLetterKey") -> "LedgerKey | None":
         """Give the latest ledger file that closes a dead letter by itself; None if none does.
 
         A later attempt closes it, or a discard. The delivery of its own attempt does if it left out no record, and was
@@ -108,7 +108,7 @@ class Resolution:
             return False
         return max((entry.attempt, entry.discards) for entry in entries) <= (line.attempt, False)
 
-    def _is_settled(self, dead_letter: "DeadLetter", still_open: "list[DeadLetter]") -> bool:
+    def _is_settled(self, dead_letter: "DeadLetterKey", still_open: "list[DeadLetterKey]") -> bool:
         """Say whether a dead letter sums up chunks of which none is open any more; what cannot be read settles nothing."""
         if not dead_letter.is_of_whole or any(not other.is_of_whole for other in still_open) or not self.chunks:
             return False
@@ -119,7 +119,7 @@ class Resolution:
         except CommandFailed:
             return False
 
-    def _settles(self, committed: "Entry", dead_letter: "DeadLetter") -> bool:
+    def _settles(self, committed: "LedgerKey", dead_letter: "DeadLetterKey") -> bool:
         """Say whether the delivery of a dead letter's own attempt closes it; what cannot be read closes nothing."""
         try:
             left, execution = self._told(committed)
@@ -130,7 +130,7 @@ class Resolution:
             return False
         return bool(body["execution"]["arn"] == execution and body["error"] != AttemptTaken.__name__)
 
-    def _told(self, committed: "Entry") -> tuple[int, str]:
+    def _told(self, committed: "LedgerKey") -> tuple[int, str]:
         """Say how much a ledger file leaves open, and whose it is: by the summary, where that tells of it.
 
         There may be thousands of chunks, and the summary is one file.

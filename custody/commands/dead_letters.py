@@ -12,7 +12,7 @@ import typer
 from custody.audit.dead_letters import Filter, Found, closed_by, rejected_count, select, summed_up
 from custody.audit.identifiers import id_of
 from custody.audit.lookup import beside, find_dead_letter, find_open, position_of
-from custody.audit.reader import AuditReader, DeadLetter, Unreadable
+from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
 from custody.deployment.target import Deployment, Target, find
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery import discard as recovery_discard
@@ -207,7 +207,7 @@ def _say(said: str) -> None:
     console.stderr.print(said, soft_wrap=True, markup=False)
 
 
-def _of_chunks(dead_letters: Sequence[DeadLetter]) -> str:
+def _of_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
     """Name the first of the dead letters that another one sums up, each by the command that shows it."""
     listed = [f"  custody dead-letters show {each.id}" for each in dead_letters[: console.SHOWN]]
     more = (

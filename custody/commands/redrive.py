@@ -16,7 +16,7 @@ from rich.text import Text
 from custody.audit.dead_letters import Filter, Found, open_of_day, select
 from custody.audit.identifiers import id_of
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, DeadLetter, Unreadable
+from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
 from custody.deployment.target import Deployment, Target, find
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.pipeline import Pipeline, execution_name
@@ -171,7 +171,7 @@ def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
         yield Found(dead_letter, body, is_open)
 
 
-def _wider(text: str, dead_letter: DeadLetter, body: Any) -> str | None:
+def _wider(text: str, dead_letter: DeadLetterKey, body: Any) -> str | None:
     """Say what else is redriven than what was named: an execution does a whole batch, or all chunks that are left."""
     is_record = "/" not in text and "." in text
     if body.get("parent") or dead_letter.is_of_whole:

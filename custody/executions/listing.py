@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from custody.audit.identifiers import object_of
-from custody.audit.reader import WHOLE, AuditReader, Entry
+from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.errors import CommandFailed
 from custody.executions.links import Links
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
@@ -121,7 +121,7 @@ def _committed(
     if object_id is None:
         return None, None
     try:
-        header = audit.header(Entry(object_id, WHOLE if is_bulk else 0, execution.attempt))
+        header = audit.header(LedgerKey(object_id, WHOLE if is_bulk else 0, execution.attempt))
     except (CommandFailed, ClientError):
         # It is not there, or is damaged: `custody verify` tells that.
         return None, None

@@ -8,7 +8,7 @@ from typing import Any
 from custody.audit.identifiers import Named
 from custody.audit.ledger_lines import CommittedChunk, encode, shape
 from custody.audit.object_state import ObjectState
-from custody.audit.reader import WHOLE, AuditReader, DeadLetter, Entry, Unreadable
+from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from custody.executions.timeline import Timelines, why_untold
 from custody.ingest.outcome import parts_of, rejected_of
 from functions.shared.model.ids import record_id
@@ -79,7 +79,7 @@ def _outcome(is_given_up: bool, is_committed: bool) -> str:  # noqa: FBT001 - tw
     return "committed" if is_committed else "failed"
 
 
-def dead_letters_of(known: ObjectState, timelines: Timelines, dead_letters: list[DeadLetter]) -> list[Json]:
+def dead_letters_of(known: ObjectState, timelines: Timelines, dead_letters: list[DeadLetterKey]) -> list[Json]:
     """Tell of dead letters: first of the one to act on, that of all chunks, if there is one."""
     are_open = frozenset(known.resolution.open_among(dead_letters))
     ordered = sorted(dead_letters, key=lambda dead_letter: not dead_letter.is_of_whole)
@@ -93,7 +93,7 @@ def dead_letters_of(known: ObjectState, timelines: Timelines, dead_letters: list
     ]
 
 
-def links_of(known: ObjectState, timelines: Timelines, output: Any, ledger: Entry | None) -> Json:
+def links_of(known: ObjectState, timelines: Timelines, output: Any, ledger: LedgerKey | None) -> Json:
     """Link to the raw version, to what is delivered and to the ledger file, as far as there are any."""
     link, raw = timelines.links.object, known.raw
     return {
@@ -113,7 +113,7 @@ def executions_of(known: ObjectState, timelines: Timelines) -> list[Json]:
     return [timelines.untold(named, why), *told]
 
 
-def discard_of(audit: AuditReader, entry: Entry) -> Json:
+def discard_of(audit: AuditReader, entry: LedgerKey) -> Json:
     """Say who discarded a batch, when and why: null if that cannot be read; `start` is null for all that was left."""
     told = {"start": None if entry.start == WHOLE else entry.start, "ledger": f"s3://{audit.bucket}/{entry.key}"}
     try:

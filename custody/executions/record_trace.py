@@ -11,7 +11,7 @@ from custody.audit.dead_letters import GONE, raw_of, record_bytes
 from custody.audit.identifiers import Named
 from custody.audit.ledger_lines import RecordLine, Written, encode
 from custody.audit.object_state import ObjectState, execution_in
-from custody.audit.reader import AuditReader, Entry, Unreadable
+from custody.audit.reader import AuditReader, LedgerKey, Unreadable
 from custody.errors import CommandFailed
 from custody.executions.object_trace import dead_letters_of, discard_of, executions_of, links_of
 from custody.executions.timeline import Timelines, in_order
@@ -78,7 +78,7 @@ def _part(known: ObjectState) -> str:
     return "its chunk" if known.chunk_bytes else "its object"
 
 
-def _told(known: ObjectState, timelines: Timelines, entry: Entry, line: RecordLine, text: str) -> Json:
+def _told(known: ObjectState, timelines: Timelines, entry: LedgerKey, line: RecordLine, text: str) -> Json:
     audit, header = known.audit, known.audit.header(entry)
     raw, output = raw_of(header), header["output"] if isinstance(line, Written) else None
     place = encode(line)
@@ -116,7 +116,7 @@ def _told(known: ObjectState, timelines: Timelines, entry: Entry, line: RecordLi
     }
 
 
-def _of_chunk(known: ObjectState, timelines: Timelines, entry: Entry) -> list[Json]:
+def _of_chunk(known: ObjectState, timelines: Timelines, entry: LedgerKey) -> list[Json]:
     """Tell of the executions of a chunk itself, which the ledger name: those that committed it, and those that failed."""
     audit = known.audit
     committed = [one for one in known.resolution.of_batch[entry.start] if not one.discards]

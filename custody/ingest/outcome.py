@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from custody.audit.ledger_lines import Counts, RecordLine, Rejected, added, encode, shape
-from custody.audit.reader import AuditReader, Entry, latest
+from custody.audit.reader import AuditReader, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import RUNNING, SUCCEEDED
@@ -129,7 +129,7 @@ def fate_of(audit: AuditReader, sent: Sent, described: dict[str, Any] | None) ->
     )
 
 
-Part = tuple[Entry, dict[str, Any]]
+Part = tuple[LedgerKey, dict[str, Any]]
 """A ledger file of records, and its header, or as much of that as the summary of a bulk object repeats."""
 
 
@@ -138,7 +138,7 @@ def parts_of(audit: AuditReader, resolution: Resolution) -> list[Part]:
     if resolution.chunks:
         return [
             (
-                Entry(resolution.entries[0].object_id, line.start, line.attempt),
+                LedgerKey(resolution.entries[0].object_id, line.start, line.attempt),
                 {"counts": shape(line.counts), "output": getattr(line, "output", None)},
             )
             for line in resolution.chunks.values()
@@ -156,7 +156,7 @@ def _listed(audit: AuditReader, parts: list[Part], *, all_of_them: bool) -> Iter
     yield from (line for _, line in islice(rejected_of(audit, parts), LISTED))
 
 
-def rejected_of(audit: AuditReader, parts: list[Part]) -> Iterator[tuple[Entry, Rejected]]:
+def rejected_of(audit: AuditReader, parts: list[Part]) -> Iterator[tuple[LedgerKey, Rejected]]:
     """Give the rejected records; no ledger file is read further than to the last of its own, or to what is wanted."""
     for entry, header in parts:
         if number := header["counts"]["rejected"]:

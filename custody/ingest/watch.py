@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from custody.audit.ledger_lines import Counts, added
-from custody.audit.reader import AuditReader, Entry, latest
+from custody.audit.reader import AuditReader, LedgerKey, latest
 from custody.deployment.target import Deployment, Target
 from custody.executions.pipeline import Pipeline
 from custody.executions.timeline import said
@@ -118,7 +118,7 @@ class _Chunks:
         self._audit = audit
         self._object_id = sent.raw.id
         self._total = sent.chunks or 0
-        self._seen: dict[int, Entry] = {}
+        self._seen: dict[int, LedgerKey] = {}
         self._counts = Counts(0, 0, 0)
 
     def look(self, now: Whereabouts) -> Whereabouts:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from custody.assurance.compare import differences_in_processed
 from custody.audit.dead_letters import GONE, chunk_of, closed_by, raw_of, rejected_count
 from custody.audit.ledger_lines import Readable, Rejected, Written, buffered, encode, of_dead_letter
-from custody.audit.reader import AuditReader, DeadLetter, Entry, latest
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.terminal.text import visible
@@ -38,7 +38,7 @@ _OF_A_DEAD_LETTER = ("object", "chunk", "dataset", "contract", "code")
 class Committed:
     """What the ledger says by now of a batch, by the latest file that a step committed; of its lines, the rejected."""
 
-    entry: Entry
+    entry: LedgerKey
     header: Any
     rejected: tuple[Rejected, ...]
 
@@ -51,7 +51,7 @@ class Discard:
     the ARN of who decided, `at` is UTC.
     """
 
-    dead_letter: DeadLetter
+    dead_letter: DeadLetterKey
     body: dict[str, Any]
     committed: Committed | None
     reason: str
@@ -59,9 +59,9 @@ class Discard:
     at: datetime
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> LedgerKey:
         """Where it is committed: beside the ledger file of the same attempt, if there is one."""
-        return Entry(self.dead_letter.object_id, self.dead_letter.start, self.dead_letter.attempt, discards=True)
+        return LedgerKey(self.dead_letter.object_id, self.dead_letter.start, self.dead_letter.attempt, discards=True)
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
@@ -124,7 +124,7 @@ class Discard:
         return file.getvalue()
 
 
-def require_open(audit: AuditReader, dead_letter: DeadLetter) -> None:
+def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
     """Raise CommandFailed for a dead letter that is closed, and say by what."""
     if closed := closed_by(audit, dead_letter):
         raise CommandFailed(
@@ -133,7 +133,7 @@ def require_open(audit: AuditReader, dead_letter: DeadLetter) -> None:
 
 
 def require_at_rest(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]
 ) -> None:
     """Raise CommandFailed while an execution is at work on the batch: that of the dead letter, or one that redrives it."""
     if arn := under_way(stepfunctions, audit, dead_letter, body):
@@ -144,7 +144,7 @@ def require_at_rest(
 
 
 def under_way(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetter, body: dict[str, Any]
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]
 ) -> str | None:
     """Name the execution that is at work on the batch of a dead letter, its own or one that redrives it; None if none is.
 
@@ -174,7 +174,7 @@ class Discarder:
     by: str
     only: int | None = None
 
-    def discard(self, dead_letter: DeadLetter) -> Discard:
+    def discard(self, dead_letter: DeadLetterKey) -> Discard:
         """Book the discard of a dead letter; raise CommandFailed if it may not be given up, or Unreadable.
 
         It may not if consumers read its records, or if it gives up more than was named.
@@ -201,7 +201,7 @@ def require_alone(decision: Discard, position: int) -> None:
         )
 
 
-def open_chunks(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]:
+def open_chunks(audit: AuditReader, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
     """Give the open dead letters of the chunks of a bulk object, one a chunk, if it is the dead letter of such an object."""
     if not dead_letter.is_of_whole:
         return []
@@ -209,7 +209,7 @@ def open_chunks(audit: AuditReader, dead_letter: DeadLetter) -> list[DeadLetter]
     return list({each.start: each for each in still_open if not each.is_of_whole}.values())
 
 
-def latest_committed(audit: AuditReader, dead_letter: DeadLetter, resolution: Resolution) -> Committed | None:
+def latest_committed(audit: AuditReader, dead_letter: DeadLetterKey, resolution: Resolution) -> Committed | None:
     """Read what the attempt of a dead letter delivered and committed, or else the latest before it; None if none did.
 
     Raises Unreadable.

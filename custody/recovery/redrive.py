@@ -13,7 +13,7 @@ from typing import TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.audit.dead_letters import closed_by
-from custody.audit.reader import AuditReader, DeadLetter, Unreadable
+from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
 from custody.audit.resolution import SUMS_UP, Resolution
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline
 from custody.recovery.redrive_plan import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
@@ -183,7 +183,7 @@ class Redriver:
         """Say how large the chunks of an object are that has no summary: as its execution was told, or as all are."""
         return self.pipeline.chunk_bytes_of(wanted.execution) or self.pipeline.chunk_bytes
 
-    def _closed(self, dead_letter: DeadLetter) -> Closed:
+    def _closed(self, dead_letter: DeadLetterKey) -> Closed:
         resolution = self.audit.resolution(dead_letter.object_id)
         others = resolution.open_among(self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day))
         if later := [other for other in others if other.batch == dead_letter.batch]:

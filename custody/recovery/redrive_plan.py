@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from custody.audit.dead_letters import Found, chunk_of, raw_of
-from custody.audit.reader import DeadLetter
+from custody.audit.reader import DeadLetterKey
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
@@ -54,7 +54,7 @@ class Wanted:
     `is_bulk` if it is of an object that is cut into chunks, or of one of these: then `execution` is that of them all.
     """
 
-    dead_letter: DeadLetter
+    dead_letter: DeadLetterKey
     is_open: bool
     raw: RawObject
     chunk: Chunk | None

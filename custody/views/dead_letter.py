@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custody.audit.dead_letters import Found, Sum, chunk_of, raw_of, record_bytes, rejected_count
-from custody.audit.reader import DeadLetter
+from custody.audit.reader import DeadLetterKey
 from custody.terminal import console
 from custody.terminal.text import visible
 from custody.views.excerpt import excerpt, place
@@ -33,7 +33,7 @@ class Page:
     `summed` is what it sums up, if it is that of a bulk object.
     """
 
-    dead_letter: DeadLetter
+    dead_letter: DeadLetterKey
     body: dict[str, Any]
     uri: str
     state: str

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from custody.audit.dead_letters import closed_by, raw_of
 from custody.audit.ledger_lines import Rejected
-from custody.audit.reader import DeadLetter
+from custody.audit.reader import DeadLetterKey
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
 from custody.terminal import console
@@ -31,7 +31,7 @@ _LISTED = 1000
 class GivenUp:
     """A discard that is committed: `what` says what it gives up, `ledger` where that stands, `first` its first records."""
 
-    dead_letter: DeadLetter
+    dead_letter: DeadLetterKey
     object_uri: str
     ledger: str
     what: str
@@ -93,7 +93,7 @@ class Tally:
     records: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def discard(self, dead_letter: DeadLetter) -> None:
+    def discard(self, dead_letter: DeadLetterKey) -> None:
         """Give up a dead letter; raise what `Discarder.discard` does."""
         decision = self.discarder.discard(dead_letter)
         given_up = GivenUp.of(decision, self.discarder.audit.bucket, self.listed)
@@ -103,7 +103,7 @@ class Tally:
             self.note(given_up)
 
 
-def give_up_one(discarder: Discarder, dead_letter: DeadLetter, *, as_json: bool) -> None:
+def give_up_one(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: bool) -> None:
     """Give up the dead letter of a batch, and tell what that gave up."""
 
     def tell(given_up: GivenUp) -> None:
@@ -117,7 +117,7 @@ def give_up_one(discarder: Discarder, dead_letter: DeadLetter, *, as_json: bool)
         _discard(tally, [dead_letter])
 
 
-def give_up_whole(discarder: Discarder, dead_letter: DeadLetter, *, as_json: bool) -> None:
+def give_up_whole(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: bool) -> None:
     """Give up what is open of a bulk object: its chunks, and then what no chunk tells of; tell of all that was committed.
 
     What stands in the way of one is raised, and leaves the rest open.
@@ -161,7 +161,7 @@ def give_up_whole(discarder: Discarder, dead_letter: DeadLetter, *, as_json: boo
             console.stderr.print(f"{left}; run the same again to discard the rest", soft_wrap=True, markup=False)
 
 
-def _discard(tally: Tally, dead_letters: list[DeadLetter], tell: Callable[[], None] = lambda: None) -> None:
+def _discard(tally: Tally, dead_letters: list[DeadLetterKey], tell: Callable[[], None] = lambda: None) -> None:
     """Give dead letters up, several at a time; whatever is raised is raised when none is at work any more."""
     with closing(answers(tally.discard, dead_letters)) as done:
         for _ in done:

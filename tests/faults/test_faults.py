@@ -10,7 +10,7 @@ import pytest
 
 from custody.assurance.reconcile import Arrival, Reconciler, State
 from custody.assurance.verify import Result, holdings, verify
-from custody.audit.reader import WHOLE, AuditReader, Entry
+from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.executions.pipeline import Pipeline
 from functions.shared.model.messages import Batch
 from tests.faults.engine import BULK, PIPELINE, Execution
@@ -168,7 +168,7 @@ def assert_exactly_one_outcome(world: World, object_id: str) -> None:
     assert found == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
 
 
-def assert_summed_up(audit: AuditReader, summary: Entry, chunks: list[Entry]) -> None:
+def assert_summed_up(audit: AuditReader, summary: LedgerKey, chunks: list[LedgerKey]) -> None:
     """The summary of a bulk object says of each chunk what the latest ledger file of that says."""
     header = audit.header(summary)
     counts = [audit.header(entry)["counts"] for entry in chunks]
@@ -186,7 +186,7 @@ def assert_only_what_is_needed_was_processed_again(world: World) -> None:
         assert tuple(again) == world.scenario.again, dict(world.processed)
 
 
-def is_of_whole(world: World, entry: Entry) -> bool:
+def is_of_whole(world: World, entry: LedgerKey) -> bool:
     """Say whether a ledger file tells of the whole object."""
     return entry.is_summary or not world.scenario.is_cut
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import Result
 
 from custody.audit.dead_letters import Filter, raw_of, select
-from custody.audit.reader import AuditReader, DeadLetter, Entry
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
 from custody.deployment.target import Deployment
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
@@ -29,12 +29,12 @@ def a_deployment(**told: str) -> Deployment:
     return Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
 
 
-def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[LedgerKey]:
     """Take down which ledger files are read by a method of Books, such as `header`, from now on."""
-    read: list[Entry] = []
+    read: list[LedgerKey] = []
     true = getattr(AuditReader, name)
 
-    def noting(self: AuditReader, entry: Entry, *more: Any) -> Any:
+    def noting(self: AuditReader, entry: LedgerKey, *more: Any) -> Any:
         read.append(entry)
         return true(self, entry, *more)
 
@@ -57,9 +57,9 @@ def posted(  # noqa: PLR0913 - one parameter a fact
     raw: RawObject | None = None,
     arn: str = EXECUTION_ARN,
     **facts: Any,
-) -> DeadLetter:
+) -> DeadLetterKey:
     """Put a dead letter of an object, by number, into the audit bucket."""
-    dead_letter = DeadLetter(raw.id if raw else an_id(number), start, attempt, day, name)
+    dead_letter = DeadLetterKey(raw.id if raw else an_id(number), start, attempt, day, name)
     body = {
         **head(dead_letter.object_id, start, attempt, raw),
         "dataset": "mission",
@@ -90,22 +90,22 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
     }
 
 
-def committed(buckets: Buckets, entry: Entry, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
+def committed(buckets: Buckets, entry: LedgerKey, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
     counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
     header = head(entry.object_id, entry.start, entry.attempt) | {"counts": counts, "execution": arn, "output": None}
     body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode()
     buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body + b"\n"))
 
 
-def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLetter:
+def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLetterKey:
     """Send a good record and a bad one through the stages; give the dead letter of the bad one."""
     with pytest.raises(RecordsRejected):
         written(buckets, key, MIXED)
-    (found,) = (dead_letter for dead_letter in map(DeadLetter.of, buckets.keys("audit")) if dead_letter)
+    (found,) = (dead_letter for dead_letter in map(DeadLetterKey.of, buckets.keys("audit")) if dead_letter)
     return found
 
 
-def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetter:
+def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetterKey:
     """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the dead letter of that, which knows no record."""
     with pytest.raises(RecordsRejected):
         written(buckets, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
@@ -113,5 +113,5 @@ def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetter:
     return posted(buckets, raw=raw, attempt=1, name=name)
 
 
-def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetter]:
+def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetterKey]:
     return [found.dead_letter for found in select(AuditReader(buckets.s3, "audit"), Filter(**wanted))]

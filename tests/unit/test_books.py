@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custody.audit.reader import WHOLE, AuditReader, DeadLetter, Entry, Unreadable
+from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from functions.shared.audit.ledger_file import HEADER_BYTES
 from functions.shared.model.ids import RawObject
 from tests.support.buckets import EXECUTION_ARN, Buckets
@@ -25,8 +25,8 @@ DAYS = st.dates().map(lambda day: day.isoformat())
 NAMES = st.sampled_from(["Validate", "Transform", "Write", "Rejected", "Aborted", "TimedOut", "Failed"])
 
 
-def a_dead_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day: str = DAY) -> DeadLetter:
-    return DeadLetter(OBJECT, start, attempt, day, name)
+def a_dead_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day: str = DAY) -> DeadLetterKey:
+    return DeadLetterKey(OBJECT, start, attempt, day, name)
 
 
 def facts(object_id: str, start: int, attempt: int) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def facts(object_id: str, start: int, attempt: int) -> dict[str, Any]:
     return {"format": 1, "object": of_object, "chunk": start or None, "attempt": attempt, "recorded_at": moment}
 
 
-def post(buckets: Buckets, dead_letter: DeadLetter, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
+def post(buckets: Buckets, dead_letter: DeadLetterKey, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
     body = facts(dead_letter.object_id, dead_letter.start, dead_letter.attempt) | {
         "dataset": "mission",
         "contract": None,
@@ -53,20 +53,20 @@ def post(buckets: Buckets, dead_letter: DeadLetter, arn: str = EXECUTION_ARN, er
     buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
 
 
-def audit_reader(buckets: Buckets, *dead_letters: DeadLetter) -> AuditReader:
+def audit_reader(buckets: Buckets, *dead_letters: DeadLetterKey) -> AuditReader:
     for dead_letter in dead_letters:
         post(buckets, dead_letter)
     return AuditReader(buckets.s3, "audit")
 
 
-def commit(buckets: Buckets, entry: Entry, *, rejected: int = 0, written: int = 1) -> None:
+def commit(buckets: Buckets, entry: LedgerKey, *, rejected: int = 0, written: int = 1) -> None:
     counts = {"received": written + rejected, "written": written, "rejected": rejected}
     header = facts(entry.object_id, entry.start, entry.attempt) | {"counts": counts}
     header |= {"execution": EXECUTION_ARN, "output": None}
     buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
 
 
-def still_open(audit: AuditReader) -> list[DeadLetter]:
+def still_open(audit: AuditReader) -> list[DeadLetterKey]:
     return audit.open_among(audit.dead_letters_of(OBJECT))
 
 
@@ -77,14 +77,14 @@ def test_a_dead_letter_is_open_while_the_ledger_says_nothing(buckets: Buckets) -
 
 def test_a_delivery_of_the_same_attempt_closes_it_if_no_record_was_rejected(buckets: Buckets) -> None:
     audit = audit_reader(buckets, a_dead_letter())
-    commit(buckets, Entry(OBJECT, 0, 0))
+    commit(buckets, LedgerKey(OBJECT, 0, 0))
     assert still_open(audit) == []
 
 
 def test_a_delivery_of_the_same_attempt_leaves_it_open_if_records_were_rejected(buckets: Buckets) -> None:
     dead_letter = a_dead_letter(name="Rejected")
     audit = audit_reader(buckets, dead_letter)
-    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
+    commit(buckets, LedgerKey(OBJECT, 0, 0), rejected=1)
     assert still_open(audit) == [dead_letter]
 
 
@@ -93,30 +93,30 @@ def test_a_delivery_of_the_same_attempt_by_another_execution_leaves_it_open(buck
     own, taken = a_dead_letter(name="Rejected"), a_dead_letter(name="Write")
     audit = audit_reader(buckets, own)
     post(buckets, taken, arn=f"{EXECUTION_ARN}-r1")
-    commit(buckets, Entry(OBJECT, 0, 0))
+    commit(buckets, LedgerKey(OBJECT, 0, 0))
     assert still_open(audit) == [taken]
 
-    commit(buckets, Entry(OBJECT, 0, 1))
+    commit(buckets, LedgerKey(OBJECT, 0, 1))
     assert still_open(audit) == []
 
 
 def test_an_attempt_that_was_taken_stays_open_though_the_same_execution_committed_it_before(buckets: Buckets) -> None:
     audit = AuditReader(buckets.s3, "audit")
     post(buckets, a_dead_letter(), error="AttemptTaken")
-    commit(buckets, Entry(OBJECT, 0, 0))
+    commit(buckets, LedgerKey(OBJECT, 0, 0))
     assert still_open(audit) == [a_dead_letter()]
 
 
 def test_a_later_attempt_in_the_ledger_closes_it(buckets: Buckets) -> None:
     audit = audit_reader(buckets, a_dead_letter())
-    commit(buckets, Entry(OBJECT, 0, 1))
+    commit(buckets, LedgerKey(OBJECT, 0, 1))
     assert still_open(audit) == []
 
 
 def test_an_earlier_attempt_in_the_ledger_leaves_it_open(buckets: Buckets) -> None:
     dead_letter = a_dead_letter(attempt=1)
     audit = audit_reader(buckets, dead_letter)
-    commit(buckets, Entry(OBJECT, 0, 0))
+    commit(buckets, LedgerKey(OBJECT, 0, 0))
     assert still_open(audit) == [dead_letter]
 
 
@@ -124,14 +124,14 @@ def test_an_earlier_attempt_in_the_ledger_leaves_it_open(buckets: Buckets) -> No
 def test_a_discard_of_its_attempt_or_a_later_one_closes_it(buckets: Buckets, discarded: int, *, is_open: bool) -> None:
     dead_letter = a_dead_letter(attempt=1)
     audit = audit_reader(buckets, dead_letter)
-    commit(buckets, Entry(OBJECT, 0, discarded, discards=True))
+    commit(buckets, LedgerKey(OBJECT, 0, discarded, discards=True))
     assert still_open(audit) == ([dead_letter] if is_open else [])
 
 
 def test_a_discard_closes_it_though_the_ledger_has_rejected_records_of_the_attempt(buckets: Buckets) -> None:
     audit = audit_reader(buckets, a_dead_letter(name="Rejected"))
-    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
-    commit(buckets, Entry(OBJECT, 0, 0, discards=True))
+    commit(buckets, LedgerKey(OBJECT, 0, 0), rejected=1)
+    commit(buckets, LedgerKey(OBJECT, 0, 0, discards=True))
     assert still_open(audit) == []
 
 
@@ -143,14 +143,14 @@ def test_a_later_dead_letter_stands_in_its_place_even_if_it_is_of_another_day(bu
 def test_attempts_count_as_numbers(buckets: Buckets) -> None:
     tenth = a_dead_letter(attempt=10)
     audit = audit_reader(buckets, a_dead_letter(attempt=9), tenth)
-    commit(buckets, Entry(OBJECT, 0, 9))
+    commit(buckets, LedgerKey(OBJECT, 0, 9))
     assert still_open(audit) == [tenth]
 
 
 def test_a_later_dead_letter_that_is_closed_closes_what_it_stands_for(buckets: Buckets) -> None:
     audit = audit_reader(buckets, a_dead_letter(), a_dead_letter(attempt=1, name="Rejected"))
-    commit(buckets, Entry(OBJECT, 0, 0), rejected=1)
-    commit(buckets, Entry(OBJECT, 0, 1, discards=True))
+    commit(buckets, LedgerKey(OBJECT, 0, 0), rejected=1)
+    commit(buckets, LedgerKey(OBJECT, 0, 1, discards=True))
     assert still_open(audit) == []
 
 
@@ -159,21 +159,21 @@ def test_two_dead_letters_of_one_attempt_are_open_and_closed_together(buckets: B
     audit = audit_reader(buckets, *both)
     assert still_open(audit) == both
 
-    commit(buckets, Entry(OBJECT, 0, 0, discards=True))
+    commit(buckets, LedgerKey(OBJECT, 0, 0, discards=True))
     assert still_open(audit) == []
 
 
 def test_the_ledger_of_one_batch_says_nothing_of_another_batch_of_the_object(buckets: Buckets) -> None:
     first, second = a_dead_letter(start=0), a_dead_letter(start=1000)
     audit = audit_reader(buckets, first, second)
-    commit(buckets, Entry(OBJECT, 0, 1))
+    commit(buckets, LedgerKey(OBJECT, 0, 1))
     assert still_open(audit) == [second]
 
 
 def test_the_ledger_of_one_object_says_nothing_of_one_whose_id_begins_alike(buckets: Buckets) -> None:
     dead_letter = a_dead_letter()
     audit = audit_reader(buckets, dead_letter)
-    commit(buckets, Entry(f"{OBJECT}-and-more", 0, 1))
+    commit(buckets, LedgerKey(f"{OBJECT}-and-more", 0, 1))
     assert still_open(audit) == [dead_letter]
 
 
@@ -182,7 +182,7 @@ ODD = [b"not gzip", *map(gzip.compress, [b"", b"[]", b"{}", b"null", b'{"counts"
 
 @pytest.mark.parametrize("odd", [*ODD, gzip.compress(b"{}" * 100)[:-12]], ids=lambda _: "odd")
 def test_a_ledger_file_that_custody_did_not_write_closes_nothing(buckets: Buckets, odd: bytes) -> None:
-    dead_letter, entry = a_dead_letter(), Entry(OBJECT, 0, 0)
+    dead_letter, entry = a_dead_letter(), LedgerKey(OBJECT, 0, 0)
     audit = audit_reader(buckets, dead_letter)
     buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=odd)
 
@@ -205,7 +205,7 @@ def test_a_ledger_file_that_custody_did_not_write_closes_nothing(buckets: Bucket
     ],
 )
 def test_a_line_of_another_form_is_not_what_custody_wrote(buckets: Buckets, line: Any) -> None:
-    entry = Entry(OBJECT, 0, 0)
+    entry = LedgerKey(OBJECT, 0, 0)
     commit(buckets, entry)
     body = gzip.decompress(buckets.body("audit", entry.key)) + json.dumps(line).encode() + b"\n"
     buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
@@ -216,16 +216,16 @@ def test_a_line_of_another_form_is_not_what_custody_wrote(buckets: Buckets, line
 def test_a_ledger_file_of_another_object_is_not_what_custody_wrote(buckets: Buckets) -> None:
     dead_letter = a_dead_letter()
     audit = audit_reader(buckets, dead_letter)
-    commit(buckets, Entry("another", 0, 0))
-    copied = buckets.body("audit", Entry("another", 0, 0).key)
-    buckets.s3.put_object(Bucket="audit", Key=Entry(OBJECT, 0, 0).key, Body=copied)
+    commit(buckets, LedgerKey("another", 0, 0))
+    copied = buckets.body("audit", LedgerKey("another", 0, 0).key)
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(OBJECT, 0, 0).key, Body=copied)
     assert still_open(audit) == [dead_letter]
 
 
 def test_of_a_large_ledger_file_only_the_beginning_is_read_for_its_header(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = Entry(OBJECT, 0, 0)
+    entry = LedgerKey(OBJECT, 0, 0)
     commit(buckets, entry)
     header = buckets.body("audit", entry.key)
     line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
@@ -246,7 +246,7 @@ def test_of_a_large_ledger_file_only_the_beginning_is_read_for_its_header(
 
 
 def test_a_ledger_file_that_ends_too_soon_is_read_so_far_and_then_told(buckets: Buckets) -> None:
-    entry = Entry(OBJECT, 0, 0)
+    entry = LedgerKey(OBJECT, 0, 0)
     commit(buckets, entry)
     line = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
     body = buckets.body("audit", entry.key) + gzip.compress(b"".join([json.dumps(line).encode() + b"\n"] * 9000))[:-20]
@@ -258,7 +258,7 @@ def test_a_ledger_file_that_ends_too_soon_is_read_so_far_and_then_told(buckets: 
 
 
 def test_what_a_line_says_is_not_quoted_when_it_is_odd(buckets: Buckets) -> None:
-    entry = Entry(OBJECT, 0, 0)
+    entry = LedgerKey(OBJECT, 0, 0)
     for line in (b'{"outcome": "a secret"}', b'{"outcome": "rejected", "position": "a secret"}', b'"a secret', b"\xff"):
         commit(buckets, entry)
         body = gzip.decompress(buckets.body("audit", entry.key)) + line + b"\n"
@@ -286,22 +286,22 @@ def test_dead_letters_are_listed_by_day_the_newest_first_and_others_keys_are_pas
     assert audit.entries(OBJECT) == []
 
 
-@given(st.builds(DeadLetter, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
-def test_the_key_of_a_dead_letter_tells_all_of_it(dead_letter: DeadLetter) -> None:
-    assert DeadLetter.of(dead_letter.key) == dead_letter
+@given(st.builds(DeadLetterKey, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
+def test_the_key_of_a_dead_letter_tells_all_of_it(dead_letter: DeadLetterKey) -> None:
+    assert DeadLetterKey.of(dead_letter.key) == dead_letter
     assert dead_letter.key == f"dead-letters/{dead_letter.id}.json"
-    assert Entry.of(dead_letter.key) is None
+    assert LedgerKey.of(dead_letter.key) is None
 
 
-@given(st.builds(Entry, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()))
-def test_the_key_of_a_ledger_file_tells_all_of_it(entry: Entry) -> None:
-    assert Entry.of(entry.key) == entry
-    assert DeadLetter.of(entry.key) is None
+@given(st.builds(LedgerKey, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()))
+def test_the_key_of_a_ledger_file_tells_all_of_it(entry: LedgerKey) -> None:
+    assert LedgerKey.of(entry.key) == entry
+    assert DeadLetterKey.of(entry.key) is None
 
 
 @given(st.text())
 def test_no_other_text_is_taken_for_a_key(text: str) -> None:
-    dead_letter, entry = DeadLetter.of(text), Entry.of(text)
+    dead_letter, entry = DeadLetterKey.of(text), LedgerKey.of(text)
     assert dead_letter is None or text.startswith("dead-letters/dt=")
     assert entry is None or text.startswith("ledger/")
 
@@ -323,5 +323,5 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
     ],
 )
 def test_a_key_of_another_form_is_foreign(key: str) -> None:
-    assert Entry.of(key) is None
-    assert DeadLetter.of(key) is None
+    assert LedgerKey.of(key) is None
+    assert DeadLetterKey.of(key) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from custody.audit.reader import WHOLE, DeadLetter
+from custody.audit.reader import WHOLE, DeadLetterKey
 from custody.executions.pipeline import Execution, execution_name
 from custody.recovery import redrive
 from custody.recovery.redrive import paced
@@ -24,7 +24,7 @@ STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
 def wanted(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True) -> Wanted:
-    dead_letter = DeadLetter(RAW.id, start, attempt, "2026-11-23", "Write")
+    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
     return Wanted(dead_letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
 
 
@@ -117,7 +117,7 @@ def test_a_token_is_the_same_until_the_execution_is_redriven() -> None:
 
 
 def bulk_wanted(start: int, attempt: int = 0, *, is_open: bool = True) -> Wanted:
-    dead_letter = DeadLetter(RAW.id, start, attempt, "2026-11-23", "Write")
+    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
     return Wanted(dead_letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
 
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from custody.audit.ledger_lines import CommittedChunk, FailedChunk
-from custody.audit.reader import WHOLE, AuditReader, DeadLetter, Entry, Unreadable
+from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, under_way
 from custody.terminal import console
@@ -37,7 +37,7 @@ def open_starts(bulk: Bulk) -> list[int]:
 
 
 def discard_chunk(bulk: Bulk, start: int, attempt: int = 0) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, attempt, discards=True).key, Body=b"")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, attempt, discards=True).key, Body=b"")
 
 
 @pytest.fixture
@@ -51,26 +51,26 @@ def bulk(buckets: Buckets) -> Bulk:
 def test_the_key_of_a_summary_and_of_its_dead_letter_say_that_they_are_of_the_whole(bulk: Bulk) -> None:
     audit = audit_on(bulk.buckets)
     summary = audit.resolution(bulk.id).summary
-    assert summary == Entry(bulk.id, WHOLE, 0)
+    assert summary == LedgerKey(bulk.id, WHOLE, 0)
     assert summary.key == f"ledger/{bulk.id}/object.0.jsonl.gz"
     dead_letter = audit.dead_letters_of(bulk.id)[-1]
     assert dead_letter.is_of_whole
     assert dead_letter.id.endswith("/object.0.Summarize")
-    assert DeadLetter.of(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
+    assert DeadLetterKey.of(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
         "it has another name"
     )
 
 
 def test_a_summary_is_read_a_chunk_at_a_time(bulk: Bulk) -> None:
     audit = audit_on(bulk.buckets)
-    found = list(audit.chunks(Entry(bulk.id, WHOLE, 0)))
+    found = list(audit.chunks(LedgerKey(bulk.id, WHOLE, 0)))
     assert [line.start for line in found] == list(bulk.starts)
     assert [type(line) for line in found] == [CommittedChunk] * 2 + [FailedChunk] + [CommittedChunk] * 4
 
 
 @pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "committed", "start": 0}', b"no JSON"])
 def test_a_summary_with_a_line_of_another_form_is_not_what_custody_wrote(bulk: Bulk, line: bytes) -> None:
-    entry = Entry(bulk.id, WHOLE, 0)
+    entry = LedgerKey(bulk.id, WHOLE, 0)
     body = gzip.decompress(bulk.buckets.body("audit", entry.key)) + line + b"\n"
     bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
     with pytest.raises(Unreadable, match="line 9") as told:
@@ -80,10 +80,10 @@ def test_a_summary_with_a_line_of_another_form_is_not_what_custody_wrote(bulk: B
 
 
 def test_the_header_of_a_chunk_is_no_summary(bulk: Bulk) -> None:
-    body = bulk.buckets.body("audit", Entry(bulk.id, 0, 0).key)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=body)
+    body = bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=body)
     with pytest.raises(Unreadable, match="the header is of another form"):
-        audit_on(bulk.buckets).header(Entry(bulk.id, WHOLE, 0))
+        audit_on(bulk.buckets).header(LedgerKey(bulk.id, WHOLE, 0))
 
 
 def test_the_dead_letter_of_the_whole_is_open_while_a_chunk_is(bulk: Bulk) -> None:
@@ -139,10 +139,10 @@ def test_an_object_is_discarded_by_the_dead_letter_of_the_whole_chunk_by_chunk(b
         "000000000000400.0.Write",
     ]
     assert told["still_open"] == 0
-    _, discarded = parse_ledger_file(bulk.buckets.body("audit", Entry(bulk.id, 200, 0, discards=True).key))
+    _, discarded = parse_ledger_file(bulk.buckets.body("audit", LedgerKey(bulk.id, 200, 0, discards=True).key))
     assert [line["position"] for line in discarded] == [244], "the record, and not those that were written"
     assert open_starts(bulk) == []
-    assert bulk.buckets.keys("audit", Entry(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
+    assert bulk.buckets.keys("audit", LedgerKey(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
     assert "each of these is written or discarded by now" in run("show", bulk.id).stdout
 
 
@@ -155,7 +155,7 @@ def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         assert discard.dead_letter.start == 0 or told.wait(60)
         real_commit(audit, discard)
 
-    def interrupted(ask: Callable[[DeadLetter], None], dead_letters: list[DeadLetter]) -> Iterator[None]:
+    def interrupted(ask: Callable[[DeadLetterKey], None], dead_letters: list[DeadLetterKey]) -> Iterator[None]:
         with closing(answers(ask, dead_letters)) as given:
             for _ in given:
                 told.set()
@@ -259,7 +259,7 @@ def test_the_dead_letter_of_an_object_says_what_its_chunks_came_to_and_names_the
 
 
 def test_a_summary_that_cannot_be_read_is_not_told_as_no_records(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"odd")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"odd")
     assert "not counted: the summary of the object cannot be read" in run("show", bulk.id).stdout
 
 
@@ -277,7 +277,7 @@ def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(buckets: Buc
 
     assert done.exit_code == 0, done.output
     assert "the chunks that were never committed" in done.stdout
-    header, records = parse_ledger_file(buckets.body("audit", Entry(bulk.id, WHOLE, 0, discards=True).key))
+    header, records = parse_ledger_file(buckets.body("audit", LedgerKey(bulk.id, WHOLE, 0, discards=True).key))
     assert (header["counts"], records) == (None, [])
     assert open_starts(bulk) == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
-from custody.audit.reader import WHOLE, AuditReader, Entry
+from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.executions.pipeline import Pipeline
 from functions.shared.model import chunking
 from functions.shared.model.messages import Batch
@@ -54,7 +54,7 @@ def rejected(bulk: Bulk, machine: Machine) -> None:
 def discarded(bulk: Bulk, machine: Machine) -> None:
     failed(bulk, machine)
     for start in (200, 400):
-        bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
+        bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
 
 
 def running(bulk: Bulk, machine: Machine) -> None:
@@ -86,17 +86,17 @@ def never_started(bulk: Bulk, machine: Machine) -> None:
 
 def one_ledger_file_gone(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 400, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 400, 0).key)
 
 
 def summary_gone(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key)
 
 
 def summary_torn(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, WHOLE, 0).key, Body=b"torn")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"torn")
 
 
 @pytest.mark.parametrize(

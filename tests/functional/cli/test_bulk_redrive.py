@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from custody.app import app
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import WHOLE, AuditReader, Entry
+from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.commands import redrive as redrive_command
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
@@ -85,7 +85,7 @@ def test_a_new_execution_does_only_the_chunks_that_are_left(buckets: Buckets, ma
 
 def test_chunks_that_were_given_up_are_not_done_again(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine, redriveStatus="NOT_REDRIVABLE")
-    buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, 200, 0, discards=True).key, Body=b"")
     (plan,) = plans_for(redriver_on(buckets, machine))
     assert plan.batch == bulk.again(400).batch
 
@@ -124,7 +124,7 @@ def test_the_dead_letter_of_the_whole_is_closed_with_its_chunks_and_starts_nothi
     redriver = redriver_on(buckets, machine)
     wanted = list(map(Wanted.of, select(redriver.audit, Filter())))
     for start in (200, 400):
-        buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, start, 0, discards=True).key, Body=b"")
+        buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
     (plan,) = redriver.plan(chosen(wanted))
     assert (plan.how, plan.starts) == (How.CLOSED, False)
     assert "it sums up its chunks" in plan.why
@@ -150,7 +150,7 @@ def test_a_redrive_that_rejects_records_again_tells_of_the_dead_letter_of_the_wh
     bulk.again(200, 400).run()
     (done,) = redriver.watch(begun, 10)
     assert (done.outcome, done.dead_letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Summarize")
-    assert AuditReader(buckets.s3, "audit").resolution(bulk.id).summary == Entry(bulk.id, WHOLE, 1)
+    assert AuditReader(buckets.s3, "audit").resolution(bulk.id).summary == LedgerKey(bulk.id, WHOLE, 1)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from custody.assurance.verify import Verdict, holdings, verdicts
-from custody.audit.reader import WHOLE, Entry
+from custody.audit.reader import WHOLE, LedgerKey
 from functions.shared.audit.ledger_file import parse_ledger_file
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
@@ -21,7 +21,7 @@ def the_verdict(buckets: Buckets) -> Verdict:
     return verdict
 
 
-def rewrite(buckets: Buckets, entry: Entry, change: Change) -> None:
+def rewrite(buckets: Buckets, entry: LedgerKey, change: Change) -> None:
     """Change a ledger file as if it had been written so: its old version is destroyed."""
     header, found = parse_ledger_file(buckets.body("audit", entry.key))
     change(header, found)
@@ -113,7 +113,7 @@ def counts_chunks_otherwise(header: Any, found: list[Any]) -> None:
     ],
 )
 def test_a_summary_that_does_not_agree_with_its_chunks_is_broken(bulk: Bulk, change: Change, said: str) -> None:
-    rewrite(bulk.buckets, Entry(bulk.id, WHOLE, 0), change)
+    rewrite(bulk.buckets, LedgerKey(bulk.id, WHOLE, 0), change)
     verdict = the_verdict(bulk.buckets)
     assert str(verdict.result) == "broken"
     assert said in verdict.where[0]
@@ -121,7 +121,7 @@ def test_a_summary_that_does_not_agree_with_its_chunks_is_broken(bulk: Bulk, cha
 
 
 def test_a_chunk_whose_ledger_file_was_destroyed_is_missed(bulk: Bulk) -> None:
-    key = Entry(bulk.id, 400, 0).key
+    key = LedgerKey(bulk.id, 400, 0).key
     for version in bulk.buckets.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]:
         bulk.buckets.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
     assert (
@@ -135,12 +135,14 @@ def claims_a_record_of_another(header: Any, found: list[Any]) -> None:
 
 
 def test_a_record_that_begins_in_another_chunk_is_claimed_by_one_alone(bulk: Bulk) -> None:
-    rewrite(bulk.buckets, Entry(bulk.id, 0, 0), claims_a_record_of_another)
+    rewrite(bulk.buckets, LedgerKey(bulk.id, 0, 0), claims_a_record_of_another)
     assert "claims a record that does not begin in its chunk" in the_verdict(bulk.buckets).where[0]
 
 
 def test_a_ledger_file_of_a_chunk_that_is_none_is_told(bulk: Bulk) -> None:
-    entry = Entry(bulk.id, 100, 0)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=bulk.buckets.body("audit", Entry(bulk.id, 0, 0).key))
+    entry = LedgerKey(bulk.id, 100, 0)
+    bulk.buckets.s3.put_object(
+        Bucket="audit", Key=entry.key, Body=bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
+    )
     where = " ".join(the_verdict(bulk.buckets).where)
     assert "there is a ledger file of a chunk that the object is not cut into, at byte 100" in where

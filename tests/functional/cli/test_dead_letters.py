@@ -12,7 +12,7 @@ from rich.text import Text
 
 from custody.audit.dead_letters import Filter, select
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, DeadLetter, Entry
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
 from custody.errors import CommandFailed
 from custody.terminal import console
 from functions.shared.errors import RecordsRejected
@@ -27,13 +27,13 @@ def at(hour: int, day: str = DAY) -> datetime:
 
 def test_open_dead_letters_come_with_the_newest_day_first(buckets: Buckets) -> None:
     old, new = posted(buckets, 1), posted(buckets, 2, day=NEXT_DAY)
-    committed(buckets, Entry(posted(buckets, 3).object_id, 0, 1))
+    committed(buckets, LedgerKey(posted(buckets, 3).object_id, 0, 1))
     assert chosen(buckets) == [new, old]
 
 
 def test_closed_dead_letters_come_too_if_they_are_wanted(buckets: Buckets) -> None:
     closed, is_open = posted(buckets, 1), posted(buckets, 2)
-    committed(buckets, Entry(closed.object_id, 0, 0))
+    committed(buckets, LedgerKey(closed.object_id, 0, 0))
     found = select(AuditReader(buckets.s3, "audit"), Filter(open_only=False))
     assert [(each.dead_letter, each.is_open) for each in found] == [(closed, False), (is_open, True)]
 
@@ -79,11 +79,11 @@ def test_no_dead_letter_is_read_that_its_key_rules_out(buckets: Buckets, monkeyp
     posted(buckets, 3, name="Write", day="2026-01-01")
     posted(buckets, 4, name="Write", day="2026-12-24")
     closed = posted(buckets, 5, name="Write", day=NEXT_DAY)
-    committed(buckets, Entry(closed.object_id, 0, 1))
-    read: list[DeadLetter] = []
+    committed(buckets, LedgerKey(closed.object_id, 0, 1))
+    read: list[DeadLetterKey] = []
     true_read = AuditReader.read
 
-    def noted(audit: AuditReader, dead_letter: DeadLetter) -> Any:
+    def noted(audit: AuditReader, dead_letter: DeadLetterKey) -> Any:
         read.append(dead_letter)
         return true_read(audit, dead_letter)
 
@@ -180,7 +180,7 @@ def test_what_matches_nothing_is_answered_with_what_there_is(
 
 
 def test_closed_dead_letters_are_not_advised_to_be_run_again(buckets: Buckets, run: Run) -> None:
-    committed(buckets, Entry(posted(buckets, 1).object_id, 0, 1))
+    committed(buckets, LedgerKey(posted(buckets, 1).object_id, 0, 1))
     assert run("--all").stderr == "1 dead letter, 0 open. See what one says: custody dead-letters show ID.\n"
     posted(buckets, 2)
     assert "2 dead letters, 1 open. " in (shown := run("--all")).stderr

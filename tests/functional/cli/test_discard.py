@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from custody.audit.lookup import find_open
-from custody.audit.reader import AuditReader, DeadLetter, Entry
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
 from custody.errors import CommandFailed
 from custody.recovery.discard import require_at_rest
 from functions.shared.audit.ledger_file import parse_ledger_file
@@ -37,7 +37,7 @@ def test_a_discard_is_committed_beside_the_delivery_and_closes_the_dead_letter(b
     done = run("discard", dead_letter.id, "--reason", " sent by mistake ")
 
     assert done.exit_code == 0, done.output
-    entry = Entry(dead_letter.object_id, 0, 0, discards=True)
+    entry = LedgerKey(dead_letter.object_id, 0, 0, discards=True)
     header, lines = parse_ledger_file(buckets.body("audit", entry.key))
     told = json.loads(before[dead_letter.key])
     assert lines == [
@@ -71,7 +71,7 @@ def test_a_batch_that_was_never_read_is_discarded_whole(buckets: Buckets, run: R
     done = run("discard", dead_letter.id, "--reason", "no such dataset", "--json")
 
     assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(buckets.body("audit", Entry(dead_letter.object_id, 0, 0, discards=True).key))
+    header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(dead_letter.object_id, 0, 0, discards=True).key))
     assert (header["counts"], lines) == (None, [])
     assert json.loads(done.stdout)["counts"] is None
 
@@ -98,9 +98,9 @@ def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> No
 @pytest.mark.parametrize(
     ("close", "said"),
     [
-        (lambda buckets: committed(buckets, Entry(an_id(1), 0, 0)), "attempt 0 was committed"),
+        (lambda buckets: committed(buckets, LedgerKey(an_id(1), 0, 0)), "attempt 0 was committed"),
         (
-            lambda buckets: committed(buckets, Entry(an_id(1), 0, 2), rejected=3),
+            lambda buckets: committed(buckets, LedgerKey(an_id(1), 0, 2), rejected=3),
             "attempt 2 was committed .* 3 rejected",
         ),
         (
@@ -147,7 +147,7 @@ def test_a_dead_letter_is_not_discarded_while_a_redrive_is_under_way(buckets: Bu
     stepfunctions: Any = machine
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     body = {"execution": {"arn": arn_of(an_id(1))}}
-    dead_letter = DeadLetter(an_id(1), 0, 0, DAY, "Write")
+    dead_letter = DeadLetterKey(an_id(1), 0, 0, DAY, "Write")
 
     with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
         require_at_rest(stepfunctions, audit, dead_letter, body)
@@ -162,14 +162,14 @@ def test_a_discard_tells_what_an_earlier_attempt_delivered(buckets: Buckets, run
     done = run("discard", dead_letter.id, "--reason", "of no use")
 
     assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(buckets.body("audit", Entry(dead_letter.object_id, 0, 1, discards=True).key))
+    header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(dead_letter.object_id, 0, 1, discards=True).key))
     assert header["counts"] == {"received": 6, "written": 2, "rejected": 0, "discarded": 4}
     assert [(line["position"], line["outcome"]) for line in lines] == [(at, "discarded") for at in (1, 2, 4, 5)]
     assert "discarded: 4 records (2 of the batch were written by attempt 0), of s3://raw/mission/a.json" in done.stdout
     assert f"{dead_letter.object_id}.4  /confidence: maximum 1" in done.stdout
 
 
-def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetter]:
+def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetterKey]:
     """Deliver a batch, and refuse the ledger file of it; give the dead letter of that."""
     report = written(buckets, "mission/a.json", GOOD)
     (key,) = buckets.keys("audit", "ledger/")
@@ -245,7 +245,7 @@ def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_on
     raw = buckets.upload("mission/a.json", GOOD).object
     is_open = posted(buckets, raw=raw, name="Validate", arn=f"{EXECUTION_ARN}-r1")
     posted(buckets, raw=raw, name="Write")
-    committed(buckets, Entry(raw.id, 0, 0))
+    committed(buckets, LedgerKey(raw.id, 0, 0))
 
     assert find_open(AuditReader(buckets.s3, "audit"), raw.id) == is_open
 

@@ -9,7 +9,7 @@ import pytest
 
 from custody.audit.identifiers import id_of, named
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, Entry
+from custody.audit.reader import AuditReader, LedgerKey
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
 from functions.shared.model.ids import RawObject
@@ -125,7 +125,7 @@ def test_of_a_document_the_rejected_record_is_discarded_and_the_written_one_is_n
     dead_letter = delivered_in_part(buckets)
     assert "is written" in str(run(*DISCARD, f"{dead_letter.object_id}.0").exception)
     assert run(*DISCARD, f"{dead_letter.object_id}.1").exit_code == 0
-    assert discards(buckets) == [Entry(dead_letter.object_id, 0, 0, discards=True).key.rpartition("/")[2]]
+    assert discards(buckets) == [LedgerKey(dead_letter.object_id, 0, 0, discards=True).key.rpartition("/")[2]]
 
 
 @COMMANDS

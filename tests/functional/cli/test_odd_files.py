@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custody.audit.reader import Entry, Unreadable
+from custody.audit.reader import LedgerKey, Unreadable
 from tests.support.audit_files import DAY, Run, chosen, delivered_in_part, posted, redriven_in_vain
 from tests.support.buckets import Buckets
 
@@ -80,7 +80,7 @@ def test_without_a_list_for_them_an_unreadable_dead_letter_is_raised(buckets: Bu
 )
 def test_an_odd_discard_file_closes_its_dead_letter_and_is_told(buckets: Buckets, run: Run, odd: bytes) -> None:
     closed, is_open = posted(buckets, 1), posted(buckets, 2)
-    buckets.s3.put_object(Bucket="audit", Key=Entry(closed.object_id, 0, 0, discards=True).key, Body=odd)
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(closed.object_id, 0, 0, discards=True).key, Body=odd)
 
     assert chosen(buckets) == [is_open]
     shown = run("show", closed.id)
@@ -94,7 +94,7 @@ def test_an_odd_discard_file_closes_its_dead_letter_and_is_told(buckets: Buckets
 )
 def test_nothing_is_discarded_by_the_word_of_an_odd_ledger_file(buckets: Buckets, run: Run, odd: bytes) -> None:
     dead_letter = redriven_in_vain(buckets)
-    buckets.s3.put_object(Bucket="audit", Key=(key := Entry(dead_letter.object_id, 0, 0).key), Body=odd)
+    buckets.s3.put_object(Bucket="audit", Key=(key := LedgerKey(dead_letter.object_id, 0, 0).key), Body=odd)
 
     refused = run("discard", dead_letter.id, "--reason", "any", "--json")
 

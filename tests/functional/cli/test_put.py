@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from custody.app import app
 from custody.audit.ledger_lines import Counts
-from custody.audit.reader import Entry
+from custody.audit.reader import LedgerKey
 from custody.commands import put as put_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
@@ -121,7 +121,7 @@ def test_each_header_is_read_once_while_it_is_followed(
     for start in bulk.starts[:3]:
         bulk.chunk(start)
         next(watching)
-    assert read == [Entry(bulk.id, start, 0) for start in bulk.starts[:3]]
+    assert read == [LedgerKey(bulk.id, start, 0) for start in bulk.starts[:3]]
 
 
 def test_a_bulk_object_with_a_chunk_that_failed_is_not_accounted_for(

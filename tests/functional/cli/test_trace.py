@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from custody.app import app
 from custody.audit.dead_letters import raw_of
-from custody.audit.reader import AuditReader, Entry
+from custody.audit.reader import AuditReader, LedgerKey
 from custody.commands import trace as trace_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
@@ -106,7 +106,7 @@ def test_a_rejected_record_is_shown_with_all_that_it_breaks(bulk: Bulk, run: Run
 
 
 def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=Entry(bulk.id, 200, 0, discards=True).key, Body=b"")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, 200, 0, discards=True).key, Body=b"")
     assert "discarded at attempt 0, by whom is not known" in run(f"{bulk.id}.244").stdout
     assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
 
@@ -114,7 +114,7 @@ def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
 def test_only_the_ledger_file_of_its_chunk_is_read(bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     read = reads_of("line_at", monkeypatch)
     assert run(f"{bulk.id}.609").exit_code == 0
-    assert read == [Entry(bulk.id, 600, 0)]
+    assert read == [LedgerKey(bulk.id, 600, 0)]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_record_whose_chunk_was_never_processed_is_led_to_the_end_of_its_execu
 
 
 def test_a_record_whose_ledger_file_was_deleted_is_said_to_be_missing_there(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=Entry(bulk.id, 600, 0).key)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 600, 0).key)
     assert "that of its chunk is missing, though the summary tells of it" in refused_for(run, f"{bulk.id}.609")
 
 
@@ -188,7 +188,7 @@ def test_a_record_of_a_chunk_that_was_given_up_unread_says_who_did(bulk: Bulk, r
 
 def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 200)
-    header = AuditReader(bulk.buckets.s3, "audit").header(Entry(bulk.id, 200, 0, discards=True))
+    header = AuditReader(bulk.buckets.s3, "audit").header(LedgerKey(bulk.id, 200, 0, discards=True))
     said = f"on {header['recorded_at']} by arn:aws:iam::1:user/eve: sent by mistake"
     assert f"discarded at attempt 0, {said}" in run(f"{bulk.id}.244").stdout
     assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header["recorded_at"]

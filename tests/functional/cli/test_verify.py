@@ -18,7 +18,7 @@ from custody.assurance import verify
 from custody.assurance.verify import Verdict, holdings, verdicts
 from custody.audit.dead_letters import raw_of, record_bytes
 from custody.audit.ledger_lines import encode
-from custody.audit.reader import AuditReader, Entry
+from custody.audit.reader import AuditReader, LedgerKey
 from custody.commands import verify as verify_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
@@ -54,7 +54,7 @@ def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> 
         written(buckets, key, body)
     except RecordsRejected:
         assert BAD in body, "only a bad record may be rejected"
-    (entry,) = filter(None, map(Entry.of, set(buckets.keys("audit")) - before))
+    (entry,) = filter(None, map(LedgerKey.of, set(buckets.keys("audit")) - before))
     return entry.object_id
 
 
@@ -70,7 +70,7 @@ def processed(buckets: Buckets) -> tuple[str, bytes]:
 
 def rewrite(buckets: Buckets, change: Callable[[Any, list[Any]], None]) -> None:
     """Change the ledger file as if it had been written so: its old version is destroyed."""
-    (key,) = (key for key in buckets.keys("audit") if Entry.of(key))
+    (key,) = (key for key in buckets.keys("audit") if LedgerKey.of(key))
     header, lines = parse_ledger_file(buckets.body("audit", key))
     change(header, lines)
     forget(buckets, "audit", key)
@@ -290,7 +290,7 @@ def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
 )
 def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: bytes) -> None:
     object_id = send(buckets)
-    key = Entry(object_id, 0, 0).key
+    key = LedgerKey(object_id, 0, 0).key
     forget(buckets, "audit", key)
     buckets.s3.put_object(Bucket="audit", Key=key, Body=body)
     (line,) = the_verdict(buckets).where
@@ -299,7 +299,7 @@ def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: byt
 
 def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what_is_checked(buckets: Buckets) -> None:
     object_id = send(buckets)
-    buckets.s3.put_object(Bucket="audit", Key=Entry(object_id, 0, 0).key, Body=b"anything")
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key, Body=b"anything")
     verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
     (line,) = verdict.where
@@ -308,7 +308,7 @@ def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what
 
 def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_same(buckets: Buckets) -> None:
     object_id = send(buckets)
-    buckets.s3.delete_object(Bucket="audit", Key=Entry(object_id, 0, 0).key)
+    buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key)
     verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
     assert "was deleted; its first version is" in verdict.where[0]
@@ -316,7 +316,7 @@ def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_s
 
 def test_a_delete_marker_without_a_ledger_file_is_broken(buckets: Buckets) -> None:
     object_id = send(buckets)
-    key = Entry(object_id, 0, 0).key
+    key = LedgerKey(object_id, 0, 0).key
     buckets.s3.delete_object(Bucket="audit", Key=key)
     forget(buckets, "audit", key)
     verdict = the_verdict(buckets)
@@ -326,11 +326,11 @@ def test_a_delete_marker_without_a_ledger_file_is_broken(buckets: Buckets) -> No
 
 def commit_again(buckets: Buckets, object_id: str, attempt: int, **changed: Any) -> None:
     """Book the first attempt once more as a later one, with another header."""
-    header, lines = parse_ledger_file(buckets.body("audit", Entry(object_id, 0, 0).key))
+    header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(object_id, 0, 0).key))
     body = [header | {"attempt": attempt} | changed, *lines]
     buckets.s3.put_object(
         Bucket="audit",
-        Key=Entry(object_id, 0, attempt).key,
+        Key=LedgerKey(object_id, 0, attempt).key,
         Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in body)),
     )
 
@@ -340,7 +340,7 @@ def test_the_latest_attempt_that_a_step_committed_is_what_counts(buckets: Bucket
     for attempt in (2, 10):
         commit_again(buckets, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
     buckets.s3.put_object(
-        Bucket="audit", Key=Entry(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside"
+        Bucket="audit", Key=LedgerKey(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside"
     )
 
     (line,) = the_verdict(buckets).where
@@ -351,7 +351,7 @@ def test_the_latest_attempt_that_a_step_committed_is_what_counts(buckets: Bucket
 def test_an_earlier_attempt_that_cannot_be_read_is_broken(buckets: Buckets) -> None:
     object_id = send(buckets)
     commit_again(buckets, object_id, 1)
-    forget(buckets, "audit", key := Entry(object_id, 0, 0).key)
+    forget(buckets, "audit", key := LedgerKey(object_id, 0, 0).key)
     buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
     verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("broken", 3)
@@ -399,8 +399,8 @@ def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_ob
 
 def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(buckets: Buckets) -> None:
     object_id = send(buckets)
-    commit = buckets.body("audit", Entry(object_id, 0, 0).key)
-    buckets.s3.put_object(Bucket="audit", Key=Entry(object_id, 1000, 0).key, Body=commit)
+    commit = buckets.body("audit", LedgerKey(object_id, 0, 0).key)
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 1000, 0).key, Body=commit)
     verdict = the_verdict(buckets)
     assert "tells of another chunk, the one at byte 0" in verdict.where[0]
     assert (str(verdict.result), verdict.records) == ("broken", 3)
@@ -477,7 +477,7 @@ def test_a_call_that_is_refused_is_no_verdict(buckets: Buckets) -> None:
 def test_the_ledger_is_listed_by_object_whatever_the_pages_are(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = [Entry(f"a{end}", 0, attempt).key for end in ("", "-b", "-b-c", "0", "_") for attempt in range(3)]
+    keys = [LedgerKey(f"a{end}", 0, attempt).key for end in ("", "-b", "-b-c", "0", "_") for attempt in range(3)]
     for key in [*keys, "ledger/a/notes.txt", "ledger/readme"]:
         buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
     buckets.s3.delete_object(Bucket="audit", Key=keys[4])
@@ -547,7 +547,7 @@ def test_of_many_objects_only_those_that_do_not_hold_are_shown(
 ) -> None:
     monkeypatch.setattr(verify_command, "_SHOWN", 2)
     ids = sorted(send(buckets, GOOD, f"mission/{number}.json") for number in range(4))
-    header, _ = parse_ledger_file(buckets.body("audit", Entry(ids[1], 0, 0).key))
+    header, _ = parse_ledger_file(buckets.body("audit", LedgerKey(ids[1], 0, 0).key))
     forget(buckets, "raw", header["object"]["key"])
 
     shown = run()
@@ -580,7 +580,7 @@ def test_a_gzipped_object_is_compared_as_it_was_read(buckets: Buckets, key: str)
     verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
 
-    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := Entry.of(key))]
+    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := LedgerKey.of(key))]
     audit = AuditReader(buckets.s3, "audit")
     header = audit.header(entry)
     assert header["object"]["id"] == object_id
