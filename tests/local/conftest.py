@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 import local
-from tests.support.cloud import Cloud
+from tests.support.embedded_aws import EmbeddedAws
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
     """Give an embedded AWS whose waits are short."""
     folder = tmp_path_factory.mktemp("aws")
     settings = local.Settings(workers=3, wait_scale=0.1, async_retry_seconds=0.05)
-    up = Cloud(local.start(folder, settings=settings))
+    up = EmbeddedAws(local.start(folder, settings=settings))
     yield up
     up.close()
     local.stop(folder)

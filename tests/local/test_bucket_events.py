@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.local.test_execution_events import events, messages
-from tests.support.cloud import Cloud, until
+from tests.support.embedded_aws import EmbeddedAws, until
 
 
-def queue(cloud: Cloud, name: str, *, lets_in: str | None) -> str:
+def queue(cloud: EmbeddedAws, name: str, *, lets_in: str | None) -> str:
     """Make a queue that lets in the events of a rule, or those of none; give its URL."""
     url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
     if lets_in:
@@ -29,12 +29,12 @@ def queue(cloud: Cloud, name: str, *, lets_in: str | None) -> str:
     return url
 
 
-def arn_of(cloud: Cloud, url: str) -> str:
+def arn_of(cloud: EmbeddedAws, url: str) -> str:
     return cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
 @pytest.fixture(scope="module")
-def rule(cloud: Cloud) -> str:
+def rule(cloud: EmbeddedAws) -> str:
     """Give the ARN of a rule for what is created below `mission/` in two buckets; `delivered` keeps versions."""
     for bucket in ("delivered", "plain"):
         cloud.s3.create_bucket(Bucket=bucket)
@@ -50,7 +50,7 @@ def rule(cloud: Cloud) -> str:
     return cloud.events.put_rule(Name="deliveries", EventPattern=json.dumps(pattern))["RuleArn"]
 
 
-def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(cloud: Cloud, rule: str) -> None:
+def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(cloud: EmbeddedAws, rule: str) -> None:
     open_to_it = queue(cloud, "open", lets_in=rule)
     closed = [queue(cloud, "closed", lets_in=None), queue(cloud, "other", lets_in=f"{rule}-other")]
     targets: Any = [{"Id": str(number), "Arn": arn_of(cloud, url)} for number, url in enumerate([*closed, open_to_it])]
@@ -71,7 +71,9 @@ def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(clou
     assert [messages(cloud, url) for url in closed] == [[], []]
 
 
-def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter_queue(cloud: Cloud, rule: str) -> None:
+def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter_queue(
+    cloud: EmbeddedAws, rule: str
+) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
     closed, kept = queue(cloud, "shut", lets_in=None), queue(cloud, "kept", lets_in=rule)
     target: Any = {"Id": "8", "Arn": arn_of(cloud, closed), "DeadLetterConfig": {"Arn": arn_of(cloud, kept)}}
@@ -93,7 +95,7 @@ def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter
     assert messages(cloud, closed) == []
 
 
-def test_a_bucket_without_versions_names_none(cloud: Cloud, rule: str) -> None:
+def test_a_bucket_without_versions_names_none(cloud: EmbeddedAws, rule: str) -> None:
     heard = queue(cloud, "unversioned", lets_in=rule)
     cloud.events.put_targets(Rule="deliveries", Targets=[{"Id": "9", "Arn": arn_of(cloud, heard)}])
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.cloud import Cloud, allow, until
+from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 TLS_ONLY = {
     "Version": "2012-10-17",
@@ -23,7 +23,7 @@ TLS_ONLY = {
 
 
 @pytest.fixture(scope="module")
-def raw(cloud: Cloud) -> str:
+def raw(cloud: EmbeddedAws) -> str:
     cloud.s3.create_bucket(Bucket="raw")
     cloud.s3.put_bucket_versioning(Bucket="raw", VersioningConfiguration={"Status": "Enabled"})
     cloud.s3.put_bucket_policy(Bucket="raw", Policy=json.dumps(TLS_ONLY))
@@ -40,7 +40,7 @@ def raw(cloud: Cloud) -> str:
     ],
 )
 def test_a_range_of_a_version_is_answered(
-    cloud: Cloud, raw: str, wanted: str, answered: bytes, content_range: str
+    cloud: EmbeddedAws, raw: str, wanted: str, answered: bytes, content_range: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
     version = cloud.s3.put_object(Bucket=raw, Key="digits", Body=b"0123456789")["VersionId"]
@@ -51,14 +51,14 @@ def test_a_range_of_a_version_is_answered(
     assert answer["ContentLength"] == len(answered)
 
 
-def test_a_range_beyond_the_end_of_a_version_is_refused(cloud: Cloud, raw: str) -> None:
+def test_a_range_beyond_the_end_of_a_version_is_refused(cloud: EmbeddedAws, raw: str) -> None:
     version = cloud.s3.put_object(Bucket=raw, Key="short", Body=b"01")["VersionId"]
     with pytest.raises(ClientError) as refused:
         cloud.s3.get_object(Bucket=raw, Key="short", VersionId=version, Range="bytes=2-")
     assert refused.value.response["Error"]["Code"] == "InvalidRange"
 
 
-def test_if_none_match_refuses_a_second_write(cloud: Cloud, raw: str) -> None:
+def test_if_none_match_refuses_a_second_write(cloud: EmbeddedAws, raw: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
     cloud.s3.put_object(Bucket=raw, Key="once", Body=b"1", IfNoneMatch="*")
     with pytest.raises(ClientError) as refused:
@@ -66,13 +66,13 @@ def test_if_none_match_refuses_a_second_write(cloud: Cloud, raw: str) -> None:
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
 
 
-def test_kms_without_a_key_takes_the_key_of_the_bucket_or_the_account(cloud: Cloud, raw: str) -> None:
+def test_kms_without_a_key_takes_the_key_of_the_bucket_or_the_account(cloud: EmbeddedAws, raw: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html."""
     answer = cloud.s3.put_object(Bucket=raw, Key="secret", Body=b"1", ServerSideEncryption="aws:kms")
     assert answer["SSEKMSKeyId"].endswith("alias/aws/s3")
 
 
-def test_created_objects_are_told_to_a_function(cloud: Cloud, raw: str) -> None:
+def test_created_objects_are_told_to_a_function(cloud: EmbeddedAws, raw: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html."""
     source = """
         import json
@@ -120,7 +120,7 @@ READING = """
 """
 
 
-def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: Cloud, raw: str) -> None:
+def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: EmbeddedAws, raw: str) -> None:
     cloud.s3.put_object(Bucket=raw, Key="shared", Body=b"text")
     cloud.function("stranger", READING)
     refused = cloud.call("stranger")
@@ -131,7 +131,7 @@ def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: Cloud, ra
 
 
 @pytest.mark.parametrize("key", ["control/\x1b", "control/\r\x01", "control/a b+é"])
-def test_versions_are_listed_whatever_their_keys_hold(cloud: Cloud, raw: str, key: str) -> None:
+def test_versions_are_listed_whatever_their_keys_hold(cloud: EmbeddedAws, raw: str, key: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html."""
     cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
     cloud.s3.delete_object(Bucket=raw, Key=key)
@@ -140,7 +140,7 @@ def test_versions_are_listed_whatever_their_keys_hold(cloud: Cloud, raw: str, ke
     assert listed["Prefix"] == key
 
 
-def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud: Cloud, raw: str) -> None:
+def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud: EmbeddedAws, raw: str) -> None:
     keys = [f"paged/{dead_letter}\x01" for dead_letter in "abc"]
     for key in keys:
         cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
@@ -150,7 +150,7 @@ def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud:
     assert [one["Key"] for page in pages for one in page["Versions"]] == keys
 
 
-def test_versions_are_grouped_by_a_delimiter(cloud: Cloud, raw: str) -> None:
+def test_versions_are_grouped_by_a_delimiter(cloud: EmbeddedAws, raw: str) -> None:
     cloud.s3.put_object(Bucket=raw, Key="grouped/\x01/a", Body=b"1")
     listed = cloud.s3.list_object_versions(Bucket=raw, Prefix="grouped/", Delimiter="/")
     assert (listed["Delimiter"], listed["CommonPrefixes"]) == ("/", [{"Prefix": "grouped/\x01/"}])

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.patches.lambda_ import event_sources
-from tests.support.cloud import Cloud, allow, until
+from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 RECEIVING = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 # Notes each batch; what is told to fail fails while there is no marker.
@@ -44,33 +44,33 @@ ROLE = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def batches(cloud: Cloud) -> None:
+def batches(cloud: EmbeddedAws) -> None:
     cloud.s3.create_bucket(Bucket="batches")
 
 
-def taken(cloud: Cloud, function: str) -> list[list[str]]:
+def taken(cloud: EmbeddedAws, function: str) -> list[list[str]]:
     keys = [one["Key"] for one in cloud.s3.list_objects_v2(Bucket="batches", Prefix=f"{function}/").get("Contents", [])]
     return [json.loads(cloud.s3.get_object(Bucket="batches", Key=key)["Body"].read()) for key in keys]
 
 
-def function(cloud: Cloud, name: str, actions: list[str], **options: Any) -> str:
+def function(cloud: EmbeddedAws, name: str, actions: list[str], **options: Any) -> str:
     cloud.function(name, TAKING, policy=allow(["s3:*", *actions]), **options)
     return name
 
 
-def queue(cloud: Cloud, name: str, attributes: Any = None) -> tuple[str, str]:
+def queue(cloud: EmbeddedAws, name: str, attributes: Any = None) -> tuple[str, str]:
     url = cloud.queues.create_queue(QueueName=name, Attributes=attributes or {})["QueueUrl"]
     return url, cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
-def count(cloud: Cloud, url: str) -> int:
+def count(cloud: EmbeddedAws, url: str) -> int:
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(
         int(one) for one in cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
     )
 
 
-def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: Cloud) -> None:
+def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ways-to-add-notification-config-to-bucket.html."""
     cloud.stack(
         "buffered",
@@ -178,12 +178,12 @@ def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: Cloud)
     cloud.s3.delete_object(Bucket="batches", Key="fixed")
 
 
-def keys_taken(cloud: Cloud) -> list[str]:
+def keys_taken(cloud: EmbeddedAws) -> list[str]:
     bodies = [json.loads(body) for batch in taken(cloud, "start") for body in batch]
     return [body["Records"][0]["s3"]["object"]["key"] for body in bodies if "Records" in body]
 
 
-def test_a_batch_waits_for_its_window_and_takes_more_than_ten(cloud: Cloud) -> None:
+def test_a_batch_waits_for_its_window_and_takes_more_than_ten(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html."""
     url, arn = queue(cloud, "window")
     for first in (0, 10):
@@ -209,7 +209,7 @@ def test_a_batch_waits_for_its_window_and_takes_more_than_ten(cloud: Cloud) -> N
     ],
 )
 def test_a_mapping_that_cannot_work_is_refused(
-    cloud: Cloud, options: dict[str, Any], actions: list[str], visible: str, refusal: str
+    cloud: EmbeddedAws, options: dict[str, Any], actions: list[str], visible: str, refusal: str
 ) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html."""
     name = f"refused-{len(actions)}-{len(options)}"
@@ -247,7 +247,7 @@ def test_an_answer_that_cannot_be_read_fails_the_whole_batch(answer: Any, all_fa
     assert event_sources.failed(answer, {"a", "b"}) == ({"a", "b"} if all_fail else set())
 
 
-def test_only_dead_letters_are_moved_and_those_of_no_queue_stay(cloud: Cloud) -> None:
+def test_only_dead_letters_are_moved_and_those_of_no_queue_stay(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html."""
     dead_url, dead = queue(cloud, "orphans")
     with pytest.raises(ClientError, match="must be configured as a Dead Letter Queue"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cloud import Cloud, allow, until
+from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
 TELLING = """
@@ -47,14 +47,14 @@ def rule(name: str, machine: str, statuses: list[str], *targets: dict[str, Any])
     return {"Type": "AWS::Events::Rule", "Properties": {"Name": name, "EventPattern": pattern, "Targets": targets}}
 
 
-def messages(cloud: Cloud, queue: str) -> list[Any]:
+def messages(cloud: EmbeddedAws, queue: str) -> list[Any]:
     found = cloud.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
     for message in found.get("Messages", []):
         cloud.queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
     return list(found.get("Messages", []))
 
 
-def events(cloud: Cloud, queue: str, count: int) -> list[Any]:
+def events(cloud: EmbeddedAws, queue: str, count: int) -> list[Any]:
     found: list[Any] = []
 
     def look() -> bool:
@@ -66,7 +66,7 @@ def events(cloud: Cloud, queue: str, count: int) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def machine(cloud: Cloud) -> str:
+def machine(cloud: EmbeddedAws) -> str:
     states = {
         "Which": {
             "Type": "Choice",
@@ -84,7 +84,7 @@ def machine(cloud: Cloud) -> str:
 
 
 @pytest.fixture(scope="module")
-def queue(cloud: Cloud, machine: str) -> str:
+def queue(cloud: EmbeddedAws, machine: str) -> str:
     """Give a queue to which every change of the machine's executions is told."""
     every = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
     target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
@@ -104,7 +104,7 @@ def queue(cloud: Cloud, machine: str) -> str:
     ],
 )
 def test_the_detail_of_an_event_is_the_description_with_milliseconds(
-    cloud: Cloud, machine: str, queue: str, do: str, ended: dict[str, Any]
+    cloud: EmbeddedAws, machine: str, queue: str, do: str, ended: dict[str, Any]
 ) -> None:
     given = json.dumps({"do": do.replace("stop", "wait")})
     arn = cloud.machines.start_execution(stateMachineArn=machine, name=do, input=given)["executionArn"]
@@ -140,7 +140,7 @@ def test_the_detail_of_an_event_is_the_description_with_milliseconds(
     assert (last["source"], last["detail-type"], last["resources"]) == ("aws.states", STATUS_CHANGE, [arn])
 
 
-def test_a_redrive_is_told_as_running_again(cloud: Cloud, machine: str, queue: str) -> None:
+def test_a_redrive_is_told_as_running_again(cloud: EmbeddedAws, machine: str, queue: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
     arn = cloud.run(machine, {"do": "fail"})["executionArn"]
     events(cloud, queue, 2)
@@ -152,7 +152,7 @@ def test_a_redrive_is_told_as_running_again(cloud: Cloud, machine: str, queue: s
     assert (failed["status"], failed["redriveCount"], failed["redriveStatus"]) == ("FAILED", 1, "REDRIVABLE")
 
 
-def test_an_express_workflow_tells_nothing_and_is_not_redriven(cloud: Cloud) -> None:
+def test_an_express_workflow_tells_nothing_and_is_not_redriven(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html."""
     definition = json.dumps(one({"Type": "Fail"}))
     machine = cloud.machines.create_state_machine(
@@ -168,7 +168,7 @@ def test_an_express_workflow_tells_nothing_and_is_not_redriven(cloud: Cloud) -> 
     assert messages(cloud, ids["Queue"]) == []
 
 
-def target_of(cloud: Cloud, name: str, machine: str, function: str, *, permitted: bool = True) -> dict[str, str]:
+def target_of(cloud: EmbeddedAws, name: str, machine: str, function: str, *, permitted: bool = True) -> dict[str, str]:
     target = {
         "Id": "function",
         "Arn": function,
@@ -192,7 +192,9 @@ def target_of(cloud: Cloud, name: str, machine: str, function: str, *, permitted
     return cloud.stack(name, resources)
 
 
-def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destination(cloud: Cloud, machine: str) -> None:
+def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destination(
+    cloud: EmbeddedAws, machine: str
+) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html."""
     lost = cloud.queues.create_queue(QueueName="lost")["QueueUrl"]
     arn = cloud.queues.get_queue_attributes(QueueUrl=lost, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -218,7 +220,7 @@ def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destinati
 
 @pytest.mark.parametrize(("name", "code"), [("no-permission", "NO_PERMISSIONS"), ("no-function", "NO_RESOURCE")])
 def test_an_event_that_cannot_be_delivered_goes_to_the_dead_letter_queue_of_the_target(
-    cloud: Cloud, machine: str, name: str, code: str
+    cloud: EmbeddedAws, machine: str, name: str, code: str
 ) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
     function = cloud.function(name, FAILING)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.cloud import Cloud, allow, until, zipped
+from tests.support.embedded_aws import EmbeddedAws, allow, until, zipped
 
 REJECTING = """
     class RecordsRejected(Exception):
@@ -23,7 +23,7 @@ FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
 
 
 @pytest.fixture(scope="module")
-def rejecting(cloud: Cloud) -> str:
+def rejecting(cloud: EmbeddedAws) -> str:
     cloud.function("rejecting", REJECTING)
     return "rejecting"
 
@@ -32,7 +32,7 @@ def rejecting(cloud: Cloud) -> str:
 
 
 @pytest.mark.parametrize("environment", ["cold", "warm"])
-def test_a_raised_exception_is_reported_by_its_class_name(cloud: Cloud, rejecting: str, environment: str) -> None:
+def test_a_raised_exception_is_reported_by_its_class_name(cloud: EmbeddedAws, rejecting: str, environment: str) -> None:
     answer = cloud.call(rejecting, environment)
     assert answer["errorType"] == "RecordsRejected"
     assert answer["errorMessage"] == f"rejected {environment}"
@@ -40,7 +40,7 @@ def test_a_raised_exception_is_reported_by_its_class_name(cloud: Cloud, rejectin
     assert answer["stackTrace"][0].startswith('  File "/var/task/index.py", line ')
 
 
-def test_an_environment_outlives_an_exception(cloud: Cloud) -> None:
+def test_an_environment_outlives_an_exception(cloud: EmbeddedAws) -> None:
     cloud.function("pids", "import os\ndef handler(event, context): raise ValueError(os.getpid())\n")
     assert cloud.call("pids")["errorMessage"] == cloud.call("pids")["errorMessage"], "the worker was thrown away"
 
@@ -53,7 +53,7 @@ def test_an_environment_outlives_an_exception(cloud: Cloud) -> None:
     ],
 )
 def test_failures_of_the_runtime_have_the_names_of_aws(
-    cloud: Cloud, rejecting: str, event: str, name: str, message: str
+    cloud: EmbeddedAws, rejecting: str, event: str, name: str, message: str
 ) -> None:
     answer = cloud.call(rejecting, event)
     assert answer["errorType"] == name
@@ -76,21 +76,21 @@ def test_failures_of_the_runtime_have_the_names_of_aws(
     ],
 )
 def test_a_module_that_cannot_be_loaded_is_reported_as_aws_does(
-    cloud: Cloud, name: str, source: str, error: str, message: str
+    cloud: EmbeddedAws, name: str, source: str, error: str, message: str
 ) -> None:
     cloud.function(name, source)
     answer = cloud.call(name)
     assert (answer["errorType"], message in answer["errorMessage"]) == (error, True), answer
 
 
-def test_a_timeout_is_sandbox_timedout(cloud: Cloud) -> None:
+def test_a_timeout_is_sandbox_timedout(cloud: EmbeddedAws) -> None:
     cloud.function("slow", "import time\ndef handler(event, context): time.sleep(9)\n", Timeout=1)
     answer = cloud.call("slow")
     assert answer["errorType"] == "Sandbox.Timedout"
     assert "Task timed out after 1.00 seconds" in answer["errorMessage"]
 
 
-def test_a_handler_sees_aws_and_not_the_machine(cloud: Cloud) -> None:
+def test_a_handler_sees_aws_and_not_the_machine(cloud: EmbeddedAws) -> None:
     source = """
         import importlib.util, os
         import boto3
@@ -107,7 +107,7 @@ def test_a_handler_sees_aws_and_not_the_machine(cloud: Cloud) -> None:
     assert seen["variables"]["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.14"
 
 
-def test_a_layer_is_on_the_path(cloud: Cloud) -> None:
+def test_a_layer_is_on_the_path(cloud: EmbeddedAws) -> None:
     content = zipped({"python/greeting.py": "TEXT = 'from the layer'\n"})
     layer = cloud.functions.publish_layer_version(LayerName="greeting", Content={"ZipFile": content})
     source = "import greeting\ndef handler(event, context): return greeting.TEXT\n"
@@ -115,7 +115,7 @@ def test_a_layer_is_on_the_path(cloud: Cloud) -> None:
     assert cloud.call("layered") == "from the layer"
 
 
-def test_json_logs_arrive_in_the_log_group_of_the_function(cloud: Cloud) -> None:
+def test_json_logs_arrive_in_the_log_group_of_the_function(cloud: EmbeddedAws) -> None:
     source = """
         import json
 
@@ -135,7 +135,7 @@ def test_json_logs_arrive_in_the_log_group_of_the_function(cloud: Cloud) -> None
     )
 
 
-def test_two_hundred_calls_at_once_all_succeed_on_few_workers(cloud: Cloud) -> None:
+def test_two_hundred_calls_at_once_all_succeed_on_few_workers(cloud: EmbeddedAws) -> None:
     cloud.function("popular", SLEEPING, Timeout=60)
     with ThreadPoolExecutor(200) as pool:
         pids = list(pool.map(lambda _: cloud.call("popular"), range(200)))
@@ -143,7 +143,7 @@ def test_two_hundred_calls_at_once_all_succeed_on_few_workers(cloud: Cloud) -> N
     assert len(set(pids)) <= 3
 
 
-def test_calls_beyond_the_reserved_concurrency_wait_and_zero_switches_off(cloud: Cloud) -> None:
+def test_calls_beyond_the_reserved_concurrency_wait_and_zero_switches_off(cloud: EmbeddedAws) -> None:
     cloud.function("reserved", SLEEPING)
     cloud.functions.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=1)
     with ThreadPoolExecutor(10) as pool:
@@ -153,13 +153,13 @@ def test_calls_beyond_the_reserved_concurrency_wait_and_zero_switches_off(cloud:
         cloud.call("reserved")
 
 
-def queue(cloud: Cloud, name: str) -> tuple[str, str]:
+def queue(cloud: EmbeddedAws, name: str) -> tuple[str, str]:
     url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
     attributes = cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     return url, attributes["QueueArn"]
 
 
-def test_an_event_that_keeps_failing_reaches_the_destination_as_the_record_of_aws(cloud: Cloud) -> None:
+def test_an_event_that_keeps_failing_reaches_the_destination_as_the_record_of_aws(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
     url, arn = queue(cloud, "lost")
     function = cloud.function("failing", FAILING, policy=allow("sqs:SendMessage", arn))
@@ -187,7 +187,7 @@ def test_an_event_that_keeps_failing_reaches_the_destination_as_the_record_of_aw
     assert record["responsePayload"]["requestId"] == request, "a retry has the request id of the first attempt"
 
 
-def test_a_dead_letter_queue_gets_the_event_itself(cloud: Cloud) -> None:
+def test_a_dead_letter_queue_gets_the_event_itself(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq."""
     url, arn = queue(cloud, "dead")
     cloud.function("dying", FAILING, policy=allow("sqs:SendMessage", arn), DeadLetterConfig={"TargetArn": arn})

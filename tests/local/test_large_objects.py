@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import local
-from tests.support.cloud import Cloud, until
+from tests.support.embedded_aws import EmbeddedAws, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,11 @@ SUM = hashlib.md5(LARGE, usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def bucket(cloud: Cloud) -> str:
+def bucket(cloud: EmbeddedAws) -> str:
     return versioned(cloud, "large")
 
 
-def versioned(cloud: Cloud, name: str) -> str:
+def versioned(cloud: EmbeddedAws, name: str) -> str:
     cloud.s3.create_bucket(Bucket=name)
     cloud.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     return name
@@ -46,14 +46,14 @@ def digest(answer: "GetObjectOutputTypeDef") -> str:
     return found.hexdigest()
 
 
-def peak(cloud: Cloud) -> int:
+def peak(cloud: EmbeddedAws) -> int:
     """Give the most memory that the server has had, in MiB."""
     status = Path(f"/proc/{cloud.instance.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of the memory of a process there")
-def test_large_objects_do_not_fill_the_memory(cloud: Cloud, bucket: str, tmp_path: Path) -> None:
+def test_large_objects_do_not_fill_the_memory(cloud: EmbeddedAws, bucket: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(LARGE)
     put: list[Callable[[], Any]] = [
@@ -75,7 +75,7 @@ def test_large_objects_do_not_fill_the_memory(cloud: Cloud, bucket: str, tmp_pat
     assert peak(cloud) < 600, "eight readers and four writers of 90 MiB each"
 
 
-def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(cloud: Cloud, bucket: str) -> None:
+def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(cloud: EmbeddedAws, bucket: str) -> None:
     body = LARGE[: 3 * MIB + 1]
     version = cloud.s3.put_object(Bucket=bucket, Key="old", Body=body)["VersionId"]
     cloud.s3.put_object(Bucket=bucket, Key="old", Body=b"new")
@@ -96,7 +96,7 @@ def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(clo
     assert cloud.s3.get_object(Bucket=bucket, Key="old")["Body"].read() == body
 
 
-def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: Cloud) -> None:
+def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html."""
     bucket = versioned(cloud, "parts")
     url = cloud.queues.create_queue(QueueName="parts")["QueueUrl"]
@@ -138,7 +138,7 @@ def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("checksum", ["right", "wrong"])
 def test_a_body_in_signed_chunks_with_a_checksum_at_its_end_arrives_right(
-    cloud: Cloud, bucket: str, checksum: str
+    cloud: EmbeddedAws, bucket: str, checksum: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html: boto3 sends it so over TLS."""
     body = LARGE[: 2 * MIB + 5]
@@ -171,12 +171,12 @@ def test_a_body_in_signed_chunks_with_a_checksum_at_its_end_arrives_right(
 
 def test_large_versions_survive_a_restart(tmp_path: Path) -> None:
     bodies = {"first": LARGE[:MIB], "second": LARGE[MIB : 3 * MIB]}
-    up = Cloud(local.start(tmp_path, persist=True))
+    up = EmbeddedAws(local.start(tmp_path, persist=True))
     versioned(up, "kept")
     versions = {key: up.s3.put_object(Bucket="kept", Key="a", Body=body)["VersionId"] for key, body in bodies.items()}
     up.close()
     local.stop(tmp_path)
-    up = Cloud(local.start(tmp_path, persist=True))
+    up = EmbeddedAws(local.start(tmp_path, persist=True))
     try:
         for key, version in versions.items():
             part = up.s3.get_object(Bucket="kept", Key="a", VersionId=version, Range="bytes=7-")["Body"].read()

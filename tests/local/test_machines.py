@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.patches.step_functions.core import retries
-from tests.support.cloud import Cloud, allow, until
+from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
@@ -24,19 +24,19 @@ def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def echo(cloud: Cloud) -> str:
+def echo(cloud: EmbeddedAws) -> str:
     return cloud.function("echo", "def handler(event, context): return event\n")
 
 
 @pytest.fixture(scope="module")
-def rejecting(cloud: Cloud) -> str:
+def rejecting(cloud: EmbeddedAws) -> str:
     return cloud.function("rejecting", REJECTING)
 
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 
 
-def test_a_failed_execution_carries_class_name_and_report(cloud: Cloud, rejecting: str) -> None:
+def test_a_failed_execution_carries_class_name_and_report(cloud: EmbeddedAws, rejecting: str) -> None:
     ended = cloud.run(cloud.machine("failing", one(task(rejecting))))
     assert (ended["status"], ended["error"], ended["output"]) == ("FAILED", "RecordsRejected", None)
     cause = json.loads(ended["cause"])
@@ -46,7 +46,7 @@ def test_a_failed_execution_carries_class_name_and_report(cloud: Cloud, rejectin
     assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == ["RecordsRejected"]
 
 
-def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Cloud, rejecting: str, echo: str) -> None:
+def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: EmbeddedAws, rejecting: str, echo: str) -> None:
     catch = [
         {"ErrorEquals": ["Exception"], "ResultPath": "$.wrong", "Next": "DeadLetter"},
         {"ErrorEquals": ["RecordsRejected"], "ResultPath": "$.failure.Do", "Next": "DeadLetter"},
@@ -70,7 +70,7 @@ def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Cloud, r
     assert given["state"]["EnteredTime"].endswith("Z")
 
 
-def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: Cloud, rejecting: str) -> None:
+def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: EmbeddedAws, rejecting: str) -> None:
     retry = {
         "ErrorEquals": ["RecordsRejected"],
         "IntervalSeconds": 1,
@@ -95,7 +95,7 @@ def test_a_delay_grows_up_to_the_longest_and_full_jitter_spreads_it(earlier: int
     assert (max(delays) - min(delays) > most / 2) == (jitter == "FULL")
 
 
-def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Cloud) -> None:
+def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     function = cloud.function("large", "def handler(event, context): return 'x' * event['size']\n")
     catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
@@ -110,7 +110,7 @@ def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Clou
 # https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
 
 
-def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: Cloud) -> None:
+def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: EmbeddedAws) -> None:
     function = cloud.function(
         "late", "import time\ndef handler(event, context): time.sleep(1.5); raise ValueError\n", Timeout=9
     )
@@ -126,7 +126,7 @@ def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: Cloud) -
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
 
-def test_a_repeated_start_gives_the_running_execution(cloud: Cloud) -> None:
+def test_a_repeated_start_gives_the_running_execution(cloud: EmbeddedAws) -> None:
     machine = cloud.machine("waiting", one({"Type": "Wait", "Seconds": 20, "End": True}))
     first = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
     again = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
@@ -139,7 +139,7 @@ def test_a_repeated_start_gives_the_running_execution(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "a" * 81])
-def test_a_name_that_aws_refuses_is_refused(cloud: Cloud, name: str) -> None:
+def test_a_name_that_aws_refuses_is_refused(cloud: EmbeddedAws, name: str) -> None:
     machine = cloud.machine(
         f"named-{len(name)}-{name[1]}".replace("/", "s").replace(" ", "b"), one({"Type": "Succeed"})
     )
@@ -147,14 +147,14 @@ def test_a_name_that_aws_refuses_is_refused(cloud: Cloud, name: str) -> None:
         cloud.machines.start_execution(stateMachineArn=machine, name=name)
 
 
-def test_a_machine_invokes_only_what_its_role_allows(cloud: Cloud, echo: str) -> None:
+def test_a_machine_invokes_only_what_its_role_allows(cloud: EmbeddedAws, echo: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/lambda-iam.html."""
     ended = cloud.run(cloud.machine("powerless", one(task(echo)), allow("lambda:InvokeFunction", f"{echo}-other")))
     assert (ended["status"], ended.get("error")) == ("FAILED", "Lambda.AWSLambdaException")
     assert f"not authorized to perform: lambda:InvokeFunction on resource: {echo}" in ended["cause"]
 
 
-def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Cloud, echo: str) -> None:
+def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: EmbeddedAws, echo: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
     inner = task(echo) | {"Parameters": {"FunctionName": echo, "Payload": {"execution.$": "$$.Execution"}}}
     processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **one(inner)}
@@ -166,7 +166,7 @@ def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Cloud,
     assert all(":execution:mapping/Chunks:" in child["Id"] for child in children)
 
 
-def previous(cloud: Cloud, execution: str) -> list[tuple[str, str | None]]:
+def previous(cloud: EmbeddedAws, execution: str) -> list[tuple[str, str | None]]:
     """Tell of each event its type and that of the event that it names before it, None if that is none."""
     events = cloud.machines.get_execution_history(executionArn=execution)["events"]
     kinds: dict[int, str] = {event["id"]: event["type"] for event in events}
@@ -176,7 +176,7 @@ def previous(cloud: Cloud, execution: str) -> list[tuple[str, str | None]]:
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
 
 
-def test_an_event_names_the_one_before_it(cloud: Cloud, echo: str) -> None:
+def test_an_event_names_the_one_before_it(cloud: EmbeddedAws, echo: str) -> None:
     definition = {"StartAt": "Do", "States": {"Do": task(echo, Next="Done"), "Done": {"Type": "Succeed"}}}
     execution = cloud.run(cloud.machine("linked", definition))["executionArn"]
     assert previous(cloud, execution) == [
@@ -191,7 +191,7 @@ def test_an_event_names_the_one_before_it(cloud: Cloud, echo: str) -> None:
     ]
 
 
-def test_branches_are_told_apart_by_the_event_before_each(cloud: Cloud) -> None:
+def test_branches_are_told_apart_by_the_event_before_each(cloud: EmbeddedAws) -> None:
     def branch(name: str, **wait: Any) -> dict[str, Any]:
         states = {name: {"Type": "Wait", **wait, "Next": f"{name}Done"}, f"{name}Done": {"Type": "Succeed"}}
         return {"StartAt": name, "States": states}
@@ -211,7 +211,7 @@ def test_branches_are_told_apart_by_the_event_before_each(cloud: Cloud) -> None:
     assert [name_of(event) for event in entered] == ["Do", "Do"]
 
 
-def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: Cloud) -> None:
+def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: EmbeddedAws) -> None:
     definition = {"StartAt": "Pause", "States": {"Pause": {"Type": "Wait", "Seconds": 600, "End": True}}}
     machine = cloud.machine("stopped-in-a-state", definition)
     execution = cloud.machines.start_execution(stateMachineArn=machine)["executionArn"]
@@ -227,7 +227,7 @@ def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: Cl
     ]
 
 
-def test_executions_are_listed_by_their_start_whenever_they_ended(cloud: Cloud) -> None:
+def test_executions_are_listed_by_their_start_whenever_they_ended(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html."""
     pause = {"Type": "Wait", "SecondsPath": "$.seconds", "End": True}
     machine = cloud.machine("listed", one(pause))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.local.test_execution_events import events, lets_in
 from tests.local.test_redrive import MAY, OPTIMIZED, calls, history, kinds, mend, redriven
-from tests.support.cloud import Cloud, allow, until
+from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 # Fails while no marker named by `need` is there, for the items that are told to; `hold` makes it wait for a marker.
 CHUNK = """
@@ -58,7 +58,7 @@ SELECTED = {
 
 
 @pytest.fixture(scope="module")
-def chunk(cloud: Cloud) -> str:
+def chunk(cloud: EmbeddedAws) -> str:
     cloud.s3.create_bucket(Bucket="markers")
     cloud.s3.create_bucket(Bucket="calls")
     return cloud.function("chunk", CHUNK, policy=MAY)
@@ -100,17 +100,17 @@ def given(need: str, chunks: list[int], bad: list[int], hold: str = "") -> dict[
     return {"need": need, "chunks": chunks, "bad": bad, "bytes": 9, "hold": hold}
 
 
-def run_of(cloud: Cloud, execution: str) -> dict[str, Any]:
+def run_of(cloud: EmbeddedAws, execution: str) -> dict[str, Any]:
     (run,) = cloud.machines.list_map_runs(executionArn=execution)["mapRuns"]
     return dict(cloud.machines.describe_map_run(mapRunArn=run["mapRunArn"]))
 
 
-def children(cloud: Cloud, run: str, **criteria: Any) -> list[dict[str, Any]]:
+def children(cloud: EmbeddedAws, run: str, **criteria: Any) -> list[dict[str, Any]]:
     pages = cloud.machines.get_paginator("list_executions").paginate(mapRunArn=run, **criteria)
     return [dict(child) for page in pages for child in page["executions"]]
 
 
-def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: Cloud, chunk: str) -> None:
+def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: EmbeddedAws, chunk: str) -> None:
     child = {
         "Do": task(chunk, Catch=[{"ErrorEquals": ["BadChunk"], "ResultPath": "$.failure", "Next": "Lost"}]),
         "Lost": {"Type": "Fail", "Error": "Lost"},
@@ -143,7 +143,7 @@ def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: Cl
     assert json.loads(found["input"])["parent"] == arn
 
 
-def test_what_a_child_sees_is_its_own(cloud: Cloud, chunk: str) -> None:
+def test_what_a_child_sees_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     arn = cloud.run(cloud.machine("seeing", definition), given("seeing", [4], []))["executionArn"]
@@ -156,7 +156,7 @@ def test_what_a_child_sees_is_its_own(cloud: Cloud, chunk: str) -> None:
     assert own["Input"] == json.loads(found["input"]) == told["batch"]
 
 
-def test_the_histories_of_parent_and_child(cloud: Cloud, chunk: str) -> None:
+def test_the_histories_of_parent_and_child(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html."""
     child = {"Do": task(chunk, Next="Done"), "Done": {"Type": "Succeed"}}
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(child)}}
@@ -191,7 +191,7 @@ def test_the_histories_of_parent_and_child(cloud: Cloud, chunk: str) -> None:
     assert events[4]["stateExitedEventDetails"]["name"] == "Do"
 
 
-def test_a_child_invokes_only_what_the_role_of_the_machine_allows(cloud: Cloud, chunk: str) -> None:
+def test_a_child_invokes_only_what_the_role_of_the_machine_allows(cloud: EmbeddedAws, chunk: str) -> None:
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     machine = cloud.machine("weak", definition, allow("states:StartExecution"))
     arn = cloud.run(machine, given("weak", [0], []))["executionArn"]
@@ -200,7 +200,7 @@ def test_a_child_invokes_only_what_the_role_of_the_machine_allows(cloud: Cloud, 
     assert (found["status"], found["error"]) == ("FAILED", "Lambda.AWSLambdaException")
 
 
-def test_a_map_run_needs_the_permission_to_start_its_machine(cloud: Cloud, chunk: str) -> None:
+def test_a_map_run_needs_the_permission_to_start_its_machine(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     machine = cloud.machine("unpermitted", definition, allow("lambda:InvokeFunction"))
@@ -210,7 +210,7 @@ def test_a_map_run_needs_the_permission_to_start_its_machine(cloud: Cloud, chunk
     assert calls(cloud, "unpermitted") == 0
 
 
-def test_no_more_children_run_than_there_are_workers(cloud: Cloud, chunk: str) -> None:
+def test_no_more_children_run_than_there_are_workers(cloud: EmbeddedAws, chunk: str) -> None:
     """A Task that waits for a worker uses up its own TimeoutSeconds."""
     wide = mapping({"Do": task(chunk, TimeoutSeconds=30)}, MaxConcurrency=40)
     machine = cloud.machine("wide", {"StartAt": "Chunks", "States": {"Chunks": wide}})
@@ -226,7 +226,7 @@ def test_no_more_children_run_than_there_are_workers(cloud: Cloud, chunk: str) -
 
 
 @pytest.mark.parametrize("end", ["ABORTED", "TIMED_OUT"])
-def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Cloud, chunk: str, end: str) -> None:
+def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: EmbeddedAws, chunk: str, end: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html."""
     need = end.lower().replace("_", "-")
     limit = {"TimeoutSeconds": 2} if end == "TIMED_OUT" else {}
@@ -258,7 +258,7 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Cloud,
     assert calls(cloud, need) == 6
 
 
-def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: Cloud, chunk: str) -> None:
+def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: EmbeddedAws, chunk: str) -> None:
     account = cloud.function("summarize", SUMMARIZE)
     choice = {"Variable": "$.resume", "StringEquals": "Chunks", "Next": "Chunks"}
     states = {
@@ -285,7 +285,7 @@ def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: 
     assert kinds(history(cloud, failed["executionArn"])).count("MapRunStarted") == 2
 
 
-def test_a_child_that_is_stopped_stays_so(cloud: Cloud, chunk: str) -> None:
+def test_a_child_that_is_stopped_stays_so(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html."""
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     items = json.dumps(given("stopped-child", [0], [], hold="hold-stopped-child"))
@@ -302,7 +302,7 @@ def test_a_child_that_is_stopped_stays_so(cloud: Cloud, chunk: str) -> None:
     assert run_of(cloud, arn)["executionCounts"]["aborted"] == 1
 
 
-def test_only_the_parent_is_told_of(cloud: Cloud, chunk: str) -> None:
+def test_only_the_parent_is_told_of(cloud: EmbeddedAws, chunk: str) -> None:
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     machine = cloud.machine("quiet", definition)
     pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [{"prefix": machine}]}}
@@ -321,7 +321,7 @@ def test_only_the_parent_is_told_of(cloud: Cloud, chunk: str) -> None:
     assert [event["detail"]["executionArn"] for event in told] == [arn, arn]
 
 
-def test_results_of_more_than_256_kib_together_fail_the_map(cloud: Cloud) -> None:
+def test_results_of_more_than_256_kib_together_fail_the_map(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     large = {"Do": {"Type": "Pass", "Result": "x" * 1000, "End": True}}
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(large)}}

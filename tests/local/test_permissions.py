@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cloud import Cloud
+from tests.support.embedded_aws import EmbeddedAws
 
 LOOKING = """
     import boto3
@@ -43,7 +43,7 @@ POLICY = {
 
 
 @pytest.fixture(scope="module")
-def looking(cloud: Cloud) -> str:
+def looking(cloud: EmbeddedAws) -> str:
     for bucket in ("shelf", "listed"):
         cloud.s3.create_bucket(Bucket=bucket)
         for key in ("open/a", "shut/a"):
@@ -53,7 +53,7 @@ def looking(cloud: Cloud) -> str:
 
 
 @pytest.fixture(scope="module")
-def executions(cloud: Cloud) -> list[str]:
+def executions(cloud: EmbeddedAws) -> list[str]:
     definition = {"StartAt": "No", "States": {"No": {"Type": "Fail"}}}
     return [str(cloud.run(cloud.machine(name, definition))["executionArn"]) for name in ("seen", "unseen")]
 
@@ -63,7 +63,7 @@ def executions(cloud: Cloud) -> list[str]:
     [("describe_execution", {}), ("get_execution_history", {"includeExecutionData": False}), ("redrive_execution", {})],
 )
 def test_executions_are_seen_by_a_pattern_of_their_arn(
-    cloud: Cloud, looking: str, executions: list[str], action: str, arguments: dict[str, Any]
+    cloud: EmbeddedAws, looking: str, executions: list[str], action: str, arguments: dict[str, Any]
 ) -> None:
     """https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html."""
     asked = [["stepfunctions", action, {"executionArn": arn, **arguments}] for arn in executions]
@@ -74,7 +74,7 @@ def test_executions_are_seen_by_a_pattern_of_their_arn(
     ("prefix", "answer"), [("open/", "done"), ("open/a", "done"), ("shut/", "AccessDenied"), ("", "AccessDenied")]
 )
 def test_a_bucket_is_listed_under_the_prefixes_that_are_allowed(
-    cloud: Cloud, looking: str, prefix: str, answer: str
+    cloud: EmbeddedAws, looking: str, prefix: str, answer: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html."""
     assert cloud.call(looking, ["s3", "list_objects_v2", {"Bucket": "shelf", "Prefix": prefix}]) == answer
@@ -90,7 +90,7 @@ def test_a_bucket_is_listed_under_the_prefixes_that_are_allowed(
     ],
 )
 def test_a_missing_key_is_told_only_to_who_may_list(
-    cloud: Cloud, looking: str, bucket: str, key: str, answer: str
+    cloud: EmbeddedAws, looking: str, bucket: str, key: str, answer: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
     assert cloud.call(looking, ["s3", "get_object", {"Bucket": bucket, "Key": key}]) == answer

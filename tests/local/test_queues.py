@@ -6,10 +6,10 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-v
 from functools import partial
 from typing import Any
 
-from tests.support.cloud import Cloud, until
+from tests.support.embedded_aws import EmbeddedAws, until
 
 
-def test_a_message_is_hidden_when_received_comes_back_and_is_gone_when_deleted(cloud: Cloud) -> None:
+def test_a_message_is_hidden_when_received_comes_back_and_is_gone_when_deleted(cloud: EmbeddedAws) -> None:
     url = cloud.queues.create_queue(QueueName="hiding", Attributes={"VisibilityTimeout": "1"})["QueueUrl"]
 
     def receive() -> Any:

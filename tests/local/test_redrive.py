@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.patches.step_functions.redrive import redrive
-from tests.support.cloud import Cloud, until
+from tests.support.embedded_aws import EmbeddedAws, until
 
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
 # Fails until a marker named by `need` is in the bucket; tells how it was called either way.
@@ -46,21 +46,21 @@ def flaky(function: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def function(cloud: Cloud) -> str:
+def function(cloud: EmbeddedAws) -> str:
     cloud.s3.create_bucket(Bucket="markers")
     cloud.s3.create_bucket(Bucket="calls")
     return cloud.function("flaky", FLAKY, policy=MAY)
 
 
-def mend(cloud: Cloud, need: str) -> None:
+def mend(cloud: EmbeddedAws, need: str) -> None:
     cloud.s3.put_object(Bucket="markers", Key=need, Body=b"")
 
 
-def calls(cloud: Cloud, need: str) -> int:
+def calls(cloud: EmbeddedAws, need: str) -> int:
     return cloud.s3.list_objects_v2(Bucket="calls", Prefix=f"{need}/")["KeyCount"]
 
 
-def history(cloud: Cloud, execution: str) -> list[Any]:
+def history(cloud: EmbeddedAws, execution: str) -> list[Any]:
     return list(cloud.machines.get_execution_history(executionArn=execution, maxResults=1000)["events"])
 
 
@@ -68,12 +68,12 @@ def kinds(events: list[Any]) -> list[str]:
     return [event["type"] for event in events]
 
 
-def redriven(cloud: Cloud, execution: str) -> dict[str, Any]:
+def redriven(cloud: EmbeddedAws, execution: str) -> dict[str, Any]:
     cloud.machines.redrive_execution(executionArn=execution)
     return cloud.ended(execution)
 
 
-def test_a_task_is_run_again_with_its_own_input_and_a_new_context(cloud: Cloud, function: str) -> None:
+def test_a_task_is_run_again_with_its_own_input_and_a_new_context(cloud: EmbeddedAws, function: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-retry-behavior."""
     retry = [{"ErrorEquals": ["NotYet"], "IntervalSeconds": 1, "BackoffRate": 1, "MaxAttempts": 1}]
     states = {
@@ -117,7 +117,7 @@ def test_a_task_is_run_again_with_its_own_input_and_a_new_context(cloud: Cloud, 
     assert kinds(events)[-1] == "ExecutionSucceeded"
 
 
-def test_the_context_before_a_redrive_has_a_count_and_no_time(cloud: Cloud, function: str) -> None:
+def test_the_context_before_a_redrive_has_a_count_and_no_time(cloud: EmbeddedAws, function: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
     mend(cloud, "context")
     ended = cloud.run(
@@ -128,7 +128,7 @@ def test_the_context_before_a_redrive_has_a_count_and_no_time(cloud: Cloud, func
     assert told["RedriveCount"] == 0
 
 
-def test_a_fail_state_is_entered_again_and_fails_again(cloud: Cloud) -> None:
+def test_a_fail_state_is_entered_again_and_fails_again(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
     arn = cloud.run(cloud.machine("fail", {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "Own"}}}))[
         "executionArn"
@@ -144,7 +144,7 @@ def test_a_fail_state_is_entered_again_and_fails_again(cloud: Cloud) -> None:
     ]
 
 
-def test_a_redrive_uses_the_definition_and_the_role_of_the_start(cloud: Cloud, function: str) -> None:
+def test_a_redrive_uses_the_definition_and_the_role_of_the_start(cloud: EmbeddedAws, function: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html."""
     definition = {"StartAt": "Do", "States": {"Do": flaky(function)}}
     machine = cloud.machine("updated", definition)
@@ -161,7 +161,7 @@ def test_a_redrive_uses_the_definition_and_the_role_of_the_start(cloud: Cloud, f
     assert cloud.run(machine)["error"] == "Other"
 
 
-def test_what_still_runs_of_a_stopped_attempt_does_not_touch_the_next(cloud: Cloud, function: str) -> None:
+def test_what_still_runs_of_a_stopped_attempt_does_not_touch_the_next(cloud: EmbeddedAws, function: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html."""
     retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 9}]
     payload = {"need": "stopped", "slow": True}
@@ -189,7 +189,7 @@ def test_what_still_runs_of_a_stopped_attempt_does_not_touch_the_next(cloud: Clo
     ]
 
 
-def test_the_timeout_of_the_machine_begins_anew(cloud: Cloud) -> None:
+def test_the_timeout_of_the_machine_begins_anew(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
     states = {
         "First": {"Type": "Wait", "Seconds": 5, "Next": "Second"},
@@ -201,7 +201,7 @@ def test_the_timeout_of_the_machine_begins_anew(cloud: Cloud) -> None:
     assert redriven(cloud, ended["executionArn"])["status"] == "SUCCEEDED"
 
 
-def test_a_choice_is_evaluated_again(cloud: Cloud) -> None:
+def test_a_choice_is_evaluated_again(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
     rule = {"Variable": "$$.Execution.RedriveCount", "NumericEquals": 1, "Next": "Done"}
     states = {"Which": {"Type": "Choice", "Choices": [rule]}, "Done": {"Type": "Succeed"}}
@@ -210,7 +210,7 @@ def test_a_choice_is_evaluated_again(cloud: Cloud) -> None:
     assert redriven(cloud, ended["executionArn"])["status"] == "SUCCEEDED"
 
 
-def test_only_the_branches_that_failed_are_run_again_where_they_failed(cloud: Cloud, function: str) -> None:
+def test_only_the_branches_that_failed_are_run_again_where_they_failed(cloud: EmbeddedAws, function: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states."""
     mend(cloud, "branch-good")
     mend(cloud, "branch-first")
@@ -235,7 +235,9 @@ def test_only_the_branches_that_failed_are_run_again_where_they_failed(cloud: Cl
 
 
 @pytest.mark.parametrize("mode", ["INLINE", "DISTRIBUTED"])
-def test_only_the_iterations_and_children_that_failed_are_run_again(cloud: Cloud, function: str, mode: str) -> None:
+def test_only_the_iterations_and_children_that_failed_are_run_again(
+    cloud: EmbeddedAws, function: str, mode: str
+) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html."""
     good, bad = f"{mode}-good", f"{mode}-bad"
     mend(cloud, good)
@@ -265,7 +267,7 @@ def test_only_the_iterations_and_children_that_failed_are_run_again(cloud: Cloud
         assert [child["redriveCount"] for child in again] == [1]
 
 
-def test_a_redrive_with_the_token_of_an_earlier_one_gives_its_answer(cloud: Cloud) -> None:
+def test_a_redrive_with_the_token_of_an_earlier_one_gives_its_answer(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html."""
     machine = cloud.machine("token", {"StartAt": "No", "States": {"No": {"Type": "Fail"}}})
     arn = cloud.run(machine)["executionArn"]
@@ -279,7 +281,7 @@ def test_a_redrive_with_the_token_of_an_earlier_one_gives_its_answer(cloud: Clou
     assert (listed["redriveCount"], listed["redriveDate"]) == (1, first["redriveDate"])
 
 
-def test_what_cannot_be_redriven_is_refused(cloud: Cloud) -> None:
+def test_what_cannot_be_redriven_is_refused(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecution.html#API_RedriveExecution_Errors."""
     refused = cloud.machines.exceptions
     waiting = cloud.machine("waiting", {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3, "End": True}}})

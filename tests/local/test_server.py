@@ -10,7 +10,7 @@ import pytest
 
 import local
 from local import server
-from tests.support.cloud import Cloud, until
+from tests.support.embedded_aws import EmbeddedAws, until
 
 PID = "import os\ndef handler(event, context): return os.getpid()\n"
 ASLEEP = "import time\ndef handler(event, context): time.sleep(60)\n"
@@ -33,7 +33,7 @@ def test_stop_ends_server_and_workers_and_leaves_only_the_log(tmp_path: Path, mo
     elsewhere.mkdir()
     monkeypatch.setenv("TMPDIR", str(elsewhere))
     folder = tmp_path / "folder"
-    cloud = Cloud(local.start(folder))
+    cloud = EmbeddedAws(local.start(folder))
     cloud.function("one", PID)
     worker = cloud.call("one")
     cloud.close()
@@ -46,7 +46,7 @@ def test_stop_ends_server_and_workers_and_leaves_only_the_log(tmp_path: Path, mo
 
 
 def test_workers_of_a_killed_server_are_ended_by_the_next_stop(tmp_path: Path) -> None:
-    cloud = Cloud(local.start(tmp_path))
+    cloud = EmbeddedAws(local.start(tmp_path))
     cloud.function("busy", ASLEEP, Timeout=60)
     cloud.functions.invoke(FunctionName="busy", InvocationType="Event")
     folder = tmp_path / "tmp"
@@ -83,7 +83,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
 
 
 def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> None:
-    before = Cloud(local.start(tmp_path, persist=True))
+    before = EmbeddedAws(local.start(tmp_path, persist=True))
     before.s3.create_bucket(Bucket="kept")
     before.s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
     version = before.s3.put_object(Bucket="kept", Key="a", Body=b"first")["VersionId"]
@@ -98,7 +98,7 @@ def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> N
     before.close()
     local.stop(tmp_path)
 
-    after = Cloud(local.start(tmp_path, persist=True))
+    after = EmbeddedAws(local.start(tmp_path, persist=True))
     assert after.s3.get_object(Bucket="kept", Key="a", VersionId=version)["Body"].read() == b"first"
     assert after.call("greet") == "hello"
     assert after.ended(ended["executionArn"])["status"] == "SUCCEEDED"
@@ -109,7 +109,7 @@ def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> N
     after.close()
     local.stop(tmp_path)
 
-    fresh = Cloud(local.start(tmp_path))
+    fresh = EmbeddedAws(local.start(tmp_path))
     assert fresh.s3.list_buckets()["Buckets"] == []
     fresh.close()
     local.stop(tmp_path)

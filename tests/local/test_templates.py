@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cloud import Cloud
+from tests.support.embedded_aws import EmbeddedAws
 
 ROLE = {
     "Type": "AWS::IAM::Role",
@@ -27,7 +27,7 @@ def function(**properties: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def buckets(cloud: Cloud) -> dict[str, str]:
+def buckets(cloud: EmbeddedAws) -> dict[str, str]:
     rules = [
         {
             "Id": "all",
@@ -71,7 +71,7 @@ def buckets(cloud: Cloud) -> dict[str, str]:
     )
 
 
-def test_encryption_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
+def test_encryption_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     found = cloud.s3.get_bucket_encryption(Bucket=buckets["Bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
     assert found == [
         {
@@ -83,7 +83,7 @@ def test_encryption_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
     assert put["SSEKMSKeyId"] == buckets["Key"]
 
 
-def test_lifecycle_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
+def test_lifecycle_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     first, second = cloud.s3.get_bucket_lifecycle_configuration(Bucket=buckets["Bucket"])["Rules"]
     assert first["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert first["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
@@ -92,7 +92,7 @@ def test_lifecycle_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
     assert second["Transitions"] == [{"Days": 1, "StorageClass": "GLACIER_IR"}]
 
 
-def test_object_lock_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
+def test_object_lock_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     name = buckets["Bucket"]
     found = cloud.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
     assert found == {
@@ -102,7 +102,7 @@ def test_object_lock_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
     assert cloud.s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
 
 
-def test_logging_ownership_access_and_tags_of_a_bucket(cloud: Cloud, buckets: dict[str, str]) -> None:
+def test_logging_ownership_access_and_tags_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     name = buckets["Bucket"]
     assert cloud.s3.get_bucket_logging(Bucket=name)["LoggingEnabled"] == {
         "TargetBucket": buckets["Logs"],
@@ -116,7 +116,7 @@ def test_logging_ownership_access_and_tags_of_a_bucket(cloud: Cloud, buckets: di
     assert cloud.keys.describe_key(KeyId="alias/b")["KeyMetadata"]["KeyId"] == buckets["Key"]
 
 
-def delete(cloud: Cloud, stack: str) -> str:
+def delete(cloud: EmbeddedAws, stack: str) -> str:
     arn = cloud.stacks.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
     cloud.stacks.delete_stack(StackName=stack)
     while (status := cloud.stack_end(arn)) is None:
@@ -124,14 +124,14 @@ def delete(cloud: Cloud, stack: str) -> str:
     return status
 
 
-def test_a_bucket_that_is_not_empty_is_not_deleted(cloud: Cloud) -> None:
+def test_a_bucket_that_is_not_empty_is_not_deleted(cloud: EmbeddedAws) -> None:
     name = cloud.stack("full", {"Bucket": {"Type": "AWS::S3::Bucket"}})["Bucket"]
     cloud.s3.put_object(Bucket=name, Key="a", Body=b"1")
     assert delete(cloud, "full") == "DELETE_FAILED"
     assert cloud.s3.head_object(Bucket=name, Key="a")
 
 
-def test_a_bucket_that_the_cdk_is_told_to_empty_is_deleted(cloud: Cloud) -> None:
+def test_a_bucket_that_the_cdk_is_told_to_empty_is_deleted(cloud: EmbeddedAws) -> None:
     bucket = {
         "Type": "AWS::S3::Bucket",
         "Properties": {
@@ -151,7 +151,7 @@ def test_a_bucket_that_the_cdk_is_told_to_empty_is_deleted(cloud: Cloud) -> None
     assert name not in [found["Name"] for found in cloud.s3.list_buckets()["Buckets"]]
 
 
-def test_a_provider_that_fails_fails_its_stack_at_once(cloud: Cloud) -> None:
+def test_a_provider_that_fails_fails_its_stack_at_once(cloud: EmbeddedAws) -> None:
     provider = function(Code={"ZipFile": "def handler(event, context):\n    raise ValueError('broken')\n"})
     own = {"Type": "Custom::Own", "Properties": {"ServiceToken": {"Fn::GetAtt": ["Provider", "Arn"]}}}
     with pytest.raises(AssertionError, match="stack own ended as ROLLBACK_COMPLETE"):
@@ -160,7 +160,7 @@ def test_a_provider_that_fails_fails_its_stack_at_once(cloud: Cloud) -> None:
     assert any("broken" in event.get("ResourceStatusReason", "") for event in events)
 
 
-def test_properties_of_a_function(cloud: Cloud) -> None:
+def test_properties_of_a_function(cloud: EmbeddedAws) -> None:
     said = function(
         Architectures=["arm64"],
         DeadLetterConfig={"TargetArn": {"Fn::GetAtt": ["Queue", "Arn"]}},
@@ -205,7 +205,7 @@ def test_properties_of_a_function(cloud: Cloud) -> None:
     assert "DeadLetterConfig" not in cloud.functions.get_function_configuration(FunctionName=name)
 
 
-def test_properties_of_a_state_machine(cloud: Cloud) -> None:
+def test_properties_of_a_state_machine(cloud: EmbeddedAws) -> None:
     definition = {"StartAt": "${First}", "States": {"${First}": {"Type": "Succeed"}}}
     group = {"CloudWatchLogsLogGroup": {"LogGroupArn": {"Fn::GetAtt": ["Group", "Arn"]}}}
     properties = {
@@ -229,7 +229,7 @@ def test_properties_of_a_state_machine(cloud: Cloud) -> None:
     assert cloud.run(machine)["status"] == "SUCCEEDED"
 
 
-def test_a_topic_and_alarms_also_on_metric_math(cloud: Cloud) -> None:
+def test_a_topic_and_alarms_also_on_metric_math(cloud: EmbeddedAws) -> None:
     metrics = [
         {"Id": "sum", "Expression": "a + a"},
         {"Id": "a", "MetricStat": {"Metric": {"Namespace": "n", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}},

@@ -4,12 +4,12 @@ https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-
 """
 
 from tests.local.test_machines import one, task
-from tests.support.cloud import Cloud
+from tests.support.embedded_aws import EmbeddedAws
 
 THROTTLED = "Lambda.TooManyRequestsException"
 
 
-def test_a_throttled_task_fails_by_the_name_of_the_throttle(cloud: Cloud) -> None:
+def test_a_throttled_task_fails_by_the_name_of_the_throttle(cloud: EmbeddedAws) -> None:
     function = cloud.function("throttled", "def handler(event, context): return event\n")
     cloud.functions.put_function_concurrency(FunctionName="throttled", ReservedConcurrentExecutions=0)
     retry = [{"ErrorEquals": [THROTTLED], "IntervalSeconds": 1, "MaxAttempts": 1, "MaxDelaySeconds": 1}]

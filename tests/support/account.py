@@ -1,39 +1,39 @@
-"""The deployment in an AWS account on which `make test-aws` has the end-to-end tests run, told by the environment.
+"""The deployment in an AWS account that `make test-aws` tests, passed to the tests in environment variables.
 
-The tests overwrite the variables of AWS, so that none of them can reach an account by mistake. The ones that were given
-come beside them, under another name.
+The tests overwrite the AWS variables, so that none of them reaches an account by mistake. The original ones are passed
+under other names.
 """
 
 import os
 from collections.abc import Mapping
 
 ENV = "CUSTODY_TEST_ENV"
-"""Which environment is deployed; where this is not set, the tests bring up embedded AWS."""
+"""The deployed environment; the tests start embedded AWS where this is not set."""
 
-_REAL = "CUSTODY_TEST_IS_AWS"
-"""Set where it is AWS itself that answers, and nothing that stands for it."""
+_IS_REAL = "CUSTODY_TEST_IS_AWS"
+"""Set when AWS itself answers, and not an emulator behind a configured endpoint."""
 
-_GIVEN = "CUSTODY_TEST_GIVEN_"
-_OF_AWS = "AWS_"
+_PASSED = "CUSTODY_TEST_GIVEN_"
+_AWS = "AWS_"
 
 
-def named() -> str | None:
-    """Give the environment that is deployed on AWS; None if the tests are to bring up embedded AWS."""
+def environment_name() -> str | None:
+    """Return the environment that is deployed on AWS; None if the tests use embedded AWS."""
     return os.environ.get(ENV)
 
 
-def is_aws_itself() -> bool:
-    """Whether the tests run on AWS, and on nothing that stands for it."""
-    return _REAL in os.environ
+def is_real_aws() -> bool:
+    """Return whether the tests run on AWS itself, not on an emulator."""
+    return _IS_REAL in os.environ
 
 
-def told(environment: Mapping[str, str], env: str, *, is_aws: bool) -> dict[str, str]:
-    """Give an environment in which the tests find the deployment `env`, with the credentials of `environment`."""
-    given = {f"{_GIVEN}{name}": value for name, value in environment.items() if name.startswith(_OF_AWS)}
-    others = {name: value for name, value in environment.items() if not name.startswith(_OF_AWS)}
-    return others | given | {ENV: env} | ({_REAL: "true"} if is_aws else {})
+def variables(environment: Mapping[str, str], env: str, *, is_aws: bool) -> dict[str, str]:
+    """Return variables for a test run against the environment `env`, with the credentials of `environment` renamed."""
+    passed = {f"{_PASSED}{name}": value for name, value in environment.items() if name.startswith(_AWS)}
+    others = {name: value for name, value in environment.items() if not name.startswith(_AWS)}
+    return others | passed | {ENV: env} | ({_IS_REAL: "true"} if is_aws else {})
 
 
-def given() -> dict[str, str]:
-    """Give the variables of AWS as they were when `make test-aws` was called."""
-    return {name.removeprefix(_GIVEN): value for name, value in os.environ.items() if name.startswith(_GIVEN)}
+def credentials() -> dict[str, str]:
+    """Return the AWS variables as they were when `make test-aws` was called."""
+    return {name.removeprefix(_PASSED): value for name, value in os.environ.items() if name.startswith(_PASSED)}

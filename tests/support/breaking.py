@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from functions.shared.model.ids import RawObject
-from tests.e2e.conftest import Cloud
 from tests.support import account
+from tests.support.deployed import Cloud
 
-PAUSE_SECONDS = 0.05 if account.named() is None else 2.0
+PAUSE_SECONDS = 0.05 if account.environment_name() is None else 2.0
 """Between two looks: AWS answers only so many calls a second."""
 
 PROBES = 3

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass, field
 
 from custody.deployment.target import ROOT
-from tests.e2e.conftest import Cloud, clean_environment
+from tests.support.deployed import Cloud, clean_environment
 
 _SHELL = r"^( *)```sh\n(.*?)^ *```$"
 _OUTPUT = r"(?:\n\n *```\n(.*?)^ *```$)?"

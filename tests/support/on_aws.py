@@ -190,7 +190,7 @@ def _deploy(run: Run) -> int:
 def _test(run: Run) -> int:
     command = [str(_BIN / "pytest"), "-p", "no:cacheprovider", "-m", "aws", "-o", "timeout=3600", "tests/e2e"]
     return subprocess.run(  # noqa: S603 - our own
-        command, cwd=ROOT, env=account.told(run.environment, run.env, is_aws=run.is_aws), check=False
+        command, cwd=ROOT, env=account.variables(run.environment, run.env, is_aws=run.is_aws), check=False
     ).returncode
 
 

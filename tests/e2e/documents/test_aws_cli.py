@@ -11,9 +11,9 @@ import pytest
 
 from functions.shared.model.ids import RawObject
 from samples.records import lines
-from tests.e2e.conftest import Cloud
 from tests.e2e.documents.test_runbook import GOOD, put, waiting, without_events
 from tests.support.breaking import slow, until, without
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, examples, read, sections
 
 SECTIONS = sections(read("docs/aws-cli.md"))

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no types
 
 from custody.deployment.target import ROOT
-from tests.e2e.conftest import Cloud, clean_environment
+from tests.support.deployed import Cloud, clean_environment
 from tests.support.documents import Shell, blocks, read, sections
 
 SUMMARIZE, REGION = "000000000000", "us-east-1"

@@ -13,9 +13,9 @@ import pytest
 
 from custody.deployment.target import ROOT
 from samples import consumer
-from tests.e2e.conftest import Cloud
 from tests.e2e.documents.test_aws_cli import OBJECTS, ended, status
 from tests.support.breaking import until
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, examples, read, sections
 
 SECTIONS = sections(read("docs/consuming.md"))

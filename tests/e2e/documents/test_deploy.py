@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.conftest import Cloud
 from tests.e2e.system.test_destroy import typed
 from tests.infra.test_deploy_document import ONLY_AWS
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, read, sections
 
 SECTIONS = sections(read("docs/deploy.md"))

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from custody.deployment.target import ROOT, find
-from tests.e2e.conftest import Cloud
 from tests.support.breaking import until
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, read, sections
 
 ENV = "existing"

@@ -13,8 +13,8 @@ import pytest
 
 import local
 from custody.deployment.target import ROOT, find, on
-from tests.e2e.conftest import Cloud, clean_environment
 from tests.support.breaking import without
+from tests.support.deployed import Cloud, clean_environment
 from tests.support.documents import as_said, read, require_shown
 
 DOCUMENT = read("docs/extending.md")

@@ -8,7 +8,7 @@ import pytest
 
 from custody.deployment.target import ROOT
 from custody.terminal.help_pages import PAGES
-from tests.e2e.conftest import Cloud
+from tests.support.deployed import Cloud
 
 OF_THE_DEPLOYMENT = frozenset({"up", "down"})
 """These have tests of their own: what they do, others would miss."""

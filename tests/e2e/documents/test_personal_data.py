@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Cloud
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, read, sections
 
 SECTIONS = sections(read("docs/personal-data.md"))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from custody.deployment.target import ROOT
-from tests.e2e.conftest import Cloud, clean_environment
+from tests.support.deployed import Cloud, clean_environment
 from tests.support.documents import require_shown
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Cloud
 from tests.support.breaking import slow, until, without
+from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, read, sections
 
 SECTIONS = sections(read("docs/runbook.md"))

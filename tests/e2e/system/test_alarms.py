@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Cloud
 from tests.support.breaking import until
+from tests.support.deployed import Cloud
 
 pytestmark = pytest.mark.aws(only=True)
 

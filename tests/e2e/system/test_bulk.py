@@ -16,8 +16,8 @@ import pytest
 
 import local
 from samples.records import lines as sample_lines
-from tests.e2e.conftest import Cloud
 from tests.support.breaking import until
+from tests.support.deployed import Cloud
 
 RECORDS = int(os.environ.get("CUSTODY_RECORDS", "75000"))
 OBJECTS = int(os.environ.get("CUSTODY_OBJECTS", "60"))
@@ -129,29 +129,29 @@ def cutting(cloud: Cloud, chunk_bytes: int) -> Iterator[None]:
 
 
 @pytest.mark.aws
-def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(cutting: Cloud, tmp_path: Path) -> None:
+def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(chunked: Cloud, tmp_path: Path) -> None:
     path = sample(tmp_path / "failing.jsonl", records=75_000)
     second = f"{MIB:015d}"
-    with denied(cutting, "write", f"arn:aws:s3:::{cutting.deployment.processed}/*.{second}.jsonl"):
+    with denied(chunked, "write", f"arn:aws:s3:::{chunked.deployment.processed}/*.{second}.jsonl"):
         # A policy may take a while to hold: then each record was written, and another version is sent.
-        fate = until(lambda: without_outcome(cutting, path), 60 * cutting.patience, "a chunk fails")
+        fate = until(lambda: without_outcome(chunked, path), 60 * chunked.patience, "a chunk fails")
     object_id, execution = fate["object"]["object_id"], fate["execution"]
-    names = set(ledger(cutting, object_id))
+    names = set(ledger(chunked, object_id))
     chunks = range(0, path.stat().st_size, MIB)
     assert names == {f"{start:015d}.0.jsonl.gz" for start in chunks if start != MIB} | {"object.0.jsonl.gz"}
 
-    redrives = until(lambda: redriven(cutting, execution), 120 * cutting.patience, "a redrive succeeds")
+    redrives = until(lambda: redriven(chunked, execution), 120 * chunked.patience, "a redrive succeeds")
 
-    assert set(ledger(cutting, object_id)) - names >= {f"{second}.{redrives}.jsonl.gz", f"object.{redrives}.jsonl.gz"}
-    assert {name.partition(".")[0] for name in set(ledger(cutting, object_id)) - names} == {second, "object"}, (
+    assert set(ledger(chunked, object_id)) - names >= {f"{second}.{redrives}.jsonl.gz", f"object.{redrives}.jsonl.gz"}
+    assert {name.partition(".")[0] for name in set(ledger(chunked, object_id)) - names} == {second, "object"}, (
         "only that chunk ran"
     )
-    lines, delivered = told(cutting, object_id)
+    lines, delivered = told(chunked, object_id)
     assert len(lines) == delivered.count(b"\n") == 75_000
-    shown = cutting.custody("reconcile", "--prefix", "failing.jsonl", "--json")
+    shown = chunked.custody("reconcile", "--prefix", "failing.jsonl", "--json")
     assert (shown.code, shown.json["counts"]["failed"]) == (0, 0), shown.out
-    assert cutting.custody("verify", object_id).code == 0
-    assert object_id not in cutting.custody("dead-letters", "--json").out, "its dead letters are closed"
+    assert chunked.custody("verify", object_id).code == 0
+    assert object_id not in chunked.custody("dead-letters", "--json").out, "its dead letters are closed"
 
 
 def without_outcome(cloud: Cloud, path: Path) -> Any:

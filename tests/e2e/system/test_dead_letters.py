@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Cloud
+from tests.support.deployed import Cloud
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "naïve", "source": "MASINT", "confidence": 1.7}

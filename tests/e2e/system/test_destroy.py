@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import CUSTODY, Cloud, clean_environment
 from tests.support.breaking import until
+from tests.support.deployed import CUSTODY, Cloud, clean_environment
 
 REGION, SUMMARIZE = "us-east-1", "000000000000"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from custody.deployment.target import ROOT
-from tests.e2e.conftest import Cloud, clean_environment
 from tests.support.breaking import slow, until
+from tests.support.deployed import Cloud, clean_environment
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 NEW_SOURCE = GOOD | {"source": "RUMINT"}

@@ -16,13 +16,13 @@ from botocore.exceptions import ClientError
 
 from custody.terminal.signals import TERMINATED
 from infra.settings import Settings
-from tests.e2e.conftest import Cloud
 from tests.support import account, on_aws
+from tests.support.deployed import Cloud
 from tests.support.documents import read
 from tests.support.on_aws import FIXED, Refused, Run, carry_out, prepare
 
 FOLDER = Path(__file__).parents[1]
-FIXTURES = {"cloud", "cutting", "tmp_path"}
+FIXTURES = {"cloud", "chunked", "tmp_path"}
 ONLY_EMBEDDED = {"local", "folder", "clean_environment", "CUSTODY", "slow", "most_memory"}
 """Names that mean embedded AWS, or this machine."""
 
@@ -83,7 +83,7 @@ def test_nothing_but_make_test_aws_runs_on_an_account() -> None:
     assert [name for name, recipe in recipes.items() if "on_aws" in recipe] == ["test-aws"]
     assert not [name for name, recipe in recipes.items() if account.ENV in recipe]
     assert "test-aws" not in re.search(r"^test:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)[0]  # type: ignore[index]  # it is there
-    assert account.named() is None, "and these tests run without"
+    assert account.environment_name() is None, "and these tests run without"
 
 
 @pytest.fixture
@@ -266,9 +266,13 @@ def test_a_second_sigterm_ends_it_with_the_command_that_takes_it_away(
 
 
 def test_the_tests_are_given_the_credentials_that_are_named_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = account.told({"AWS_PROFILE": "sandbox", "PATH": "/bin"}, "citest", is_aws=True)
+    told = account.variables({"AWS_PROFILE": "sandbox", "PATH": "/bin"}, "citest", is_aws=True)
 
     assert "AWS_PROFILE" not in told
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert (account.named(), account.given(), account.is_aws_itself()) == ("citest", {"AWS_PROFILE": "sandbox"}, True)
+    assert (account.environment_name(), account.credentials(), account.is_real_aws()) == (
+        "citest",
+        {"AWS_PROFILE": "sandbox"},
+        True,
+    )

@@ -15,8 +15,8 @@ import pytest
 from custody.assurance.reconcile import Reconciler, Which, arrivals
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
-from tests.e2e.conftest import CUSTODY, Cloud, clean_environment
 from tests.support.breaking import slow, without
+from tests.support.deployed import CUSTODY, Cloud, clean_environment
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 DEADLINE_SECONDS = 60

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from custody.deployment.target import ROOT
-from tests.e2e.conftest import CUSTODY, Cloud, clean_environment, custody
 from tests.support.breaking import until, without
+from tests.support.deployed import CUSTODY, Cloud, clean_environment, custody
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Cloud
 from tests.support.breaking import until, without
+from tests.support.deployed import Cloud
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = GOOD | {"source": "RUMINT"}

@@ -57,7 +57,7 @@ def allow(action: str | list[str], resource: str = "*") -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
 
 
-class Cloud:
+class EmbeddedAws:
     """An embedded AWS with its clients."""
 
     def __init__(self, instance: Instance) -> None:
