@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, DeadLetterKey
+from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
-from custody.terminal.concurrency import answers
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Plan
 
@@ -226,7 +226,7 @@ class Reconciler:
 
     def run(self, arrived: Iterable[Arrival]) -> Iterator[Reconciled]:
         """Say what became of each object, in their order; only a few of them are held at a time."""
-        return answers(self.reconcile, arrived)
+        return map_ordered(self.reconcile, arrived)
 
     def reconcile(self, arrival: Arrival) -> Reconciled:
         """Say what became of an object."""

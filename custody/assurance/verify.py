@@ -18,7 +18,7 @@ from custody.audit import ledger_lines
 from custody.audit.dead_letters import raw_of
 from custody.audit.ledger_lines import OF_NO_FILE, ChunkLine, CommittedChunk, shape
 from custody.audit.reader import LEDGER, LedgerKey, header_of
-from custody.terminal.concurrency import answers
+from custody.concurrency import map_ordered
 from functions.shared.audit.ledger_file import HEADER_BYTES, parse_header
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Itera
 
 def verdicts(s3: "S3Client", bucket: str, found: Iterable[Holding], passed: Passed = _unheard) -> Iterator[Verdict]:
     """Check objects, a few at a time, and give their verdicts in the same order."""
-    return answers(lambda holding: verify(s3, bucket, holding, passed), found, _WORKERS)
+    return map_ordered(lambda holding: verify(s3, bucket, holding, passed), found, _WORKERS)
 
 
 def verify(s3: "S3Client", bucket: str, holding: Holding, passed: Passed = _unheard) -> Verdict:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from custody.audit.resolution import SUMS_UP
-from custody.terminal.concurrency import answers
+from custody.concurrency import map_ordered
 from functions.shared.audit.ledger_file import ENDS, REJECTED, START_DIGITS
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Chunk
@@ -92,7 +92,7 @@ def select(audit: AuditReader, wanted: Filter, odd: list[Unreadable] | None = No
 
     A dead letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
     """
-    for of_an_object in answers(lambda of_a_day: _selected(audit, of_a_day, wanted), _candidates(audit, wanted)):
+    for of_an_object in map_ordered(lambda of_a_day: _selected(audit, of_a_day, wanted), _candidates(audit, wanted)):
         for found in of_an_object:
             if isinstance(found, Found):
                 yield found
@@ -139,7 +139,7 @@ def _bodies(audit: AuditReader, dead_letters: list[DeadLetterKey]) -> Iterator[A
         except Unreadable as unreadable:
             return unreadable
 
-    return answers(read, dead_letters) if len(dead_letters) > _MANY else map(read, dead_letters)
+    return map_ordered(read, dead_letters) if len(dead_letters) > _MANY else map(read, dead_letters)
 
 
 def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list[DeadLetterKey]) -> list[DeadLetterKey]:

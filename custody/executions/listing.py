@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 
 from custody.audit.identifiers import object_of
 from custody.audit.reader import WHOLE, AuditReader, LedgerKey
+from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.links import Links
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
 from custody.executions.timeline import facts
-from custody.terminal.concurrency import answers
 from functions.shared.model.messages import Json
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def listed(pipeline: Pipeline, audit: AuditReader, which: Which, limit: int) -> 
     )
     arns = [found["executionArn"] for found in islice(newest, limit + 1)]
     wanted = arns[:limit]
-    rows = answers(lambda arn: _row(pipeline, audit, arn), wanted, _DESCRIBERS)
+    rows = map_ordered(lambda arn: _row(pipeline, audit, arn), wanted, _DESCRIBERS)
     return Listing(rows, len(wanted), len(arns) > limit)
 
 

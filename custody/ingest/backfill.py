@@ -16,10 +16,9 @@ from custody.assurance.reconcile import NO_VERSION, UNVERSIONED, Arrival, execut
 from custody.audit.identifiers import slug_of_prefix
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, Unreadable
+from custody.concurrency import WORKERS, map_ordered, paced
 from custody.executions.pipeline import STATUSES, SUCCEEDED, Pipeline, object_of_execution
 from custody.ingest.inventory import Inventory, InventoryItem
-from custody.recovery.redrive import paced
-from custody.terminal.concurrency import WORKERS, answers
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.messages import Batch
@@ -88,7 +87,7 @@ class Backfiller:
 
     def plan(self) -> Iterator[InventoryItem]:
         """Say what would be started, the oldest first; note why the rest would not."""
-        for one in answers(self._planned, self.inventory.those(self.wanted)):
+        for one in map_ordered(self._planned, self.inventory.those(self.wanted)):
             if one.became in self.wanted:
                 yield one
             else:
@@ -99,7 +98,7 @@ class Backfiller:
 
         Raises ClientError or BotoCoreError, and starts no more, when Step Functions does not take one.
         """
-        return answers(self._start, paced(self.inventory.those(self.wanted), per_second), ahead=WORKERS)
+        return map_ordered(self._start, paced(self.inventory.those(self.wanted), per_second), ahead=WORKERS)
 
     def watch(self, since: datetime, seconds: float) -> Iterator[int]:
         """Note how what was started `since` then has ended; say how many run still, until none does or time is up."""
@@ -183,7 +182,7 @@ class Backfiller:
         for status in _ENDED_BADLY:
             failed = (name for name in self._names(status, since) if self._is_ours(name))
             found = (self.inventory.find(object_of_execution(name)) for name in failed)
-            for one in answers(self._ended, (each for each in found if each)):
+            for one in map_ordered(self._ended, (each for each in found if each)):
                 self.inventory.note(one)
 
     def _ended(self, one: InventoryItem) -> InventoryItem:

@@ -10,9 +10,9 @@ from typing import Any
 from custody.audit.ledger_lines import Counts, RecordLine, Rejected, added, encode, shape
 from custody.audit.reader import AuditReader, LedgerKey, latest
 from custody.audit.resolution import Resolution
+from custody.concurrency import map_ordered
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import RUNNING, SUCCEEDED
-from custody.terminal.concurrency import answers
 from functions.shared.model.ids import RawObject, record_id
 
 NOT_STARTED = "NOT STARTED"
@@ -145,7 +145,7 @@ def parts_of(audit: AuditReader, resolution: Resolution) -> list[Part]:
             if line.attempt is not None and line.counts is not None
         ]
     entries = [entry for entry in latest(resolution.entries).values() if not entry.is_summary]
-    return list(zip(entries, answers(audit.header, entries), strict=True))
+    return list(zip(entries, map_ordered(audit.header, entries), strict=True))
 
 
 def _listed(audit: AuditReader, parts: list[Part], *, all_of_them: bool) -> Iterator[RecordLine]:

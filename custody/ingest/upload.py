@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
-from custody.terminal.concurrency import answers
 from custody.terminal.signals import held_back
 from custody.terminal.text import visible
 from functions.shared.model.ids import RawObject
@@ -138,7 +138,9 @@ def _in_parts(parts: _Parts, sent: Callable[[int], object]) -> RawObject:
     upload_id = to.s3.create_multipart_upload(Bucket=to.bucket, Key=to.key)["UploadId"]
     try:
         done: list[CompletedPartTypeDef] = []
-        for part, number in answers(lambda start: parts.put(upload_id, start), parts.starts, _WORKERS, ahead=_WORKERS):
+        for part, number in map_ordered(
+            lambda start: parts.put(upload_id, start), parts.starts, _WORKERS, ahead=_WORKERS
+        ):
             done.append(part)
             sent(number)
         parts.source.require_unchanged()

@@ -10,12 +10,12 @@ from botocore.exceptions import ClientError
 
 from custody.audit.ledger_lines import Counts, added
 from custody.audit.reader import AuditReader, LedgerKey, latest
+from custody.concurrency import map_ordered
 from custody.deployment.target import Deployment, Target
 from custody.executions.pipeline import Pipeline
 from custody.executions.timeline import said
 from custody.ingest.outcome import ObjectOutcome, Sent, fate_of
 from custody.ingest.upload import Place, upload
-from custody.terminal.concurrency import answers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -125,7 +125,7 @@ class _Chunks:
         """Say how many are committed by now, and what they count."""
         committed = latest(self._audit.entries(self._object_id))
         new = [entry for entry in committed.values() if not entry.is_summary and entry.start not in self._seen]
-        for entry, header in zip(new, answers(self._audit.header, new), strict=True):
+        for entry, header in zip(new, map_ordered(self._audit.header, new), strict=True):
             self._seen[entry.start] = entry
             self._counts = added(self._counts, Counts(**header["counts"]))
         is_closing = len(self._seen) >= self._total and not now.has_ended

@@ -4,33 +4,18 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.audit.dead_letters import closed_by
 from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
 from custody.audit.resolution import SUMS_UP, Resolution
+from custody.concurrency import map_ordered, paced
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline
 from custody.recovery.redrive_plan import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
-from custody.terminal.concurrency import WORKERS, answers
 from functions.shared.model.messages import Plan as Cut
-
-Each = TypeVar("Each")
-
-
-def paced(each: Iterable[Each], per_second: float) -> Iterator[Each]:
-    """Give one after the other, no faster than that."""
-    due = time.monotonic()
-    for one in each:
-        now = time.monotonic()
-        time.sleep(max(0.0, due - now))
-        due = max(due, now) + 1 / per_second
-        yield one
 
 
 def _is_summed(wanted: Wanted, resolution: Resolution, last: Execution) -> bool:
@@ -79,7 +64,7 @@ class Redriver:
 
     def plan(self, wanted: Sequence[Wanted]) -> list[Plan]:
         """Decide what to do about each dead letter."""
-        facts = list(answers(self._facts, wanted))
+        facts = list(map_ordered(self._facts, wanted))
         stopped = [one.executions[-1] for one in facts if one.executions]
         unchanged = self.pipeline.unchanged([last for last in stopped if last.stuck is None])
         return [
@@ -102,17 +87,7 @@ class Redriver:
             note(one)
             return one
 
-        under_way: deque[Future[Redrive]] = deque()
-        pool = ThreadPoolExecutor(WORKERS)
-        try:
-            for plan in paced([plan for plan in plans if plan.starts], per_second):
-                under_way.append(pool.submit(start, plan))
-                while under_way and under_way[0].done():
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from map_ordered(start, paced([plan for plan in plans if plan.starts], per_second))
         yield from (Redrive(plan, plan.execution) for plan in plans if not plan.starts)
 
     def watch(self, begun: Iterable[Redrive], seconds: float) -> Iterator[Redrive]:
@@ -143,7 +118,7 @@ class Redriver:
             yield from (replace(one, error=str(failure)) for one in before)
             return
         yield from (replace(one, error=None) for one in before if one.execution in running)
-        yield from answers(self._ended, [one for one in before if one.execution not in running])
+        yield from map_ordered(self._ended, [one for one in before if one.execution not in running])
 
     def _facts(self, wanted: Wanted) -> Facts:
         dead_letter = wanted.dead_letter

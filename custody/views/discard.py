@@ -16,10 +16,10 @@ from rich.text import Text
 from custody.audit.dead_letters import closed_by, raw_of
 from custody.audit.ledger_lines import Rejected
 from custody.audit.reader import DeadLetterKey
+from custody.concurrency import map_ordered
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
 from custody.terminal import console
-from custody.terminal.concurrency import answers
 from custody.terminal.text import visible
 from functions.shared.model.ids import record_id
 
@@ -163,7 +163,7 @@ def give_up_whole(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: 
 
 def _discard(tally: Tally, dead_letters: list[DeadLetterKey], tell: Callable[[], None] = lambda: None) -> None:
     """Give dead letters up, several at a time; whatever is raised is raised when none is at work any more."""
-    with closing(answers(tally.discard, dead_letters)) as done:
+    with closing(map_ordered(tally.discard, dead_letters)) as done:
         for _ in done:
             tell()
 

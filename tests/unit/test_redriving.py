@@ -8,9 +8,9 @@ import pytest
 import typer
 
 from custody.audit.reader import WHOLE, DeadLetterKey
+from custody.concurrency import paced
 from custody.executions.pipeline import Execution, execution_name
 from custody.recovery import redrive
-from custody.recovery.redrive import paced
 from custody.recovery.redrive_plan import Closed, Facts, How, Outcome, Plan, Redrive, Wanted, chosen, decide
 from custody.terminal.options import rate
 from functions.shared.model.ids import RawObject

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from custody.audit.ledger_lines import CommittedChunk, FailedChunk
 from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
+from custody.concurrency import WORKERS, map_ordered
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, under_way
 from custody.terminal import console
-from custody.terminal.concurrency import WORKERS, answers
 from custody.views import discard as views_discard
 from functions.shared.audit.ledger_file import parse_ledger_file
 from tests.support.audit_files import Run, reads_of
@@ -156,7 +156,7 @@ def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         real_commit(audit, discard)
 
     def interrupted(ask: Callable[[DeadLetterKey], None], dead_letters: list[DeadLetterKey]) -> Iterator[None]:
-        with closing(answers(ask, dead_letters)) as given:
+        with closing(map_ordered(ask, dead_letters)) as given:
             for _ in given:
                 told.set()
                 raise KeyboardInterrupt

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from custody import concurrency
 from custody.app import app
 from custody.assurance import verify
 from custody.assurance.verify import Verdict, holdings, verdicts
@@ -22,7 +23,7 @@ from custody.audit.reader import AuditReader, LedgerKey
 from custody.commands import verify as verify_command
 from custody.deployment.target import Target
 from custody.errors import CommandFailed
-from custody.terminal import concurrency, console
+from custody.terminal import console
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.errors import RecordsRejected
@@ -500,7 +501,7 @@ def test_the_ledger_is_listed_by_object_whatever_the_pages_are(
 def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(concurrency, "WAITING", 3)
+    monkeypatch.setattr(concurrency, "AHEAD", 3)
     ids = [send(buckets, GOOD, f"mission/{number}.json") for number in range(8)]
     drawn = 0
 
