@@ -5,34 +5,16 @@ Events and status changes come as best AWS can send them; this is the guarantee 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, DeadLetterKey
 from custody.concurrency import map_ordered
-from custody.errors import CommandFailed
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
-from functions.shared.model.ids import RawObject
+from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.model.messages import Batch, Plan
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-Page = TypeVar("Page")
-
-PAGE = 1000
-"""Object versions in an answer of S3, which gives no more."""
-
-NO_VERSION = "null"
-"""The version id of an object that came when its bucket was not versioned."""
-
-UNVERSIONED = (
-    "start refuses it, for it has no version id: it came before versioning; upload it again, or copy it onto itself "
-    "(docs/existing-data.md)"
-)
-"""Why such an object is not started, and what to do."""
 
 
 class State(StrEnum):
@@ -43,20 +25,6 @@ class State(StrEnum):
     FAILED = "failed"
     IN_FLIGHT = "in flight"
     MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """An object version that arrived in the raw bucket; `is_deleted` if a delete marker hides its key by now."""
-
-    raw: RawObject
-    at: datetime
-    is_deleted: bool = False
-
-    @property
-    def day(self) -> str:
-        """The day on which it arrived: none of its executions started before."""
-        return self.at.astimezone(UTC).date().isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,54 +74,6 @@ class Reconciled:
             "dead_letter": None if self.dead_letter is None else {"id": self.dead_letter, "open": self.is_open},
             "started": self.started,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Which:
-    """Which object versions to look at: `since` and `until` are of their arrival; what is empty or None takes all."""
-
-    prefix: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def takes(self, arrival: Arrival) -> bool:
-        """Say whether to look at one; a folder marker is no object."""
-        return (
-            not (arrival.raw.key.endswith("/") and arrival.raw.size == 0)
-            and (self.since is None or arrival.at >= self.since)
-            and (self.until is None or arrival.at <= self.until)
-        )
-
-
-def arrivals(s3: "S3Client", bucket: str, which: Which, page: int = PAGE) -> Iterator[Arrival]:
-    """List the object versions that arrived in a bucket; a delete marker is none."""
-    pages = s3.get_paginator("list_object_versions").paginate(
-        Bucket=bucket, Prefix=which.prefix, PaginationConfig={"PageSize": page}
-    )
-    deleted: set[str] = set()
-    for found in _there(s3, pages, bucket):
-        # A key's versions come newest first: the marker that hides them is on their page, or on one before it.
-        deleted = {each["Key"] for each in found.get("DeleteMarkers", []) if each["IsLatest"]} | deleted
-        listed = [
-            Arrival(
-                RawObject(bucket, each["Key"], each["VersionId"], each["Size"], each["ETag"].strip('"')),
-                each["LastModified"],
-                each["Key"] in deleted,
-            )
-            for each in found.get("Versions", [])
-        ]
-        yield from filter(which.takes, listed)
-        deleted &= {found.get("NextKeyMarker", "")}
-
-
-def _there(s3: "S3Client", pages: Iterable[Page], bucket: str) -> Iterator[Page]:
-    """Give the pages of a list; raise CommandFailed if there is no such bucket."""
-    try:
-        yield from pages
-    except s3.exceptions.NoSuchBucket as error:
-        raise CommandFailed(
-            f"The raw bucket {bucket} is not there. Deploy with the name of one that is: -c raw_bucket=NAME."
-        ) from error
 
 
 def verdict(arrival: Arrival, known: Known, due: datetime) -> Reconciled:

@@ -24,13 +24,13 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody.assurance.reconcile import Arrival, Which, arrivals
 from custody.audit.reader import AuditReader
 from custody.deployment.target import find
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.pipeline import Pipeline
 from custody.ingest.backfill import BEGUN, Backfiller, Became
 from custody.ingest.inventory import Inventory, InventoryItem
+from custody.ingest.raw_versions import Arrival, ArrivalFilter, arrivals
 from custody.terminal import console
 from custody.terminal.options import (
     AsJson,
@@ -112,7 +112,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
         (committed_before or begun) if again else None,
         _PAUSE_SECONDS[target.is_local],
     )
-    which = Which(deployment.within(prefix), since, until)
+    which = ArrivalFilter(deployment.within(prefix), since, until)
     _take_inventory(backfiller, arrivals(s3, deployment.raw, which), which.prefix)
     report = _Report(backfiller, per_second, dry_run=dry_run)
     try:
@@ -157,7 +157,7 @@ class _Report:
 
     @property
     def told(self) -> tuple[Became, ...]:
-        """Which object versions are listed: those and what was refused."""
+        """ArrivalFilter object versions are listed: those and what was refused."""
         return (*self.begun, *self.passed_over, Became.REFUSED)
 
     @property

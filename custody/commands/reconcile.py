@@ -14,11 +14,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
+from custody.assurance.reconcile import Reconciled, Reconciler, State
 from custody.audit.reader import AuditReader
 from custody.deployment.target import find
 from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import Pipeline
+from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.terminal import console
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
 from custody.terminal.text import visible
@@ -59,7 +60,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     pipeline = Pipeline.of(target, deployment)
     reconciler = Reconciler(AuditReader(s3, deployment.audit), pipeline, datetime.now(UTC) - grace)
     counts: Counter[State] = Counter()
-    found = reconciler.run(arrivals(s3, deployment.raw, Which(deployment.within(prefix), since, until)))
+    found = reconciler.run(arrivals(s3, deployment.raw, ArrivalFilter(deployment.within(prefix), since, until)))
     is_in_the_way = console.console.is_terminal and (as_json or show_all)
     live = console.stderr.is_terminal and not is_in_the_way
     unwritten = _unwritten(reconciler, found, counts, start=start, live=live)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from custody.assurance.reconcile import NO_VERSION, UNVERSIONED, Arrival, execution_of
+from custody.assurance.reconcile import execution_of
 from custody.audit.identifiers import slug_of_prefix
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered, paced
 from custody.executions.pipeline import STATUSES, SUCCEEDED, Pipeline, object_of_execution
 from custody.ingest.inventory import Inventory, InventoryItem
+from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.messages import Batch

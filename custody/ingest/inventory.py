@@ -13,8 +13,8 @@ from datetime import datetime
 from itertools import islice
 from threading import Lock
 
-from custody.assurance.reconcile import Arrival
 from custody.errors import CommandFailed
+from custody.ingest.raw_versions import Arrival
 from functions.shared.model.ids import RawObject
 
 _AT_ONCE = 1000

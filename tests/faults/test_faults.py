@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from custody.assurance.reconcile import Arrival, Reconciler, State
+from custody.assurance.reconcile import Reconciler, State
 from custody.assurance.verify import Result, holdings, verify
 from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.executions.pipeline import Pipeline
+from custody.ingest.raw_versions import Arrival
 from functions.shared.model.messages import Batch
 from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from custody.assurance.reconcile import Reconciler, Which, arrivals
+from custody.assurance.reconcile import Reconciler
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
+from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from tests.support.breaking import slow, without
 from tests.support.deployed import CUSTODY, Cloud, clean_environment
 
@@ -50,7 +51,7 @@ def until(cloud: Cloud, name: str, wanted: dict[str, int]) -> None:
         reconciler = Reconciler(
             AuditReader(s3, cloud.deployment.audit), pipeline, datetime.now(UTC) - timedelta(minutes=5)
         )
-        arrived = arrivals(s3, cloud.deployment.raw, Which(f"{name}-"))
+        arrived = arrivals(s3, cloud.deployment.raw, ArrivalFilter(f"{name}-"))
         found = dict(Counter(one.state.value for one in reconciler.run(arrived)))
         time.sleep(PAUSE_SECONDS)
     assert found == wanted

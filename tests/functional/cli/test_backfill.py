@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody.app import app
-from custody.assurance.reconcile import Reconciler, State, Which, arrivals
+from custody.assurance.reconcile import Reconciler, State
 from custody.assurance.verify import Result as Verified
 from custody.assurance.verify import holdings, verdicts
 from custody.audit import identifiers
@@ -18,6 +18,7 @@ from custody.commands import backfill as backfill_command
 from custody.executions.pipeline import Pipeline
 from custody.ingest import inventory
 from custody.ingest.backfill import Backfiller
+from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.recovery import redrive
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
@@ -343,7 +344,7 @@ def states(buckets: Buckets, machine: Machine, chunk_bytes: int = 10**6) -> list
     client: Any = machine
     pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes)
     reconciler = Reconciler(AuditReader(buckets.s3, "audit"), pipeline, SOON)
-    return [one.state for one in reconciler.run(arrivals(buckets.s3, "raw", Which()))]
+    return [one.state for one in reconciler.run(arrivals(buckets.s3, "raw", ArrivalFilter()))]
 
 
 def verified(buckets: Buckets) -> list[Verified]:
@@ -525,7 +526,7 @@ def test_a_million_objects_are_not_held_at_a_time(buckets: Buckets, monkeypatch:
     for number in range(10):
         buckets.upload(f"{number}.json", b"{}")
     held = inventory.Inventory()
-    found = (inventory.InventoryItem(arrival, "new") for arrival in arrivals(buckets.s3, "raw", Which()))
+    found = (inventory.InventoryItem(arrival, "new") for arrival in arrivals(buckets.s3, "raw", ArrivalFilter()))
 
     assert list(held.add(found)) == [3, 6, 9, 10]
     assert len(list(held.those(["new"]))) == 10

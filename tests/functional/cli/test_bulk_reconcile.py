@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
+from custody.assurance.reconcile import Reconciled, Reconciler, State
 from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.executions.pipeline import Pipeline
+from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model import chunking
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import reads_of
@@ -32,7 +33,7 @@ def reconciler_on(buckets: Buckets, machine: Machine, chunk_bytes: int = CHUNK_B
 
 
 def reconciled(buckets: Buckets, machine: Machine) -> Reconciled:
-    (found,) = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", Which()))
+    (found,) = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
     return found
 
 
@@ -149,7 +150,7 @@ def test_only_the_chunks_whose_ledger_files_are_gone_are_done_again(buckets: Buc
     bulk = Bulk.upload(buckets, lines(20))
     one_ledger_file_gone(bulk, machine)
     reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed anew since
-    (missing,) = reconciler.run(arrivals(buckets.s3, "raw", Which()))
+    (missing,) = reconciler.run(arrivals(buckets.s3, "raw", ArrivalFilter()))
     started = reconciler.start(missing)
     assert started.started == f"{bulk.id}-r1"
     begun = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
@@ -173,7 +174,7 @@ def test_the_first_chunk_alone_is_not_taken_for_the_object_though_chunks_are_lar
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
-    (found,) = reconciler_on(buckets, machine, chunk_bytes=10**6).run(arrivals(buckets.s3, "raw", Which()))
+    (found,) = reconciler_on(buckets, machine, chunk_bytes=10**6).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
     assert found.state is State.IN_FLIGHT
 
 

@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody.app import app
-from custody.assurance.reconcile import Reconciled, Reconciler, State, Which, arrivals
+from custody.assurance.reconcile import Reconciled, Reconciler, State
 from custody.audit.reader import AuditReader
 from custody.commands import reconcile as reconcile_command
 from custody.executions.pipeline import Pipeline
+from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from tests.support.audit_files import a_deployment
@@ -38,9 +39,9 @@ def reconciler_on(buckets: Buckets, machine: Machine, due: datetime = SOON) -> R
 
 
 def reconciled(
-    buckets: Buckets, machine: Machine, which: Which | None = None, *, page: int = 1000, due: datetime = SOON
+    buckets: Buckets, machine: Machine, which: ArrivalFilter | None = None, *, page: int = 1000, due: datetime = SOON
 ) -> list[Reconciled]:
-    arrived = arrivals(buckets.s3, "raw", which or Which(), page)
+    arrived = arrivals(buckets.s3, "raw", which or ArrivalFilter(), page)
     return list(reconciler_on(buckets, machine, due).run(arrived))
 
 
@@ -248,7 +249,7 @@ def test_what_came_before_versioning_is_missing_for_start_refuses_it(buckets: Bu
     buckets.s3.put_object(Bucket="old", Key="a.json", Body=b"{}")
     buckets.s3.put_bucket_versioning(Bucket="old", VersioningConfiguration={"Status": "Enabled"})
     reconciler = reconciler_on(buckets, machine, LONG_AGO)
-    (found,) = reconciler.run(arrivals(buckets.s3, "old", Which()))
+    (found,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
 
     assert (found.state, found.is_startable) == (State.MISSING, False)
     assert "before versioning" in found.why
@@ -290,10 +291,12 @@ def test_only_what_is_asked_for_is_looked_at(buckets: Buckets, machine: Machine)
     hour = timedelta(hours=1)
     now = datetime.now(UTC)
 
-    assert [one.arrival.raw.key for one in reconciled(buckets, machine, Which("weather/"))] == ["weather/a.json"]
-    assert len(reconciled(buckets, machine, Which(since=now - hour, until=now + hour))) == 2
-    assert reconciled(buckets, machine, Which(since=now + hour)) == []
-    assert reconciled(buckets, machine, Which(until=now - hour)) == []
+    assert [one.arrival.raw.key for one in reconciled(buckets, machine, ArrivalFilter("weather/"))] == [
+        "weather/a.json"
+    ]
+    assert len(reconciled(buckets, machine, ArrivalFilter(since=now - hour, until=now + hour))) == 2
+    assert reconciled(buckets, machine, ArrivalFilter(since=now + hour)) == []
+    assert reconciled(buckets, machine, ArrivalFilter(until=now - hour)) == []
 
 
 def test_what_is_committed_while_it_is_looked_at_is_not_called_missing(

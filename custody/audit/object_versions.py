@@ -1,0 +1,63 @@
+"""List what a versioned bucket keeps: versions and delete markers."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from functions.shared.model.ids import RawObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PAGE = 1000
+"""The most versions that S3 returns in a page."""
+
+
+class ObjectVersion(Struct, frozen=True):
+    """A version of a key or, if `is_marker`, a delete marker; `is_latest` if S3 serves it for the key."""
+
+    bucket: str
+    key: str
+    version_id: str
+    modified: datetime
+    is_latest: bool
+    size: int = 0
+    etag: str = ""
+    is_marker: bool = False
+
+    @property
+    def raw(self) -> RawObject:
+        """The object that the pipeline knows this version as."""
+        return RawObject(self.bucket, self.key, self.version_id, self.size, self.etag)
+
+
+def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = PAGE) -> Iterator[ObjectVersion]:
+    """List versions and delete markers by key, page by page: of a key its markers first, and each kind newest first.
+
+    Where a page ends within a key, its later versions follow with the next page.
+    """
+    pages = s3.get_paginator("list_object_versions").paginate(
+        Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}
+    )
+    for listed in pages:
+        markers = [
+            ObjectVersion(
+                bucket, each["Key"], each["VersionId"], each["LastModified"], each["IsLatest"], is_marker=True
+            )
+            for each in listed.get("DeleteMarkers", [])
+        ]
+        versions = [
+            ObjectVersion(
+                bucket,
+                each["Key"],
+                each["VersionId"],
+                each["LastModified"],
+                each["IsLatest"],
+                each["Size"],
+                each["ETag"].strip('"'),
+            )
+            for each in listed.get("Versions", [])
+        ]
+        yield from sorted([*markers, *versions], key=lambda version: version.key)
