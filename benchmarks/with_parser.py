@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.buckets import Shelf
 from benchmarks.timing import Seconds, timed
-from functions.transform.datasets.mission import transform as transform_mission
+from datasets.mission.transform import transform as transform_mission
 
 LEDGER_LEVEL = 6
 """The standard library's own choice, 9, takes longer and hardly saves a byte."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.checks.datasets import DatasetRefused, require_whole
+from infra.checks import datasets
+from infra.checks.datasets import DatasetRefused
 from infra.constructs.layer import LayerBuildFailed
 from infra.constructs.workflow import StageMissing
 from infra.settings import SettingRefused, parse
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def build(app: App, root: Path = ROOT) -> Custody:
     """Put the stack that the app's context asks for into the app, and have it checked when it is synthesised."""
     settings = parse(app.node.get_all_context())
-    require_whole(root, settings.default_dataset)
+    datasets.check(root, settings.default_dataset)
     stack = Custody(app, settings=settings, root=root)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return stack

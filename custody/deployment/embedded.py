@@ -11,7 +11,7 @@ from pathlib import Path
 import local
 from custody.errors import USAGE, CommandFailed
 
-_SOURCES = ("infra", "functions", "statemachine", "cdk.json", "requirements/functions.txt")
+_SOURCES = ("infra", "functions", "datasets", "statemachine", "cdk.json", "requirements/functions.txt")
 _DEPLOYED = "deployed-"
 """What the file of an environment begins with that says what is deployed there."""
 _LOG_LINES = 30

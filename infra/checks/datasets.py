@@ -1,55 +1,62 @@
-"""The datasets that are deployed: each is a contract and a transform, and what is wrong with one stops the synth."""
+"""Faults of the datasets: synth stops at each, with the file, the fault and what to do."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.checks import contracts, transforms
+from jsonschema_rs import Draft202012Validator
+
+from infra.checks import contracts
 from infra.settings import DATASET, DATASET_ALLOWED
 
-CONTRACTS = Path("functions/validate/contracts")
-TRANSFORMS = Path("functions/transform/datasets")
-CONTRACT = ".schema.json"
+DATASETS = Path("datasets")
+CONTRACT, TRANSFORM, SETTINGS = "contract.schema.json", "transform.py", "dataset.json"
 _NAME = re.compile(DATASET)
+_SETTINGS = Draft202012Validator(json.loads(Path(__file__).with_name("dataset.schema.json").read_text("utf-8")))
 
 
 class DatasetRefused(ValueError):
-    """A dataset is not whole, or its contract is none; the message holds all that is wrong, a line each."""
+    """A dataset is incomplete or its contract is invalid; the message lists all faults, one per line."""
 
 
-def require_whole(root: Path, default: str) -> None:
-    """Raise DatasetRefused unless each dataset below `root` has a contract and a transform, both of them sound.
+def check(root: Path, default: str) -> None:
+    """Raise DatasetRefused unless every dataset below `root` is complete and valid, and `default` is among them."""
+    found = list(faults(root))
+    if default not in (known := names(root)):
+        found.append(
+            f"the setting default_dataset is {default!r}, which is not a dataset; there are {', '.join(known)}"
+        )
+    if found:
+        raise DatasetRefused("\n".join(["the datasets cannot be deployed:", *found]))
 
-    `default` is the one of objects without a folder: it must be there too.
-    """
-    wrong = list(faults(root))
-    known = sorted(_contracts(root))
-    if default not in known:
-        wrong.append(f"the setting default_dataset names {default!r}, which is none of them: {', '.join(known)}")
-    if wrong:
-        raise DatasetRefused("\n".join(["the datasets cannot be deployed:", *wrong]))
+
+def names(root: Path) -> list[str]:
+    """List the datasets: the folders in datasets/."""
+    folders = (path for path in (root / DATASETS).iterdir() if path.is_dir())
+    return sorted(path.name for path in folders if path.name != "__pycache__")
 
 
 def faults(root: Path) -> Iterator[str]:
-    """Say all that is wrong with the datasets: in which file, what, and what to do."""
-    found = _contracts(root)
-    modules = {path.stem: path for path in sorted((root / TRANSFORMS).glob("*.py")) if path.stem != "__init__"}
-    for path in sorted((root / CONTRACTS).glob("*.json")):
-        if not path.name.endswith(CONTRACT):
-            yield f"{CONTRACTS / path.name} is read by nobody: call it {path.stem}{CONTRACT}"
-    for name, path in found.items():
-        if name not in modules:
-            yield f"the dataset {name} has a contract and no transform: add {TRANSFORMS / name}.py"
-        yield from (f"{CONTRACTS / path.name}: {fault}" for fault in contracts.faults(name, path.read_bytes()))
-    for name, path in modules.items():
-        if name not in found:
-            yield f"the dataset {name} has a transform and no contract: add {CONTRACTS / name}{CONTRACT}"
-        yield from (f"{TRANSFORMS / path.name}: {fault}" for fault in transforms.faults(path.read_bytes()))
-    for name in sorted(found.keys() | modules.keys()):
+    """Describe each fault of the datasets below `root`."""
+    for name in names(root):
+        folder = DATASETS / name
         if not _NAME.fullmatch(name):
-            yield f"the dataset {name} would never be found: its name must be {DATASET_ALLOWED}; rename its files"
+            yield f"{folder}: the name of a dataset must be {DATASET_ALLOWED}; rename the folder"
+        for required in (CONTRACT, TRANSFORM, SETTINGS):
+            if not (root / folder / required).is_file():
+                yield f"the dataset {name} has no {required}: add {folder / required}"
+        if (contract := root / folder / CONTRACT).is_file():
+            yield from (f"{folder / CONTRACT}: {fault}" for fault in contracts.faults(name, contract.read_bytes()))
+        if (settings := root / folder / SETTINGS).is_file():
+            yield from (f"{folder / SETTINGS}: {fault}" for fault in _faults_of_settings(settings.read_bytes()))
 
 
-def _contracts(root: Path) -> dict[str, Path]:
-    """Give the contract of each dataset, by its name."""
-    return {path.name.removesuffix(CONTRACT): path for path in sorted((root / CONTRACTS).glob(f"*{CONTRACT}"))}
+def _faults_of_settings(body: bytes) -> Iterator[str]:
+    try:
+        settings = json.loads(body)
+    except ValueError as error:
+        yield f"it is not JSON: {error}"
+        return
+    for fault in _SETTINGS.iter_errors(settings):
+        yield f"at {''.join(f'/{part}' for part in fault.instance_path) or '/'}: {fault.message}"

@@ -31,9 +31,12 @@ class Platform:
 
 
 class Stage(Construct):
-    """A function with its own code, role and log group; `name` is its folder under functions/."""
+    """A function with its own code, role and log group.
 
-    def __init__(
+    `name` is its folder under functions/; `datasets` selects the files that it needs of each dataset, such as `*.py`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what differs between functions
         self,
         scope: Construct,
         name: str,
@@ -41,6 +44,7 @@ class Stage(Construct):
         platform: Platform,
         environment: Mapping[str, str],
         may: Sequence[iam.PolicyStatement],
+        datasets: str = "",
     ) -> None:
         super().__init__(scope, name.title().replace("_", ""))
         self.name = name
@@ -68,7 +72,9 @@ class Stage(Construct):
             "Function",
             function_name=function_name,
             description=f"Custody: {name}. Its code is functions/{name}/.",
-            code=lambda_.Code.from_asset(str(platform.root), exclude=excludes(name), ignore_mode=IgnoreMode.GIT),
+            code=lambda_.Code.from_asset(
+                str(platform.root), exclude=excludes(name, datasets), ignore_mode=IgnoreMode.GIT
+            ),
             handler=f"functions.{name}.handler.handle",
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
@@ -92,8 +98,8 @@ class Stage(Construct):
         return asset.asset_hash[:CODE_VERSION_LENGTH]
 
 
-def excludes(name: str) -> list[str]:
-    """List, as .gitignore would, what is no part of a function: all but its own folder and the shared one."""
+def excludes(name: str, datasets: str = "") -> list[str]:
+    """List, as in .gitignore, what a function does without: all but its folder, the shared one, and some `datasets`."""
     return [
         "/*",
         "!/functions",
@@ -101,5 +107,6 @@ def excludes(name: str) -> list[str]:
         "!/functions/__init__.py",
         "!/functions/shared",
         f"!/functions/{name}",
+        *(["!/datasets", "/datasets/*/*", f"!/datasets/*/{datasets}"] if datasets else []),
         "__pycache__",
     ]

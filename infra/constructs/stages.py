@@ -57,6 +57,7 @@ class Stages(Construct):
             platform=platform,
             environment={**staging, **dataset, **inline, **limits},
             may=[*read_raw, put_batches, read_and_write],
+            datasets="contract.schema.json",
         )
         self.transform = Stage(
             self,
@@ -64,6 +65,7 @@ class Stages(Construct):
             platform=platform,
             environment={**staging, **inline, **limits},
             may=[*read_raw, read_batches, list_batches, put_batches, read_and_write],
+            datasets="*.py",
         )
         self.write = Stage(
             self,

@@ -9,7 +9,7 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 from custody.deployment.target import ROOT
-from functions.transform.datasets.mission import transform
+from datasets.mission.transform import transform
 
 DOCUMENT = (ROOT / "docs/consuming.md").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "samples/deliveries.yaml").read_text(encoding="utf-8")

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from infra import app
 from infra.app import ROOT, build
+from infra.checks import datasets
 from infra.settings import FUNCTIONS, Settings
 from tests.support.template import Deployment, empty_app
 
+OF_DATASETS = {"validate": "*/contract.schema.json", "transform": "*/*.py"}
 STAGES = tuple(name for name in FUNCTIONS if name != "start")
 
 
@@ -35,7 +36,7 @@ def test_the_handler_that_is_named_is_there(deployment: Deployment, name: str) -
 
 
 def test_the_settings_reach_the_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "require_whole", lambda *_: None)  # there is but one dataset to name
+    monkeypatch.setattr(datasets, "check", lambda *_: None)  # only one dataset exists
     given = {
         "default_dataset": "other",
         "inline_limit_bytes": "0",
@@ -97,13 +98,17 @@ def test_the_code_version_is_that_of_the_code_that_is_deployed(deployment: Deplo
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_carries_its_own_folder_and_the_shared_one_alone(deployment: Deployment, name: str) -> None:
+def test_the_asset_of_a_function_is_its_folder_the_shared_one_and_its_part_of_each_dataset(
+    deployment: Deployment, name: str
+) -> None:
     asset = deployment.folder / f"asset.{Path(deployment.function(name)['Code']['S3Key']).stem}"
     carried = {path.relative_to(asset).as_posix() for path in asset.rglob("*") if path.is_file()}
     sources = [
         ROOT / "functions" / "__init__.py",
         *_files(ROOT / "functions" / name),
         *_files(ROOT / "functions/shared"),
+        *((ROOT / "datasets").glob(OF_DATASETS[name]) if name in OF_DATASETS else ()),
+        *([ROOT / "datasets/__init__.py"] if name in OF_DATASETS else ()),
     ]
 
     assert carried == {source.relative_to(ROOT).as_posix() for source in sources}
@@ -114,47 +119,49 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-# Each version is taken of a copy of its own, for CDK remembers the hash of a folder. So it is shown, too, that it does
-# not matter where the project lies.
-def test_editing_one_function_changes_the_version_of_that_one_alone(tmp_path: Path) -> None:
-    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
-    (edited / "functions" / "transform" / "core.py").write_text("changed = True\n")
+@pytest.mark.parametrize(
+    ("path", "changed"),
+    [
+        ("functions/transform/core.py", {"transform"}),
+        ("functions/shared/errors.py", set(STAGES)),
+        ("datasets/mission/transform.py", {"transform"}),
+        ("datasets/mission/beside.py", {"transform"}),
+        ("datasets/mission/contract.schema.json", {"validate"}),
+        ("datasets/mission/dataset.json", set()),
+        ("datasets/mission/samples/objects/more.json", set()),
+        ("functions/write/__pycache__/plan.cpython-314.pyc", set()),
+        ("README.md", set()),
+    ],
+)
+def test_an_edit_changes_the_code_version_of_the_functions_that_use_the_file_alone(
+    tmp_path: Path, versions: dict[str, str], monkeypatch: pytest.MonkeyPatch, path: str, changed: set[str]
+) -> None:
+    monkeypatch.setattr(datasets, "check", lambda *_: None)  # what is written is not a contract
+    edited = _copy_of_the_project(tmp_path)
+    (edited / path).parent.mkdir(exist_ok=True)
+    (edited / path).write_text("changed = True\n")
 
-    assert _differing(before, edited) == {"transform"}
-
-
-def test_editing_what_is_shared_changes_the_version_of_all(tmp_path: Path) -> None:
-    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
-    (edited / "functions" / "shared" / "errors.py").write_text("changed = True\n")
-
-    assert _differing(before, edited) == {name.replace("_", "") for name in STAGES}
-
-
-def test_what_is_no_code_of_a_function_changes_no_version(tmp_path: Path) -> None:
-    before, edited = _copy_of_the_project(tmp_path / "before"), _copy_of_the_project(tmp_path / "edited")
-    (edited / "functions" / "write" / "__pycache__").mkdir(exist_ok=True)
-    (edited / "functions" / "write" / "__pycache__" / "plan.cpython-314.pyc").write_bytes(b"bytecode")
-    (edited / "README.md").write_text("changed\n")
-
-    assert _differing(before, edited) == set()
+    after = _versions(edited)
+    assert {name for name, version in after.items() if version != versions[name]} == changed
 
 
 def _copy_of_the_project(root: Path) -> Path:
-    for folder in ("functions", "requirements", "statemachine"):
+    for folder in ("datasets", "functions", "requirements", "statemachine"):
         shutil.copytree(ROOT / folder, root / folder)
     (root / "build").symlink_to(ROOT / "build")
     return root
 
 
-def _differing(before: Path, edited: Path) -> set[str]:
-    versions = _versions(before)
-    return {name for name, version in _versions(edited).items() if version != versions[name]}
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Give the code versions of a copy: CDK caches the hash of a folder, and a version does not depend on the path."""
+    return _versions(_copy_of_the_project(tmp_path_factory.mktemp("before")))
 
 
 def _versions(root: Path) -> dict[str, str]:
-    """Give the code version of each function, by its construct."""
+    """Give the code version of each function of the state machines."""
     stack = build(empty_app({}, root / "out"), root=root)
-    return {stage.node.id.lower(): stage.code_version for stage in stack.stages.all}
+    return {stage.name: stage.code_version for stage in stack.stages.all}
 
 
 @pytest.mark.parametrize("name", STAGES)

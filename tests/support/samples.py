@@ -1,13 +1,13 @@
 """The samples of the datasets: objects, and beside them what becomes of their records.
 
-`samples/datasets/<dataset>/objects/` holds objects as they are uploaded. What is written of `a.json` stands in
+`datasets/<dataset>/samples/objects/` holds objects as they are uploaded. What is written of `a.json` stands in
 `written/a.jsonl`, and what is rejected in `rejected/a.txt`, a line a record: its position, the stage, what it breaks.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "samples" / "datasets"
+FOLDER = Path(__file__).parents[2] / "datasets"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Sample:
 
 def samples(dataset: str) -> list[Sample]:
     """Find the samples of a dataset."""
-    return [Sample(dataset, path) for path in sorted((FOLDER / dataset / "objects").glob("*"))]
+    return [Sample(dataset, path) for path in sorted((FOLDER / dataset / "samples" / "objects").glob("*"))]
 
 
 def datasets() -> list[str]:
     """List the datasets that have samples."""
-    return sorted(path.name for path in FOLDER.iterdir())
+    return sorted(path.parent.name for path in FOLDER.glob("*/samples"))

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import compression, floor, parts, peaks, records, stages, with_parser
 from benchmarks.buckets import InMemory
 from benchmarks.records import Input
-from functions.transform.datasets.mission import transform
+from datasets.mission.transform import transform
 
 RECORDS = 3000
 BAD = [500, 1500, 2500]

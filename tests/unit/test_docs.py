@@ -45,7 +45,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_files_of_the_project_that_are_named_are_there(document: Path) -> None:
     text = text_of(document)
-    named = re.findall(r"`((?:tests|docs|infra|functions|custody|local|samples|statemachine)/[\w./-]+)`", text)
+    named = re.findall(r"`((?:tests|docs|datasets|infra|functions|custody|local|samples|statemachine)/[\w./-]+)`", text)
     # A document may say what to write into a file that it has the reader make.
     made = re.findall(r"^`([\w./-]+)`:$", text, re.MULTILINE)
     missing = [

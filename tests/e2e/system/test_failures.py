@@ -19,7 +19,7 @@ GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 NEW_SOURCE = GOOD | {"source": "RUMINT"}
 BAD = NEW_SOURCE | {"confidence": 1.7}
 LETTER_SECONDS = 15
-CONTRACT = "functions/validate/contracts/mission.schema.json"
+CONTRACT = "datasets/mission/contract.schema.json"
 
 
 def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
@@ -124,7 +124,7 @@ def _exists(cloud: Cloud, execution: str) -> bool:
 
 def _copy(project: Path) -> Path:
     """Copy what is deployed, and link what it is deployed with."""
-    for folder in ("custody", "functions", "infra", "local", "requirements", "statemachine"):
+    for folder in ("custody", "datasets", "functions", "infra", "local", "requirements", "statemachine"):
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "cdk.json", project)
     for folder in (".venv", "node_modules", "build"):

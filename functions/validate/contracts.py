@@ -1,4 +1,4 @@
-"""The contract of each dataset: `<dataset>.schema.json` in this folder (JSON Schema 2020-12)."""
+"""The contract of each dataset: `datasets/<name>/contract.schema.json` (JSON Schema 2020-12)."""
 
 import json
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from jsonschema_rs import Draft202012Validator
 
 from functions.shared.errors import UnknownDataset
 
-_FOLDER = Path(__file__).parent
-_ENDING = ".schema.json"
+DATASETS = Path(__file__).parents[2] / "datasets"
+CONTRACT = "contract.schema.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,17 @@ class Contract:
 
 def names() -> list[str]:
     """List the datasets that have a contract."""
-    return sorted(path.name.removesuffix(_ENDING) for path in _FOLDER.glob(f"*{_ENDING}"))
+    return sorted(path.parent.name for path in DATASETS.glob(f"*/{CONTRACT}"))
 
 
 @cache
 def load(dataset: str) -> Contract:
     """Read the contract of a dataset; raise UnknownDataset with the known ones if it has none."""
     if not dataset:
-        raise UnknownDataset("the key begins with a slash, so that its first folder has no name; upload it without")
+        raise UnknownDataset(
+            "the key starts with a slash, so its first folder has no name; upload it without the slash"
+        )
     if dataset not in names():
-        raise UnknownDataset(f"the dataset {dataset!r} has no contract; there are {', '.join(names())}")
-    schema = json.loads((_FOLDER / f"{dataset}{_ENDING}").read_text(encoding="utf-8"))
+        raise UnknownDataset(f"the dataset {dataset!r} has no contract; known datasets: {', '.join(names())}")
+    schema = json.loads((DATASETS / dataset / CONTRACT).read_text(encoding="utf-8"))
     return Contract(schema["$id"], Draft202012Validator(schema, validate_formats=True, offline=True))

@@ -1,0 +1,1 @@
+"""The datasets, a folder each: contract, transform, settings and samples; docs/extending.md adds one."""
