@@ -1,4 +1,4 @@
-"""Where the command line begins: it may be interrupted while it is still being read in."""
+"""Entry point of the command line; Ctrl-C may arrive while it is still being imported."""
 
 import sys
 
@@ -6,9 +6,9 @@ from custody.terminal.signals import INTERRUPTED
 
 
 def run() -> None:
-    """Run the command line; Ctrl-C ends it without a traceback from the first moment on."""
+    """Run the command line; Ctrl-C never shows a traceback, from the first moment on."""
     try:
-        from custody.app import run as main  # noqa: PLC0415 - it takes half a second, in which people press Ctrl-C
+        from custody.app import run as main  # noqa: PLC0415 - people press Ctrl-C while it is imported, too
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     main()

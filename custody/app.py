@@ -1,43 +1,115 @@
-"""The commands. Expected failures are one line on stderr and an exit code, never a traceback."""
+"""The command line: a list of commands, each imported when it is invoked, and the exit code of what fails."""
 
-import json
 import os
 import sys
 from contextlib import suppress
-from importlib.metadata import version
+from dataclasses import dataclass
+from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from typer.core import TyperCommand
 
-import local
-from custody.commands import backfill, dead_letters, destroy, executions, put, reconcile, redrive, trace, verify
-from custody.deployment.embedded import bring_up
-from custody.deployment.target import FOLDER, ROOT, find
-from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.executions.pipeline import STATUSES, Pipeline
-from custody.recovery import event_queue
-from custody.terminal import console, help_pages
-from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
+from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed, explain
+from custody.terminal.commands import Command, Group
 from custody.terminal.signals import INTERRUPTED, end_on_sigterm
 from custody.terminal.text import visible
 
-_THROTTLED = frozenset(
-    {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestThrottled"}
-)
+_HELP = """Send JSON records through the pipeline, and account for every one of them.
+
+Commands talk to embedded AWS if it is running, and to an AWS account only with `--aws` or `--profile NAME`. Results go
+to standard output, as a table or, with `--json`, as one JSON document; everything else goes to standard error."""
+
+_EPILOG = """**ID** is a record id, an object id or a key in the raw bucket; or any URI, dead letter or execution ARN that
+a command prints.
+
+**Exit codes**
+
+- `0` success: every record was written
+- `1` something has no outcome, is broken or missing, or failed
+- `2` the command was called incorrectly; nothing was changed
+- `3` every record has an outcome, and some were rejected
+
+**Environment variables**
+
+- `CUSTODY_ENV` the environment, like `--env`; `dev` by default
+- `CUSTODY_AWS` set to 1, like `--aws`
+- `CUSTODY_PROFILE` like `--profile NAME`
+- `CUSTODY_FOLDER` where embedded AWS keeps its files; `.custody` by default
+- `AWS_REGION` and everything else that the AWS SDK reads, for an AWS account
+
+**Files**
+
+- `docs/runbook.md` from an alarm to the commands that fix its cause
+- `docs/cli/` the schema of each JSON document
+
+**Shell completion:** `custody --install-completion`"""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How the list of commands shows a command: under which heading, and in which words."""
+
+    panel: str
+    summary: str
+
+
+_SEND, _RECOVER, _AUDIT, _ENVIRONMENTS = "Send and inspect", "Recover", "Audit", "Environments"
+
+COMMANDS = {
+    "put": Listing(_SEND, "Upload files and report the outcome of each record."),
+    "executions": Listing(_SEND, "List executions, newest first."),
+    "trace": Listing(_SEND, "Show the history of one record or object."),
+    "dead-letters": Listing(_RECOVER, "List, show or discard dead letters."),
+    "redrive": Listing(_RECOVER, "Retry open dead letters from the step that failed."),
+    "reconcile": Listing(_AUDIT, "Check that every object was processed; start missing ones."),
+    "verify": Listing(_AUDIT, "Check raw and processed data against the ledger's hashes."),
+    "backfill": Listing(_AUDIT, "Start objects that were never processed, or all of them."),
+    "status": Listing(_ENVIRONMENTS, "Show buckets, queues and executions of a deployment."),
+    "up": Listing(_ENVIRONMENTS, "Start embedded AWS on this machine and deploy to it."),
+    "down": Listing(_ENVIRONMENTS, "Stop embedded AWS."),
+    "destroy": Listing(_ENVIRONMENTS, "Delete an environment and list what is left of it."),
+}
+"""By name, in the order in which they are listed; `custody/commands/` has a module for each."""
+
+
+def load(name: str) -> TyperCommand | Group:
+    """Import a command."""
+    loaded: Any = typer.main.get_command(import_module(f"custody.commands.{name.replace('-', '_')}").app)
+    loaded.name = name
+    return loaded  # type: ignore[no-any-return]  # a Command or a Group, as command_app makes them
+
+
+class _Commands(Group):
+    """All commands, as placeholders until one is invoked: importing them takes longer than showing help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, listing in COMMANDS.items():
+            self.commands[name] = Command(name, help=listing.summary, rich_help_panel=listing.panel)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that is invoked or completed, and import it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else None, rest
+
 
 app = typer.Typer(
-    cls=help_pages.Group,
-    help=help_pages.FIRST,
-    epilog=help_pages.LAST,
+    cls=_Commands,
+    help=_HELP,
+    epilog=_EPILOG,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-def _say_version(asked: bool) -> None:  # noqa: FBT001 - as the option came
-    if asked:
+def _print_version(requested: bool) -> None:  # noqa: FBT001 - a callback of Typer
+    if requested:
+        from importlib.metadata import version  # noqa: PLC0415 - it takes longer to import than the rest
+
         sys.stdout.write(f"custody {version('custody')}\n")
         raise typer.Exit
 
@@ -45,134 +117,53 @@ def _say_version(asked: bool) -> None:  # noqa: FBT001 - as the option came
 @app.callback()
 def custody(
     _: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take what stands before any command."""
-
-
-def up(
-    env: Env = "dev",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("-c", "--context", metavar="NAME=VALUE", help="A setting, as `cdk deploy` takes it; any number."),
-    ] = None,
-    persist: Annotated[bool, typer.Option("--persist", help="Keep what is on it over `down` and `up`.")] = False,
-) -> None:
-    """Start embedded AWS on this machine and deploy Custody onto it; quick when that is done already."""
-    for step in bring_up(ROOT, FOLDER, env, settings or [], persist=persist):
-        console.stderr.print(f"{step} …")
-    instance = local.find(FOLDER)
-    if instance:
-        console.console.print(f"Custody ({env}) is up on embedded AWS at {instance.endpoint}")
-
-
-def down() -> None:
-    """Stop embedded AWS; nothing else is left running."""
-    stopped = local.stop(FOLDER)
-    console.console.print("embedded AWS is stopped" if stopped else "embedded AWS was not up")
-
-
-def status(env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
-    """Show where Custody is deployed, its buckets, and what is running or failed or start-dlq."""
-    target = target_of(aws, profile)
-    deployment = find(target, env)
-    pipeline = Pipeline.of(target, deployment)
-    counted = {state.lower(): pipeline.count(state) for state in STATUSES}
-    sqs = target.client("sqs")
-    queues = {"start-dlq": deployment.start_dlq_url, "dead-letter-dlq": deployment.dead_letter_dlq_url}
-    if deployment.buffer_url:
-        queues = {"buffer": deployment.buffer_url} | queues
-    facts = {
-        "target": target.name,
-        "raw": deployment.raw,
-        "processed": deployment.processed,
-        "audit": deployment.audit,
-        "pipeline": deployment.pipeline_arn,
-        "bulk": deployment.bulk_arn,
-        "executions": {state: number for state, (number, _) in counted.items()},
-    } | {name: event_queue.depth(sqs, url).total for name, url in queues.items()}
-    if as_json:
-        # A count stays a number; it is told apart where there are more.
-        more = {"more_executions": [state for state, (_, is_more) in counted.items() if is_more]}
-        sys.stdout.write(json.dumps(facts | more, indent=2) + "\n")
-        return
-    told = ", ".join(f"{number}{'+' if is_more else ''} {state}" for state, (number, is_more) in counted.items())
-    for name, fact in (facts | {"executions": told}).items():
-        console.console.print(f"{name:<12} {fact}", soft_wrap=True)
-
-
-help_pages.add(app, "put", put.put)
-help_pages.add(app, "status", status)
-help_pages.add(app, "executions", executions.executions)
-help_pages.add(app, "trace", trace.trace)
-help_pages.add_group(app, "dead-letters", dead_letters.app)
-help_pages.add(app, "redrive", redrive.redrive)
-help_pages.add(app, "reconcile", reconcile.reconcile)
-help_pages.add(app, "verify", verify.verify)
-help_pages.add(app, "backfill", backfill.backfill)
-help_pages.add(app, "destroy", destroy.destroy)
-help_pages.add(app, "up", up)
-help_pages.add(app, "down", down)
+    """Accept the options that precede a command."""
 
 
 def run() -> None:
-    """Run the command line, and say expected failures in a line."""
+    """Run the command line; expected failures become one line on stderr and an exit code, never a traceback."""
     end_on_sigterm()
     if isinstance(sys.stdout, TextIOWrapper):
-        # What an encoding does not have is told by its number.
+        # Characters that the output's encoding lacks appear as escapes.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            _refuse_foreign_text(sys.argv[1:])
+            _require_utf8(sys.argv[1:])
             app()
         finally:
-            # What cannot be written is to be known before it is too late to say so.
+            # Otherwise Python would flush when it exits, too late to report a failure.
             sys.stdout.flush()
-    except CommandFailed as failed:
-        _end(str(failed), failed.code)
-    except (local.LocalAwsError, BotoCoreError) as error:
-        _end(str(error), SOME_WITHOUT_OUTCOME)
-    except ClientError as error:
-        _end(_told(error), SOME_WITHOUT_OUTCOME)
+    except CommandFailed as failure:
+        _exit(str(failure), failure.code)
     except KeyboardInterrupt:
-        _end("", INTERRUPTED)
+        _exit("", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read this has seen enough.
-        _end("", SOME_WITHOUT_OUTCOME)
-    except OSError as error:
-        _end(_of_system(error), SOME_WITHOUT_OUTCOME)
+        # The reader, such as `head`, has seen enough.
+        _exit("", SOME_WITHOUT_OUTCOME)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        _exit(message, SOME_WITHOUT_OUTCOME)
 
 
-def _refuse_foreign_text(arguments: list[str]) -> None:
+def _require_utf8(arguments: list[str]) -> None:
     for argument in arguments:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise CommandFailed(f"An argument is not UTF-8: {visible(argument)}. Give it in UTF-8.", USAGE) from error
+            raise CommandFailed(f"Argument {visible(argument)} is not UTF-8. Pass it as UTF-8.", USAGE) from error
 
 
-def _told(error: ClientError) -> str:
-    """Say what AWS answered; and what to do, if it only wants fewer calls."""
-    if error.response["Error"]["Code"] in _THROTTLED:
-        return f"AWS takes no more calls just now, also not when asked again and again: {error}. Run it again later."
-    return str(error)
-
-
-def _of_system(error: OSError) -> str:
-    """Say what the system refused, of which file if it names one, and what to do."""
-    if error.filename is None:
-        return f"{error.strerror or error}. If the output goes into a file, see that it has room; then run it again."
-    name = visible(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename))
-    return f"{name}: {error.strerror}. See that it is there, and that you may use it; then run it again."
-
-
-def _end(said: str, code: int) -> NoReturn:
-    """End with a line, if there is something to say; what is written and cannot be, is given up."""
+def _exit(message: str, code: int) -> NoReturn:
+    """Exit with a message, if there is one; output that cannot be written any more is dropped."""
     with suppress(OSError):
-        if said:
-            lines = "\n".join(map(visible, f"custody: {said}".split("\n")))
-            console.stderr.print(lines, soft_wrap=True, markup=False)
+        if message:
+            lines = "\n".join(map(visible, f"custody: {message}".split("\n")))
+            sys.stderr.write(f"{lines}\n")
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

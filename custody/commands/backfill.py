@@ -32,6 +32,7 @@ from custody.ingest.backfill import BEGUN, Backfiller, Became
 from custody.ingest.inventory import Inventory, InventoryItem
 from custody.ingest.raw_versions import Arrival, ArrivalFilter, arrivals
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import (
     AsJson,
     Aws,
@@ -49,6 +50,8 @@ from custody.terminal.options import (
 from custody.terminal.text import visible
 from custody.terminal.times import stamp, took
 
+app = command_app()
+
 SHOWN = 20
 """Objects in a table."""
 
@@ -63,6 +66,13 @@ _OUTSTANDING = (Became.REFUSED, Became.FAILED)
 _RUNS_ALREADY = "it began before this, perhaps with the code of before: run it again when it has ended"
 
 
+@command(
+    app,
+    "custody backfill --dry-run",
+    "custody backfill --prefix mission/ --rate 5",
+    "custody backfill --again --prefix mission/2026/",
+    see="custody reconcile, custody redrive, docs/existing-data.md",
+)
 def backfill(  # noqa: PLR0913 - one parameter an option
     *,
     prefix: Annotated[str, typer.Option(help="Only objects whose key begins so.")] = "",

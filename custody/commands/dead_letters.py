@@ -17,16 +17,16 @@ from custody.deployment.target import Deployment, Target, find
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discarder
-from custody.terminal import console, help_pages
+from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.terminal.text import visible
 from custody.views import dead_letter as dead_letter_view
 from custody.views import discard as views_discard
 from custody.views.dead_letter import Page
 
-app = typer.Typer(
-    help="List the dead letters of what failed and is not settled yet; `show` one, or `discard` it.",
-    invoke_without_command=True,
+app = command_app(
+    "List dead letters; `show` or `discard` one. Without a command, lists those that are open.", default="list"
 )
 
 DeadLetterId = Annotated[
@@ -75,9 +75,14 @@ class Desk:
         return f"s3://{self.deployment.audit}/{key}"
 
 
-@app.callback()
-def dead_letters(  # noqa: PLR0913 - one parameter an option
-    context: typer.Context,
+@command(
+    app,
+    "custody dead-letters --since 24h",
+    "custody dead-letters list --all --error RecordsRejected",
+    see="custody redrive, docs/runbook.md",
+    name="list",
+)
+def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     *,
     open_only: Annotated[
         bool, typer.Option("--open/--all", help="Only what is open, or closed dead letters too.")
@@ -93,9 +98,6 @@ def dead_letters(  # noqa: PLR0913 - one parameter an option
     profile: Profile = None,
 ) -> None:
     """List dead letters, the newest day first; `--since` and `--until` are of when the failure was recorded."""
-    if context.invoked_subcommand:
-        _refuse_options_before(context, context.invoked_subcommand)
-        return
     desk = Desk.of(target_of(aws, profile), env)
     wanted = Filter(dataset, error, step, since, until, open_only)
     odd: list[Unreadable] = []
@@ -114,6 +116,13 @@ def dead_letters(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
+@command(
+    app,
+    "custody dead-letters show DEAD_LETTER",
+    "custody dead-letters show DEAD_LETTER --all-records --json",
+    see="custody trace, custody redrive",
+    name="show",
+)
 def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     dead_letter_id: DeadLetterId,
     *,
@@ -168,6 +177,12 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
         )
 
 
+@command(
+    app,
+    'custody dead-letters discard DEAD_LETTER --reason "a test file"',
+    see="custody redrive, docs/runbook.md",
+    name="discard",
+)
 def discard(  # noqa: PLR0913 - one parameter an option
     dead_letter_id: DeadLetterId,
     *,
@@ -219,14 +234,6 @@ def _of_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
     return "\n".join([f"\nIts chunks have {number}:", *listed, *more])
 
 
-def _refuse_options_before(context: typer.Context, command: str) -> None:
-    """Raise CommandFailed for an option that would be lost: each command has its own."""
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if source and source.name == "COMMANDLINE":
-            raise CommandFailed(f"Put the options after the command: `custody dead-letters {command} …`.", USAGE)
-
-
 class _Counted:
     """Dead letters as they come, and how many of them came, and were open."""
 
@@ -275,7 +282,3 @@ def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
     others = [found.body for found in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
     there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
     return f"{said}; there are {' and '.join(there)}" if there else said
-
-
-help_pages.add(app, "show", show_dead_letter, under="dead-letters")
-help_pages.add(app, "discard", discard, under="dead-letters")

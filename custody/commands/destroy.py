@@ -15,11 +15,14 @@ from rich.text import Text
 from custody.deployment.destroy import Done, Plan, delete_buckets, delete_stack, plan
 from custody.deployment.leftovers import LISTED, REFUSALS, UNKNOWN, Account, Holding, counted
 from custody.deployment.stack import Stack, owner
-from custody.deployment.target import described
+from custody.deployment.target import describe_stack
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.terminal import console as terminal_console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
 from custody.terminal.text import visible
+
+app = command_app()
 
 BOOTSTRAP = "CDKToolkit"
 """The stack of `cdk bootstrap`, which every CDK app of an account and region shares."""
@@ -56,6 +59,12 @@ class End:
         }
 
 
+@command(
+    app,
+    "custody destroy --dry-run",
+    "custody destroy --env staging",
+    see="custody down, docs/deploy.md",
+)
 def destroy(  # noqa: PLR0913 - one parameter an option
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go and what would stay.")] = False,
@@ -169,7 +178,7 @@ def _confirm(env: str, *, yes: bool) -> None:
 def _bootstrap(account: Account) -> Holding | None:
     """Look at what `cdk bootstrap` made; None if there is nothing. What is refused is told: it is no reason to end."""
     try:
-        found = described(account.target, BOOTSTRAP)
+        found = describe_stack(account.target, BOOTSTRAP)
     except REFUSALS as error:
         note = f"could not be looked for: {error}"
         return Holding("bootstrap", BOOTSTRAP, UNKNOWN, note, is_billed=True, command=None)
@@ -230,8 +239,8 @@ def _show_commands(left: Iterable[Holding]) -> None:
     commands = [one.command for one in left if one.command]
     if commands:
         terminal_console.console.print("To remove it:")
-    for command in commands:
-        terminal_console.console.print(f"  {visible(command)}", soft_wrap=True, markup=False)
+    for line in commands:
+        terminal_console.console.print(f"  {visible(line)}", soft_wrap=True, markup=False)
 
 
 def _table(found: Iterable[Holding]) -> Table:

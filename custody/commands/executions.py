@@ -16,10 +16,13 @@ from custody.executions.listing import Row, Which, listed
 from custody.executions.pipeline import STATUSES, Pipeline
 from custody.executions.timeline import sentence
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
 from custody.terminal.text import visible
 from custody.terminal.times import took
 from custody.views.trace import colour_of, counted
+
+app = command_app()
 
 _WIDE = 140
 """Columns from which on the table has room: a time, a key, a status, records, chunks and why."""
@@ -37,6 +40,12 @@ def status_of(given: str) -> str:
     return found
 
 
+@command(
+    app,
+    "custody executions",
+    "custody executions --status failed --limit 5",
+    see="custody trace, custody dead-letters",
+)
 def executions(  # noqa: PLR0913 - one parameter an option
     *,
     status: Annotated[

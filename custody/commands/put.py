@@ -17,10 +17,13 @@ from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USA
 from custody.ingest.outcome import LISTED, NOT_STARTED, ObjectOutcome, Sent
 from custody.ingest.watch import Watcher, Whereabouts
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import Aws, Env, Profile, target_of
 from custody.terminal.text import visible
 from custody.views import outcome as outcome_view
 from functions.shared.model.ids import RawObject
+
+app = command_app()
 
 _MEGABYTE = 10**6
 _BAR = 10
@@ -31,6 +34,13 @@ _TOLD = 10
 """Of so many objects that are in when the command ends too soon, each is told."""
 
 
+@command(
+    app,
+    "custody put samples/objects/good.json",
+    "custody put samples/objects/good.json --key mission/2026/good.json",
+    "custody put samples/objects/lines.jsonl --no-wait --json",
+    see="custody trace, custody dead-letters",
+)
 def put(  # noqa: PLR0913 - one parameter an option
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to put into the raw bucket.")],
     *,

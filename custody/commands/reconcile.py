@@ -21,8 +21,11 @@ from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, age, target_of
 from custody.terminal.text import visible
+
+app = command_app()
 
 SHOWN = 50
 """Objects in the table, unless all are asked for."""
@@ -33,6 +36,12 @@ _BLOCK = 500
 _COLOURS = {State.REJECTED: "red", State.FAILED: "red", State.IN_FLIGHT: "yellow", State.MISSING: "bold red"}
 
 
+@command(
+    app,
+    "custody reconcile --since 24h",
+    "custody reconcile --prefix mission/ --start",
+    see="custody verify, custody redrive, docs/runbook.md",
+)
 def reconcile(  # noqa: PLR0913 - one parameter an option
     *,
     prefix: Annotated[str, typer.Option(help="Only objects whose key begins so.")] = "",

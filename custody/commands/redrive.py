@@ -23,6 +23,7 @@ from custody.executions.pipeline import Pipeline, execution_name
 from custody.recovery.redrive import Redriver, Tally
 from custody.recovery.redrive_plan import How, Outcome, Plan, Redrive, Wanted, chosen
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import (
     AsJson,
     Aws,
@@ -39,6 +40,8 @@ from custody.terminal.options import (
 from custody.terminal.text import visible
 from custody.views.event_queue import Events, print_events
 
+app = command_app()
+
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
     Outcome.CLOSED: "green",
@@ -51,6 +54,13 @@ _PAUSE_SECONDS = {True: 0.1, False: 1.0}
 """Between two looks at what runs: on embedded AWS, and on AWS, where calls are counted."""
 
 
+@command(
+    app,
+    "custody redrive --open --dry-run",
+    "custody redrive --error AccessRefused --since 24h",
+    "custody redrive DEAD_LETTER",
+    see="custody dead-letters, docs/runbook.md",
+)
 def redrive(  # noqa: PLR0913 - one parameter an option
     dead_letters: Annotated[
         list[str] | None,

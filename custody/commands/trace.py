@@ -14,10 +14,20 @@ from custody.executions.links import Links
 from custody.executions.pipeline import Pipeline
 from custody.executions.timeline import Timelines
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, target_of
 from custody.views import trace as views_trace
 
+app = command_app()
 
+
+@command(
+    app,
+    "custody trace mission/good.json",
+    "custody trace RECORD",
+    "custody trace RECORD --json",
+    see="custody dead-letters show, custody verify, docs/architecture.md",
+)
 def trace(
     wanted: Annotated[
         str,

@@ -18,8 +18,11 @@ from custody.audit.identifiers import id_of, object_of
 from custody.deployment.target import find
 from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
+from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, target_of
 from custody.terminal.text import visible
+
+app = command_app()
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,6 +36,12 @@ _SHOWN = 50
 _COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bold red"}
 
 
+@command(
+    app,
+    "custody verify --since 24h",
+    "custody verify RECORD --json",
+    see="custody reconcile, docs/runbook.md",
+)
 def verify(  # noqa: PLR0913 - one parameter an option
     ids: Annotated[
         list[str] | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
-from custody.deployment.target import Target, described
+from custody.deployment.target import Target, describe_stack
 from custody.executions.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Stack:
     @classmethod
     def find(cls, target: Target, name: str) -> Self | None:
         """Read a stack, with what its template says of the end of each resource; None if there is none."""
-        client, found = target.client("cloudformation"), described(target, name)
+        client, found = target.client("cloudformation"), describe_stack(target, name)
         if found is None:
             return None
         template = client.get_template(StackName=name)["TemplateBody"]
@@ -128,7 +128,7 @@ def owner(target: Target, name: str) -> str | None:
         if "does not exist" not in str(error):
             raise
         return None
-    stack = described(target, found[0]["StackId"])
+    stack = describe_stack(target, found[0]["StackId"])
     return str(stack["StackName"]) if stack and stack["StackStatus"] != ENDED else None
 
 

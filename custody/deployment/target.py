@@ -1,4 +1,4 @@
-"""Which AWS a command talks to, and the deployment that it finds there."""
+"""Choose the AWS that a command talks to, and find the deployment there."""
 
 import os
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from custody.errors import USAGE, CommandFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("CUSTODY_FOLDER") or ROOT / ".custody")
-"""Where embedded AWS keeps what it needs while it is up."""
+"""Where embedded AWS keeps its files."""
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
-_COUNTED = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=60)
-"""For a service that answers only so many calls a second: calls become fewer when it refuses one.
+_RATE_LIMITED = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=60)
+"""For a service with low request quotas: the client slows down when it is throttled.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 """
@@ -40,16 +40,17 @@ class Target:
         return self.endpoint is not None
 
     def client(self, service: Any) -> Any:
-        """Make a client of a service there."""
-        config = _COUNTED if service == "stepfunctions" and not self.is_local else _CONFIG
+        """Make a client of a service."""
+        config = _RATE_LIMITED if service == "stepfunctions" and not self.is_local else _CONFIG
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a stack says about itself in its outputs; `buffer_url` is None where no buffer is before `start`.
+    """The outputs of a stack.
 
-    `raw_prefix` is what the keys of its objects begin with, if it takes only some of the raw bucket.
+    `buffer_url` is None without a buffer before `start`. `raw_prefix` is the prefix of the keys that it processes, if it
+    shares the raw bucket.
     """
 
     raw: str
@@ -66,49 +67,49 @@ class Deployment:
     raw_prefix: str = ""
 
     def within(self, prefix: str) -> str:
-        """Narrow a prefix of keys to those that this deployment takes; raise CommandFailed if it takes none of them."""
+        """Narrow a prefix to the keys that this deployment processes; raise CommandFailed if it processes none."""
         if prefix.startswith(self.raw_prefix):
             return prefix
         if self.raw_prefix.startswith(prefix):
             return self.raw_prefix
         raise CommandFailed(
-            f"This deployment takes only keys that begin with {self.raw_prefix}, and none that begins with {prefix}. "
-            "Give the whole key, or its beginning.",
+            f"This deployment processes only keys with the prefix {self.raw_prefix}, not {prefix}. Use a prefix that "
+            f"starts with {self.raw_prefix}.",
             USAGE,
         )
 
 
 def choose(*, aws: bool, profile: str | None) -> Target:
-    """Take AWS if it is named, else embedded AWS if it is up.
+    """Choose AWS if it is asked for, else embedded AWS if it is running.
 
-    Raises CommandFailed rather than reach an AWS account without being told to.
+    Raises CommandFailed if neither holds: no AWS account is reached unasked.
     """
     if aws or profile:
         return _account(profile)
     if instance := local.find(FOLDER):
         return on(instance)
     raise CommandFailed(
-        "Embedded AWS is not up. Run `custody up`, or say --aws or --profile NAME to use an AWS account.", USAGE
+        "Embedded AWS is not running. Run `custody up`, or use --aws or --profile NAME for an AWS account.", USAGE
     )
 
 
 def _account(profile: str | None) -> Target:
     try:
-        # As the AWS CLI does, and boto3 does not by itself.
+        # The AWS CLI reads AWS_REGION; boto3 alone does not.
         session = boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
     except BotoCoreError as error:
-        raise CommandFailed(f"{error}. Name a profile of your AWS configuration.", USAGE) from error
+        raise CommandFailed(f"{error}. Use a profile of your AWS configuration.", USAGE) from error
     if session.region_name is None:
         raise CommandFailed(
-            "There is no region to look in. Set AWS_REGION, or name a profile that has one: --profile NAME.", USAGE
+            "No region is configured. Set AWS_REGION, or use a profile that has one: --profile NAME.", USAGE
         )
     return Target(
-        f"AWS, profile {profile or 'default'}, region {session.region_name}{_elsewhere(profile)}", session, None
+        f"AWS, profile {profile or 'default'}, region {session.region_name}{_endpoint(profile)}", session, None
     )
 
 
-def _elsewhere(profile: str | None) -> str:
-    """Say which endpoint stands for AWS, if one is configured: what is done there is not done in an account.
+def _endpoint(profile: str | None) -> str:
+    """Name the endpoint that replaces AWS, if one is configured: nothing done there is done in an account.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
@@ -118,7 +119,7 @@ def _elsewhere(profile: str | None) -> str:
 
 
 def on(instance: local.Instance) -> Target:
-    """Talk to an embedded AWS that is up."""
+    """Make the target of an embedded AWS that is running."""
     environment = instance.environment()
     session = boto3.Session(
         aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
@@ -128,8 +129,8 @@ def on(instance: local.Instance) -> Target:
     return Target(f"embedded AWS at {instance.endpoint}", session, instance.endpoint)
 
 
-def described(target: Target, name: str) -> Any | None:
-    """Give what CloudFormation says of a stack, by its name or ARN; None if there is none."""
+def describe_stack(target: Target, name: str) -> Any | None:
+    """Return CloudFormation's description of a stack, by name or ARN; None if there is no such stack."""
     try:
         (stack,) = target.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
@@ -142,11 +143,11 @@ def described(target: Target, name: str) -> Any | None:
 def find(target: Target, env: str) -> Deployment:
     """Read the outputs of the stack of an environment; raise CommandFailed if it is not deployed there."""
     name = f"custody-{env}"
-    stack = described(target, name)
+    stack = describe_stack(target, name)
     if stack is None:
-        environment = "" if env == "dev" else f" --env {quote(env)}"
-        advice = f"custody up{environment}" if target.is_local else f"cdk deploy -c env={quote(env)}"
-        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{advice}`.")
+        option = "" if env == "dev" else f" --env {quote(env)}"
+        command = f"custody up{option}" if target.is_local else f"cdk deploy -c env={quote(env)}"
+        raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{command}`.")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
         return Deployment(

@@ -1,4 +1,4 @@
-"""The options that the commands share."""
+"""Options that commands share, and the parsers of their values."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,99 +11,99 @@ from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
 from custody.terminal.text import visible
 
+ENV = re.compile(r"[a-z][a-z0-9]{0,11}")
+"""The names of environments, as in infra/settings.py. Without hyphens, no resource of one environment can have a name
+that starts with `custody-<another environment>-`."""
+
 _AGE = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-ENV = re.compile(r"[a-z][a-z0-9]{0,11}")
-"""What infra/settings.py lets an environment be called. Without a hyphen, no name of one begins as another's do."""
+_MIN_RATE = 0.01
 
 
-def environment(given: str) -> str:
-    """Take the name of an environment; raise CommandFailed if none can be called so."""
-    if not ENV.fullmatch(given):
+def environment(text: str) -> str:
+    """Validate the name of an environment; raise CommandFailed."""
+    if not ENV.fullmatch(text):
         raise CommandFailed(
-            f"No environment is called {visible(repr(given))}: it is 1 to 12 lower-case letters and digits, a letter "
-            "first. See --env and CUSTODY_ENV.",
+            f"{visible(repr(text))} is not a valid environment name: use 1 to 12 lowercase letters and digits, starting "
+            "with a letter, in --env or CUSTODY_ENV.",
             USAGE,
         )
-    return given
+    return text
 
 
-_SLOWEST = 0.01
-"""Starts a second, at the least: slower is a slip of the pen."""
+def age(text: str) -> timedelta:
+    """Parse an age such as `20s`, `90m`, `1.5h` or `7d`; raise typer.BadParameter."""
+    match = _AGE.fullmatch(text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is not an age such as 20s, 90m, 36h or 7d")
+    try:
+        duration = timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
+        # Callers subtract it from the current time.
+        datetime.now(UTC) - duration
+    except OverflowError as error:
+        raise typer.BadParameter(f"{text!r} goes back before the year 1") from error
+    return duration
+
+
+def moment(text: str) -> datetime:
+    """Parse a date or time (ISO 8601, UTC by default), or an age such as `36h`, into a time in UTC.
+
+    Raises typer.BadParameter.
+    """
+    if _AGE.fullmatch(text):
+        return datetime.now(UTC) - age(text)
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(
+            f"{text!r} is not a date (2026-03-01), a time (2026-03-01T09:00) or an age (20s, 90m, 36h, 7d)"
+        ) from error
+
+
+def rate(text: str) -> float:
+    """Parse a rate such as `5` or `5/s`; raise typer.BadParameter."""
+    try:
+        number = float(text.removesuffix("/s"))
+    except ValueError:
+        number = 0.0
+    if not _MIN_RATE <= number < float("inf"):
+        raise typer.BadParameter(f"{text!r} is not a number of at least {_MIN_RATE}, such as 5 or 5/s")
+    return number
+
 
 Env = Annotated[
     str,
-    typer.Option(envvar="CUSTODY_ENV", callback=environment, help="The environment: the stack is custody-ENV."),
+    typer.Option(
+        metavar="NAME", envvar="CUSTODY_ENV", callback=environment, help="Environment; its stack is custody-NAME."
+    ),
 ]
 Aws = Annotated[
     bool,
     typer.Option("--aws", envvar="CUSTODY_AWS", help="Use AWS with the default credentials, not embedded AWS."),
 ]
-Profile = Annotated[str | None, typer.Option(envvar="CUSTODY_PROFILE", help="Use AWS with this profile.")]
+Profile = Annotated[
+    str | None, typer.Option(metavar="NAME", envvar="CUSTODY_PROFILE", help="Use AWS with this profile.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")]
+Patience = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Maximum time to wait.")]
+PerSecond = Annotated[
+    float, typer.Option("--rate", parser=rate, metavar="N", help="Maximum number of starts per second.")
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Only since this date or time, or at most this old, such as 36h."),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(parser=moment, metavar="TIME", help="Only up to this date or time, or at least this old, such as 2h."),
+]
 
 
 def target_of(aws: bool, profile: str | None) -> Target:  # noqa: FBT001 - as the option came
-    """Find the AWS to talk to, and say which it is."""
+    """Choose the AWS to talk to, and print its name to stderr."""
     target = choose(aws=aws, profile=profile)
-    console.stderr.print(f"target: {target.name}", soft_wrap=True, markup=False)
+    console.warn(f"target: {target.name}")
     return target
-
-
-def age(given: str) -> timedelta:
-    """Read a time such as `20s`, `90m`, `1.5h` or `7d`; raise typer.BadParameter."""
-    read = _AGE.fullmatch(given)
-    if not read:
-        raise typer.BadParameter(f"{given!r} is not a time like 20s, 90m, 36h or 7d")
-    try:
-        found = timedelta(**{_UNITS[read["unit"]]: float(read["number"])})
-        # Whoever takes an age takes it from now.
-        datetime.now(UTC) - found
-    except OverflowError as error:
-        raise typer.BadParameter(f"{given!r} is longer than there are years") from error
-    return found
-
-
-def moment(given: str) -> datetime:
-    """Read what --since and --until take: a day or a time (ISO 8601, UTC if no zone is given), or an age like `36h`.
-
-    It is given in UTC. Raises typer.BadParameter.
-    """
-    if _AGE.fullmatch(given):
-        return datetime.now(UTC) - age(given)
-    try:
-        found = datetime.fromisoformat(given)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(
-            f"{given!r} is not a day (2026-03-01), a time (2026-03-01T09:00), or an age (20s, 90m, 36h, 7d)"
-        ) from error
-
-
-Since = Annotated[
-    datetime | None,
-    typer.Option(parser=moment, metavar="TIME", help="From then on: a day, a time, or an age like 36h."),
-]
-Until = Annotated[
-    datetime | None, typer.Option(parser=moment, metavar="TIME", help="Up to then: a day, a time, or an age like 36h.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for how they end.")]
-Patience = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait until all have ended.")]
-
-
-def rate(given: str) -> float:
-    """Read what --rate takes: how many a second, such as `5` or `5/s`; raise typer.BadParameter."""
-    try:
-        found = float(given.removesuffix("/s"))
-    except ValueError:
-        found = 0.0
-    if not _SLOWEST <= found < float("inf"):
-        raise typer.BadParameter(f"{given!r} is not a number of at least {_SLOWEST}, such as 5 or 5/s")
-    return found
-
-
-PerSecond = Annotated[
-    float, typer.Option("--rate", parser=rate, metavar="N", help="At most so many starts a second, like 5/s.")
-]

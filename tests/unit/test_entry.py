@@ -1,15 +1,21 @@
-"""The first half second of the command line, and its last line."""
+"""How the command line starts and ends: interrupts, expected failures, and output that cannot be written."""
 
 import os
 import subprocess
 import sys
 
-INTERRUPTED_AT_AN_IMPORT = """
+import pytest
+from botocore.exceptions import ClientError
+
+from custody import app
+from custody.errors import USAGE, CommandFailed
+
+INTERRUPTED_IMPORT = """
 import sys
 
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name == "boto3":
+        if name == "typer":
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Finder())
@@ -17,39 +23,73 @@ from custody.__main__ import run
 run()
 """
 
-
-FAILED = """
-import sys
+FAILURE = """
 import custody.app as command
 from custody.errors import CommandFailed
 
 def fail():
     print("\\u2026")
-    raise CommandFailed("the key a\\x1b[31mb is odd")
+    raise CommandFailed("cannot read a\\x1b[31mb")
 
 command.app = fail
 command.run()
 """
 
 
-def ran(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_code(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
     )
 
 
-def test_ctrl_c_while_the_command_line_is_read_in_is_no_traceback() -> None:
-    done = ran(INTERRUPTED_AT_AN_IMPORT)
-    assert done.returncode == 130
-    assert done.stderr == ""
+def test_ctrl_c_during_import_shows_no_traceback() -> None:
+    done = run_code(INTERRUPTED_IMPORT)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
-def test_a_failure_is_a_line_in_which_nothing_moves_the_cursor() -> None:
-    done = ran(FAILED)
-    assert (done.returncode, done.stderr) == (1, "custody: the key a␛[31mb is odd\n")
+def test_a_failure_is_one_line_without_control_characters() -> None:
+    done = run_code(FAILURE)
+    assert (done.returncode, done.stderr) == (1, "custody: cannot read a␛[31mb\n")
 
 
-def test_a_sign_that_the_encoding_of_the_output_lacks_is_told_by_its_number() -> None:
-    done = ran(FAILED, PYTHONIOENCODING="latin-1")
+def test_a_character_that_the_output_encoding_lacks_is_escaped() -> None:
+    done = run_code(FAILURE, PYTHONIOENCODING="latin-1")
     assert done.stdout == "\\u2026\n"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(), 1, ""),
+        (OSError(28, "No space left on device"), 1, "No space left on device. If the output goes to a file, check"),
+        (OSError(13, "Permission denied", "a\nb"), 1, "custody: a␊b: Permission denied. Check that it exists"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeExecution"), 1, "AWS is throttling requests"),
+        (CommandFailed("wrong", USAGE), 2, "custody: wrong"),
+    ],
+)
+def test_an_expected_failure_is_a_line_or_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, message: str
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    monkeypatch.setattr(app, "end_on_sigterm", lambda: None)
+    monkeypatch.setattr("sys.argv", ["custody"])
+    with pytest.raises(SystemExit) as exited:
+        app.run()
+    assert exited.value.code == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert bool(err) == bool(message)
+
+
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "app", lambda: os.environ["NO_SUCH_VARIABLE"])
+    monkeypatch.setattr(app, "end_on_sigterm", lambda: None)
+    monkeypatch.setattr("sys.argv", ["custody"])
+    with pytest.raises(KeyError):
+        app.run()

@@ -1,4 +1,4 @@
-"""Every example of `custody … --help` works as it stands there."""
+"""Every example of `custody … --help` works as it stands."""
 
 import shlex
 import shutil
@@ -7,30 +7,31 @@ from pathlib import Path
 import pytest
 
 from custody.deployment.target import ROOT
-from custody.terminal.help_pages import PAGES
 from tests.support.deployed import Cloud
+from tests.support.manual import commands, examples
 
-OF_THE_DEPLOYMENT = frozenset({"up", "down"})
-"""These have tests of their own: what they do, others would miss."""
+ELSEWHERE = frozenset({"up", "down"})
+"""Tested elsewhere: they would disturb the embedded AWS that tests share."""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder with the samples, where a command may leave files."""
+    """Return a folder with the samples, in which a command may leave files."""
     shutil.copytree(ROOT / "samples" / "objects", tmp_path / "samples" / "objects")
     return tmp_path
 
 
 def test_each_example_works(cloud: Cloud, folder: Path) -> None:
     good, bad = (folder / "samples" / "objects" / name for name in ("good.json", "two-violations.json"))
-    (fate,) = cloud.custody("put", good, "--key", "mission/good.json", "--json").json["objects"]
+    (accepted,) = cloud.custody("put", good, "--key", "mission/good.json", "--json").json["objects"]
     (rejected,) = cloud.custody("put", bad, "--json").json["objects"]
-    answers = {"RECORD": fate["records"][0]["record"], "LETTER": rejected["object"]["object_id"]}
+    values = {"RECORD": accepted["records"][0]["record"], "DEAD_LETTER": rejected["object"]["object_id"]}
+    pages = commands()
 
-    # What is discarded is not redriven.
-    for name in sorted(PAGES.keys() - OF_THE_DEPLOYMENT, key=lambda name: (name == "dead-letters discard", name)):
-        for example in PAGES[name].examples:
+    # A discarded dead letter cannot be redriven any more.
+    for name in sorted(pages.keys() - ELSEWHERE, key=lambda name: (name == "dead-letters discard", name)):
+        for example in examples(pages[name]):
             _, *words = shlex.split(example)
-            ran = cloud.custody(*(answers.get(word, word) for word in words), cwd=folder)
+            ran = cloud.custody(*(values.get(word, word) for word in words), cwd=folder)
             assert ran.code in {0, 3}, (example, ran.err)
             assert "Traceback" not in ran.err

@@ -137,7 +137,7 @@ def _deploy(cloud: Cloud, project: Path) -> None:
     environment = clean_environment() | {"CUSTODY_FOLDER": str(cloud.folder), "PYTHONPATH": str(project)}
     environment["PATH"] = f"{ROOT / '.venv/bin'}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "custody.app", "up"],
+        [sys.executable, "-m", "custody", "up"],
         cwd=project,
         env=environment,
         capture_output=True,

@@ -13,7 +13,7 @@ from rich.text import Text
 from custody.audit.dead_letters import Filter, select
 from custody.audit.lookup import find_dead_letter
 from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
-from custody.errors import CommandFailed
+from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
 from functions.shared.errors import RecordsRejected
 from tests.support.audit_files import DAY, NEXT_DAY, Run, an_id, chosen, committed, delivered_in_part, posted
@@ -187,10 +187,14 @@ def test_closed_dead_letters_are_not_advised_to_be_run_again(buckets: Buckets, r
     assert "Run an open one again" in shown.stderr
 
 
-def test_options_before_the_command_are_refused_for_they_would_be_lost(run: Run) -> None:
+def test_options_before_the_subcommand_are_refused(run: Run) -> None:
     refused = run("--env", "prod", "show", "anything")
-    assert isinstance(refused.exception, CommandFailed)
-    assert "after the command" in str(refused.exception)
+    assert refused.exit_code == USAGE
+    assert "unexpected" in refused.stderr
+
+
+def test_without_a_subcommand_open_dead_letters_are_listed(run: Run) -> None:
+    assert run("--json").stdout == run("list", "--json").stdout
 
 
 def test_a_dead_letter_is_shown_with_the_offending_bytes_pointed_at(buckets: Buckets, run: Run) -> None:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from custody import app
+from custody.app import app
 from custody.deployment.target import Target, find
 from custody.errors import CommandFailed
 from tests.support.buckets import Buckets
@@ -65,14 +65,14 @@ def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa
         )
         stacks = Stacks({name: value for name, value in outputs.items() if name != without})
         here = Here("a stack in memory", boto3.Session(), None, stacks)
-        monkeypatch.setattr(app, "target_of", lambda *_, **__: here)
+        monkeypatch.setattr("custody.session.open_target", lambda **_: here)
         return here
 
     return made
 
 
 def status() -> dict[str, Any]:
-    ran = CliRunner().invoke(app.app, ["status", "--json"])
+    ran = CliRunner().invoke(app, ["status", "--json"])
     assert ran.exit_code == 0, ran.output
     return dict(json.loads(ran.stdout))
 

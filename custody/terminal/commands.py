@@ -1,0 +1,66 @@
+"""Typer apps and commands with one look: help in Markdown, examples, and what to read next."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(TyperCommand):
+    """A command whose help shows what an option takes as a word, and nothing for a flag."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` included."""
+        return _with_metavars(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A command with subcommands, such as `dead-letters show`."""
+
+    default: str | None = None
+    """The subcommand to run if none is named."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` included."""
+        return _with_metavars(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments of the group; what is not a subcommand goes to the default one."""
+        is_for_default = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        # Completion offers the subcommands first.
+        if self.default and is_for_default and not ctx.resilient_parsing:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def command_app(help_text: str | None = None, *, default: str | None = None) -> typer.Typer:
+    """Make the app of a command; with subcommands, `help_text` describes it and `default` names the one to run."""
+    group = type("GroupWithDefault", (Group,), {"default": default})
+    return typer.Typer(cls=group, help=help_text, rich_markup_mode="markdown", add_completion=False)
+
+
+def command(app: typer.Typer, *examples: str, see: str, name: str | None = None) -> Callable[[Function], Function]:
+    """Register a function as a command of an app.
+
+    Each example must work as it stands after `make run`; a word in capitals is a placeholder. `see` lists, separated by
+    commas, related commands and documents.
+    """
+    lines = "\n".join(examples)
+    epilog = f"**Examples**\n\n```sh\n{lines}\n```\n\n**See also:** {see}"
+    return app.command(name=name, cls=Command, epilog=epilog)
+
+
+def _with_metavars(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.metavar is None:
+            parameter.metavar = _metavar(parameter)
+    return parameters
+
+
+def _metavar(option: TyperOption) -> str:
+    if option.is_flag:
+        return ""
+    return "N" if option.type_descriptor.annotation in (int, float) else str(option.name).upper()
