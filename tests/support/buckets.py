@@ -3,7 +3,7 @@
 import gzip
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from functions.shared.model.messages import Batch
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+ARRIVED = datetime(2026, 11, 23, 8, 59, tzinfo=UTC)
 STARTED_AT = "2026-11-23T09:00:00.000Z"
 ENTERED_AT = "2026-11-23T09:00:01.000Z"
 EXECUTION_ARN = "arn:aws:states:us-east-1:123456789012:execution:pipeline:the-execution"
@@ -66,6 +67,9 @@ class Buckets:
     def upload(self, key: str, body: bytes) -> Batch:
         """Put an object into the raw bucket, and give the batch that `start` would make of it."""
         answer = self.s3.put_object(Bucket="raw", Key=key, Body=body)
+        # Objects arrive before the executions start, and the versions of a key one after another.
+        for place, version in enumerate(s3_backends[ACCOUNT_ID]["aws"].buckets["raw"].keys.getlist(key)):
+            version.last_modified = (ARRIVED + timedelta(milliseconds=place)).replace(tzinfo=None)
         return Batch(RawObject("raw", key, answer["VersionId"], len(body), answer["ETag"].strip('"')))
 
     def age(self, key: str, by: timedelta) -> None:

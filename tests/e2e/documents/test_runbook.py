@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from custody.audit.reader import AuditReader, DeadLetterKey
 from tests.support.breaking import slow, until, without
 from tests.support.deployed import Cloud
 from tests.support.documents import Shell, blocks, read, sections
@@ -44,9 +44,9 @@ def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
 
 def dead_letter_of(cloud: Cloud, sent: Any) -> str:
     """Wait for the dead letter of an object; give its id."""
-    prefix = f"dead-letters/dt={datetime.now(UTC):%Y-%m-%d}/{sent['object_id']}/"
-    keys = until(lambda: cloud.keys(cloud.deployment.audit, prefix), 60, f"a dead letter of {sent['object_id']}")
-    return str(keys[-1]).removeprefix("dead-letters/").removesuffix(".json")
+    audit, object_id = AuditReader(cloud.client("s3"), cloud.deployment.audit), sent["object_id"]
+    keys: list[DeadLetterKey] = until(lambda: audit.dead_letters_of(object_id), 60, f"a dead letter of {object_id}")
+    return keys[-1].id
 
 
 def attempts(cloud: Cloud, sent: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from custody.audit.reader import AuditReader
 from custody.deployment.target import ROOT
 from tests.support.breaking import slow, until
 from tests.support.deployed import Cloud, clean_environment
@@ -35,8 +36,9 @@ def status(cloud: Cloud, execution: str) -> str:
 
 
 def dead_letters(cloud: Cloud, object_id: str) -> list[str]:
-    day = datetime.now(UTC).strftime("%Y-%m-%d")
-    return [key.rpartition("/")[2] for key in cloud.keys(cloud.deployment.audit, f"dead-letters/dt={day}/{object_id}/")]
+    """List the names of the dead letters of an object, whatever the day."""
+    audit = AuditReader(cloud.client("s3"), cloud.deployment.audit)
+    return [each.key.rpartition("/")[2] for each in audit.dead_letters_of(object_id)]
 
 
 def test_an_execution_that_somebody_stops_has_a_dead_letter_within_seconds_and_can_be_redriven(

@@ -19,7 +19,7 @@ from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from tests.support.audit_files import a_deployment
-from tests.support.buckets import Buckets
+from tests.support.buckets import ARRIVED, Buckets
 from tests.support.executions import MACHINE_ARN, Machine, arn_of, commit, discard, post
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -289,14 +289,13 @@ def test_only_what_is_asked_for_is_looked_at(buckets: Buckets, machine: Machine)
     buckets.upload("mission/a.json", b"{}")
     buckets.upload("weather/a.json", b"{}")
     hour = timedelta(hours=1)
-    now = datetime.now(UTC)
 
     assert [one.arrival.raw.key for one in reconciled(buckets, machine, ArrivalFilter("weather/"))] == [
         "weather/a.json"
     ]
-    assert len(reconciled(buckets, machine, ArrivalFilter(since=now - hour, until=now + hour))) == 2
-    assert reconciled(buckets, machine, ArrivalFilter(since=now + hour)) == []
-    assert reconciled(buckets, machine, ArrivalFilter(until=now - hour)) == []
+    assert len(reconciled(buckets, machine, ArrivalFilter(since=ARRIVED - hour, until=ARRIVED + hour))) == 2
+    assert reconciled(buckets, machine, ArrivalFilter(since=ARRIVED + hour)) == []
+    assert reconciled(buckets, machine, ArrivalFilter(until=ARRIVED - hour)) == []
 
 
 def test_what_is_committed_while_it_is_looked_at_is_not_called_missing(
