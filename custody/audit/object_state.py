@@ -11,8 +11,7 @@ from custody.audit.identifiers import Named
 from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Execution, Pipeline
-from custody.ingest.outcome import NOT_STARTED
+from custody.executions.pipeline import NOT_STARTED, Execution, Pipeline
 from functions.shared.errors import MessageRefused
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch

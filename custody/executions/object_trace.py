@@ -10,7 +10,7 @@ from custody.audit.ledger_lines import CommittedChunk, encode, shape
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
 from custody.executions.timeline import Timelines, why_untold
-from custody.ingest.outcome import parts_of, rejected_of
+from custody.ingest.outcome import committed_batches, rejected_records
 from functions.shared.model.ids import record_id
 from functions.shared.model.messages import Json
 
@@ -51,7 +51,7 @@ def of_object(audit: AuditReader, timelines: Timelines, wanted: Named) -> Json:
 def _rejected(known: ObjectState) -> Iterator[Json]:
     """Give the rejected records, those that were discarded since too; no more is read than is asked for."""
     given_up = frozenset(entry.start for entry in known.discards)
-    for entry, line in rejected_of(known.audit, parts_of(known.audit, known.resolution)):
+    for entry, line in rejected_records(known.audit, committed_batches(known.audit, known.resolution)):
         outcome = {"outcome": "discarded"} if entry.start in given_up else {}
         yield {"record": record_id(entry.object_id, line.position)} | encode(line) | outcome
 

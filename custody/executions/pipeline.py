@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 SUCCEEDED = "SUCCEEDED"
+NOT_STARTED = "NOT STARTED"
+"""Stands for the status of an execution that does not exist."""
+
 STATUSES = ("RUNNING", SUCCEEDED, "FAILED", "TIMED_OUT", "ABORTED")
 
 COUNTED = 10_000

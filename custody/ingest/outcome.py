@@ -1,140 +1,189 @@
-"""What became of an object that was put: counted, with the first of the records that matter, however many there are."""
+"""The outcome of an uploaded object: counts, and the records that matter, however many there are."""
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from custody.audit.ledger_lines import Counts, RecordLine, Rejected, added, encode, shape
-from custody.audit.reader import AuditReader, LedgerKey, latest
+from msgspec import Struct, convert
+from msgspec.structs import asdict
+
+from custody.audit.identifiers import ObjectVersion
+from custody.audit.ledger_lines import Counts, Discarded, RecordLine, Rejected, Written, added, shape
+from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
 from custody.audit.resolution import Resolution
 from custody.concurrency import map_ordered
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
-from custody.executions.pipeline import RUNNING, SUCCEEDED
+from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Execution
+from custody.executions.timeline import said
 from functions.shared.model.ids import RawObject, record_id
 
-NOT_STARTED = "NOT STARTED"
-"""Stands for the status of an execution that is not there."""
-
 LISTED = 1000
-"""Of an object of at most so many records each is listed; of a larger one the first so many that were rejected."""
+"""An object of at most this many records has each of them listed; a larger one its first rejected records."""
+
+
+class WrittenRecord(Written, frozen=True, kw_only=True, tag="written"):
+    """A record that was delivered, by its record id."""
+
+    record: str
+
+
+class RejectedRecord(Rejected, frozen=True, kw_only=True, tag="rejected"):
+    """A record that a stage rejected, by its record id."""
+
+    record: str
+
+
+class DiscardedRecord(Discarded, frozen=True, kw_only=True, tag="discarded"):
+    """A record that an operator discarded, by its record id."""
+
+    record: str
+
+
+RecordOutcome = WrittenRecord | RejectedRecord | DiscardedRecord
+_STRUCTS: dict[type, Any] = {Written: WrittenRecord, Rejected: RejectedRecord, Discarded: DiscardedRecord}
+
+
+class ChunkCounts(Struct, frozen=True):
+    """The chunks of a bulk object: total = committed + failed."""
+
+    total: int
+    committed: int
+    failed: int
+
+
+class OutputVersion(Struct, frozen=True):
+    """The processed object that a ledger file names."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+
+class UploadedFile(Struct, frozen=True):
+    """A file that was uploaded, the object that it became, and the ARN that its execution has or will have."""
+
+    file: str
+    object: ObjectVersion
+    execution: str
+
+
+class FileOutcome(UploadedFile, frozen=True):
+    """The outcome of an uploaded file.
+
+    `status` is that of the execution, or NOT STARTED. `counts` is null until records are committed. `chunks` is null
+    until the summary of a bulk object is committed, and for one batch. Of more than 1,000 records, `records` lists the
+    first 1,000 rejected ones; `records_more` is the number of those not listed. `output` is null for several batches.
+    `dead_letter` is an S3 URI.
+    """
+
+    status: str
+    counts: Counts | None = None
+    chunks: ChunkCounts | None = None
+    records: tuple[RecordOutcome, ...] = ()
+    records_more: int = 0
+    output: OutputVersion | None = None
+    error: str | None = None
+    cause: str | None = None
+    dead_letter: str | None = None
+
+
+class PutUploads(Struct, frozen=True):
+    """What `custody put --no-wait` uploaded: an object per FILE, in their order."""
+
+    objects: list[UploadedFile]
+
+
+class PutOutcomes(Struct, frozen=True):
+    """What `custody put` uploaded, and its outcome: an object per FILE, in their order."""
+
+    objects: list[FileOutcome]
 
 
 @dataclass(frozen=True)
-class Sent:
-    """An object that was put, the ARN that its execution has or will have, and how many chunks it is cut into."""
+class Upload:
+    """An uploaded file, the ARN that its execution has or will have, and the number of chunks of a bulk object."""
 
     file: str
     raw: RawObject
     execution: str
     chunks: int | None = None
 
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        raw = {"object_id": self.raw.id} | asdict(self.raw)
-        return {"file": self.file, "object": raw, "execution": self.execution}
+    @property
+    def document(self) -> UploadedFile:
+        """The shape of `--json`."""
+        return UploadedFile(self.file, ObjectVersion.of(self.raw), self.execution)
 
 
 @dataclass(frozen=True)
 class ObjectOutcome:
-    """What became of an object: `status` of its execution, `counts` of its records; None if it has no ledger file.
+    """The outcome of an upload; `committed` is the number of ledger files, one per batch."""
 
-    `records` are as LISTED says, `chunks` how many of a bulk object are committed and failed; None before its commits are
-    closed, and for one batch. `committed` is how many ledger files it has by then, of one batch each.
-    """
-
-    sent: Sent
-    status: str
-    counts: Counts | None
-    records: list[dict[str, Any]]
-    output: dict[str, str] | None
-    chunks: dict[str, int] | None = None
-    error: str | None = None
-    cause: str | None = None
-    dead_letter: str | None = None
+    upload: Upload
+    document: FileOutcome
     committed: int = 0
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.status not in {*RUNNING, NOT_STARTED}
+        """Whether the execution has ended."""
+        return self.document.status not in {*RUNNING, NOT_STARTED}
 
     @property
-    def is_large(self) -> bool:
-        """Whether not all of its records are listed."""
-        return self.counts is not None and self.counts.received > LISTED
+    def is_summarized(self) -> bool:
+        """Whether people see counts instead of single records."""
+        counts = self.document.counts
+        return counts is not None and (counts.received > LISTED or self.upload.chunks is not None)
 
     @property
-    def more(self) -> int:
-        """How many records are not listed."""
-        return (self.counts.received if self.counts else 0) - len(self.records)
-
-    @property
-    def is_accounted_for(self) -> bool:
-        """Whether each of its records has an outcome, as far as it is one batch, or its commits are closed."""
-        if self.sent.chunks is not None:
-            return self.chunks is not None and not self.chunks["failed"]
-        return self.counts is not None or self.status == SUCCEEDED
+    def is_complete(self) -> bool:
+        """Whether each record has an outcome."""
+        if self.upload.chunks is not None:
+            return self.document.chunks is not None and not self.document.chunks.failed
+        return self.document.counts is not None or self.document.status == SUCCEEDED
 
     @property
     def code(self) -> int:
-        """The exit code that this alone would give."""
-        if not self.is_accounted_for:
+        """The exit code for this object alone."""
+        if not self.is_complete:
             return SOME_WITHOUT_OUTCOME
-        return SOME_REJECTED if self.counts and self.counts.rejected else ALL_WRITTEN
-
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        return self.sent.encode() | {
-            "status": self.status,
-            "counts": shape(self.counts) if self.counts else None,
-            "chunks": self.chunks,
-            "records": self.records,
-            "records_more": self.more,
-            "output": self.output,
-            "error": self.error,
-            "cause": self.cause,
-            "dead_letter": self.dead_letter,
-        }
+        return SOME_REJECTED if self.document.counts and self.document.counts.rejected else ALL_WRITTEN
 
 
-def fate_of(audit: AuditReader, sent: Sent, described: dict[str, Any] | None) -> ObjectOutcome:
-    """Read what became of an object: from its execution as Step Functions describes it, its ledger and its dead letters.
-
-    Raises Unreadable.
-    """
-    ended = described or {"status": NOT_STARTED}
-    resolution = audit.resolution(sent.raw.id)
+def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None) -> ObjectOutcome:
+    """Read the outcome of an upload from its execution, its ledger files and its dead letters; raise Unreadable."""
+    resolution = audit.resolution(upload.raw.id)
     summary = audit.header(resolution.summary) if resolution.summary else None
-    parts = parts_of(audit, resolution)
-    counts, records = None, []
-    for _, header in parts:
+    batches = committed_batches(audit, resolution)
+    counts, records = None, tuple[RecordOutcome, ...]()
+    for _, header in batches:
         counts = added(counts or Counts(0, 0, 0), Counts(**header["counts"]))
     if counts:
-        listed = _listed(audit, parts, all_of_them=counts.received <= LISTED)
-        records = [{"record": record_id(sent.raw.id, line.position)} | encode(line) for line in listed]
-    return ObjectOutcome(
-        sent,
-        ended["status"],
-        counts,
-        records,
-        parts[0][1].get("output") if len(parts) == 1 else None,
-        summary and summary["chunks"],
-        ended.get("error"),
-        ended.get("cause"),
-        _dead_letter(audit, sent, ended),
-        len(parts),
+        lines = _listed(audit, batches, list_all=counts.received <= LISTED)
+        records = tuple(_outcome_of(upload.raw.id, line) for line in lines)
+    dead_letter = _dead_letter(audit, upload, execution) if execution else None
+    output = batches[0][1].get("output") if len(batches) == 1 else None
+    document = FileOutcome(
+        **asdict(upload.document),
+        status=execution.status if execution else NOT_STARTED,
+        counts=counts,
+        chunks=ChunkCounts(**summary["chunks"]) if summary else None,
+        records=records,
+        records_more=(counts.received if counts else 0) - len(records),
+        output=convert(output, OutputVersion | None),
+        error=execution.error if execution else None,
+        cause=said(execution.cause) if execution else None,
+        dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
     )
+    return ObjectOutcome(upload, document, len(batches))
 
 
-Part = tuple[LedgerKey, dict[str, Any]]
+Batch = tuple[LedgerKey, dict[str, Any]]
 """A ledger file of records, and its header, or as much of that as the summary of a bulk object repeats."""
 
 
-def parts_of(audit: AuditReader, resolution: Resolution) -> list[Part]:
-    """Give the ledger file of the latest attempt of each batch, by the summary where there is one."""
+def committed_batches(audit: AuditReader, resolution: Resolution) -> list[Batch]:
+    """Read the ledger file of the latest attempt of each batch, or the summary instead if there is one."""
     if resolution.chunks:
         return [
             (
@@ -144,32 +193,34 @@ def parts_of(audit: AuditReader, resolution: Resolution) -> list[Part]:
             for line in resolution.chunks.values()
             if line.attempt is not None and line.counts is not None
         ]
-    entries = [entry for entry in latest(resolution.entries).values() if not entry.is_summary]
-    return list(zip(entries, map_ordered(audit.header, entries), strict=True))
+    keys = [key for key in latest(resolution.entries).values() if not key.is_summary]
+    return list(zip(keys, map_ordered(audit.header, keys), strict=True))
 
 
-def _listed(audit: AuditReader, parts: list[Part], *, all_of_them: bool) -> Iterator[RecordLine]:
-    if all_of_them:
-        for entry, _ in parts:
-            yield from audit.lines(entry)
-        return
-    yield from (line for _, line in islice(rejected_of(audit, parts), LISTED))
-
-
-def rejected_of(audit: AuditReader, parts: list[Part]) -> Iterator[tuple[LedgerKey, Rejected]]:
-    """Give the rejected records; no ledger file is read further than to the last of its own, or to what is wanted."""
-    for entry, header in parts:
+def rejected_records(audit: AuditReader, batches: list[Batch]) -> Iterator[tuple[LedgerKey, Rejected]]:
+    """Yield the rejected records; no ledger file is read beyond its last one."""
+    for key, header in batches:
         if number := header["counts"]["rejected"]:
-            with closing(audit.lines(entry)) as lines:
-                yield from islice(((entry, line) for line in lines if isinstance(line, Rejected)), number)
+            with closing(audit.lines(key)) as lines:
+                yield from islice(((key, line) for line in lines if isinstance(line, Rejected)), number)
 
 
-def _dead_letter(audit: AuditReader, sent: Sent, ended: dict[str, Any]) -> str | None:
-    if "startDate" not in ended:
-        return None
-    day = ended["startDate"].astimezone(UTC).strftime("%Y-%m-%d")
-    dead_letters = audit.dead_letters(day, sent.raw.id)
-    last = max(
-        dead_letters, key=lambda dead_letter: (dead_letter.attempt, dead_letter.is_of_whole, dead_letter), default=None
+def _listed(audit: AuditReader, batches: list[Batch], *, list_all: bool) -> Iterator[RecordLine]:
+    if list_all:
+        for key, _ in batches:
+            yield from audit.lines(key)
+        return
+    yield from (line for _, line in islice(rejected_records(audit, batches), LISTED))
+
+
+def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:
+    outcome: RecordOutcome = _STRUCTS[type(line)](**asdict(line), record=record_id(object_id, line.position))
+    return outcome
+
+
+def _dead_letter(audit: AuditReader, upload: Upload, execution: Execution) -> DeadLetterKey | None:
+    return max(
+        audit.dead_letters(execution.day, upload.raw.id),
+        key=lambda key: (key.attempt, key.is_of_whole, key),
+        default=None,
     )
-    return f"s3://{audit.bucket}/{last.key}" if last else None

@@ -1,162 +1,148 @@
-"""Put a file of any size into a bucket, in parts if it is large, and know which version of the key that became.
-
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
-"""
+"""Upload a file of any size with boto3, and learn which object version it became."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.s3.transfer import TransferConfig
 
-from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
-from custody.terminal.signals import held_back
 from custody.terminal.text import visible
 from functions.shared.model.ids import RawObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 16 * 2**20
-"""Up to so much goes in one call; of a larger file, so much at least is in each part."""
+"""A file of at least this size is uploaded in parts of at least this size."""
 
-_PARTS = 10_000
-"""Parts that S3 takes at most."""
+_MAX_PARTS = 10_000
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
 _WORKERS = 4
-"""Each holds a part."""
+"""Each holds a part in memory."""
+
+_CREATES_A_VERSION = ("PutObject", "CompleteMultipartUpload")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a file goes; `arrived` is told what it became, and no signal comes between the two."""
+class Destination:
+    """The bucket and key to upload to; nothing else may upload with the same client meanwhile."""
 
     s3: "S3Client"
     bucket: str
     key: str
-    arrived: Callable[[RawObject], object] = lambda _: None
-
-    def became(self, version_id: str | None, etag: str, size: int) -> RawObject:
-        """Tell what was put; raise CommandFailed in a bucket without versions, which names none."""
-        if not version_id:
-            raise CommandFailed(
-                f"s3://{self.bucket} keeps no versions, so that {self.key} could change while it is read."
-            )
-        raw = RawObject(self.bucket, self.key, version_id, size, etag.strip('"'))
-        self.arrived(raw)
-        return raw
 
 
-def upload(place: Place, file: Path, sent: Callable[[int], object] = lambda _: None) -> RawObject:
-    """Put a file somewhere; `sent` is told how many bytes went, each time some did.
+def upload(
+    destination: Destination,
+    file: Path,
+    on_progress: Callable[[int], object] = lambda _: None,
+    on_arrival: Callable[[RawObject], object] = lambda _: None,
+) -> RawObject:
+    """Upload a file and return the object version that it became.
 
-    Raises CommandFailed if the bucket keeps no versions, or if the file changes meanwhile; OSError, ClientError or
-    BotoCoreError. Then no part is left behind.
+    `on_progress` is called with the number of bytes just sent, `on_arrival` as soon as S3 has confirmed the version.
+    Both are called in other threads, so an interrupt cannot come between the version and `on_arrival`.
+
+    Raises CommandFailed if the bucket is not versioned or the file changes meanwhile; OSError, ClientError or
+    BotoCoreError. An incomplete upload leaves no parts behind.
     """
-    # What is opened stays the same file, also if another one gets its name.
+    s3, bucket, key = destination.s3, destination.bucket, destination.key
+    versions: list[RawObject] = []
+
+    # The open file remains the same file, even if another one takes its name.
     with file.open("rb") as stream:
-        source = _Source(file, stream.fileno(), _state(stream.fileno()))
-        if source.size > PART_BYTES:
-            return _in_parts(_Parts(source, place), sent)
-        body = source.read(0, source.size)
-        with held_back():
-            answer = place.s3.put_object(Bucket=place.bucket, Key=place.key, Body=body)
-            raw = place.became(answer.get("VersionId"), answer["ETag"], source.size)
-        sent(source.size)
-        return raw
+        source = _Source(file, stream)
+
+        def note_version(parsed: dict[str, Any]) -> None:
+            if version_id := parsed.get("VersionId"):
+                versions.append(RawObject(bucket, key, version_id, source.size, parsed["ETag"].strip('"')))
+                on_arrival(versions[0])
+
+        with _hooks(s3, source.require_unchanged, note_version):
+            s3.upload_fileobj(cast("Any", source), bucket, key, Callback=on_progress, Config=_config(source.size))
+    if not versions:
+        raise CommandFailed(
+            f"s3://{bucket} is not versioned, so {key} could change while it is processed. Enable versioning, then "
+            "upload it again."
+        )
+    return versions[0]
 
 
-_State = tuple[int, int]
-"""How many bytes a file has, and when it was last changed, in ns."""
-
-
-def _state(descriptor: int) -> _State:
-    found = os.fstat(descriptor)
-    return found.st_size, found.st_mtime_ns
-
-
-@dataclass(frozen=True)
 class _Source:
-    """An open file, and its state as it was opened."""
+    """A file that must not change while it is read.
 
-    file: Path
-    descriptor: int
-    state: _State
+    It has no seek(), so boto3 reads each part into memory once: the bytes that were checked are those that are sent.
+    """
+
+    def __init__(self, file: Path, stream: BinaryIO) -> None:
+        self._file = file
+        self._stream = stream
+        self._state = self._current_state()
+        self._read = 0
 
     @property
     def size(self) -> int:
-        """How many bytes it had."""
-        return self.state[0]
+        """The number of bytes when the file was opened."""
+        return self._state[0]
 
-    def read(self, start: int, number: int) -> bytes:
-        """Read so many bytes from `start`; raise CommandFailed if they are not of the file as it was."""
-        body = os.pread(self.descriptor, number, start)
-        self.require_unchanged()
-        if len(body) != number:
+    def read(self, size: int = -1) -> bytes:
+        """Read the next bytes; raise CommandFailed if the file has changed."""
+        body = self._stream.read(size)
+        self._read += len(body)
+        if self._current_state() != self._state:
             raise self._changed()
         return body
 
     def require_unchanged(self) -> None:
-        """Raise CommandFailed if the file is not as it was."""
-        if _state(self.descriptor) != self.state:
+        """Raise CommandFailed unless the file is as it was opened, and was read to its end."""
+        if self._current_state() != self._state or self._read != self.size:
             raise self._changed()
 
+    def _current_state(self) -> tuple[int, int]:
+        status = os.fstat(self._stream.fileno())
+        return status.st_size, status.st_mtime_ns
+
     def _changed(self) -> CommandFailed:
-        name = visible(str(self.file))
         return CommandFailed(
-            f"{name} changed while it was sent; nothing of it was put. Put it again when it is finished."
+            f"{visible(str(self._file))} changed during the upload, so nothing was uploaded. Upload it again once it is "
+            "complete."
         )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """A file, and where its parts go."""
-
-    source: _Source
-    place: Place
-
-    @property
-    def starts(self) -> range:
-        """Where each part begins."""
-        return range(0, self.source.size, max(PART_BYTES, -(-self.source.size // _PARTS)))
-
-    def put(self, upload_id: str, start: int) -> tuple["CompletedPartTypeDef", int]:
-        """Put the part that begins at a byte; say which it is, and how many bytes it has."""
-        number = start // self.starts.step + 1
-        body = self.source.read(start, min(self.starts.step, self.source.size - start))
-        to = self.place
-        answer = to.s3.upload_part(Bucket=to.bucket, Key=to.key, UploadId=upload_id, PartNumber=number, Body=body)
-        return {"PartNumber": number, "ETag": answer["ETag"]}, len(body)
+def _config(size: int) -> TransferConfig:
+    config = TransferConfig(
+        multipart_threshold=PART_BYTES,
+        multipart_chunksize=max(PART_BYTES, -(-size // _MAX_PARTS)),
+        max_concurrency=_WORKERS,
+        preferred_transfer_client="classic",  # the one that calls hooks
+    )
+    config.max_in_memory_upload_chunks = _WORKERS
+    return config
 
 
-def _in_parts(parts: _Parts, sent: Callable[[int], object]) -> RawObject:
-    to = parts.place
-    upload_id = to.s3.create_multipart_upload(Bucket=to.bucket, Key=to.key)["UploadId"]
+@contextmanager
+def _hooks(s3: "S3Client", before: Callable[[], None], after: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Call `before` before each request that creates a version, and `after` with the response once it has succeeded."""
+
+    def before_call(**_: object) -> None:
+        before()
+
+    def after_call(http_response: Any, parsed: dict[str, Any], **_: object) -> None:
+        if http_response.status_code < 300:  # noqa: PLR2004 - the status codes of success
+            after(parsed)
+
+    events = s3.meta.events
+    for operation in _CREATES_A_VERSION:
+        events.register(f"before-call.s3.{operation}", before_call)
+        events.register(f"after-call.s3.{operation}", after_call)
     try:
-        done: list[CompletedPartTypeDef] = []
-        for part, number in map_ordered(
-            lambda start: parts.put(upload_id, start), parts.starts, _WORKERS, ahead=_WORKERS
-        ):
-            done.append(part)
-            sent(number)
-        parts.source.require_unchanged()
-        with held_back():
-            answer = to.s3.complete_multipart_upload(
-                Bucket=to.bucket, Key=to.key, UploadId=upload_id, MultipartUpload={"Parts": done}
-            )
-            return to.became(answer.get("VersionId"), answer["ETag"], parts.source.size)
-    except BaseException:
-        _give_up(to, upload_id)
-        raise
-
-
-def _give_up(to: Place, upload_id: str) -> None:
-    """Let S3 forget the parts; if it cannot be told, the lifecycle of the bucket forgets them later."""
-    try:
-        to.s3.abort_multipart_upload(Bucket=to.bucket, Key=to.key, UploadId=upload_id)
-    except (ClientError, BotoCoreError):
-        return
+        yield
+    finally:
+        for operation in _CREATES_A_VERSION:
+            events.unregister(f"before-call.s3.{operation}", before_call)
+            events.unregister(f"after-call.s3.{operation}", after_call)

@@ -1,133 +1,111 @@
-"""Put objects into the raw bucket, follow their executions, and read what became of each record."""
+"""Upload objects, watch their executions, and read their outcomes."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING
 
 from custody.audit.ledger_lines import Counts, added
-from custody.audit.reader import AuditReader, LedgerKey, latest
+from custody.audit.reader import AuditReader, latest
 from custody.concurrency import map_ordered
-from custody.deployment.target import Deployment, Target
-from custody.executions.pipeline import Pipeline
-from custody.executions.timeline import said
-from custody.ingest.outcome import ObjectOutcome, Sent, fate_of
-from custody.ingest.upload import Place, upload
+from custody.executions.pipeline import Execution
+from custody.ingest.outcome import ObjectOutcome, Upload, read_outcome
+from custody.ingest.upload import Destination, upload
+from custody.session import Session
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from functions.shared.model.ids import RawObject
 
-__all__ = ["Sent", "Watcher", "Whereabouts"]
+_STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
+_WAITING = "waiting for its event"
 
-_STATES = ("TaskStateEntered", "ChoiceStateEntered")
-
-_LOOKING = 2.0
-"""How much longer than a look at the ledger takes, the next one waits: a large one is listed in many pages."""
+_BACKOFF = 2.0
+"""The pause is at least this many times as long as the last look: a large ledger is listed in many pages."""
 
 
 @dataclass(frozen=True)
-class Whereabouts:
-    """Where an execution is; of a bulk object also how many of its chunks are committed, and what these count."""
+class ExecutionProgress:
+    """How far an execution is; of a bulk object also its committed chunks, of how many, and their records."""
 
-    said: str
+    state: str
     has_ended: bool = False
     chunks: tuple[int, int] | None = None
     counts: Counts | None = None
 
-    def __str__(self) -> str:
-        """Say it in a line."""
-        return self.said
-
 
 class Watcher:
-    """Sends and follows, on one deployment; `arrived` are the objects that it has put, as soon as they are there."""
+    """Uploads to one deployment and watches; `arrived` are the objects that S3 has confirmed so far."""
 
-    def __init__(self, target: Target, deployment: Deployment) -> None:
+    def __init__(self, session: Session, pause: float | None = None) -> None:
         self.arrived: list[RawObject] = []
-        self._s3: S3Client = target.client("s3")
-        self._audit = AuditReader(self._s3, deployment.audit)
-        self._pipeline = Pipeline.of(target, deployment)
-        self._stepfunctions = self._pipeline.client
-        self._raw = deployment.raw
-        self._pause = 0.05 if target.is_local else 1.0
+        self._session = session
+        self._pipeline = session.pipeline
+        self._pause = pause or (0.05 if session.target.is_local else 1.0)
 
-    def send(self, file: Path, key: str, sent: Callable[[int], object] = lambda _: None) -> Sent:
-        """Put a file into the raw bucket under a key; `sent` is told how many bytes went, each time some did."""
-        raw = upload(Place(self._s3, self._raw, key, self.arrived.append), file, sent)
+    def upload(self, file: Path, key: str, on_progress: Callable[[int], object] = lambda _: None) -> Upload:
+        """Upload a file to a key of the raw bucket; `on_progress` is called with the number of bytes just sent."""
+        destination = Destination(self._session.s3, self._session.deployment.raw, key)
+        raw = upload(destination, file, on_progress, self.arrived.append)
         plan = self._pipeline.plan_of(raw)
         execution = self._pipeline.arn_of(raw.id, is_bulk=plan is not None)
-        return Sent(str(file), raw, execution, len(plan.chunks) if plan else None)
+        return Upload(str(file), raw, execution, len(plan.chunks) if plan else None)
 
-    def watch(self, sent: Sent, seconds: float) -> Iterator[Whereabouts]:
-        """Say where an execution is whenever that changes, until it has ended or the time is up."""
-        deadline = time.monotonic() + seconds
-        chunks = _Chunks(self._audit, sent) if sent.chunks is not None else None
-        said = None
-        while (begun := time.monotonic()) < deadline:
-            now = self._whereabouts(sent)
-            if chunks and (now.has_ended or now.said != _WAITING):
-                now = chunks.look(now)
-            if now != said:
+    def watch(self, uploaded: Upload, timeout: float) -> Iterator[ExecutionProgress]:
+        """Yield the progress of an execution whenever it changes, until it has ended or for `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        chunks = _ChunkProgress(self._session.audit, uploaded) if uploaded.chunks is not None else None
+        last = None
+        while (started := time.monotonic()) < deadline:
+            now = self._progress(uploaded)
+            if chunks and now.state != _WAITING:
+                now = chunks.add_to(now)
+            if now != last:
                 yield now
-                said = now
+                last = now
             if now.has_ended:
                 return
-            took = time.monotonic() - begun
-            time.sleep(min(max(self._pause, took * _LOOKING), max(0.0, deadline - time.monotonic())))
+            elapsed = time.monotonic() - started
+            time.sleep(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
 
-    def fate(self, sent: Sent) -> ObjectOutcome:
-        """Read what became of an object: from its execution, its ledger files and its dead letter; raise Unreadable."""
-        found = fate_of(self._audit, sent, self._describe(sent))
-        return replace(found, cause=said(found.cause))
+    def outcome(self, uploaded: Upload) -> ObjectOutcome:
+        """Read the outcome of an upload; raise Unreadable."""
+        return read_outcome(self._session.audit, uploaded, self._pipeline.describe(uploaded.execution))
 
-    def _whereabouts(self, sent: Sent) -> Whereabouts:
-        described = self._describe(sent)
-        if described is None:
-            return Whereabouts(_WAITING)
-        if described["status"] != "RUNNING":
-            return Whereabouts(str(described["status"]), has_ended=True)
-        if sent.chunks is not None:
-            return Whereabouts("in ProcessChunks")
-        history = self._stepfunctions.get_execution_history(
-            executionArn=sent.execution, reverseOrder=True, maxResults=10, includeExecutionData=False
+    def _progress(self, uploaded: Upload) -> ExecutionProgress:
+        execution = self._pipeline.describe(uploaded.execution)
+        if execution is None:
+            return ExecutionProgress(_WAITING)
+        if not execution.is_running:
+            return ExecutionProgress(execution.status, has_ended=True)
+        return ExecutionProgress("in ProcessChunks" if uploaded.chunks is not None else self._state(execution))
+
+    def _state(self, execution: Execution) -> str:
+        history = self._pipeline.client.get_execution_history(
+            executionArn=execution.arn, reverseOrder=True, maxResults=10, includeExecutionData=False
         )
-        entered = [event["stateEnteredEventDetails"]["name"] for event in history["events"] if event["type"] in _STATES]
-        return Whereabouts(f"in {entered[0]}" if entered else "started")
-
-    def _describe(self, sent: Sent) -> dict[str, Any] | None:
-        try:
-            return dict(self._stepfunctions.describe_execution(executionArn=sent.execution))
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
-                return None
-            raise
+        states = (e["stateEnteredEventDetails"]["name"] for e in history["events"] if e["type"] in _STATE_ENTERED)
+        state = next(states, None)
+        return f"in {state}" if state else "started"
 
 
-_WAITING = "waiting for its event"
+class _ChunkProgress:
+    """The committed chunks of an object: the ledger is listed each time, the header of each file read once."""
 
-
-class _Chunks:
-    """Which chunks of an object are committed: its ledger is listed, and of each file only the header read, once."""
-
-    def __init__(self, audit: AuditReader, sent: Sent) -> None:
+    def __init__(self, audit: AuditReader, uploaded: Upload) -> None:
         self._audit = audit
-        self._object_id = sent.raw.id
-        self._total = sent.chunks or 0
-        self._seen: dict[int, LedgerKey] = {}
+        self._object_id = uploaded.raw.id
+        self._total = uploaded.chunks or 0
+        self._committed: set[int] = set()
         self._counts = Counts(0, 0, 0)
 
-    def look(self, now: Whereabouts) -> Whereabouts:
-        """Say how many are committed by now, and what they count."""
-        committed = latest(self._audit.entries(self._object_id))
-        new = [entry for entry in committed.values() if not entry.is_summary and entry.start not in self._seen]
-        for entry, header in zip(new, map_ordered(self._audit.header, new), strict=True):
-            self._seen[entry.start] = entry
+    def add_to(self, progress: ExecutionProgress) -> ExecutionProgress:
+        """Add the chunks committed so far, and the counts of their records."""
+        files = latest(self._audit.entries(self._object_id)).values()
+        new = [key for key in files if not key.is_summary and key.start not in self._committed]
+        for key, header in zip(new, map_ordered(self._audit.header, new), strict=True):
+            self._committed.add(key.start)
             self._counts = added(self._counts, Counts(**header["counts"]))
-        is_closing = len(self._seen) >= self._total and not now.has_ended
-        said = "in Summarize" if is_closing else now.said
-        return replace(now, said=said, chunks=(len(self._seen), self._total), counts=self._counts)
+        is_summarizing = len(self._committed) >= self._total and not progress.has_ended
+        state = "in Summarize" if is_summarizing else progress.state
+        return replace(progress, state=state, chunks=(len(self._committed), self._total), counts=self._counts)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+from msgspec import to_builtins
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
@@ -49,15 +50,15 @@ def watched(items: Iterable[Item], describe: Callable[[int], str]) -> Iterator[I
 
 
 def write_json(document: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    """Print one JSON document: a Struct, or what JSON has."""
+    sys.stdout.write(json.dumps(to_builtins(document), indent=2) + "\n")
 
 
 def stream_json(name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
     """Print `{name: [item, ...], **rest()}` while the items come; `rest` is called after the last one."""
     sys.stdout.write(f'{{"{name}": [')
     for number, item in enumerate(items):
-        sys.stdout.write(("," if number else "") + "\n" + json.dumps(item))
+        sys.stdout.write(("," if number else "") + "\n" + json.dumps(to_builtins(item)))
     sys.stdout.write("\n], " + json.dumps(rest()).removeprefix("{") + "\n")
 
 

@@ -1,15 +1,13 @@
-"""The outcome of uploads, as a table: a row per record, and a row per object for large ones."""
+"""The outcome of uploads: a row per record, and a row of counts per large object."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from custody.ingest.outcome import ObjectOutcome
+from custody.ingest.outcome import ObjectOutcome, RejectedRecord, Upload, WrittenRecord
 from custody.terminal.console import console, table
-from custody.terminal.text import visible
-from functions.shared.model.messages import Violation
+from custody.terminal.text import plural, visible
 
 SHOWN_OF_EACH = 10
 """Rejected records shown per object."""
@@ -17,80 +15,75 @@ SHOWN_OF_EACH = 10
 _COLOURS = {"written": "green", "rejected": "red", "no outcome": "bold red", "no records": "green"}
 
 
-def outcomes(found: Iterable[ObjectOutcome]) -> None:
-    """Show what became of each record, all that it breaks, and where it is; of large objects the counts, and a few."""
+def uploads(uploaded: Iterable[Upload]) -> None:
+    """Show the key and the object id of each upload."""
+    for upload in uploaded:
+        console.print(f"{visible(upload.raw.key)}  {upload.raw.id}", soft_wrap=True, markup=False)
+
+
+def outcomes(results: Iterable[ObjectOutcome]) -> None:
+    """Show the outcome of each record, every violation, and the output; of large objects the counts, and a few records."""
     rows = table("object", "record", "outcome", "why, or where it is")
-    large = []
-    for outcome in found:
-        for row in _rows(outcome):
-            colour = _COLOURS[row[1]]
-            rows.add_row(escape(visible(outcome.sent.raw.key)), row[0], f"[{colour}]{row[1]}[/]", escape(row[2]))
-        if outcome.counts and (outcome.is_large or outcome.sent.chunks is not None):
-            large.append(outcome)
+    summarized = []
+    for result in results:
+        for record, outcome, why in _rows(result):
+            colour = _COLOURS[outcome]
+            rows.add_row(escape(visible(result.upload.raw.key)), record, f"[{colour}]{outcome}[/]", escape(why))
+        if result.is_summarized:
+            summarized.append(result)
     console.print(rows)
-    if large:
-        console.print(_counts(large))
+    if summarized:
+        console.print(_counts(summarized))
 
 
-def _rows(outcome: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
-    counts = outcome.counts
+def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
+    document, object_id, is_bulk = result.document, result.upload.raw.id, result.upload.chunks is not None
+    counts = document.counts
     if counts and counts.written:
-        yield _written(outcome, counts.written), "written", _where(outcome)
-    rejected = [record for record in outcome.records if record["outcome"] == "rejected"]
-    for record in rejected[:SHOWN_OF_EACH]:
-        yield record["record"], "rejected", _why(record)
-    if counts and (more := counts.rejected - min(len(rejected), SHOWN_OF_EACH)):
-        command = "trace" if outcome.sent.chunks is not None else "dead-letters show"
-        yield f"{more:,} more", "rejected", f"see: custody {command} {outcome.sent.raw.id}"
-    if outcome.chunks and outcome.chunks["failed"]:
-        failed = f"{outcome.chunks['failed']:,} of {outcome.chunks['total']:,} chunks"
-        yield (
-            failed,
-            "no outcome",
-            f"see: custody trace {outcome.sent.raw.id}; redrive: custody redrive {outcome.sent.raw.id}",
-        )
-    elif not outcome.is_accounted_for:
-        yield outcome.sent.raw.id, "no outcome", _without_outcome(outcome)
+        yield _written(result, counts.written), "written", _output(result)
+    rejected = [record for record in document.records if isinstance(record, RejectedRecord)][:SHOWN_OF_EACH]
+    for record in rejected:
+        yield record.record, "rejected", "\n".join(map(str, record.violations))
+    if counts and (more := counts.rejected - len(rejected)):
+        yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
+    if document.chunks and document.chunks.failed:
+        failed = f"{document.chunks.failed:,} of {document.chunks.total:,} chunks"
+        yield failed, "no outcome", f"see: custody trace {object_id}; redrive: custody redrive {object_id}"
+    elif not result.is_complete:
+        yield object_id, "no outcome", _missing_outcome(result)
     elif not counts or not counts.received:
-        yield "none", "no records", "the object holds none"
+        yield "none", "no records", "the object is empty"
 
 
-def _without_outcome(outcome: ObjectOutcome) -> str:
-    """Say how an execution ended, or that it has not; and where to see more."""
-    told = " ".join(filter(None, (outcome.status, outcome.error)))
-    said = f"{told}: {outcome.cause}" if outcome.cause else told
-    if outcome.dead_letter:
-        return f"{said}; dead letter: {outcome.dead_letter}"
-    return said if outcome.has_ended else f"{said}; see: custody trace {outcome.sent.raw.id}"
+def _missing_outcome(result: ObjectOutcome) -> str:
+    """Say how the execution ended, or that it has not; and where to see more."""
+    document = result.document
+    status = " ".join(filter(None, (document.status, document.error)))
+    why = f"{status}: {document.cause}" if document.cause else status
+    if document.dead_letter:
+        return f"{why}; dead letter: {document.dead_letter}"
+    return why if result.has_ended else f"{why}; see: custody trace {result.upload.raw.id}"
 
 
-def _written(outcome: ObjectOutcome, number: int) -> str:
-    if number > 1:
-        return f"{number:,} records"
-    return next((record["record"] for record in outcome.records if record["outcome"] == "written"), "1 record")
+def _written(result: ObjectOutcome, number: int) -> str:
+    written = (record.record for record in result.document.records if isinstance(record, WrittenRecord))
+    return plural(number, "record") if number > 1 else next(written, "1 record")
 
 
-def _where(outcome: ObjectOutcome) -> str:
-    if outcome.output:
-        return f"s3://{outcome.output['bucket']}/{outcome.output['key']}"
-    return f"an object a chunk: custody trace {outcome.sent.raw.id}"
+def _output(result: ObjectOutcome) -> str:
+    if output := result.document.output:
+        return f"s3://{output.bucket}/{output.key}"
+    return f"one object per chunk: custody trace {result.upload.raw.id}"
 
 
-def _counts(found: Iterable[ObjectOutcome]) -> Table:
-    """Sum up objects of many records."""
-    rows = table("object", "received", "written", "rejected", "chunks committed")
-    for column in rows.columns[1:]:
-        column.justify = "right"
-    for outcome in found:
-        numbers = (
-            (outcome.counts.received, outcome.counts.written, outcome.counts.rejected) if outcome.counts else (0, 0, 0)
-        )
-        chunks = f"{outcome.committed:,} of {outcome.sent.chunks:,}" if outcome.sent.chunks is not None else ""
-        if outcome.chunks:
-            chunks = f"{outcome.chunks['committed']:,} of {outcome.chunks['total']:,}"
-        rows.add_row(escape(visible(outcome.sent.raw.key)), *(f"{number:,}" for number in numbers), chunks)
+def _counts(results: Iterable[ObjectOutcome]) -> Table:
+    numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
+    rows = table("object", *numbers)
+    for result in results:
+        counts, chunks = result.document.counts, ""
+        if result.upload.chunks is not None:
+            committed = result.document.chunks.committed if result.document.chunks else result.committed
+            chunks = f"{committed:,} of {result.upload.chunks:,}"
+        cells = (counts.received, counts.written, counts.rejected) if counts else (0, 0, 0)
+        rows.add_row(escape(visible(result.upload.raw.key)), *(f"{cell:,}" for cell in cells), chunks)
     return rows
-
-
-def _why(record: dict[str, Any]) -> str:
-    return "\n".join(str(Violation(**violation)) for violation in record["violations"])

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
+import boto3
 import pytest
 from typer.testing import Result
 
 from custody.audit.dead_letters import Filter, raw_of, select
 from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
-from custody.deployment.target import Deployment
+from custody.deployment.target import Deployment, Target
+from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from tests.support.buckets import EXECUTION_ARN, Buckets
@@ -27,6 +29,11 @@ def a_deployment(**told: str) -> Deployment:
     """Give what a stack would say of the buckets in memory, with what a test says of the rest."""
     named: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | told
     return Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+
+
+def a_session(deployment: Deployment | None = None) -> Session:
+    """Open a session on the buckets in memory."""
+    return Session(Target("buckets in memory", boto3.Session(), None), deployment or a_deployment())
 
 
 def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[LedgerKey]:

@@ -115,7 +115,7 @@ def test_start_by_hand(cloud: Cloud, tmp_path: Path) -> None:
     with without_events(cloud):
         sent = put(cloud, tmp_path, "lost", GOOD)
     version = cloud.client("s3").head_object(Bucket=cloud.deployment.raw, Key="lost.json")["VersionId"]
-    shell = reader(cloud, key_of_the_raw_object="lost.json", its_raw_version=version, its_object_id=sent["object_id"])
+    shell = reader(cloud, key_of_the_raw_object="lost.json", its_raw_version=version, its_object_id=sent["id"])
     follow(shell, "Start an execution by hand", lambda: ended(cloud, "lost.json"))
     # `custody reconcile` knows it as the one that the event would have started.
     reconciled = cloud.custody("reconcile", "--prefix", "lost.json", "--json")

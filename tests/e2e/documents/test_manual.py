@@ -25,7 +25,7 @@ def test_each_example_works(cloud: Cloud, folder: Path) -> None:
     good, bad = (folder / "samples" / "objects" / name for name in ("good.json", "two-violations.json"))
     (accepted,) = cloud.custody("put", good, "--key", "mission/good.json", "--json").json["objects"]
     (rejected,) = cloud.custody("put", bad, "--json").json["objects"]
-    values = {"RECORD": accepted["records"][0]["record"], "DEAD_LETTER": rejected["object"]["object_id"]}
+    values = {"RECORD": accepted["records"][0]["record"], "DEAD_LETTER": rejected["object"]["id"]}
     pages = commands()
 
     # A discarded dead letter cannot be redriven any more.

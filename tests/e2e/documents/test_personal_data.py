@@ -40,13 +40,13 @@ def test_a_persons_data_is_deleted_and_the_ledger_says_so(cloud: Cloud, tmp_path
     path.write_text("".join(f"{json.dumps(record)}\n" for record in STAGED), encoding="utf-8")
     (sent,) = cloud.custody("put", path, "--key", "mission/person.jsonl", "--json").json["objects"]
     found, s3 = sent["object"], cloud.client("s3")
-    forgotten.append(found["object_id"])
+    forgotten.append(found["id"])
     s3.put_object(
         Bucket=cloud.deployment.processed, Key=sent["output"]["key"], Body=b"what an earlier attempt delivered"
     )
     s3.delete_object(Bucket=cloud.deployment.processed, Key=sent["output"]["key"])
     answers = {
-        "object id": found["object_id"],
+        "object id": found["id"],
         "key": found["key"],
         "version id": found["version_id"],
         "folder": sent["output"]["key"].rpartition("/")[0],
@@ -54,7 +54,7 @@ def test_a_persons_data_is_deleted_and_the_ledger_says_so(cloud: Cloud, tmp_path
     buckets = (cloud.deployment.raw, cloud.deployment.processed, cloud.deployment.raw.replace("-raw-", "-staging-"))
     function, *steps = blocks(SECTIONS["Delete it"])
     shell = Shell(cloud, answers, [*BEGIN, function])
-    names = {bucket: "person.jsonl" if bucket == cloud.deployment.raw else found["object_id"] for bucket in buckets}
+    names = {bucket: "person.jsonl" if bucket == cloud.deployment.raw else found["id"] for bucket in buckets}
     assert all(versions(cloud, bucket, name) for bucket, name in names.items()), "it lies in each of them"
 
     assert answers["folder"] in shell.run(steps[0])
@@ -66,10 +66,10 @@ def test_a_persons_data_is_deleted_and_the_ledger_says_so(cloud: Cloud, tmp_path
     said = re.sub(r"\s+", " ", shell.run(verify))
     assert "1 broken" in said
     assert "gone for good" in said
-    assert found["object_id"] not in shell.run(reconcile)
+    assert found["id"] not in shell.run(reconcile)
     dead_letters = cloud.custody("dead-letters", "--since", "1h", "--json").json["dead_letters"]
-    assert not [one for one in dead_letters if one["object"]["id"] == found["object_id"]]
-    trace = cloud.custody("trace", found["object_id"], "--json").json
+    assert not [one for one in dead_letters if one["object"]["id"] == found["id"]]
+    trace = cloud.custody("trace", found["id"], "--json").json
     assert trace["counts"]["received"] == len(STAGED), "what the ledger tells is still there"
 
 
@@ -80,7 +80,7 @@ def test_of_a_raw_version_that_alone_is_gone_it_says_expired(cloud: Cloud, tmp_p
     raw = sent["object"]
     cloud.client("s3").delete_object(Bucket=raw["bucket"], Key=raw["key"], VersionId=raw["version_id"])
 
-    ran = cloud.custody("verify", raw["object_id"], "--json")
+    ran = cloud.custody("verify", raw["id"], "--json")
 
     assert (ran.code, ran.json["objects"][0]["result"]) == (0, "expired")
     assert "`custody verify` says *expired*" in SECTIONS["What is said afterwards"]

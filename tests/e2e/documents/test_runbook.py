@@ -88,10 +88,10 @@ def test_executions_failed(cloud: Cloud, tmp_path: Path) -> None:
         dead_letter_of(cloud, second)
         printed = follow(shell, "executions-failed", broken.close)
 
-    assert first["object_id"] in printed[0]
+    assert first["id"] in printed[0]
     assert attempts(cloud, first) == attempts(cloud, second) == ["1"]
     left = cloud.custody("dead-letters", "--json").out
-    assert not [sent for sent in (first, second, bad) if sent["object_id"] in left]
+    assert not [sent for sent in (first, second, bad) if sent["id"] in left]
 
 
 def test_executions_timed_out(cloud: Cloud, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_broken(cloud: Cloud, tmp_path: Path) -> None:
     path = tmp_path / "tampered.json"
     path.write_text(json.dumps(GOOD), encoding="utf-8")
     (fate,) = cloud.custody("put", path, "--json").json["objects"]
-    output, object_id = fate["output"], fate["object"]["object_id"]
+    output, object_id = fate["output"], fate["object"]["id"]
     ledger = f"ledger/{object_id}/000000000000000.0.jsonl.gz"
     s3.put_object(Bucket=deployment.processed, Key=output["key"], Body=b"{}\n")
     s3.delete_object(Bucket=deployment.audit, Key=ledger)

@@ -85,7 +85,7 @@ def test_of_a_large_object_each_record_is_accounted_for(buffered: Cloud, tmp_pat
     assert fate["counts"] == {"received": RECORDS, "written": RECORDS - MALFORMED, "rejected": MALFORMED}
     reconciled = buffered.custody("reconcile", "--prefix", "accounted.jsonl", "--json")
     assert (reconciled.code, reconciled.json["counts"]["rejected"]) == (0, 1), reconciled.out
-    verified = buffered.custody("verify", fate["object"]["object_id"], "--json")
+    verified = buffered.custody("verify", fate["object"]["id"], "--json")
     assert (verified.code, verified.json["objects"][0]["records"]) == (0, RECORDS), verified.out
     assert most_memory(buffered) < GIB_IN_KB
 
@@ -110,9 +110,9 @@ def sent(cloud: Cloud, path: Path, chunk_bytes: int) -> list[Any]:
     ran = cloud.custody("put", path, "--json", "--timeout", "600")
     assert ran.code == 3, ran.err
     (fate,) = ran.json["objects"]
-    chunks = [name for name in ledger(cloud, fate["object"]["object_id"]) if not name.startswith("object.")]
+    chunks = [name for name in ledger(cloud, fate["object"]["id"]) if not name.startswith("object.")]
     assert len(chunks) == -(-path.stat().st_size // chunk_bytes), "it is cut as the setting says"
-    return told(cloud, fate["object"]["object_id"])
+    return told(cloud, fate["object"]["id"])
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def test_a_chunk_that_fails_holds_no_other_back_and_a_redrive_runs_it_alone(chun
     with denied(chunked, "write", f"arn:aws:s3:::{chunked.deployment.processed}/*.{second}.jsonl"):
         # A policy may take a while to hold: then each record was written, and another version is sent.
         fate = until(lambda: without_outcome(chunked, path), 60 * chunked.patience, "a chunk fails")
-    object_id, execution = fate["object"]["object_id"], fate["execution"]
+    object_id, execution = fate["object"]["id"], fate["execution"]
     names = set(ledger(chunked, object_id))
     chunks = range(0, path.stat().st_size, MIB)
     assert names == {f"{start:015d}.0.jsonl.gz" for start in chunks if start != MIB} | {"object.0.jsonl.gz"}

@@ -17,7 +17,7 @@ def sent(cloud: Cloud, folder: Path, records: Any, key: str) -> str:
     file = folder / "records.json"
     file.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
     (fate,) = cloud.custody("put", file, "--key", key, "--json").json["objects"]
-    return str(fate["object"]["object_id"])
+    return str(fate["object"]["id"])
 
 
 def listed(cloud: Cloud, *options: str) -> dict[str, bool]:

@@ -50,13 +50,13 @@ def test_an_execution_that_somebody_stops_has_a_dead_letter_within_seconds_and_c
         until(lambda: _exists(cloud, sent["execution"]), 30, "the execution starts")
         client.stop_execution(executionArn=sent["execution"], error="Maintenance", cause="somebody stopped it")
         name = "000000000000000.0.Aborted.json"
-        until(lambda: dead_letters(cloud, sent["object_id"]) == [name], LETTER_SECONDS, "a dead letter of the stop")
+        until(lambda: dead_letters(cloud, sent["id"]) == [name], LETTER_SECONDS, "a dead letter of the stop")
         client.redrive_execution(executionArn=sent["execution"])
         until(lambda: status(cloud, sent["execution"]) != "RUNNING", 30, "the end of the redrive")
 
     assert status(cloud, sent["execution"]) == "SUCCEEDED"
     listed = cloud.custody("dead-letters", "--error", "ExecutionAborted", "--json").json
-    assert sent["object_id"] not in json.dumps(listed), "the dead letter is closed: the records are written"
+    assert sent["id"] not in json.dumps(listed), "the dead letter is closed: the records are written"
     assert cloud.keys(cloud.deployment.audit, f"ledger/{sent['object_id']}/") == [
         f"ledger/{sent['object_id']}/000000000000000.1.jsonl.gz"
     ], "a redrive is the next attempt"
@@ -69,12 +69,12 @@ def test_an_execution_that_runs_out_of_time_has_a_dead_letter_and_is_done_again_
         sent = put(cloud, tmp_path, "late", GOOD)
         name = "000000000000000.0.TimedOut.json"
         until(
-            lambda: dead_letters(cloud, sent["object_id"]) == [name],
+            lambda: dead_letters(cloud, sent["id"]) == [name],
             30 + LETTER_SECONDS,
             "a dead letter of the time-out",
         )
 
-    ran = cloud.custody("redrive", sent["object_id"], "--json")
+    ran = cloud.custody("redrive", sent["id"], "--json")
     assert ran.code == 0, ran.err
     (redriven,) = ran.json["redrives"]
     assert redriven["how"] == "new", "a redrive of the old one would have its old definition"
@@ -89,7 +89,7 @@ def test_a_contract_made_looser_and_deployed_lets_redriven_records_through(cloud
     mended = put(cloud, tmp_path, "fixed", NEW_SOURCE, GOOD)
     still_bad = put(cloud, tmp_path, "still-bad", NEW_SOURCE, BAD)
     until(
-        lambda: dead_letters(cloud, mended["object_id"]) and dead_letters(cloud, still_bad["object_id"]),
+        lambda: dead_letters(cloud, mended["id"]) and dead_letters(cloud, still_bad["id"]),
         30,
         "both dead letters",
     )
@@ -106,13 +106,13 @@ def test_a_contract_made_looser_and_deployed_lets_redriven_records_through(cloud
     assert ran.code == 3, ran.err
     by_object = {one["object"]["id"]: one for one in ran.json["redrives"]}
     assert {name: one["how"] for name, one in by_object.items()} == {
-        mended["object_id"]: "native",
-        still_bad["object_id"]: "native",
+        mended["id"]: "native",
+        still_bad["id"]: "native",
     }
-    assert by_object[mended["object_id"]]["outcome"] == "succeeded"
-    assert ".1.Rejected" in by_object[still_bad["object_id"]]["new_letter"]
-    assert dead_letters(cloud, mended["object_id"]) == ["000000000000000.0.Rejected.json"]
-    verified = cloud.custody("verify", mended["object_id"], still_bad["object_id"], "--json")
+    assert by_object[mended["id"]]["outcome"] == "succeeded"
+    assert ".1.Rejected" in by_object[still_bad["id"]]["new_letter"]
+    assert dead_letters(cloud, mended["id"]) == ["000000000000000.0.Rejected.json"]
+    verified = cloud.custody("verify", mended["id"], still_bad["id"], "--json")
     assert verified.code == 0, verified.out
 
 

@@ -33,7 +33,7 @@ def test_a_good_record_becomes_one_processed_object_and_one_ledger_file(cloud: C
 
     assert ran.code == 0, ran.err
     (fate,) = ran.json["objects"]
-    object_id = fate["object"]["object_id"]
+    object_id = fate["object"]["id"]
     assert cloud.target.name.partition(",")[0] in ran.err
     assert fate["records"][0]["record"] == f"{object_id}.0"
     body = cloud.client("s3").get_object(Bucket=cloud.deployment.processed, Key=fate["output"]["key"])["Body"].read()
@@ -83,8 +83,8 @@ def test_gzipped_json_lines_lose_no_line_and_no_digit(cloud: Cloud, tmp_path: Pa
     assert [record["outcome"] for record in fate["records"]] == ["written", "rejected", "written"]
     body = cloud.client("s3").get_object(Bucket=cloud.deployment.processed, Key=fate["output"]["key"])["Body"].read()
     assert f'"n":{number}'.encode() in body
-    assert cloud.custody("verify", fate["object"]["object_id"]).code == 0
-    shown = cloud.custody("dead-letters", "show", fate["object"]["object_id"])
+    assert cloud.custody("verify", fate["object"]["id"]).code == 0
+    shown = cloud.custody("dead-letters", "show", fate["object"]["id"])
     assert "at byte 62 of the object" in shown.out
 
 
@@ -105,7 +105,7 @@ def test_the_same_event_twice_is_one_execution_and_one_ledger_file(cloud: Cloud,
 
     assert [answer["counts"]["started"] for answer in answers] == [0, 0], answers
     executions = cloud.client("stepfunctions").list_executions(stateMachineArn=cloud.deployment.pipeline_arn)
-    assert [one["name"] for one in executions["executions"]].count(raw["object_id"]) == 1
+    assert [one["name"] for one in executions["executions"]].count(raw["id"]) == 1
     assert len(cloud.keys(cloud.deployment.audit, f"ledger/{raw['object_id']}/")) == 1
 
 
@@ -174,7 +174,7 @@ def test_no_follow_ends_at_once_with_the_object_id(cloud: Cloud, tmp_path: Path)
     ran = cloud.custody("put", file(tmp_path, "later.json", GOOD), "--no-wait", "--json")
     assert ran.code == 0
     (sent,) = ran.json["objects"]
-    assert sent["object"]["object_id"].startswith("later-json-")
+    assert sent["object"]["id"].startswith("later-json-")
 
 
 def test_a_second_up_is_quick_for_it_deploys_nothing(cloud: Cloud) -> None:

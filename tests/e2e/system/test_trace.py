@@ -178,7 +178,7 @@ def test_a_bulk_object_and_a_record_of_it(buffered: Cloud, tmp_path: Path) -> No
     assert ran.code == 3, ran.err
     (put_in,) = ran.json["objects"]
 
-    told = traced(buffered, put_in["object"]["object_id"])
+    told = traced(buffered, put_in["object"]["id"])
     assert names(told) == ["ProcessChunks succeeded", "Summarize caught", "DeadLetter failed"]
     (run,) = told["steps"][0]["tries"]
     client = buffered.client("stepfunctions")

@@ -1,4 +1,4 @@
-"""`custody put`: a file of any size goes in, and what became of its records is counted; only the first are listed."""
+"""`custody put`: files of any size are uploaded, and the outcome of their records is counted."""
 
 import io
 import itertools
@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
+from msgspec import structs
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -20,18 +20,19 @@ from custody.app import app
 from custody.audit.ledger_lines import Counts
 from custody.audit.reader import LedgerKey
 from custody.commands import put as put_command
-from custody.deployment.target import Target
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
-from custody.ingest.outcome import Sent
-from custody.ingest.upload import Place, upload
-from custody.ingest.watch import Watcher, Whereabouts
+from custody.ingest.outcome import ObjectOutcome, Upload, WrittenRecord
+from custody.ingest.upload import Destination, upload
+from custody.ingest.watch import ExecutionProgress, Watcher
+from custody.session import Session
 from custody.terminal import console
+from custody.views import put as put_view
 from functions.shared.model import chunking
 from functions.shared.model.messages import Batch
-from tests.support.audit_files import a_deployment, reads_of
+from tests.support.audit_files import a_deployment, a_session, reads_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from functions.shared.model.ids import RawObject
 
 Run = Callable[..., Result]
+MINIMUM_PART = 5 * 2**20
 
 
 @pytest.fixture
@@ -54,11 +56,20 @@ def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Machine:  # no
 
 
 @pytest.fixture
-def watcher(machine: Machine) -> Watcher:  # noqa: ARG001 - it follows what that runs
-    target = Target("buckets in memory", boto3.Session(), None)
-    watcher = Watcher(target, a_deployment())
-    watcher._pause = 0.001  # noqa: SLF001 - a test does not wait
-    return watcher
+def session(machine: Machine) -> Session:  # noqa: ARG001 - its pipeline
+    return a_session()
+
+
+@pytest.fixture
+def watcher(session: Session) -> Watcher:
+    return Watcher(session, pause=0.001)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upload in parts of the smallest size that S3 allows, one after the other."""
+    monkeypatch.setattr(ingest_upload, "PART_BYTES", MINIMUM_PART)
+    monkeypatch.setattr(ingest_upload, "_WORKERS", 1)
 
 
 def a_file(tmp_path: Path, body: bytes, name: str = "many.jsonl") -> Path:
@@ -67,22 +78,22 @@ def a_file(tmp_path: Path, body: bytes, name: str = "many.jsonl") -> Path:
     return file
 
 
-def bulk_of(buckets: Buckets, sent: Sent) -> Bulk:
-    found = Bulk.upload(buckets, lines(20))
-    assert found.batch.plan is not None
-    starts = tuple(range(0, sent.raw.size, CHUNK_BYTES))
-    return Bulk(buckets, Batch(sent.raw, plan=replace(found.batch.plan, chunks=starts)))
+def bulk_of(buckets: Buckets, uploaded: Upload) -> Bulk:
+    bulk = Bulk.upload(buckets, lines(20))
+    assert bulk.batch.plan is not None
+    starts = tuple(range(0, uploaded.raw.size, CHUNK_BYTES))
+    return Bulk(buckets, Batch(uploaded.raw, plan=replace(bulk.batch.plan, chunks=starts)))
 
 
-def test_a_large_file_of_lines_is_followed_in_the_machine_of_bulk_objects(
+def test_a_bulk_object_is_watched_chunk_by_chunk(
     buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
 ) -> None:
-    sent = watcher.send(a_file(tmp_path, lines(20, bad=(4, 9))), "mission/many.jsonl")
-    bulk = bulk_of(buckets, sent)
-    assert (sent.execution, sent.chunks) == (bulk.arn, 7)
+    uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=(4, 9))), "mission/many.jsonl")
+    bulk = bulk_of(buckets, uploaded)
+    assert (uploaded.execution, uploaded.chunks) == (bulk.arn, 7)
 
-    seen: list[Whereabouts] = []
-    watching = watcher.watch(sent, 10)
+    seen: list[ExecutionProgress] = []
+    watching = watcher.watch(uploaded, 10)
     seen.append(next(watching))
     machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
@@ -95,110 +106,110 @@ def test_a_large_file_of_lines_is_followed_in_the_machine_of_bulk_objects(
     machine.add(bulk.batch, error="RecordsRejected", cause='{"errorMessage": "2 of 20"}')
     seen += watching
 
-    assert [str(each) for each in seen] == ["waiting for its event", "in ProcessChunks", "in Summarize", "FAILED"]
+    assert [each.state for each in seen] == ["waiting for its event", "in ProcessChunks", "in Summarize", "FAILED"]
     assert [each.chunks for each in seen] == [None, (2, 7), (7, 7), (7, 7)]
     assert seen[1].counts is not None
     assert (seen[1].counts.received, seen[1].counts.rejected) == (7, 1)
 
-    fate = watcher.fate(sent)
-    assert fate.code == 3
-    told = fate.encode()
-    assert told["counts"] == {"received": 20, "written": 18, "rejected": 2}
-    assert told["chunks"] == {"total": 7, "committed": 7, "failed": 0}
-    assert (len(told["records"]), told["records_more"]) == (20, 0)
-    assert told["dead_letter"].endswith("/object.0.Summarize.json")
-    assert told["cause"] == "2 of 20"
+    result = watcher.outcome(uploaded)
+    document = result.document
+    assert result.code == 3
+    assert document.counts == Counts(20, 18, 2)
+    assert document.chunks == outcome.ChunkCounts(total=7, committed=7, failed=0)
+    assert (len(document.records), document.records_more) == (20, 0)
+    assert (document.dead_letter or "").endswith("/object.0.Summarize.json")
+    assert document.cause == "2 of 20"
 
 
-def test_each_header_is_read_once_while_it_is_followed(
+def test_watching_reads_each_header_once(
     buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = watcher.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, sent)
+    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(buckets, uploaded)
     machine.add(bulk.batch, "RUNNING")
     read = reads_of("header", monkeypatch)
-    watching = watcher.watch(sent, 10)
+    watching = watcher.watch(uploaded, 10)
     for start in bulk.starts[:3]:
         bulk.chunk(start)
         next(watching)
     assert read == [LedgerKey(bulk.id, start, 0) for start in bulk.starts[:3]]
 
 
-def test_a_bulk_object_with_a_chunk_that_failed_is_not_accounted_for(
+def test_a_bulk_object_with_a_failed_chunk_is_incomplete(
     buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
 ) -> None:
-    sent = watcher.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, sent)
+    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(buckets, uploaded)
     bulk.run(failing=(400,))
     machine.add(bulk.batch, error="ChunksFailed")
-    fate = watcher.fate(sent)
-    assert fate.code == 1
-    assert fate.encode()["counts"] == {"received": 17, "written": 17, "rejected": 0}
+    result = watcher.outcome(uploaded)
+    assert (result.code, result.document.counts) == (1, Counts(17, 17, 0))
 
 
-def test_what_is_committed_so_far_is_counted_when_the_time_is_up(
+def test_after_the_timeout_the_records_committed_so_far_are_counted(
     buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
 ) -> None:
-    sent = watcher.send(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, sent)
+    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
+    bulk = bulk_of(buckets, uploaded)
     bulk.chunk(0)
     machine.add(bulk.batch, "RUNNING")
-    fate = watcher.fate(sent)
-    assert (fate.code, fate.has_ended, fate.chunks) == (1, False, None)
-    assert fate.encode()["counts"]["received"] == 4
+    result = watcher.outcome(uploaded)
+    assert (result.code, result.has_ended, result.document.chunks) == (1, False, None)
+    assert result.document.counts is not None
+    assert result.document.counts.received == 4
 
 
-def test_of_many_records_only_the_first_that_were_rejected_are_listed(
+def test_of_a_large_object_only_the_first_rejected_records_are_listed(
     buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcome, "LISTED", 3)
-    sent = watcher.send(a_file(tmp_path, lines(20, bad=(1, 4, 9, 12, 19))), "mission/many.jsonl")
-    bulk = bulk_of(buckets, sent)
+    uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=(1, 4, 9, 12, 19))), "mission/many.jsonl")
+    bulk = bulk_of(buckets, uploaded)
     bulk.run()
     machine.add(bulk.batch, error="RecordsRejected")
-    told = watcher.fate(sent).encode()
-    assert [record["outcome"] for record in told["records"]] == ["rejected"] * 3
-    assert [record["position"] for record in told["records"]] == [61, 243, 547]
-    assert told["records_more"] == 17
-    assert told["records"][0]["violations"][0]["pointer"] == "/confidence"
+    document = watcher.outcome(uploaded).document
+    rejected = [record for record in document.records if isinstance(record, outcome.RejectedRecord)]
+    assert [record.position for record in rejected] == [61, 243, 547]
+    assert (len(document.records), document.records_more) == (3, 17)
+    assert rejected[0].violations[0].pointer == "/confidence"
 
 
 @pytest.fixture
-def run(buckets: Buckets, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give the command line, which finds each object processed as soon as it has sent it."""
-    true = watcher.send
+def run(buckets: Buckets, session: Session, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the command line; each object has been processed as soon as it is uploaded."""
+    upload_file = watcher.upload
 
-    def send(file: Path, key: str, sent: Callable[[int], object]) -> Sent:
-        one = true(file, key, sent)
-        if one.chunks is not None:
-            bulk = bulk_of(buckets, one)
+    def upload_and_process(file: Path, key: str, on_progress: Callable[[int], object]) -> Upload:
+        uploaded = upload_file(file, key, on_progress)
+        if uploaded.chunks is not None:
+            bulk = bulk_of(buckets, uploaded)
             error = bulk.run()
             machine.add(bulk.batch, "FAILED" if error else "SUCCEEDED", error=error)
         else:
-            machine.add(Batch(one.raw), "SUCCEEDED")
-        return one
+            machine.add(Batch(uploaded.raw), "SUCCEEDED")
+        return uploaded
 
-    monkeypatch.setattr(watcher, "send", send)
-    monkeypatch.setattr(put_command, "Watcher", lambda *_: watcher)
-    monkeypatch.setattr(put_command, "target_of", lambda *_, **__: None)
-    monkeypatch.setattr(put_command, "find", lambda *_: a_deployment())
+    monkeypatch.setattr(watcher, "upload", upload_and_process)
+    monkeypatch.setattr(put_command, "Watcher", lambda _: watcher)
+    monkeypatch.setattr(Session, "open", lambda *_, **__: session)
     return lambda *arguments: CliRunner().invoke(app, ["put", *map(str, arguments)])
 
 
-def test_the_table_counts_and_shows_no_more_than_ten_rejected_records(run: Run, tmp_path: Path) -> None:
+def test_the_table_shows_counts_and_the_first_ten_rejected_records(run: Run, tmp_path: Path) -> None:
     shown = run(a_file(tmp_path, lines(60, bad=tuple(range(0, 60, 4)))), "--key", "mission/many.jsonl")
     assert shown.exit_code == 3, shown.output
     rows = shown.stdout.splitlines()
     assert sum(" rejected " in row and "RUMINT" not in row and ".jsonl " in row for row in rows) == 11
     assert any("5 more" in row and "custody trace mission-many-jsonl-" in row for row in rows)
     assert any(row.split() == ["mission/many.jsonl", "60", "45", "15", "19", "of", "19"] for row in rows), rows
-    assert any("45 records" in row and "an object a chunk" in row for row in rows)
+    assert any("45 records" in row and "one object per chunk" in row for row in rows)
 
 
-def test_where_only_some_keys_are_taken_a_file_goes_there_and_a_key_elsewhere_is_refused(
-    run: Run, buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_prefix_of_the_deployment_is_added_to_file_names_and_required_of_keys(
+    run: Run, watcher: Watcher, buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(put_command, "find", lambda *_: a_deployment(raw_prefix="incoming/"))
+    session = a_session(a_deployment(raw_prefix="incoming/"))
+    monkeypatch.setattr(Session, "open", lambda *_, **__: session)
     file = a_file(tmp_path, GOOD)
 
     run(file, "--no-wait")
@@ -206,229 +217,248 @@ def test_where_only_some_keys_are_taken_a_file_goes_there_and_a_key_elsewhere_is
     refused = run(file, "--key", "mission/a b.json")
 
     assert set(buckets.keys("raw")) == {f"incoming/{file.name}", "incoming/mission/a.json"}
-    assert "say --key 'incoming/mission/a b.json'" in str(refused.exception)
+    assert "--key 'incoming/mission/a b.json'" in str(refused.exception)
+    assert len(watcher.arrived) == 2
 
 
-def test_a_document_of_the_command_is_short_however_many_records_there_are(run: Run, tmp_path: Path) -> None:
+def test_the_document_of_a_bulk_object_is_short(run: Run, tmp_path: Path) -> None:
     shown = run(a_file(tmp_path, lines(60)), "--key", "mission/many.jsonl", "--json").stdout
-    (one,) = json.loads(shown[shown.index('{\n  "objects"') :])["objects"]  # behind what the handlers log
-    assert (one["status"], one["counts"]["written"], one["output"]) == ("SUCCEEDED", 60, None)
+    (document,) = json.loads(shown[shown.index('{\n  "objects"') :])["objects"]  # behind what the handlers log
+    assert (document["status"], document["counts"]["written"], document["output"]) == ("SUCCEEDED", 60, None)
 
 
-def test_one_batch_of_many_records_is_counted_too(
+def test_no_wait_prints_the_uploads_and_reads_no_outcome(
+    run: Run, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "watch", lambda *_: pytest.fail("watched"))
+    file = a_file(tmp_path, GOOD, "a.json")
+    shown = run(file, "--no-wait", "--json")
+    (document,) = json.loads(shown.stdout)["objects"]
+    assert shown.exit_code == 0
+    assert (document["object"]["key"], document["object"]["id"]) == ("a.json", watcher.arrived[0].id)
+    assert run(file, "--no-wait").stdout.split() == ["a.json", watcher.arrived[1].id]
+
+
+def test_one_large_batch_is_counted_too(
     buckets: Buckets, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcome, "LISTED", 2)
-    report = written(buckets, "mission/a.json", b"[" + b", ".join([GOOD] * 3) + b"]")
-    batch = Batch.decode(report)
-    told = watcher.fate(Sent("a.json", batch.object, machine.add(batch, "SUCCEEDED"), None)).encode()
-    assert (told["records"], told["records_more"], told["counts"]["written"]) == ([], 3, 3)
-    assert told["output"]["bucket"] == "processed"
+    batch = Batch.decode(written(buckets, "mission/a.json", b"[" + b", ".join([GOOD] * 3) + b"]"))
+    document = watcher.outcome(Upload("a.json", batch.object, machine.add(batch, "SUCCEEDED"))).document
+    assert (document.records, document.records_more, document.counts) == ((), 3, Counts(3, 3, 0))
+    assert document.output is not None
+    assert document.output.bucket == "processed"
 
 
-def test_a_file_of_many_parts_becomes_one_version(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_upload, "PART_BYTES", 5 * 2**20)
+def test_each_record_of_a_small_batch_is_listed(buckets: Buckets, watcher: Watcher, machine: Machine) -> None:
+    batch = Batch.decode(written(buckets, "mission/a.json", GOOD))
+    document = watcher.outcome(Upload("a.json", batch.object, machine.add(batch, "SUCCEEDED"))).document
+    (record,) = document.records
+    assert isinstance(record, WrittenRecord)
+    assert record.record == f"{batch.object.id}.0"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_of_many_parts_becomes_one_version(buckets: Buckets, tmp_path: Path) -> None:
     body = b"".join(b'{"n": %d}\n' % number for number in range(900_000))
-    told: list[int] = []
-    raw = upload(Place(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, body), told.append)
+    progress: list[int] = []
+    raw = upload(Destination(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, body), progress.append)
     stored = buckets.s3.get_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
     assert stored["Body"].read() == body
-    assert stored["ETag"] == f'"{raw.etag}"'
-    assert (len(told), sum(told), raw.size) == (3, len(body), len(body))
+    assert (stored["ETag"], raw.etag.rpartition("-")[2]) == (f'"{raw.etag}"', "3")
+    assert (sum(progress), raw.size) == (len(body), len(body))
 
 
+def test_a_small_file_becomes_one_version_and_leaves_no_hook(buckets: Buckets, tmp_path: Path) -> None:
+    destination = Destination(buckets.s3, "raw", "a.json")
+    first, second = upload(destination, a_file(tmp_path, BAD)), upload(destination, a_file(tmp_path, b""))
+    assert (first.size, second.size) == (len(BAD), 0)
+    assert buckets.s3.head_object(Bucket="raw", Key="a.json")["VersionId"] == second.version_id != first.version_id
+    buckets.s3.put_object(Bucket="raw", Key="a.json", Body=b"by somebody else")
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_an_upload_that_fails_leaves_no_parts(
     buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_upload, "PART_BYTES", 5 * 2**20)
-    true, calls = buckets.s3.upload_part, iter([1, 2])
+    upload_part, calls = buckets.s3.upload_part, iter([1, 2])
 
-    def refused(**part: Any) -> Any:
+    def refuse_the_second(**part: Any) -> Any:
         if next(calls) == 2:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "told by a test"}}, "UploadPart")
-        return true(**part)
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "raised by a test"}}, "UploadPart")
+        return upload_part(**part)
 
-    monkeypatch.setattr(buckets.s3, "upload_part", refused)
-    monkeypatch.setattr(ingest_upload, "_WORKERS", 1)
-    with pytest.raises(ClientError, match="told by a test"):
-        upload(Place(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, b"x" * 6 * 2**20))
-    assert "Uploads" not in buckets.s3.list_multipart_uploads(Bucket="raw")
+    monkeypatch.setattr(buckets.s3, "upload_part", refuse_the_second)
+    with pytest.raises(ClientError, match="raised by a test"):
+        upload(Destination(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, b"x" * 6 * 2**20))
+    assert is_unchanged(buckets)
 
 
-def test_a_bucket_that_keeps_no_versions_is_refused(buckets: Buckets, tmp_path: Path) -> None:
+def test_a_bucket_without_versioning_is_refused(buckets: Buckets, tmp_path: Path) -> None:
     buckets.s3.create_bucket(Bucket="plain")
-    with pytest.raises(CommandFailed, match="keeps no versions"):
-        upload(Place(buckets.s3, "plain", "a.json"), a_file(tmp_path, BAD))
+    with pytest.raises(CommandFailed, match="is not versioned"):
+        upload(Destination(buckets.s3, "plain", "a.json"), a_file(tmp_path, BAD))
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "shrinks": lambda file: os.truncate(file, file.stat().st_size - 1),
     "grows": lambda file: os.truncate(file, file.stat().st_size + 1),
     "is emptied": lambda file: os.truncate(file, 0),
-    "is written anew": lambda file: file.write_bytes(b"y" * file.stat().st_size),
+    "is overwritten": lambda file: file.write_bytes(b"y" * file.stat().st_size),
 }
+MOMENTS = [("before-parameter-build.s3.PutObject", 1, 1)] + [
+    ("before-parameter-build.s3.UploadPart", 12 * 2**20, part) for part in (1, 2, 3)
+]
 
 
-def is_as_before(buckets: Buckets) -> bool:
-    """Say whether the raw bucket has neither a version nor a part of one."""
+def is_unchanged(buckets: Buckets) -> bool:
+    """Tell whether the raw bucket has neither a version nor a part of one."""
     has_version = "Versions" in buckets.s3.list_object_versions(Bucket="raw")
     return not has_version and "Uploads" not in buckets.s3.list_multipart_uploads(Bucket="raw")
 
 
-@pytest.mark.parametrize("first", [1, 2, 3], ids=["at the first part", "between parts", "at the last part"])
+@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_of_a_file_that_changes_while_its_parts_are_sent_nothing_is_put(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], first: int
+@pytest.mark.parametrize("moment", MOMENTS, ids=["at once", "first part", "second part", "last part"])
+def test_a_file_that_changes_during_its_upload_is_not_uploaded(
+    buckets: Buckets, tmp_path: Path, change: Callable[[Path], object], moment: tuple[str, int, int]
 ) -> None:
-    monkeypatch.setattr(ingest_upload, "PART_BYTES", 5 * 2**20)
-    monkeypatch.setattr(ingest_upload, "_WORKERS", 1)
-    file = a_file(tmp_path, b"x" * 12 * 2**20, "million.jsonl")
-    os.utime(file, (0, 0))  # not in the moment, which is as long as the clock of a file system is coarse
-    true, calls = buckets.s3.upload_part, itertools.count(1)
+    event, size, call = moment
+    file = a_file(tmp_path, b"x" * size, "changing.jsonl")
+    os.utime(file, (0, 0))  # the clock of a file system is coarse: a change must not fall into the same tick
+    calls = itertools.count(1)
 
-    def meanwhile(**part: Any) -> Any:
-        if next(calls) == first:
+    def change_at_the_call(**_: object) -> None:
+        if next(calls) == call:
             change(file)
-        return true(**part)
 
-    monkeypatch.setattr(buckets.s3, "upload_part", meanwhile)
-    with pytest.raises(CommandFailed, match=r"million\.jsonl changed while it was sent; nothing of it was put\. Put"):
-        upload(Place(buckets.s3, "raw", "mission/million.jsonl"), file)
-    assert is_as_before(buckets)
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_of_a_small_file_that_changes_while_it_is_read_nothing_is_put(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
-) -> None:
-    file = a_file(tmp_path, GOOD, "small.json")
-    os.utime(file, (0, 0))
-    true = os.pread
-
-    def meanwhile(descriptor: int, number: int, offset: int) -> bytes:
-        change(file)
-        return true(descriptor, number, offset)
-
-    monkeypatch.setattr(os, "pread", meanwhile)
-    with pytest.raises(CommandFailed, match=r"small\.json changed while it was sent; nothing of it was put\. Put"):
-        upload(Place(buckets.s3, "raw", "mission/small.json"), file)
-    assert is_as_before(buckets)
+    buckets.s3.meta.events.register(event, change_at_the_call)
+    try:
+        with pytest.raises(CommandFailed, match=r"changing\.jsonl changed during the upload, so nothing was uploaded"):
+            upload(Destination(buckets.s3, "raw", "mission/changing.jsonl"), file)
+    finally:
+        buckets.s3.meta.events.unregister(event, change_at_the_call)
+    assert is_unchanged(buckets)
 
 
-def test_a_file_that_is_replaced_while_it_is_sent_is_put_as_it_was(
+def test_a_file_that_changes_while_it_is_read_is_not_uploaded(
     buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest_upload, "PART_BYTES", 5 * 2**20)
+    file = a_file(tmp_path, GOOD, "growing.json")
+    fstat, calls = os.fstat, itertools.count(1)
+
+    def grow_after_the_first(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        if next(calls) == 1:
+            os.truncate(file, status.st_size + 1)
+        return status
+
+    monkeypatch.setattr(os, "fstat", grow_after_the_first)
+    with pytest.raises(CommandFailed, match="changed during the upload"):
+        upload(Destination(buckets.s3, "raw", "mission/growing.json"), file)
+    assert is_unchanged(buckets)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_that_is_replaced_during_its_upload_is_uploaded_as_it_was(buckets: Buckets, tmp_path: Path) -> None:
     file, other = a_file(tmp_path, b"x" * 12 * 2**20), a_file(tmp_path, b"y" * 12 * 2**20, "other.jsonl")
-    raw = upload(Place(buckets.s3, "raw", "mission/a.jsonl"), file, lambda _: other.exists() and other.replace(file))
+    destination = Destination(buckets.s3, "raw", "mission/a.jsonl")
+    raw = upload(destination, file, lambda _: other.exists() and other.replace(file))
     assert file.read_bytes()[:1] == b"y"
     assert set(buckets.body("raw", raw.key)) == set(b"x")
 
 
-def test_an_empty_file_is_put(buckets: Buckets, tmp_path: Path) -> None:
-    assert upload(Place(buckets.s3, "raw", "mission/empty.jsonl"), a_file(tmp_path, b"")).size == 0
-
-
-@pytest.mark.parametrize("parts", [1, 3])
-def test_a_signal_does_not_come_between_an_object_and_the_note_that_it_is_there(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+def test_an_interrupt_does_not_come_between_a_version_and_its_note(
+    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr(ingest_upload, "PART_BYTES", 5 * 2**20)
-    call = "put_object" if parts == 1 else "complete_multipart_upload"
-    true = getattr(buckets.s3, call)
+    request = getattr(buckets.s3, call)
 
-    def interrupted(**asked: Any) -> Any:
-        answer = true(**asked)
+    def interrupt(**parameters: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        return answer
+        return request(**parameters)
 
-    monkeypatch.setattr(buckets.s3, call, interrupted)
+    monkeypatch.setattr(buckets.s3, call, interrupt)
     arrived: list[RawObject] = []
-    file = a_file(tmp_path, b"x" * (parts * 4 * 2**20))
+    file = a_file(tmp_path, b"x" * (1 if call == "put_object" else 12 * 2**20))
     with pytest.raises(KeyboardInterrupt):
-        upload(Place(buckets.s3, "raw", "a.jsonl", arrived.append), file)
+        upload(Destination(buckets.s3, "raw", "a.jsonl"), file, on_arrival=arrived.append)
     assert [raw.version_id for raw in arrived] == [buckets.s3.head_object(Bucket="raw", Key="a.jsonl")["VersionId"]]
 
 
 @pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143), ClientError({}, "DescribeExecution")])
-def test_a_command_that_ends_while_it_waits_tells_what_is_in(
+def test_a_command_that_ends_early_names_what_was_uploaded(
     run: Run, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: BaseException
 ) -> None:
-    def broken(*_: object) -> None:
+    def end(*_: object) -> None:
         raise ended
 
-    monkeypatch.setattr(watcher, "watch", broken)
-    told = run(a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json"))
-    assert told.exit_code != 0
-    lines = told.stderr.splitlines()
+    monkeypatch.setattr(watcher, "watch", end)
+    shown = run(a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json"))
+    assert shown.exit_code != 0
     for name in ("a", "b"):
-        assert any(line.startswith(f"{name}.json is in and goes on: custody trace {name}-json-") for line in lines), (
-            lines
-        )
+        assert f"{name}.json was uploaded and is processed regardless: custody trace {name}-json-" in shown.stderr
 
 
-def test_of_many_objects_that_are_in_only_the_first_are_told(
+def test_of_many_uploads_only_the_first_are_named(
     run: Run, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(put_command, "_TOLD", 2)
+    monkeypatch.setattr(put_view, "_WARNED", 2)
     monkeypatch.setattr(watcher, "watch", lambda *_: 1 / 0)
-    told = run(*(a_file(tmp_path, GOOD, f"{name}.json") for name in "abcde")).stderr
-    assert told.count("is in and goes on") == 2
-    assert "3 more that are in and go on: custody executions" in told
+    warnings = run(*(a_file(tmp_path, GOOD, f"{name}.json") for name in "abcde")).stderr
+    assert warnings.count("was uploaded") == 2
+    assert "3 more were uploaded and are processed regardless: custody executions" in warnings
 
 
-def test_of_files_of_which_one_changes_those_before_it_are_told(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = [a_file(tmp_path, GOOD * 2, "a.json"), a_file(tmp_path, GOOD, "b.json")]
-    true = os.pread
+def test_when_one_file_changes_the_uploads_before_it_are_named(run: Run, session: Session, tmp_path: Path) -> None:
+    files = [a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json")]
+    os.utime(files[1], (0, 0))
+    calls = itertools.count(1)
 
-    def meanwhile(descriptor: int, number: int, offset: int) -> bytes:
-        if number == len(GOOD):
+    def change_at_the_second(**_: object) -> None:
+        if next(calls) == 2:
             os.truncate(files[1], 0)
-        return true(descriptor, number, offset)
 
-    monkeypatch.setattr(os, "pread", meanwhile)
-    told = run(*files)
-    assert "b.json changed" in str(told.exception)
-    assert "a.json is in and goes on" in told.stderr
-    assert "b.json is in" not in told.stderr
+    session.s3.meta.events.register("before-parameter-build.s3.PutObject", change_at_the_second)
+    shown = run(*files)
+    assert "b.json changed" in str(shown.exception)
+    assert "a.json was uploaded" in shown.stderr
+    assert "b.json was uploaded" not in shown.stderr
 
 
-def test_after_the_time_is_up_it_is_said_where_to_look(
+def test_after_the_timeout_the_command_says_where_to_look(
     run: Run, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true = watcher.fate
-    monkeypatch.setattr(watcher, "fate", lambda sent: replace(true(sent), status="RUNNING", counts=None))
-    told = run(a_file(tmp_path, GOOD, "a.json"), "--timeout", "1")
-    assert told.exit_code == 1
-    assert "1 of 1 did not end within 1 s" in told.stderr
-    assert "custody executions; and what became of one: custody trace a-json-" in told.stderr
+    read_outcome = watcher.outcome
+
+    def still_running(uploaded: Upload) -> ObjectOutcome:
+        result = read_outcome(uploaded)
+        return replace(result, document=structs.replace(result.document, status="RUNNING", counts=None))
+
+    monkeypatch.setattr(watcher, "outcome", still_running)
+    shown = run(a_file(tmp_path, GOOD, "a.json"), "--timeout", "1")
+    assert shown.exit_code == 1
+    assert "1 of 1 did not end within 1 s" in shown.stderr
+    assert "custody executions; see the outcome of one: custody trace a-json-" in shown.stderr
 
 
-def test_a_terminal_is_told_that_it_is_read_what_became_of_an_object(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
-    monkeypatch.setattr(console, "stderr", terminal)
+def test_a_terminal_shows_progress(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=80))
     assert run(a_file(tmp_path, GOOD, "a.json")).exit_code == 0
-    assert isinstance(terminal.file, io.StringIO)
-    assert "a.json: reading what became of it" in terminal.file.getvalue()
+    assert "a.json: reading its outcome" in screen.getvalue()
 
 
-@pytest.mark.parametrize(("name", "said"), [("-", "-"), ("two\nlines", "two␊lines")])
-def test_what_is_no_file_is_refused_in_a_line_that_says_what_to_do(run: Run, name: str, said: str) -> None:
+@pytest.mark.parametrize(("name", "shown"), [("-", "-"), ("two\nlines", "two␊lines")])
+def test_a_missing_file_is_refused_in_one_line(run: Run, name: str, shown: str) -> None:
     refused = run(name).exception
     assert isinstance(refused, CommandFailed)
     assert refused.code == 2
-    assert str(refused) == (
-        f"Not a file: {said}. Name files that are there; what comes from a pipe is written into a file first."
-    )
+    assert str(refused).startswith(f"Not a file: {shown}. ")
 
 
-@pytest.mark.parametrize(("number", "said"), [(1, "1 of 7 chunks, 1 record"), (1200, "1 of 7 chunks, 1,200 records")])
-def test_one_record_is_no_records(number: int, said: str) -> None:
-    now = Whereabouts("in ProcessChunks", chunks=(1, 7), counts=Counts(number, number, 0))
-    assert put_command._done(now) == said  # noqa: SLF001 - a terminal alone shows it
+@pytest.mark.parametrize(("number", "done"), [(1, "1 of 7 chunks, 1 record"), (1200, "1 of 7 chunks, 1,200 records")])
+def test_progress_counts_records_in_good_english(number: int, done: str) -> None:
+    now = ExecutionProgress("in ProcessChunks", chunks=(1, 7), counts=Counts(number, number, 0))
+    assert put_view.chunks_done(now) == done
