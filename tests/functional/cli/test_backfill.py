@@ -6,15 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from custody.app import app
 from custody.assurance.reconcile import Reconciler, State
 from custody.assurance.verify import Result as Verified
 from custody.assurance.verify import holdings, verdicts
 from custody.audit import identifiers
 from custody.audit.reader import AuditReader
-from custody.commands import backfill as backfill_command
 from custody.executions.pipeline import Pipeline
 from custody.ingest import inventory
 from custody.ingest.backfill import Backfiller
@@ -25,16 +23,16 @@ from functions.shared.records.strict_json import encode
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.audit_files import a_deployment
+from tests.support.audit_files import Run
 from tests.support.buckets import ARRIVED, Buckets, called_with
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.clock import Clock
+from tests.support.command_line import CommandLine
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, commit, discard, post
 from tests.support.schemas import require_valid
 from tests.support.stages import GOOD
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -43,18 +41,11 @@ def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a mach
 
 
 @pytest.fixture
-def run(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give `custody backfill`, on buckets of moto and machines in memory; quick, unless a test says otherwise."""
-    clients = {"s3": buckets.s3, "stepfunctions": machine}
-
-    class Here:
-        client = staticmethod(clients.__getitem__)
-        is_local = True
-
-    deployment = a_deployment(pipeline_arn=MACHINE_ARN, bulk_arn=BULK_ARN)
-    monkeypatch.setattr(backfill_command, "target_of", lambda *_: Here)
-    monkeypatch.setattr(backfill_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["backfill", "--rate", "10000", *arguments])
+def run(command_line: CommandLine, machine: Machine) -> Run:
+    """Run `custody backfill`, on machines in memory; fast, unless a test gives another rate."""
+    command_line.clients["stepfunctions"] = machine
+    command_line.is_local = True
+    return command_line.command("backfill", "--rate", "10000")
 
 
 def told(ran: Result) -> Any:
@@ -215,13 +206,12 @@ def test_folder_markers_are_no_objects_and_deleted_keys_are_started_and_said_to_
 
 
 def test_what_came_before_versioning_is_refused_and_named_with_what_to_do(
-    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, machine: Machine, command_line: CommandLine
 ) -> None:
     buckets.s3.create_bucket(Bucket="theirs")
     buckets.s3.put_object(Bucket="theirs", Key="a.json", Body=b"{}")
     buckets.s3.put_bucket_versioning(Bucket="theirs", VersioningConfiguration={"Status": "Enabled"})
-    deployment = a_deployment(raw="theirs", pipeline_arn=MACHINE_ARN)
-    monkeypatch.setattr(backfill_command, "find", lambda *_: deployment)
+    command_line.deploy(raw="theirs")
     ran = run("--json")
 
     assert (ran.exit_code, counts(ran), keys(ran)) == (1, {"refused": 1}, ["a.json"])
@@ -308,12 +298,11 @@ def test_times_of_another_run_go_only_with_again(run: Run) -> None:
 
 
 def test_a_deployment_that_takes_only_a_part_of_a_bucket_looks_at_no_other(
-    run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, command_line: CommandLine
 ) -> None:
     buckets.upload("incoming/mission/a.json", b"{}")
     buckets.upload("other/a.json", b"{}")
-    deployment = a_deployment(pipeline_arn=MACHINE_ARN, raw_prefix="incoming/")
-    monkeypatch.setattr(backfill_command, "find", lambda *_: deployment)
+    command_line.deploy(raw_prefix="incoming/")
 
     assert keys(run("--dry-run", "--json")) == ["incoming/mission/a.json"]
     assert keys(run("--dry-run", "--json", "--prefix", "inc")) == ["incoming/mission/a.json"]
@@ -532,9 +521,9 @@ def test_a_million_objects_are_not_held_at_a_time(buckets: Buckets, monkeypatch:
     assert len(list(held.those(["new"]))) == 10
 
 
-def test_a_bucket_that_is_not_there_is_named_with_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_is_not_there_is_named_with_what_to_do(run: Run, command_line: CommandLine) -> None:
     """CloudFormation does not look whether the bucket is there that the stack is told of."""
-    monkeypatch.setattr(backfill_command, "find", lambda *_: a_deployment(raw="no-such", pipeline_arn=MACHINE_ARN))
+    command_line.deploy(raw="no-such")
 
     assert "The raw bucket no-such is not there" in str(run().exception)
 

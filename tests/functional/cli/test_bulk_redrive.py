@@ -5,19 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from custody.app import app
 from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import WHOLE, AuditReader, LedgerKey
-from custody.commands import redrive as redrive_command
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
 from custody.recovery.redrive_plan import How, Outcome, Plan, Wanted, chosen
 from functions.shared.model.messages import Batch
-from tests.support.audit_files import Run, a_deployment
+from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
+from tests.support.command_line import CommandLine
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, post
 
 FAST = 10_000.0
@@ -154,18 +152,12 @@ def test_a_redrive_that_rejects_records_again_tells_of_the_dead_letter_of_the_wh
 
 
 @pytest.fixture
-def run(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give `custody redrive`, on buckets in memory and a machine."""
-    clients = {"s3": buckets.s3, "stepfunctions": machine}
-
-    class Here:
-        name, is_local = "here", True
-        client = staticmethod(clients.__getitem__)
-
-    deployment = replace(a_deployment(pipeline_arn=MACHINE_ARN, bulk_arn=BULK_ARN), chunk_bytes=CHUNK_BYTES)
-    monkeypatch.setattr(redrive_command, "target_of", lambda *_: Here)
-    monkeypatch.setattr(redrive_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["redrive", *arguments])
+def run(command_line: CommandLine, machine: Machine) -> Run:
+    """Run `custody redrive`, on a machine in memory."""
+    command_line.clients["stepfunctions"] = machine
+    command_line.is_local = True
+    command_line.deploy(chunk_bytes=CHUNK_BYTES)
+    return command_line.command("redrive")
 
 
 @pytest.mark.parametrize(("how", "name"), [("native", "{id}"), ("new", "{id}-r1")])

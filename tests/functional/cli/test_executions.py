@@ -1,33 +1,28 @@
 """`custody executions`: both machines in one list, the newest first."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from custody.app import app
 from custody.audit.dead_letters import raw_of
 from custody.audit.reader import AuditReader
-from custody.commands import executions as executions_command
-from custody.deployment.target import Target
-from custody.executions.pipeline import Execution, Pipeline
+from custody.executions.pipeline import Execution
 from custody.terminal import console
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch
-from tests.support.audit_files import a_deployment, delivered_in_part
+from tests.support.audit_files import Run, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
-from tests.support.executions import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
+from tests.support.command_line import CommandLine
+from tests.support.executions import STARTED, Machine, arn_of
 from tests.support.schemas import require_valid
 
-Run = Callable[..., Result]
 COUNTS = {"received": 20, "written": 19, "rejected": 1}
 PARTS = ("counts", "chunks")
 
@@ -76,14 +71,10 @@ def machine(buckets: Buckets) -> Listing:
 
 
 @pytest.fixture
-def run(machine: Listing, monkeypatch: pytest.MonkeyPatch) -> Run:
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, 100)
-    monkeypatch.setattr(Pipeline, "of", lambda *_: pipeline)
-    target, deployment = Target("buckets in memory", boto3.Session(), None), a_deployment()
-    monkeypatch.setattr(executions_command, "target_of", lambda *_, **__: target)
-    monkeypatch.setattr(executions_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["executions", *arguments])
+def run(command_line: CommandLine, machine: Listing) -> Run:
+    command_line.clients["stepfunctions"] = machine
+    command_line.deploy(chunk_bytes=100)
+    return command_line.command("executions")
 
 
 def checked(ran: Result) -> list[Any]:

@@ -8,18 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from custody.app import app
 from custody.assurance.reconcile import Reconciled, Reconciler, State
 from custody.audit.reader import AuditReader
-from custody.commands import reconcile as reconcile_command
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
-from tests.support.audit_files import a_deployment
+from tests.support.audit_files import Run
 from tests.support.buckets import ARRIVED, Buckets
+from tests.support.command_line import CommandLine
 from tests.support.executions import MACHINE_ARN, Machine, arn_of, commit, discard, post
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -332,21 +330,11 @@ def test_what_is_started_and_committed_while_it_is_looked_at_is_not_called_missi
     assert [one.state for one in reconciled(buckets, machine)] == [State.REJECTED]
 
 
-Run = Callable[..., Result]
-
-
 @pytest.fixture
-def run(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give `custody reconcile`, on buckets of moto and a machine in memory."""
-    clients = {"s3": buckets.s3, "stepfunctions": machine}
-
-    class Here:
-        client = staticmethod(clients.__getitem__)
-
-    deployment = a_deployment(pipeline_arn=MACHINE_ARN)
-    monkeypatch.setattr(reconcile_command, "target_of", lambda *_: Here)
-    monkeypatch.setattr(reconcile_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["reconcile", "--grace", "0s", *arguments])
+def run(command_line: CommandLine, machine: Machine) -> Run:
+    """Run `custody reconcile`, on a machine in memory."""
+    command_line.clients["stepfunctions"] = machine
+    return command_line.command("reconcile", "--grace", "0s")
 
 
 def test_the_summary_says_how_many_were_started_and_what_cannot_be(
@@ -367,12 +355,11 @@ def test_the_summary_says_how_many_were_started_and_what_cannot_be(
 
 
 def test_where_only_some_keys_are_taken_no_other_is_missing(
-    run: Run, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+    run: Run, buckets: Buckets, command_line: CommandLine
 ) -> None:
     buckets.upload("incoming/mission/a.json", b"{}")
     buckets.upload("reports/a.json", b"{}")
-    deployment = a_deployment(pipeline_arn=MACHINE_ARN, raw_prefix="incoming/")
-    monkeypatch.setattr(reconcile_command, "find", lambda *_: deployment)
+    command_line.deploy(raw_prefix="incoming/")
 
     assert "1 object: " in run().stdout
     assert "only keys that begin with incoming/" in str(run("--prefix", "reports/").exception)

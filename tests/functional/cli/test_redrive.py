@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from typer.testing import CliRunner, Result
 
-from custody.app import app
 from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import AuditReader
-from custody.commands import redrive as redrive_command
 from custody.executions.pipeline import Pipeline
 from custody.recovery import event_queue
 from custody.recovery.event_queue import Replayed
@@ -27,8 +24,9 @@ from custody.terminal import signals
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from functions.start.handler import handle as start
-from tests.support.audit_files import a_deployment
+from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
+from tests.support.command_line import CommandLine
 from tests.support.executions import MACHINE_ARN, STARTED, Machine, arn_of, commit, discard, post
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -559,29 +557,20 @@ def test_a_long_replay_extends_the_time_of_all_that_it_holds(queue: Queue, monke
     assert extended == [(3, 60), (3, 60), (3, 60), (3, 0)], "and they are shown again in the end"
 
 
-Run = Callable[..., Result]
-
-
 @pytest.fixture
-def run(buckets: Buckets, machine: Machine, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give `custody redrive`, on buckets and a queue of moto, and a machine in memory."""
-    unwritten = queue.sqs.create_queue(QueueName="dead-letter-dlq")["QueueUrl"]
-    clients = {"s3": buckets.s3, "stepfunctions": machine, "sqs": queue.sqs, "lambda": Function(answer({"started": 1}))}
-
-    class Here:
-        name, is_local = "here", True
-        client = staticmethod(clients.__getitem__)
-
-    deployment = a_deployment(
-        pipeline_arn=MACHINE_ARN,
+def run(command_line: CommandLine, machine: Machine, queue: Queue) -> Run:
+    """Run `custody redrive`, on queues of moto and a machine in memory."""
+    dead_letter_dlq = queue.sqs.create_queue(QueueName="dead-letter-dlq")["QueueUrl"]
+    function = Function(answer({"started": 1}))
+    command_line.clients |= {"stepfunctions": machine, "sqs": queue.sqs, "lambda": function}
+    command_line.is_local = True
+    command_line.deploy(
         start_dlq_url=queue.url,
-        dead_letter_dlq_url=unwritten,
+        dead_letter_dlq_url=dead_letter_dlq,
         start_function="start",
         dead_letter_function="start",
     )
-    monkeypatch.setattr(redrive_command, "target_of", lambda *_: Here)
-    monkeypatch.setattr(redrive_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["redrive", *arguments])
+    return command_line.command("redrive")
 
 
 def test_messages_that_somebody_else_has_are_counted(run: Run, queue: Queue) -> None:

@@ -7,26 +7,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
-from custody.app import app
 from custody.audit.dead_letters import raw_of
 from custody.audit.reader import AuditReader, LedgerKey
-from custody.commands import trace as trace_command
-from custody.deployment.target import Target
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Pipeline
 from custody.recovery.discard import Discarder
 from custody.terminal import console as terminal_console
 from custody.views import trace
 from functions.shared.model.messages import Batch
-from tests.support.audit_files import Run, a_deployment, delivered_in_part, posted, reads_of, redriven_in_vain
+from tests.support.audit_files import Run, delivered_in_part, posted, reads_of, redriven_in_vain
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
-from tests.support.executions import BULK_ARN, MACHINE_ARN, STARTED, Machine, arn_of
+from tests.support.command_line import CommandLine
+from tests.support.executions import STARTED, Machine, arn_of
 from tests.support.histories import events
 from tests.support.stages import GOOD, written
 
@@ -63,15 +58,11 @@ def machine(buckets: Buckets) -> Telling:  # noqa: ARG001 - the client of a mach
 
 
 @pytest.fixture
-def run(machine: Telling, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Give the command line, on buckets in memory."""
-    target = Target("buckets in memory", boto3.Session(), None)
-    deployment = a_deployment()
-    client: Any = machine
-    monkeypatch.setattr(Pipeline, "of", lambda *_: Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES))
-    monkeypatch.setattr(trace_command, "target_of", lambda *_, **__: target)
-    monkeypatch.setattr(trace_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["trace", *arguments])
+def run(command_line: CommandLine, machine: Telling) -> Run:
+    """Run `custody trace`, on a machine in memory."""
+    command_line.clients["stepfunctions"] = machine
+    command_line.deploy(chunk_bytes=CHUNK_BYTES)
+    return command_line.command("trace")
 
 
 @pytest.fixture

@@ -8,20 +8,16 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
-import boto3
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from custody import concurrency
-from custody.app import app
 from custody.assurance import verify
 from custody.assurance.verify import Verdict, holdings, verdicts
 from custody.audit.dead_letters import raw_of, record_bytes
 from custody.audit.ledger_lines import encode
 from custody.audit.reader import AuditReader, LedgerKey
 from custody.commands import verify as verify_command
-from custody.deployment.target import Target
 from custody.errors import CommandFailed
 from custody.terminal import console
 from functions.dead_letter.handler import handle as dead_letter
@@ -29,23 +25,18 @@ from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.errors import RecordsRejected
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.audit_files import a_deployment
+from tests.support.audit_files import Run
 from tests.support.buckets import Buckets, called_with
+from tests.support.command_line import CommandLine
 from tests.support.stages import BAD, GOOD, transformed, written
 
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
 
-Run = Callable[..., Result]
-
 
 @pytest.fixture
-def run(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Run:  # noqa: ARG001 - the command talks to its buckets
-    """Give the command line, on buckets in memory."""
-    target = Target("buckets in memory", boto3.Session(), None)
-    deployment = a_deployment()
-    monkeypatch.setattr(verify_command, "target_of", lambda *_, **__: target)
-    monkeypatch.setattr(verify_command, "find", lambda *_: deployment)
-    return lambda *arguments: CliRunner().invoke(app, ["verify", *arguments])
+def run(command_line: CommandLine) -> Run:
+    """Run `custody verify`."""
+    return command_line.command("verify")
 
 
 def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> str:
