@@ -21,8 +21,8 @@ _HELP = """Send JSON records through the pipeline, and account for every one of 
 Commands talk to embedded AWS if it is running, and to an AWS account only with `--aws` or `--profile NAME`. Results go
 to standard output, as a table or, with `--json`, as one JSON document; everything else goes to standard error."""
 
-_EPILOG = """**ID** is a record id, an object id or a key in the raw bucket; or any URI, dead letter or execution ARN that
-a command prints.
+_EPILOG = """**ID** is a record id, an object id or a key in the raw bucket; or any URI, dead letter or execution ARN
+that a command prints.
 
 **Exit codes**
 

@@ -23,7 +23,7 @@ class Session:
 
     @classmethod
     def open(cls, env: str, *, aws: bool, profile: str | None) -> Self:
-        """Find the deployment of an environment, and print the target to stderr; raise CommandFailed if it is absent."""
+        """Find the deployment of an environment, and print the target to stderr; raise CommandFailed without one."""
         target = open_target(aws=aws, profile=profile)
         return cls(target, find(target, env))
 

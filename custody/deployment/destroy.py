@@ -1,233 +1,273 @@
-"""Taking an environment away: first what will go and what will stay, then the doing of it."""
+"""Destroy an environment: plan what is deleted and what is retained, delete the stack, and empty its buckets."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Self
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import AuditReader, Unreadable
-from custody.deployment.empty_bucket import empty, holds_something
-from custody.deployment.leftovers import KEEP_A_KEY, LISTED, REFUSALS, UNKNOWN, Account, Holding
-from custody.deployment.stack import BUCKET, FAILED, KINDS, Event, Stack, delete
+from custody.deployment.resources import LISTED, REFUSALS, Account, Resource
+from custody.deployment.target import Target, describe_stack
+from custody.executions.pipeline import Pipeline
+from custody.terminal.text import plural
 
-Item = TypeVar("Item")
+BUCKET = "AWS::S3::Bucket"
+KINDS = {BUCKET: "bucket", "AWS::KMS::Key": "key", "AWS::Logs::LogGroup": "log group", "AWS::SQS::Queue": "queue"}
+_MACHINE = "AWS::StepFunctions::StateMachine"
+RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
+"""https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html"""
 
+_EMPTYING_FUNCTION = "CustomS3AutoDeleteObjects"
+"""The CDK's function that empties buckets; Lambda creates its log group, so that no stack has it."""
 
-class Watched(Protocol):
-    """How whoever waits is told how far it is: gives items as they come, and says a line with their number."""
+_PAGE = 1_000
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
-    def __call__(self, items: Iterable[Item], say: Callable[[int], str], /) -> Iterator[Item]:
-        """Give each item again."""
-        ...
-
-
-_KEY_DAYS = 30
-"""How long the CDK has a key wait for its deletion, unless it is told otherwise
-(https://docs.aws.amazon.com/kms/latest/developerguide/deleting-keys.html)."""
-
-_PROVIDER = "CustomS3AutoDeleteObjects"
-"""The function of the CDK that empties buckets. Lambda makes its log group, so that no stack has it."""
-
-_LOG_GROUP = "AWS::Logs::LogGroup"
+_POLL_SECONDS = 3.0
+_POLL_SECONDS_LOCAL = 0.2
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will become of an environment: which of its data goes and which stays, and what speaks against it.
+class StackResource:
+    """A resource of a stack; `is_retained` by its deletion policy."""
 
-    `dead letters` is None if they could not be counted.
+    logical_id: str
+    type: str
+    name: str
+    is_retained: bool
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack before it is deleted."""
+
+    id: str
+    name: str
+    status: str
+    is_protected: bool
+    resources: tuple[StackResource, ...]
+
+    @classmethod
+    def find(cls, target: Target, name: str) -> Self | None:
+        """Read a stack and the deletion policies in its template; None if there is no such stack."""
+        client, stack = target.client("cloudformation"), describe_stack(target, name)
+        if stack is None:
+            return None
+        template = client.get_template(StackName=name)["TemplateBody"]
+        definitions = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+        resources = tuple(
+            StackResource(
+                summary["LogicalResourceId"],
+                summary["ResourceType"],
+                summary.get("PhysicalResourceId", ""),
+                definitions.get(summary["LogicalResourceId"], {}).get("DeletionPolicy") in RETAINED,
+            )
+            for summary in _summaries(target, name)
+            if summary["ResourceStatus"] != "DELETE_COMPLETE"
+        )
+        protected = stack.get("EnableTerminationProtection", False)
+        return cls(stack["StackId"], name, stack["StackStatus"], protected, resources)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether CloudFormation is working on it; not if a change set was only created."""
+        return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
+
+    def of_type(self, resource_type: str) -> list[StackResource]:
+        """Return the existing resources of a type."""
+        return [resource for resource in self.resources if resource.type == resource_type and resource.name]
+
+
+class DestroyPlan(msgspec.Struct, frozen=True):
+    """What destroying a stack deletes and retains, what is unfinished, and what must be resolved first.
+
+    `open_dead_letters` is None if they could not be counted, and `LISTED` if there may be more.
     """
 
-    goes: tuple[Holding, ...]
-    stays: tuple[Holding, ...]
-    others: int
-    in_flight: int
-    dead_letters: int | None
-    against: tuple[str, ...]
-
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        return {
-            "goes": [one.encode() for one in self.goes],
-            "stays": [one.encode() for one in self.stays],
-            "other_resources": self.others,
-            "executions_in_flight": self.in_flight,
-            "open_letters": self.dead_letters,
-            "against": list(self.against),
-        }
+    deletes: list[Resource]
+    retains: list[Resource]
+    other_resources: int
+    running_executions: int
+    open_dead_letters: int | None
+    blockers: list[str]
 
 
-@dataclass
-class Held:
-    """What a bucket still holds: how many versions could not be deleted, and why the first of them could not."""
+class Failure(msgspec.Struct, frozen=True):
+    """A resource that could not be deleted or emptied; `resource` is its logical id in the stack, if it has one."""
 
-    first: str
-    number: int = 0
+    resource: str
+    type: str
+    name: str
+    reason: str
 
 
-@dataclass
-class Done:
-    """What was done: the resources that went and that did not, and of each bucket what went and what it still holds.
-
-    `stands` says whether the stack is still there after all.
-    """
+class Deletion(msgspec.Struct):
+    """What was deleted, and what could not be: counts of resources, and of versions by bucket."""
 
     deleted: int = 0
-    stands: bool = False
-    failures: list[Event] = field(default_factory=list)
-    emptied: dict[str, int] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
+    emptied: dict[str, int] = {}
+    failures: list[Failure] = []
+    stack_remains: bool = False
 
 
-def plan(account: Account, stack: Stack, watched: Watched) -> Plan:
-    """Look at each thing of a stack that holds data, and at what is under way."""
-    holding = [one for kind in KINDS for one in stack.of(kind)]
-    looked = [
-        (one.is_kept, account.holding(KINDS[one.type], one.name))
-        for one in watched(holding, lambda number: f"looking at what it holds: {number} of {len(holding)}")
+def plan(account: Account, stack: Stack) -> DestroyPlan:
+    """Inspect the resources of a stack that hold data, and what is still in progress or unresolved."""
+    resources = [
+        (resource.is_retained, account.inspect(kind, resource.name))
+        for resource_type, kind in KINDS.items()
+        for resource in stack.of_type(resource_type)
     ]
-    stays = tuple(found for is_kept, found in looked if is_kept)
-    something_stays = not all(found.is_gone for found in stays)
-    in_flight, is_more = (0, False) if stack.is_busy else stack.in_flight(account.target)
-    return Plan(
-        goes=tuple(_going(found, something_stays=something_stays) for is_kept, found in looked if not is_kept),
-        stays=tuple(replace(found, command=None) for found in stays),
-        others=len(stack.resources) - len(looked),
-        in_flight=in_flight,
-        dead_letters=_dead_letters(account, stack, watched),
-        against=tuple(_against(account, stack, f"{in_flight:,}{'+' if is_more else ''}" if in_flight else "")),
+    running = 0 if stack.is_busy else _running(account.target, stack)
+    return DestroyPlan(
+        deletes=[resource for is_retained, resource in resources if not is_retained],
+        retains=[resource for is_retained, resource in resources if is_retained],
+        other_resources=len(stack.resources) - len(resources),
+        running_executions=running,
+        open_dead_letters=_open_dead_letters(account, stack),
+        blockers=list(_blockers(account, stack, running)),
     )
 
 
-def _going(found: Holding, *, something_stays: bool) -> Holding:
-    """Say of something that goes what is to be known of that."""
-    if found.command is None or found.holds == UNKNOWN:
-        # Gone, on its way there, or not to be looked into: that is told already.
-        return replace(found, command=None)
-    note = ""
-    if found.kind == "key":
-        note = f"deleted {_KEY_DAYS} days later: from then on nobody can read what it encrypts"
-        if something_stays:
-            note += f", and that is also what stays. Until then {KEEP_A_KEY} keeps it"
-    return replace(found, note=note, command=None)
+def _running(target: Target, stack: Stack) -> int:
+    """Count the running executions of a stack's state machines."""
+    running = 0
+    for machine in stack.of_type(_MACHINE):
+        try:
+            running += Pipeline(target.client("stepfunctions"), machine.name).count("RUNNING")[0]
+        except ClientError as error:
+            # Somebody may have deleted the state machine.
+            if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
+                raise
+    return running
 
 
-def _dead_letters(account: Account, stack: Stack, watched: Watched) -> int | None:
-    """Count the open dead letters, up to as many as are worth it; None if that is refused."""
-    audit = next((one.name for one in stack.of(BUCKET) if one.name.startswith(f"{account.prefix}audit-")), None)
+def _open_dead_letters(account: Account, stack: Stack) -> int | None:
+    """Count the open dead letters, up to `LISTED`; None if that is refused."""
+    prefix = f"{account.prefix}audit-"
+    audit = next((bucket.name for bucket in stack.of_type(BUCKET) if bucket.name.startswith(prefix)), None)
     if audit is None:
         return 0
-    odd: list[Unreadable] = []
-    found = select(AuditReader(account.target.client("s3"), audit), Filter(), odd)
+    unreadable: list[Unreadable] = []
+    dead_letters = select(AuditReader(account.target.client("s3"), audit), Filter(), unreadable)
     try:
-        readable = sum(1 for _ in islice(watched(found, lambda number: f"open dead letters: {number}"), LISTED))
+        readable = sum(1 for _ in islice(dead_letters, LISTED))
     except ClientError as error:
         return 0 if error.response["Error"]["Code"] == "NoSuchBucket" else None
-    return min(readable + len(odd), LISTED)
+    return min(readable + len(unreadable), LISTED)
 
 
-def _against(account: Account, stack: Stack, in_flight: str) -> Iterator[str]:
+def _blockers(account: Account, stack: Stack, running: int) -> Iterator[str]:
     if stack.is_busy:
-        yield f"CloudFormation is at work on {stack.name} ({stack.status}): wait until that is over."
+        yield f"CloudFormation is working on {stack.name} ({stack.status}); wait until it has finished."
     if stack.is_protected:
         words = ("cloudformation", "update-termination-protection", "--no-enable-termination-protection")
-        off = account.command(*words, "--stack-name", stack.name)
-        yield f"Termination protection is on; if you are sure, turn it off: {off}"
-    if in_flight:
+        command = account.aws_command(*words, "--stack-name", stack.name)
+        yield f"Termination protection is on; if you are sure, turn it off: {command}"
+    if running:
         yield (
-            f"Executions are in flight: {in_flight}. Stop what sends objects, and wait until `custody executions "
-            f"--status running --env {account.env}` lists none; or stop each with `aws stepfunctions stop-execution`."
+            f"{plural(running, 'execution')} running. Stop sending objects, and wait until `custody executions "
+            f"--status running --env {account.env}` lists none, or stop each with `aws stepfunctions stop-execution`."
         )
 
 
-def delete_stack(account: Account, stack: Stack, watched: Watched) -> Done:
-    """Delete a stack; if buckets of it that shall go are not empty, empty them and do it again."""
-    done = Done()
-    _watch(account, stack, done, watched)
-    if done.failures and (full := _still_full(account, stack)):
-        refused = [failure for name in full if (failure := _empty(account, name, done, watched))]
-        _watch(account, stack, done, watched)
-        if done.stands:
-            done.failures += refused
-    _delete_logs_of_provider(account, done)
-    return done
+def delete_stack(account: Account, stack: Stack, deletion: Deletion) -> None:
+    """Delete a stack; if that fails for buckets that hold something, empty them and delete it again.
+
+    CloudFormation deletes only empty buckets. On AWS a function of the CDK empties them, within 15 minutes; embedded
+    AWS has no such function. `deletion` is updated while it runs.
+    """
+    deletion.failures = _delete(account, stack)
+    deleted_buckets = {bucket.name for bucket in stack.of_type(BUCKET) if not bucket.is_retained}
+    if full := [failure.name for failure in deletion.failures if failure.name in deleted_buckets]:
+        refusals = [refusal for name in full if (refusal := _empty(account, name, deletion))]
+        deletion.failures = _delete(account, stack)
+        if deletion.failures:
+            deletion.failures += refusals
+    deletion.stack_remains = bool(deletion.failures)
+    deletable = sum(1 for resource in stack.resources if not resource.is_retained)
+    deletion.deleted = deletable - sum(1 for failure in deletion.failures if failure.resource)
+    _delete_logs_of_emptying_function(account, deletion)
 
 
-def delete_buckets(account: Account, names: Iterable[str], watched: Watched) -> Done:
-    """Empty buckets and delete them, but for those in which something is locked; go on where one is refused."""
-    done = Done()
+def delete_buckets(account: Account, names: Iterable[str], deletion: Deletion) -> None:
+    """Empty and delete buckets; one with locked versions stays, and a failure does not affect the others."""
     for name in names:
-        failure = _empty(account, name, done, watched)
-        if failure is None and name not in done.held:
+        failure = _empty(account, name, deletion)
+        if failure is None:
             try:
                 account.target.client("s3").delete_bucket(Bucket=name)
             except REFUSALS as error:
-                failure = _failure(BUCKET, name, error)
+                failure = Failure("", BUCKET, name, str(error))
         if failure:
-            done.failures.append(failure)
-    return done
+            deletion.failures.append(failure)
 
 
-def _watch(account: Account, stack: Stack, done: Done, watched: Watched) -> None:
-    """Have a stack deleted, and take down what comes of each resource."""
-    done.failures, done.stands = [], False
-    total = len(stack.resources)
-    events = delete(account.target, stack)
-    for event in watched(events, lambda _: f"CloudFormation deletes {stack.name}: {done.deleted} of {total}"):
-        done.deleted += event.is_done
-        if event.is_failure:
-            done.failures.append(event)
-        if event.name == stack.id and event.status == FAILED:
-            done.stands = True
-            # Mostly a resource is why; but a role that may not be assumed is of none.
-            done.failures = done.failures or [event]
+def _delete(account: Account, stack: Stack) -> list[Failure]:
+    """Delete a stack and wait for the end; it is identified by id, since a deleted stack cannot be found by name."""
+    target = account.target
+    target.client("cloudformation").delete_stack(StackName=stack.id)
+    while True:
+        # Before the first look, too: the status may be that of an earlier attempt for a moment.
+        time.sleep(_POLL_SECONDS_LOCAL if target.is_local else _POLL_SECONDS)
+        current = describe_stack(target, stack.id)
+        if current is None or current["StackStatus"] == "DELETE_COMPLETE":
+            return []
+        if not current["StackStatus"].endswith("_IN_PROGRESS"):
+            break
+    failures = [
+        Failure(
+            summary["LogicalResourceId"],
+            summary["ResourceType"],
+            summary.get("PhysicalResourceId", ""),
+            summary.get("ResourceStatusReason", ""),
+        )
+        for summary in _summaries(target, stack.id)
+        if summary["ResourceStatus"] == "DELETE_FAILED"
+    ]
+    # Not every failure is a resource's: a role that cannot be assumed, for example.
+    reason = current.get("StackStatusReason") or current["StackStatus"]
+    return failures or [Failure("", "AWS::CloudFormation::Stack", stack.name, reason)]
 
 
-def _still_full(account: Account, stack: Stack) -> list[str]:
-    """List the buckets of a stack that shall go with it, are still there, and hold something.
-
-    CloudFormation deletes no bucket that is not empty. On AWS a function of the CDK empties them, but has 15 minutes
-    only; on embedded AWS there is no such function.
-    """
-    return [one.name for one in stack.of(BUCKET) if not one.is_kept and _may_be_full(account, one.name)]
+def _summaries(target: Target, stack: str) -> Iterator[Any]:
+    for page in target.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack):
+        yield from page["StackResourceSummaries"]
 
 
-def _may_be_full(account: Account, name: str) -> bool:
+def _empty(account: Account, name: str, deletion: Deletion) -> Failure | None:
+    """Delete every version and delete marker that is not locked; return why some remain, if any do."""
+    s3 = account.target.client("s3")
+    versions = (
+        {"Key": version["Key"], "VersionId": version["VersionId"]}
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=name)
+        for version in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+    )
+    refused, example = 0, ""
     try:
-        return holds_something(account.target.client("s3"), name)
-    except ClientError as error:
-        # Where it may not be listed, the emptying is refused too, and that is reported.
-        return error.response["Error"]["Code"] != "NoSuchBucket"
-
-
-def _empty(account: Account, name: str, done: Done, watched: Watched) -> Event | None:
-    """Empty a bucket, and take down what went and what is held; give what ended it too early, if anything did."""
-    emptied = empty(account.target.client("s3"), name)
-    try:
-        for refused in watched(emptied, lambda number: f"emptying {name}: {number:,} versions"):
-            if refused is None:
-                done.emptied[name] = done.emptied.get(name, 0) + 1
-            else:
-                done.held.setdefault(name, Held(refused)).number += 1
+        while batch := list(islice(versions, _PAGE)):
+            errors = s3.delete_objects(Bucket=name, Delete={"Objects": batch, "Quiet": True}).get("Errors", [])
+            deletion.emptied[name] = deletion.emptied.get(name, 0) + len(batch) - len(errors)
+            if errors:
+                refused += len(errors)
+                example = example or f"{errors[0].get('Key')}: {errors[0].get('Message') or errors[0].get('Code')}"
     except REFUSALS as error:
-        return _failure(BUCKET, name, error)
+        return Failure("", BUCKET, name, str(error))
+    if refused:
+        return Failure("", BUCKET, name, f"{plural(refused, 'version')} cannot be deleted, such as {example}")
     return None
 
 
-def _failure(kind: str, name: str, error: Exception) -> Event:
-    """Tell of what CloudFormation has no part in as it would."""
-    return Event("", kind, name, FAILED, str(error))
-
-
-def _delete_logs_of_provider(account: Account, done: Done) -> None:
-    """Delete the log group that Lambda made for the function that empties buckets: its stack does not know of it."""
+def _delete_logs_of_emptying_function(account: Account, deletion: Deletion) -> None:
     logs = account.target.client("logs")
-    prefix = f"/aws/lambda/{account.prefix}{_PROVIDER}"
+    prefix = f"/aws/lambda/{account.prefix}{_EMPTYING_FUNCTION}"
     try:
         for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
             logs.delete_log_group(logGroupName=group["logGroupName"])
     except REFUSALS as error:
-        done.failures.append(_failure(_LOG_GROUP, prefix, error))
+        deletion.failures.append(Failure("", "AWS::Logs::LogGroup", prefix, str(error)))

@@ -49,8 +49,8 @@ class Target:
 class Deployment:
     """The outputs of a stack.
 
-    `buffer_url` is None without a buffer before `start`. `raw_prefix` is the prefix of the keys that it processes, if it
-    shares the raw bucket.
+    `buffer_url` is None without a buffer before `start`. `raw_prefix` is the prefix of the keys that it processes, if
+    it shares the raw bucket.
     """
 
     raw: str

@@ -24,8 +24,8 @@ def environment(text: str) -> str:
     """Validate the name of an environment; raise CommandFailed."""
     if not ENV.fullmatch(text):
         raise CommandFailed(
-            f"{visible(repr(text))} is not a valid environment name: use 1 to 12 lowercase letters and digits, starting "
-            "with a letter, in --env or CUSTODY_ENV.",
+            f"{visible(repr(text))} is not a valid environment name: use 1 to 12 lowercase letters and digits, "
+            "starting with a letter, in --env or CUSTODY_ENV.",
             USAGE,
         )
     return text

@@ -1,5 +1,6 @@
 """What MiniStack does differently from AWS and a pipeline would notice; one file a patch."""
 
+from local.patches import tagged_log_groups
 from local.patches.cloudformation import bucket_properties, custom_resources, other_properties
 from local.patches.events import event_queues, event_targets, message_moves
 from local.patches.lambda_ import async_failures, error_names, event_sources, handler_environment, worker_queue
@@ -69,6 +70,7 @@ _OTHERS = (
     message_moves,
     missing_keys,
     listed_versions,
+    tagged_log_groups,
 )
 
 

@@ -1,19 +1,16 @@
-"""What outlives its stack is what `custody destroy` finds afterwards."""
+"""What outlives its stack can be listed by `custody destroy` afterwards."""
 
-from custody.deployment.stack import KEPT, KINDS
+from custody.deployment.destroy import KINDS, RETAINED
 from tests.support.template import Deployment
 
 
-def test_each_kind_that_the_template_keeps_is_one_that_is_looked_for(prod: Deployment) -> None:
-    kept = {found["Type"] for found in prod.resources.values() if found.get("DeletionPolicy") in KEPT}
+def test_each_kind_of_retained_resource_is_inspected_and_carries_the_tags(prod: Deployment) -> None:
+    retained = [each for each in prod.resources.values() if each.get("DeletionPolicy") in RETAINED]
 
-    assert kept == set(KINDS)
+    assert {each["Type"] for each in retained} == set(KINDS)
+    for resource in retained:
+        assert {tag["Key"] for tag in resource["Properties"]["Tags"]} >= {"project", "env"}
 
 
-def test_what_is_kept_is_named_so_that_it_is_found(prod: Deployment) -> None:
-    for kind in ("AWS::S3::Bucket", "AWS::SQS::Queue"):
-        assert all(name.startswith("custody-prod-") for name in prod.of_type(kind))
-    places = ("/aws/lambda/custody-prod-", "/aws/vendedlogs/states/custody-prod-")
-    assert all(name.startswith(places) for name in prod.of_type("AWS::Logs::LogGroup"))
-    (key,) = (found for found in prod.resources.values() if found["Type"] == "AWS::KMS::Key")
-    assert {tag["Key"] for tag in key["Properties"]["Tags"]} == {"project", "env"}
+def test_bucket_names_have_the_prefix_of_their_environment(prod: Deployment) -> None:
+    assert all(name.startswith("custody-prod-") for name in prod.of_type("AWS::S3::Bucket"))

@@ -205,7 +205,7 @@ def _take_away(run: Run) -> list[str]:
         seconds = 0
     # An execution that was stopped may count as in flight for a moment still.
     told = until(run.destroy, seconds, f"{run.stack} is taken away")
-    failed = [failure["name"] for failure in told["failures"]]
+    failed = [failure["name"] for failure in told["deletion"]["failures"]]
     return failed + [one["name"] for one in told["left"] if one["billed"]]
 
 

@@ -1,7 +1,7 @@
-"""`custody destroy` where an environment is not whole, or not all of it may be touched; CloudFormation stands in."""
+"""`custody destroy` in memory, with a stand-in for CloudFormation: what it plans, deletes, refuses and reports."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -13,44 +13,58 @@ from typer.testing import CliRunner, Result
 from custody.app import app
 from custody.commands import destroy as command
 from custody.deployment import destroy
-from custody.deployment.destroy import Done, delete_buckets, delete_stack, plan
-from custody.deployment.leftovers import Account
-from custody.deployment.stack import BUCKET, FAILED, Event, Resource, Stack
+from custody.deployment.destroy import BUCKET, Deletion, Stack, StackResource, delete_buckets, delete_stack, plan
+from custody.deployment.resources import Account, Resource
 from custody.deployment.target import Target
 from custody.errors import USAGE, CommandFailed
-from custody.terminal.console import watched
 from tests.support.buckets import Buckets
 
-BEHIND = "-123456789012-us-east-1"
-RAW, AUDIT = f"custody-dev-raw{BEHIND}", f"custody-dev-audit{BEHIND}"
+SUFFIX = "-123456789012-us-east-1"
+RAW, AUDIT, OTHER = f"custody-dev-raw{SUFFIX}", f"custody-dev-audit{SUFFIX}", f"custody-dev2-raw{SUFFIX}"
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/custody-dev/1"
+
+
+def tags(env: str) -> list[Any]:
+    return [{"Key": key, "Value": value} for key, value in {"project": "custody", "env": env}.items()]
 
 
 def refusal(code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "AnyCall")
 
 
-def refusing(code: str, message: str = "") -> Callable[..., Iterator[Any]]:
-    """Give something that is to be gone through, and is refused then."""
-
-    def refuse(_: object) -> NoReturn:
-        raise refusal(code, message)
-
-    return lambda *_: map(refuse, "1")
+def refuse(*_: object, **__: object) -> NoReturn:
+    raise refusal("AccessDenied", "not \x1b[31myou")
 
 
 @dataclass
 class CloudFormation:
-    """Stands for CloudFormation, which moto has only with libraries that nothing else here needs."""
+    """Stands in for CloudFormation, which moto has only with libraries that nothing else here needs.
 
-    statuses: dict[str, str] = field(default_factory=dict)
+    Like AWS, it deletes no bucket that holds something; `reason` is why a deletion fails without any of that.
+    """
+
+    s3: Any
+    status: str | None = None
     resources: list[dict[str, str]] = field(default_factory=list)
+    reason: str = ""
+    while_deleting: Callable[[], None] = lambda: None
+
+    def add_bucket(self, name: str) -> None:
+        self.status = "CREATE_COMPLETE"
+        self.resources.append(
+            {
+                "LogicalResourceId": name.split("-")[2].title(),
+                "ResourceType": BUCKET,
+                "PhysicalResourceId": name,
+                "ResourceStatus": "CREATE_COMPLETE",
+            }
+        )
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
-        name = StackName.split("/")[1] if "/" in StackName else StackName
-        if name not in self.statuses:
-            raise refusal("ValidationError", f"Stack with id {name} does not exist")
-        return {"Stacks": [{"StackId": STACK_ID, "StackName": name, "StackStatus": self.statuses[name]}]}
+        if self.status is None or "custody-dev" not in StackName:
+            raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
+        stack = {"StackId": STACK_ID, "StackName": "custody-dev", "StackStatus": self.status}
+        return {"Stacks": [stack | {"StackStatusReason": self.reason}]}
 
     def get_template(self, StackName: str) -> dict[str, Any]:  # noqa: ARG002, N803 - as boto3 names it
         return {"TemplateBody": {"Resources": {}}}
@@ -61,309 +75,289 @@ class CloudFormation:
     def paginate(self, **_: str) -> list[dict[str, Any]]:
         return [{"StackResourceSummaries": self.resources}]
 
-    def describe_stack_resources(self, PhysicalResourceId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
-        if not self.resources:
-            raise refusal("ValidationError", f"Stack for {PhysicalResourceId} does not exist")
-        return {"StackResources": self.resources}
+    def delete_stack(self, StackName: str) -> None:  # noqa: ARG002, N803 - as boto3 names it
+        self.while_deleting()
+        for resource in list(self.resources):
+            if self.s3.list_object_versions(Bucket=resource["PhysicalResourceId"]).get("Versions"):
+                resource |= {"ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": "not empty"}
+            else:
+                self.s3.delete_bucket(Bucket=resource["PhysicalResourceId"])
+                self.resources.remove(resource)
+        self.status = "DELETE_FAILED" if self.resources or self.reason else None
 
 
 @dataclass(frozen=True)
-class Here(Target):
-    """An AWS in memory, with a CloudFormation, and with buckets that may not be listed."""
+class MemoryTarget(Target):
+    """An AWS in memory with a CloudFormation, and with buckets that may not be listed."""
 
     cloudformation: CloudFormation
-    closed: set[str]
+    unlistable: set[str]
 
     def client(self, service: Any) -> Any:
         if service == "cloudformation":
             return self.cloudformation
         client = super().client(service)
         if service == "s3":
-            client.meta.events.register("before-parameter-build.s3.ListObjectVersions", self._listing)
+            client.meta.events.register("before-parameter-build.s3.ListObjectVersions", self._check)
         return client
 
-    def _listing(self, params: dict[str, Any], **_: object) -> None:
-        if params["Bucket"] in self.closed:
-            raise refusal("AccessDenied", "not \x1b[31myou")
+    def _check(self, params: dict[str, Any], **_: object) -> None:
+        if params["Bucket"] in self.unlistable:
+            refuse()
 
 
 @pytest.fixture
-def here(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001 - AWS in memory
+def target(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> MemoryTarget:  # noqa: ARG001 - AWS in memory
     session = boto3.Session(region_name="us-east-1")
-    for bucket in (RAW, AUDIT):
-        session.client("s3").create_bucket(Bucket=bucket)
-    target = Here("AWS in memory", session, None, CloudFormation(), set())
-    monkeypatch.setattr(command, "target_of", lambda *_: target)
+    s3 = session.client("s3")
+    for bucket, env in ((RAW, "dev"), (AUDIT, "dev"), (OTHER, "dev2")):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags(env)})
+    target = MemoryTarget("AWS in memory", session, None, CloudFormation(s3), set())
+    monkeypatch.setattr(command, "open_target", lambda **_: target)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     return target
 
 
 @pytest.fixture
-def account(here: Here) -> Account:
-    return Account(here, "dev")
+def account(target: MemoryTarget) -> Account:
+    return Account(target, "dev", "sandbox")
 
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["destroy", *arguments])
 
 
-def stack_of(*resources: Resource, status: str = "CREATE_COMPLETE") -> Stack:
+def stack_of(*resources: StackResource, status: str = "CREATE_COMPLETE") -> Stack:
     return Stack(STACK_ID, "custody-dev", status, is_protected=False, resources=resources)
 
 
-def of_bucket(name: str, *, is_kept: bool = False) -> Resource:
-    return Resource(name.split("-")[2].title(), BUCKET, name, is_kept)
+def bucket_resource(name: str) -> StackResource:
+    return StackResource(name.split("-")[2].title(), BUCKET, name, is_retained=False)
 
 
-def buckets(here: Here) -> set[str]:
-    found = here.session.client("s3").list_buckets()["Buckets"]
-    return {one["Name"] for one in found if one["Name"].startswith("custody-")}
+def bucket_names(target: Target) -> set[str]:
+    return {bucket["Name"] for bucket in target.client("s3").list_buckets()["Buckets"]} & {RAW, AUDIT, OTHER}
 
 
-# What is of somebody else
+def put(target: Target, bucket: str, *keys: str) -> None:
+    for key in keys:
+        target.client("s3").put_object(Bucket=bucket, Key=key, Body=b"1")
 
 
-def test_the_ledger_of_an_environment_is_not_of_another_whose_name_would_begin_alike(here: Here) -> None:
-    ran = run("--env", "dev-audit", "--bucket", AUDIT, "--yes")
-
-    assert isinstance(ran.exception, CommandFailed)
-    assert ran.exception.code == USAGE
-    assert AUDIT in buckets(here)
+# What belongs to others
 
 
-def test_a_bucket_that_a_stack_of_any_name_has_is_not_deleted(here: Here) -> None:
-    here.cloudformation.statuses["another"] = "CREATE_COMPLETE"
-    of_another = {"StackId": "arn:stack/another/1", "PhysicalResourceId": RAW, "ResourceStatus": "CREATE_COMPLETE"}
-    here.cloudformation.resources.append(of_another)
+@pytest.mark.parametrize("name", [OTHER, "custody-developers"])
+def test_a_bucket_of_another_environment_is_refused(target: MemoryTarget, name: str) -> None:
+    refused = run("--bucket", name, "--yes")
 
-    ran = run("--bucket", RAW, "--yes")
-    assert isinstance(ran.exception, CommandFailed)
-    assert ran.exception.code == USAGE
-    assert f"{RAW} is of the stack another" in str(ran.exception)
-    assert RAW in buckets(here)
-
-    of_another["PhysicalResourceId"] = "the first hundred of a large stack"
-    assert f"{RAW} is of the stack another" in str(run("--bucket", RAW, "--yes").exception)
-    assert RAW in buckets(here)
+    assert isinstance(refused.exception, CommandFailed)
+    assert refused.exception.code == USAGE
+    assert f"{name} is not a bucket of custody-dev" in str(refused.exception)
+    assert bucket_names(target) == {RAW, AUDIT, OTHER}
 
 
-@pytest.mark.parametrize(
-    ("of_stack", "of_bucket"), [("DELETE_COMPLETE", "CREATE_COMPLETE"), ("UPDATE_COMPLETE", "DELETE_SKIPPED")]
-)
-def test_a_bucket_that_a_stack_has_kept_when_it_let_it_go_is_deleted(here: Here, of_stack: str, of_bucket: str) -> None:
-    here.cloudformation.statuses["another"] = of_stack
-    kept = {"StackId": "arn:stack/another/1", "PhysicalResourceId": RAW, "ResourceStatus": of_bucket}
-    here.cloudformation.resources.append(kept)
+def test_a_bucket_of_another_stack_is_refused(target: MemoryTarget, account: Account) -> None:
+    stack = {"Key": "aws:cloudformation:stack-name", "Value": "another"}
+    pages = [{"ResourceTagMappingList": [{"ResourceARN": f"arn:aws:s3:::{RAW}", "Tags": [*tags("dev"), stack]}]}]
+    paginator = type("Paginator", (), {"paginate": lambda *_, **__: pages})
+    client = type("Client", (), {"get_paginator": lambda *_: paginator()})()
+    object.__setattr__(target, "client", lambda _: client)
 
-    assert run("--bucket", RAW, "--yes").exit_code == 0
-    assert RAW not in buckets(here)
-
-
-# What is there no more
+    assert account.buckets() == []
+    stack["Value"] = "custody-dev"
+    assert account.buckets() == [RAW]
 
 
-def test_what_was_deleted_by_hand_is_gone_and_the_rest_is_planned(account: Account) -> None:
-    nobody = "11111111-1111-1111-1111-111111111111"
+# What is planned
+
+
+def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(account: Account) -> None:
+    key = "11111111-1111-1111-1111-111111111111"
     queue = "https://sqs.us-east-1.amazonaws.com/123456789012/custody-dev-start-dlq"
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:custody-dev-pipeline"
+    logs = "/aws/lambda/custody-dev-start"
     account.target.client("s3").delete_bucket(Bucket=AUDIT)
-    found = plan(
+    planned = plan(
         account,
         stack_of(
-            of_bucket(RAW),
-            of_bucket(AUDIT),
-            Resource("Key", "AWS::KMS::Key", nobody, is_kept=False),
-            Resource("Logs", "AWS::Logs::LogGroup", "/aws/lambda/custody-dev-start", is_kept=False),
-            Resource("Queue", "AWS::SQS::Queue", queue, is_kept=False),
-            Resource("Machine", "AWS::StepFunctions::StateMachine", machine, is_kept=False),
+            bucket_resource(RAW),
+            bucket_resource(AUDIT),
+            StackResource("Key", "AWS::KMS::Key", key, is_retained=False),
+            StackResource("Logs", "AWS::Logs::LogGroup", logs, is_retained=False),
+            StackResource("Queue", "AWS::SQS::Queue", queue, is_retained=False),
+            StackResource("Machine", "AWS::StepFunctions::StateMachine", machine, is_retained=False),
         ),
-        watched,
     )
 
-    assert {one.name: one.holds for one in found.goes} == {
-        RAW: "empty",
-        AUDIT: "gone",
-        nobody: "gone",
-        "/aws/lambda/custody-dev-start": "gone",
-        queue: "gone",
-    }
-    assert {one.command for one in found.goes} == {None}
-    assert (found.dead_letters, found.in_flight, found.against) == (0, 0, ())
+    contents = {resource.name: resource.contents for resource in planned.deletes}
+    assert contents == {RAW: "empty", AUDIT: "gone", key: "gone", logs: "gone", queue: "gone"}
+    assert (planned.open_dead_letters, planned.running_executions, planned.blockers) == (0, 0, [])
 
 
-def test_the_key_of_what_is_gone_is_needed_by_nothing_that_stays(account: Account) -> None:
-    key = account.target.client("kms").create_key()["KeyMetadata"]["KeyId"]
-    account.target.client("s3").delete_bucket(Bucket=AUDIT)
-    going = Resource("Key", "AWS::KMS::Key", key, is_kept=False)
+def test_what_a_bucket_holds_is_counted_up_to_a_page(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert account.inspect("bucket", RAW) == Resource("bucket", RAW, "empty")
 
-    found = plan(account, stack_of(going, of_bucket(AUDIT, is_kept=True)), watched)
-    assert "also what stays" not in found.goes[0].note
+    put(account.target, RAW, "a")
+    account.target.client("s3").delete_object(Bucket=RAW, Key="a")
+    assert account.inspect("bucket", RAW) == Resource(
+        "bucket", RAW, "2 versions, 1 byte", "every version is billed", billed=True
+    )
+    monkeypatch.setattr("custody.deployment.resources.LISTED", 1)
+    assert account.inspect("bucket", RAW).contents == "more than 1 versions"
 
 
-# What may not be looked into
+def test_a_busy_stack_is_not_deleted(account: Account) -> None:
+    (blocker,) = plan(account, stack_of(status="UPDATE_IN_PROGRESS")).blockers
+    assert blocker == "CloudFormation is working on custody-dev (UPDATE_IN_PROGRESS); wait until it has finished."
 
 
-def test_a_bucket_that_may_not_be_listed_hides_no_other(here: Here, account: Account) -> None:
-    here.closed.add(AUDIT)
+def test_dead_letters_that_may_not_be_counted_do_not_block(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destroy, "select", lambda *_: map(refuse, "1"))
 
-    found = {one.name: one for one in account.holdings() if one.kind == "bucket"}
-    assert found.keys() == {RAW, AUDIT}
-    assert (found[AUDIT].holds, found[AUDIT].is_billed) == ("not known", True)
-    assert "AccessDenied" in found[AUDIT].note
+    planned = plan(account, stack_of(bucket_resource(AUDIT)))
+    assert (planned.open_dead_letters, planned.blockers) == (None, [])
 
-    going = plan(account, stack_of(of_bucket(AUDIT)), watched).goes[0]
-    assert "AccessDenied" in going.note, "also of what goes it is told"
 
+def test_an_unreadable_dead_letter_counts_as_open(account: Account) -> None:
+    dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
+    put(account.target, AUDIT, dead_letter)
+
+    assert plan(account, stack_of(bucket_resource(AUDIT))).open_dead_letters == 1
+
+
+def test_a_dry_run_changes_nothing(target: MemoryTarget) -> None:
+    put(target, RAW, "a")
+
+    ran = run("--bucket", RAW, "--dry-run", "--json")
+    (bucket,) = json.loads(ran.stdout)["buckets"]
+    assert (bucket["name"], bucket["contents"]) == (RAW, "1 version, 1 byte")
+    shown = run("--bucket", RAW, "--dry-run").stdout
+    assert "Every unlocked version in these buckets will be permanently deleted" in shown
+    assert RAW in bucket_names(target)
+
+
+# What is left
+
+
+def test_what_is_left_is_listed_by_tag_with_the_command_that_removes_it(account: Account) -> None:
+    key = account.target.client("kms").create_key(
+        Tags=[{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in tags("dev")]
+    )["KeyMetadata"]["KeyId"]
+
+    left = {resource.name: resource for resource in account.list_resources(with_commands=True)}
+    assert left.keys() == {RAW, AUDIT, key}
+    assert left[RAW].command == f"custody destroy --env dev --profile sandbox --bucket {RAW}"
+    schedule = "aws kms schedule-key-deletion --pending-window-in-days 30 --key-id"
+    assert left[key].command == f"{schedule} {key} --region us-east-1 --profile sandbox"
+
+
+def test_a_bucket_that_may_not_be_listed_is_reported_and_does_not_hide_others(
+    target: MemoryTarget, account: Account
+) -> None:
+    target.unlistable.add(AUDIT)
+
+    left = {resource.name: resource for resource in account.list_resources(with_commands=False)}
+    assert left.keys() == {RAW, AUDIT}
+    assert (left[AUDIT].contents, left[AUDIT].billed) == ("unknown", True)
     shown = run("--dry-run").stdout
     assert "not ␛[31myou" in shown
     assert "\x1b" not in shown
-    assert run("--bucket", RAW, "--yes").exit_code == 0
-    assert buckets(here) == {AUDIT}
 
 
-def test_dead_letters_that_may_not_be_counted_are_no_reason_to_keep_everything(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(destroy, "select", refusing("AccessDenied"))
+def test_what_cannot_be_listed_is_reported_as_billed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Account, "_tagged", refuse)
 
-    assert plan(account, stack_of(of_bucket(AUDIT)), watched).dead_letters is None
-
-
-def test_a_dead_letter_that_cannot_be_read_is_open_all_the_same(account: Account) -> None:
-    dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
-    account.target.client("s3").put_object(Bucket=AUDIT, Key=dead_letter, Body=b"replaced")
-
-    assert plan(account, stack_of(of_bucket(AUDIT)), watched).dead_letters == 1
+    (unknown,) = account.list_resources(with_commands=True)
+    assert unknown.billed
+    assert "AccessDenied" in unknown.note
 
 
-# What is done, and told
+# What is deleted
 
 
-def test_what_a_dry_run_of_a_bucket_would_empty_is_shown(here: Here) -> None:
-    here.client("s3").put_object(Bucket=RAW, Key="a", Body=b"1")
-
-    ran = run("--bucket", RAW, "--dry-run", "--json")
-    assert ran.exit_code == 0
-    (told,) = json.loads(ran.stdout)["buckets"]
-    assert (told["name"], told["holds"]) == (RAW, "1 version, 1 byte")
-    assert "every version that is not locked" in run("--bucket", RAW, "--dry-run").stdout
-    assert RAW in buckets(here)
-
-
-def test_each_named_bucket_is_deleted_once_and_what_is_refused_is_reported(here: Here) -> None:
-    here.closed.add(AUDIT)
+def test_each_bucket_is_deleted_once_and_a_refusal_is_reported(target: MemoryTarget) -> None:
+    target.unlistable.add(AUDIT)
 
     ran = run("--bucket", RAW, "--bucket", RAW, "--bucket", AUDIT, "--yes", "--json")
     assert ran.exit_code == 1
-    (failure,) = json.loads(ran.stdout)["failures"]
+    (failure,) = json.loads(ran.stdout)["deletion"]["failures"]
     assert failure["name"] == AUDIT
     assert "AccessDenied" in failure["reason"]
-    assert buckets(here) == {AUDIT}
+    assert bucket_names(target) == {AUDIT, OTHER}
 
 
-def test_a_bucket_that_cannot_be_deleted_keeps_no_other(account: Account) -> None:
-    done = delete_buckets(account, [RAW, f"custody-dev-gone{BEHIND}", AUDIT], watched)
+def test_a_bucket_that_cannot_be_deleted_does_not_affect_others(target: MemoryTarget, account: Account) -> None:
+    deletion = Deletion()
+    delete_buckets(account, [RAW, f"custody-dev-gone{SUFFIX}", AUDIT], deletion)
 
-    assert [failure.name for failure in done.failures] == [f"custody-dev-gone{BEHIND}"]
-    assert {one.name for one in account.holdings() if one.kind == "bucket"} == set()
+    assert [failure.name for failure in deletion.failures] == [f"custody-dev-gone{SUFFIX}"]
+    assert bucket_names(target) == {OTHER}
 
 
-def test_of_a_million_locked_versions_their_number_and_the_first_are_kept(
-    account: Account, monkeypatch: pytest.MonkeyPatch
+def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
+    target: MemoryTarget, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(destroy, "empty", lambda *_: iter(["a: locked", None, "b: locked"]))
+    put(target, RAW, "a", "b", "c")
+    s3 = target.client("s3")
+    errors = [{"Key": key, "Code": "AccessDenied", "Message": "locked"} for key in "ab"]
+    monkeypatch.setattr(s3, "delete_objects", lambda **_: {"Errors": errors})
+    object.__setattr__(target, "client", lambda _: s3)
 
-    done = delete_buckets(account, [RAW], watched)
-    assert (done.held[RAW].number, done.held[RAW].first, done.emptied[RAW]) == (2, "a: locked", 1)
-    assert RAW in account.buckets()
-
-
-class Deleting:
-    """CloudFormation as it deletes a stack: no bucket that holds something, and nothing else while that is there."""
-
-    def __init__(self, account: Account) -> None:
-        self._s3 = account.target.client("s3")
-
-    def __call__(self, _: Target, stack: Stack) -> Iterator[Event]:
-        refused = False
-        for one in stack.of(BUCKET):
-            held = self._s3.list_object_versions(Bucket=one.name)
-            refused = refused or bool(held.get("Versions"))
-            if held.get("Versions"):
-                yield Event(one.logical_id, one.type, one.name, FAILED, "not empty")
-        yield Event("custody-dev", "AWS::CloudFormation::Stack", STACK_ID, FAILED if refused else "DELETE_COMPLETE", "")
+    deletion = Deletion()
+    delete_buckets(account, [RAW], deletion)
+    assert deletion.emptied == {RAW: 1}
+    (failure,) = deletion.failures
+    assert failure.reason == "2 versions cannot be deleted, such as a: locked"
+    assert RAW in bucket_names(target)
 
 
-def test_a_full_bucket_is_emptied_whatever_cloudwatch_was_told(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(destroy, "delete", Deleting(account))
-    monkeypatch.setattr(Account, "_measured", lambda *_: 0)
-    monkeypatch.setattr("custody.deployment.leftovers.LISTED", 1)
-    for key in ("a", "b"):
-        account.target.client("s3").put_object(Bucket=RAW, Key=key, Body=b"1")
+def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: MemoryTarget, account: Account) -> None:
+    target.cloudformation.add_bucket(RAW)
+    put(target, RAW, "a", "a", "b")
 
-    done = delete_stack(account, stack_of(of_bucket(RAW), status=FAILED), watched)
-    assert (done.emptied, done.failures, done.stands) == ({RAW: 2}, [], False)
+    deletion = Deletion()
+    delete_stack(account, stack_of(bucket_resource(RAW)), deletion)
+    assert deletion == Deletion(deleted=1, emptied={RAW: 3})
+    assert bucket_names(target) == {AUDIT, OTHER}
 
 
-def test_why_a_bucket_could_not_be_emptied_is_told_beside_what_cloudformation_says(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(destroy, "delete", Deleting(account))
-    monkeypatch.setattr(destroy, "empty", refusing("AccessDenied", "no DeleteObjectVersion"))
-    account.target.client("s3").put_object(Bucket=RAW, Key="a", Body=b"1")
+def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(target: MemoryTarget) -> None:
+    target.cloudformation.add_bucket(RAW)
+    put(target, RAW, "a")
+    target.unlistable.add(RAW)
 
-    done = delete_stack(account, stack_of(of_bucket(RAW)), watched)
-    assert done.stands
-    of_cloudformation, of_s3 = done.failures
-    assert of_cloudformation.reason == "not empty"
-    assert "no DeleteObjectVersion" in of_s3.reason
-
-
-def test_a_stack_that_fails_without_a_resource_stands_and_says_why(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failed = Event("custody-dev", "AWS::CloudFormation::Stack", STACK_ID, FAILED, "the role may not be assumed")
-    monkeypatch.setattr(destroy, "delete", lambda *_: iter([failed]))
-
-    done = delete_stack(account, stack_of(), watched)
-    assert (done.stands, done.failures) == (True, [failed])
-
-
-def test_while_the_stack_stands_no_command_is_offered_that_would_be_refused(
-    here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here.cloudformation.statuses["custody-dev"] = FAILED
-    failed = Done(stands=True, failures=[Event("Raw", BUCKET, RAW, FAILED, "not empty")])
-    monkeypatch.setattr(command, "delete_stack", lambda *_: failed)
-
-    ran = run("--yes")
+    ran = run("--yes", "--json")
     assert ran.exit_code == 1
-    assert RAW in ran.stdout
-    assert "--bucket" not in ran.stdout
-    assert "is not deleted: fix what failed" in ran.stdout
+    deletion = json.loads(ran.stdout)["deletion"]
+    assert deletion["stack_remains"]
+    of_stack, of_s3 = (failure["reason"] for failure in deletion["failures"])
+    assert of_stack == "not empty"
+    assert "AccessDenied" in of_s3
+
+    shown = run("--yes").stdout
+    assert "custody-dev was not deleted; fix what failed" in shown
+    assert "--bucket" not in shown, "buckets of a stack cannot be deleted separately"
 
 
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        ("DELETE_IN_PROGRESS", "CloudFormation goes on by itself."),
-        (FAILED, "custody-dev is DELETE_FAILED, and nothing goes on by itself."),
-        (None, "custody-dev is deleted."),
-    ],
-)
-def test_who_interrupts_it_is_told_what_goes_on(
-    here: Here, monkeypatch: pytest.MonkeyPatch, status: str | None, said: str
-) -> None:
-    statuses = here.cloudformation.statuses
-    statuses["custody-dev"] = "CREATE_COMPLETE"
+def test_a_stack_that_fails_without_a_resource_reports_why(target: MemoryTarget, account: Account) -> None:
+    target.cloudformation.status, target.cloudformation.reason = "CREATE_COMPLETE", "cannot assume the role"
 
-    def interrupted(*_: object) -> NoReturn:
-        statuses.clear()
-        statuses.update({"custody-dev": status} if status else {})
+    deletion = Deletion()
+    delete_stack(account, stack_of(), deletion)
+    assert [failure.reason for failure in deletion.failures] == ["cannot assume the role"]
+    assert deletion.stack_remains
+
+
+def test_an_interrupt_says_what_may_continue(target: MemoryTarget) -> None:
+    def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "delete_stack", interrupted)
+    target.cloudformation.add_bucket(RAW)
+    target.cloudformation.while_deleting = interrupt
 
-    ran = run("--yes")
-    assert f"{said} See what is left: custody destroy --env dev --aws --dry-run" in ran.stderr
+    err = run("--yes").stderr
+    assert "CloudFormation may still be deleting custody-dev" in err
+    assert "custody destroy --env dev --aws --dry-run" in err
