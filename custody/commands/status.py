@@ -1,7 +1,7 @@
 """`custody status`: where Custody is deployed, and what is running, waiting or failed there."""
 
+from custody.deployment.queue_depth import depth
 from custody.executions.pipeline import STATUSES
-from custody.recovery import event_queue
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
@@ -27,7 +27,7 @@ def status(*, env: Env = "dev", aws: Aws = False, profile: Profile = None, as_js
         "pipeline": deployment.pipeline_arn,
         "bulk": deployment.bulk_arn,
         "executions": {state: number for state, (number, _) in counts.items()},
-    } | {name: event_queue.depth(sqs, url).total for name, url in queues.items()}
+    } | {name: depth(sqs, url).total for name, url in queues.items()}
     if as_json:
         # Counts stay numbers; the states that have even more executions are listed separately.
         more = {"more_executions": [state for state, (_, is_more) in counts.items() if is_more]}

@@ -9,8 +9,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.filesize import decimal
 
+from custody.deployment.queue_depth import depth
 from custody.deployment.target import Target
-from custody.recovery.event_queue import depth
 from custody.terminal.text import plural
 
 LISTED = 1_000

@@ -1,4 +1,4 @@
-"""Events that a function could not handle, and that wait in a queue: look at them, or give them to it once more.
+"""Events that a function could not handle, and that wait in start-dlq or dead-letter-dlq: list or replay them.
 
 A message is the record that Lambda makes of a failed asynchronous call, an event that EventBridge could not deliver, or
 an event, of S3 or of EventBridge, that the buffer has moved there; the last two as they came:
@@ -10,13 +10,17 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-d
 import json
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
+from custody.deployment.queue_depth import depth
+from custody.session import Session
 from custody.terminal.signals import held_back
 
 if TYPE_CHECKING:
@@ -24,11 +28,11 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef, MessageTypeDef
 
-AT_WORK_SECONDS = 60
-"""How long nobody else sees a message that is given to its function; extended while others are at work."""
+REPLAY_SECONDS = 60
+"""How long a message is hidden from others while its function handles it; extended while others are handled."""
 
-LOOKED_AT_SECONDS = 10
-"""How long nobody else sees a message that is only looked at; extended while there are more."""
+LIST_SECONDS = 10
+"""How long a message is hidden from others while it is listed; extended while there are more."""
 
 _EXTENDED_AFTER = 0.2
 """The share of that time after which it is extended."""
@@ -39,108 +43,95 @@ _BATCH = 10
 _WAIT_SECONDS = 1
 """A wait, however short, makes SQS ask all of its servers."""
 
-_TRIED = "all tries failed; the log of the function says why"
+_RETRIES_EXHAUSTED = "all retries failed; see the log of the function"
 
-_NAMED_ERROR = ("ERROR_CODE", "ERROR_MESSAGE")
+_ERROR_ATTRIBUTES = ("ERROR_CODE", "ERROR_MESSAGE")
 """The attributes of a message in which EventBridge says why it could not deliver."""
 
-_WORDS = {"started": "started", "started_before": "was started before", "dead_letters": "its dead letter is written"}
+_COUNTED = {"started": "started", "started_before": "already started", "dead_letters": "dead letter written"}
 """What the functions count, for people."""
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A message of a queue: `event` is what the function was called with; None if the message is nothing of ours."""
+class EventResult(Struct, frozen=True):
+    """An event in a queue: the id of its message, its function, and the keys of the objects that it is about.
 
-    message_id: str
-    event: dict[str, Any] | None
-    about: tuple[str, ...]
-    error: str
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How many messages a queue has, about: those that can be received, and those that somebody has just received."""
-
-    visible: int
-    hidden: int
-
-    @property
-    def total(self) -> int:
-        """All that are in the queue."""
-        return self.visible + self.hidden
-
-    def hidden_beside(self, received: int) -> int:
-        """Say how many somebody else has, if so many were received since; SQS may be behind by as much as a minute."""
-        return max(0, min(self.hidden, self.total - received))
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What became of a message: `counts` is what the function answered; None if it did not accept the event.
-
-    `error` says why it did not or, if it did, why the message is in the queue still.
+    `result` is why it waits or, after a replay, what came of it. `done` is whether it was handled, null if only listed.
     """
 
-    waiting: Waiting
-    counts: dict[str, int] | None
-    error: str | None = None
+    message: str
+    function: str
+    objects: tuple[str, ...]
+    result: str
+    done: bool | None = None
+
+
+@dataclass
+class EventLog:
+    """The events seen so far; `hidden` is the number of messages that somebody else has just received."""
+
+    events: list[EventResult] = field(default_factory=list)
+    hidden: int = 0
 
     @property
-    def is_done(self) -> bool:
-        """Whether the event was accepted, and the message is gone."""
-        return self.counts is not None and self.error is None
+    def is_settled(self) -> bool:
+        """Whether every event was handled."""
+        return not self.hidden and all(event.done is not False for event in self.events)
 
-    @property
-    def became(self) -> str:
-        """What became of it, for people."""
-        if self.counts is None:
-            return f"still refused: {self.error}"
-        told = [
-            f"{number} {_WORDS.get(name, name)}" if number > 1 else _WORDS.get(name, name)
-            for name, number in self.counts.items()
-            if number
-        ]
-        return self.error or ", ".join(told) or "nothing was left to do"
+
+def handle_events(session: Session, log: EventLog, *, dry_run: bool) -> None:
+    """Replay the events of both queues or, with `dry_run`, list them; log each as soon as it is handled."""
+    sqs, deployment = session.target.client("sqs"), session.deployment
+    lambda_ = session.target.client("lambda")
+    for function, url in (
+        (deployment.start_function, deployment.start_dlq_url),
+        (deployment.dead_letter_function, deployment.dead_letter_dlq_url),
+    ):
+        before, received = depth(sqs, url), len(log.events)
+        # Closed whatever happens: otherwise received messages stay hidden until the generator is collected.
+        with closing(look(sqs, url, function) if dry_run else replay(sqs, lambda_, url, function)) as events:
+            log.events.extend(events)
+        log.hidden += before.hidden_beside(len(log.events) - received)
 
 
 def replay(
-    sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_name: str
-) -> Generator[Replayed, None, None]:
-    """Give each event of a queue to its function again; a message is deleted only when the function has accepted it.
+    sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function: str
+) -> Generator[EventResult, None, None]:
+    """Invoke a function again with each event of a queue; a message is deleted once the function has accepted it.
 
-    A message that is left can be seen by others again when this has ended.
+    The messages that are left become visible again at the end.
     """
-    with _Queue(sqs, queue_url, AT_WORK_SECONDS) as queue:
-        for waiting in queue.messages():
-            replayed = _replay(lambda_, function_name, waiting)
-            if replayed.counts is not None:
+    with _Queue(sqs, queue_url, REPLAY_SECONDS) as queue:
+        for message in queue.messages():
+            result, is_accepted = _invoke(lambda_, function, message)
+            if is_accepted:
                 try:
-                    queue.delete(waiting)
+                    queue.delete(message)
                 except (ClientError, BotoCoreError) as error:
-                    replayed = Replayed(waiting, replayed.counts, f"accepted, but still in the queue: {error}")
-            yield replayed
+                    result, is_accepted = f"accepted, but still in the queue: {error}", False
+            yield EventResult(message.id, function, message.objects, result, is_accepted)
 
 
-def look(sqs: "SQSClient", queue_url: str) -> Generator[Waiting, None, None]:
-    """Give each message of a queue, and leave it there."""
-    with _Queue(sqs, queue_url, LOOKED_AT_SECONDS) as queue:
-        yield from queue.messages()
+def look(sqs: "SQSClient", queue_url: str, function: str) -> Generator[EventResult, None, None]:
+    """List the events of a queue, and leave them there."""
+    with _Queue(sqs, queue_url, LIST_SECONDS) as queue:
+        for message in queue.messages():
+            yield EventResult(message.id, function, message.objects, message.error)
 
 
-def depth(sqs: "SQSClient", queue_url: str) -> Depth:
-    """Count the messages of a queue."""
-    found = sqs.get_queue_attributes(
-        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    )["Attributes"]
-    return Depth(int(found["ApproximateNumberOfMessages"]), int(found["ApproximateNumberOfMessagesNotVisible"]))
+@dataclass(frozen=True)
+class _Message:
+    """A message of a queue: `event` is what the function was called with; None if it is no event of Custody."""
+
+    id: str
+    event: dict[str, Any] | None
+    objects: tuple[str, ...]
+    error: str
 
 
 class _Queue:
-    """A queue that is read once through; on exit, others can see at once what is left in it.
+    """A queue that is read through once; on exit, what is left in it becomes visible again.
 
-    What was received stays hidden until then, or it would be received again; but never for long, should nobody come to
-    the exit.
+    Until then what was received stays hidden, or it would be received again; but not for long, should the process die.
     """
 
     def __init__(self, sqs: "SQSClient", url: str, seconds: int) -> None:
@@ -148,7 +139,7 @@ class _Queue:
         self._url = url
         self._seconds = seconds
         self._seen: set[str] = set()
-        self._hidden: dict[str, str] = {}
+        self._handles: dict[str, str] = {}
         self._extended = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -158,32 +149,32 @@ class _Queue:
         with held_back():
             self._hide(0)
 
-    def messages(self) -> Iterator[Waiting]:
-        """Give each message once; end when the queue has no other."""
-        while fresh := [message for message in self._receive() if message["MessageId"] not in self._seen]:
-            self._seen.update(message["MessageId"] for message in fresh)
-            for message in fresh:
+    def messages(self) -> Iterator[_Message]:
+        """Yield each message once; end when the queue has no other."""
+        while new := [message for message in self._receive() if message["MessageId"] not in self._seen]:
+            self._seen.update(message["MessageId"] for message in new)
+            for message in new:
                 self._extend()
-                yield _waiting(message)
+                yield _parse(message)
 
-    def delete(self, waiting: Waiting) -> None:
-        """Delete a message; raise what SQS answers."""
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._hidden[waiting.message_id])
-        del self._hidden[waiting.message_id]
+    def delete(self, message: _Message) -> None:
+        """Delete a message; raise ClientError or BotoCoreError."""
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._handles[message.id])
+        del self._handles[message.id]
 
     def _receive(self) -> "list[MessageTypeDef]":
         self._extend()
-        # An answer that is lost on its way would hide its messages from everybody.
+        # An answer lost to an interrupt would hide its messages from everybody.
         with held_back():
-            found = self._sqs.receive_message(
+            messages = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_BATCH,
                 WaitTimeSeconds=_WAIT_SECONDS,
-                MessageAttributeNames=_NAMED_ERROR,
+                MessageAttributeNames=_ERROR_ATTRIBUTES,
                 VisibilityTimeout=self._seconds,
             ).get("Messages", [])
-            self._hidden.update((message["MessageId"], message["ReceiptHandle"]) for message in found)
-        return found
+            self._handles.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
+        return messages
 
     def _extend(self) -> None:
         now = time.monotonic()
@@ -192,62 +183,65 @@ class _Queue:
             self._extended = now
 
     def _hide(self, seconds: int) -> None:
-        """Let nobody else see for so long what was received; what SQS does not take comes back by itself."""
-        handles = iter(list(self._hidden.values()))
-        while some := list(islice(handles, _BATCH)):
+        """Hide what was received for so long; what SQS refuses becomes visible by itself."""
+        handles = iter(list(self._handles.values()))
+        while batch := list(islice(handles, _BATCH)):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
                 {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
-                for number, handle in enumerate(some)
+                for number, handle in enumerate(batch)
             ]
             try:
                 self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
             except ClientError:
                 continue
             except BotoCoreError:
-                # SQS cannot be reached: each further call would take as long to find that out.
+                # SQS cannot be reached: each further call would take as long to fail.
                 return
 
 
-def _replay(lambda_: "LambdaClient", function_name: str, waiting: Waiting) -> Replayed:
-    if waiting.event is None:
-        return Replayed(waiting, None, waiting.error)
+def _invoke(lambda_: "LambdaClient", function: str, message: _Message) -> tuple[str, bool]:
+    """Invoke a function with an event; return what came of it, and whether the function accepted it."""
+    if message.event is None:
+        return message.error, False
     try:
-        answer = lambda_.invoke(FunctionName=function_name, Payload=json.dumps(waiting.event).encode())
-        said = json.loads(answer["Payload"].read() or b"null")
+        response = lambda_.invoke(FunctionName=function, Payload=json.dumps(message.event).encode())
+        answer = json.loads(response["Payload"].read() or b"null")
     except (ClientError, BotoCoreError) as error:
-        return Replayed(waiting, None, str(error))
+        return f"still refused: {error}", False
     except ValueError:
-        return Replayed(waiting, None, "the function did not answer in JSON")
-    if answer.get("FunctionError"):
-        return Replayed(waiting, None, _told(said))
-    counts = said.get("counts") if isinstance(said, dict) else None
-    return Replayed(waiting, counts if isinstance(counts, dict) else {})
+        return "still refused: the answer of the function is not JSON", False
+    if response.get("FunctionError"):
+        return f"still refused: {_error(answer)}", False
+    counts = answer.get("counts") if isinstance(answer, dict) else None
+    counted = counts.items() if isinstance(counts, dict) else ()
+    parts = [f"{number} " * (number > 1) + _COUNTED.get(name, name) for name, number in counted if number]
+    return ", ".join(parts) or "nothing was left to do", True
 
 
-def _waiting(message: "MessageTypeDef") -> Waiting:
+def _parse(message: "MessageTypeDef") -> _Message:
     message_id = message["MessageId"]
     try:
         body = json.loads(message["Body"])
     except (ValueError, RecursionError):
         body = None
-    if isinstance(body, dict) and isinstance(body.get("requestPayload"), dict):
-        event = body["requestPayload"]
-        return Waiting(message_id, event, _about(event), _told(body.get("responsePayload")))
-    if isinstance(body, dict) and "detail" in body:
-        return Waiting(message_id, body, _about(body), _why_of_eventbridge(message))
-    if isinstance(body, dict) and _is_of_s3(body.get("Records")):
-        return Waiting(message_id, body, _about(body), _TRIED)
-    return Waiting(message_id, None, (), "this is no event of Custody: see who sent it, and delete it")
+    if isinstance(body, dict):
+        if isinstance(event := body.get("requestPayload"), dict):
+            return _Message(message_id, event, _objects(event), _error(body.get("responsePayload")))
+        if "detail" in body:
+            return _Message(message_id, body, _objects(body), _eventbridge_error(message))
+        if _is_of_s3(body.get("Records")):
+            return _Message(message_id, body, _objects(body), _RETRIES_EXHAUSTED)
+    return _Message(message_id, None, (), "this is not an event of Custody: find out who sent it, and delete it")
 
 
-def _why_of_eventbridge(message: "MessageTypeDef") -> str:
-    """Say why an event of EventBridge waits: it names its error where it could not deliver, and else it is tried out.
+def _eventbridge_error(message: "MessageTypeDef") -> str:
+    """Say why an event of EventBridge waits: it could not be delivered, or all retries failed.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     """
-    told = message.get("MessageAttributes", {})
-    said = ": ".join(told[name].get("StringValue", "") for name in _NAMED_ERROR if name in told)
-    return f"EventBridge could not deliver it: {said}" if said else _TRIED
+    attributes = message.get("MessageAttributes", {})
+    error = ": ".join(attributes[name].get("StringValue", "") for name in _ERROR_ATTRIBUTES if name in attributes)
+    return f"EventBridge could not deliver it: {error}" if error else _RETRIES_EXHAUSTED
 
 
 def _is_of_s3(records: Any) -> bool:
@@ -258,20 +252,19 @@ def _is_of_s3(records: Any) -> bool:
     )
 
 
-def _told(answer: Any) -> str:
-    """Say what a function failed of."""
+def _error(answer: Any) -> str:
     if not isinstance(answer, dict):
         return "the function did not say why"
     return f"{answer.get('errorType', 'an error')}: {answer.get('errorMessage', '')}"
 
 
-def _about(event: dict[str, Any]) -> tuple[str, ...]:
-    """Name the objects that an event tells of; nothing is sure of its form, for it was refused before."""
+def _objects(event: dict[str, Any]) -> tuple[str, ...]:
+    """List the keys of the objects that an event is about; its form is unknown, for a function has refused it."""
     try:
         if "detail" in event:
-            told = event["detail"]
-            found = told["object"] if "object" in told else json.loads(told["input"])["object"]
-            return (str(found["key"]),)
+            detail = event["detail"]
+            described = detail["object"] if "object" in detail else json.loads(detail["input"])["object"]
+            return (str(described["key"]),)
         return tuple(unquote_plus(str(record["s3"]["object"]["key"])) for record in event["Records"])
     except (LookupError, TypeError, ValueError, RecursionError):
         return ()

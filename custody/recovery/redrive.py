@@ -1,4 +1,4 @@
-"""Do the work of open dead letters again: find out what is known, act on it, and follow it to its end.
+"""Retry open dead letters: gather what is known, start what is planned, and watch it end.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
@@ -13,199 +13,209 @@ from custody.audit.dead_letters import closed_by
 from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
 from custody.audit.resolution import SUMS_UP, Resolution
 from custody.concurrency import map_ordered, paced
-from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline
-from custody.recovery.redrive_plan import Closed, Facts, How, Plan, Redrive, Wanted, decide, not_started
-from functions.shared.model.messages import Plan as Cut
+from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline, execution_name
+from custody.recovery.redrive_plan import (
+    BatchState,
+    Candidate,
+    Method,
+    Outcome,
+    Redrive,
+    RedrivePlan,
+    RedriveResult,
+    Resolved,
+    decide,
+)
+from functions.shared.model.messages import Plan
 
 
-def _is_summed(wanted: Wanted, resolution: Resolution, last: Execution) -> bool:
-    """Say whether the summary tells which chunks the last execution of a bulk object would process again.
+class RedriveLog:
+    """The state of every plan, kept up to date by several threads so that an interrupt loses none."""
 
-    It does where that has closed the ledger, and ended with nothing else than what the chunks came to.
-    """
-    summary = resolution.summary
-    ended_so = not wanted.dead_letter.is_of_whole or wanted.error in SUMS_UP
-    return wanted.is_bulk and ended_so and summary is not None and summary.attempt == last.attempt
-
-
-class Tally:
-    """What became of each plan so far, also of those that are under way while their command is interrupted."""
-
-    def __init__(self, plans: Iterable[Plan]) -> None:
+    def __init__(self, plans: Iterable[RedrivePlan]) -> None:
         self._redrives = {
-            plan.wanted.dead_letter: not_started(plan, How.NOT_STARTED, "the command ended before")
+            plan.candidate.dead_letter: _not_started(plan, Outcome.NOT_STARTED, "the command ended before")
             if plan.starts
             else Redrive(plan, plan.execution)
             for plan in plans
         }
 
-    def note(self, one: Redrive) -> None:
-        """Take down how far one is."""
-        self._redrives[one.plan.wanted.dead_letter] = one
+    def note(self, redrive: Redrive) -> None:
+        """Record the current state of a redrive."""
+        self._redrives[redrive.plan.candidate.dead_letter] = redrive
 
     @property
     def redrives(self) -> list[Redrive]:
-        """All, as they are now."""
+        """All of them, as they are now."""
         return list(self._redrives.values())
 
     @property
-    def running(self) -> list[Redrive]:
+    def started(self) -> list[Redrive]:
         """Those that were started."""
-        return [one for one in self.redrives if one.status is not None]
+        return [redrive for redrive in self.redrives if redrive.status is not None]
 
 
 @dataclass(frozen=True)
 class Redriver:
-    """Plans, starts and follows redrives; `pause` is in seconds, between two looks at what runs."""
+    """Plans, starts and watches redrives; `pause` is the number of seconds between two looks at what is running."""
 
     audit: AuditReader
     pipeline: Pipeline
     pause: float
 
-    def plan(self, wanted: Sequence[Wanted]) -> list[Plan]:
-        """Decide what to do about each dead letter."""
-        facts = list(map_ordered(self._facts, wanted))
-        stopped = [one.executions[-1] for one in facts if one.executions]
-        unchanged = self.pipeline.unchanged([last for last in stopped if last.stuck is None])
+    def plan(self, candidates: Sequence[Candidate]) -> list[RedrivePlan]:
+        """Decide what to do about each candidate."""
+        states = list(map_ordered(self._state, candidates))
+        last = [state.executions[-1] for state in states if state.executions]
+        unchanged = self.pipeline.unchanged([execution for execution in last if execution.stuck is None])
         return [
-            decide(replace(one, is_unchanged=bool(one.executions) and one.executions[-1].arn in unchanged))
-            for one in facts
+            decide(replace(state, is_unchanged=bool(state.executions) and state.executions[-1].arn in unchanged))
+            for state in states
         ]
 
-    def begin(
-        self, plans: Sequence[Plan], per_second: float, note: Callable[[Redrive], None] = lambda _: None
-    ) -> Iterator[Redrive]:
-        """Start what is to be started, so many a second; give each plan with what came of it, in their order.
+    def preview(self, plan: RedrivePlan) -> RedriveResult:
+        """Describe what a plan would do."""
+        if plan.how is not Method.NEW:
+            return plan.result(plan.execution)
+        name = execution_name(plan.candidate.raw.id, plan.attempt)
+        return plan.result(self.pipeline.arn_of(name, is_bulk=plan.candidate.is_bulk))
 
-        `note` is told of each at once, in a thread of its own: before it is started, and after. Raises BotoCoreError,
-        and starts no more, when AWS cannot be reached.
+    def begin(
+        self, plans: Sequence[RedrivePlan], per_second: float, note: Callable[[Redrive], None] = lambda _: None
+    ) -> Iterator[Redrive]:
+        """Start what is to be started, at most `per_second`, then yield what is not.
+
+        `note` is called in other threads, before and after each start. Raises BotoCoreError, and starts no more, when
+        AWS cannot be reached.
         """
 
-        def start(plan: Plan) -> Redrive:
-            note(not_started(plan, How.UNKNOWN, "it was asked for, and there was no answer"))
-            one = self._begin(plan)
-            note(one)
-            return one
+        def start(plan: RedrivePlan) -> Redrive:
+            note(_not_started(plan, Outcome.UNKNOWN, "AWS did not answer the request to start it"))
+            redrive = self._begin(plan)
+            note(redrive)
+            return redrive
 
-        yield from map_ordered(start, paced([plan for plan in plans if plan.starts], per_second))
+        yield from map_ordered(start, paced((plan for plan in plans if plan.starts), per_second))
         yield from (Redrive(plan, plan.execution) for plan in plans if not plan.starts)
 
-    def watch(self, begun: Iterable[Redrive], seconds: float) -> Iterator[Redrive]:
-        """Give each that was started when it has ended, and those that have not when the time is up.
+    def watch(self, started: Iterable[Redrive], timeout: float) -> Iterator[Redrive]:
+        """Yield each redrive when it has ended and, after `timeout` seconds, those that have not.
 
-        What runs is listed; only what does not run any more is asked for one by one. What AWS does not answer is asked
-        again, until the time is up.
+        Running executions are listed; only the others are described one by one. Failed calls are repeated until the
+        timeout.
         """
-        deadline = time.monotonic() + seconds
-        pending = {one.execution: one for one in begun}
+        deadline = time.monotonic() + timeout
+        pending = {redrive.execution: redrive for redrive in started}
         while pending and time.monotonic() < deadline:
             looked = time.monotonic()
-            for one in self._look(pending):
-                pending[one.execution] = one
-                if one.status not in RUNNING:
-                    del pending[one.execution]
-                    yield one
+            for redrive in self._look(list(pending.values())):
+                pending[redrive.execution] = redrive
+                if redrive.status not in RUNNING:
+                    del pending[redrive.execution]
+                    yield redrive
             if pending:
                 time.sleep(max(0.0, min(looked + self.pause, deadline) - time.monotonic()))
         yield from pending.values()
 
-    def _look(self, pending: dict[str, Redrive]) -> Iterator[Redrive]:
-        """Give each as it is now."""
-        before = list(pending.values())
+    def _look(self, pending: list[Redrive]) -> Iterator[Redrive]:
         try:
             running = self.pipeline.running()
-        except (ClientError, BotoCoreError) as failure:
-            yield from (replace(one, error=str(failure)) for one in before)
+        except (ClientError, BotoCoreError) as error:
+            yield from (replace(redrive, error=str(error)) for redrive in pending)
             return
-        yield from (replace(one, error=None) for one in before if one.execution in running)
-        yield from map_ordered(self._ended, [one for one in before if one.execution not in running])
+        yield from (replace(redrive, error=None) for redrive in pending if redrive.execution in running)
+        yield from map_ordered(self._ended, [redrive for redrive in pending if redrive.execution not in running])
 
-    def _facts(self, wanted: Wanted) -> Facts:
-        dead_letter = wanted.dead_letter
-        if not wanted.is_open:
-            return Facts(wanted, self._closed(dead_letter))
-        highest = self.audit.attempt_of(dead_letter.object_id) if wanted.is_bulk else dead_letter.attempt
-        executions = self.pipeline.history(dead_letter.object_id, wanted.execution, dead_letter.attempt, highest)
-        # After the executions: what these have committed by now counts.
+    def _state(self, candidate: Candidate) -> BatchState:
+        dead_letter, is_bulk = candidate.dead_letter, candidate.is_bulk
+        if not candidate.is_open:
+            return BatchState(candidate, self._resolved(dead_letter))
+        highest = self.audit.attempt_of(dead_letter.object_id) if is_bulk else dead_letter.attempt
+        executions = self.pipeline.history(dead_letter.object_id, candidate.execution, dead_letter.attempt, highest)
+        # After the executions: what they have committed by now counts.
         resolution = self.audit.resolution(dead_letter.object_id)
-        entries = [entry for entry in resolution.entries if wanted.is_bulk or entry.start == dead_letter.start]
-        committed = max([entry.attempt for entry in entries] + ([highest] if wanted.is_bulk else []), default=-1)
-        others = (
-            self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
-            if dead_letter.is_of_whole
-            else [dead_letter]
-        )
-        is_open = dead_letter in resolution.open_among(others)
-        left = self._left(wanted, resolution) if wanted.is_bulk else None
-        is_summed = bool(executions) and _is_summed(wanted, resolution, executions[-1])
-        return Facts(
-            wanted, None if is_open else self._closed(dead_letter), committed, executions, cut=left, is_summed=is_summed
+        attempts = [key.attempt for key in resolution.entries if is_bulk or key.start == dead_letter.start]
+        others = [dead_letter]
+        if dead_letter.is_of_whole:
+            others = self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
+        return BatchState(
+            candidate,
+            None if dead_letter in resolution.open_among(others) else self._resolved(dead_letter),
+            max([*attempts, highest] if is_bulk else attempts, default=-1),
+            executions,
+            left=self._left(candidate, resolution) if is_bulk else None,
+            is_left_known=bool(executions) and _is_left_known(candidate, resolution, executions[-1]),
         )
 
-    def _left(self, wanted: Wanted, resolution: Resolution) -> Cut:
-        """Say which chunks of an object are left to do: those that its summary does not settle, else all of them."""
+    def _left(self, candidate: Candidate, resolution: Resolution) -> Plan:
+        """List the chunks that are left to do: those that the summary leaves open, else all of them."""
         try:
             chunk_bytes = self.audit.header(resolution.summary)["chunk_bytes"] if resolution.summary else 0
         except Unreadable:
             chunk_bytes = 0
         left = tuple(resolution.to_do()) if chunk_bytes else ()
-        if left:
-            return Cut(chunk_bytes, left)
-        chunk_bytes = chunk_bytes or self._chunk_bytes(wanted)
-        return Cut(chunk_bytes, tuple(range(0, wanted.raw.size, chunk_bytes)))
+        chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(candidate.execution) or self.pipeline.chunk_bytes
+        return Plan(chunk_bytes, left or tuple(range(0, candidate.raw.size, chunk_bytes)))
 
-    def _chunk_bytes(self, wanted: Wanted) -> int:
-        """Say how large the chunks of an object are that has no summary: as its execution was told, or as all are."""
-        return self.pipeline.chunk_bytes_of(wanted.execution) or self.pipeline.chunk_bytes
-
-    def _closed(self, dead_letter: DeadLetterKey) -> Closed:
+    def _resolved(self, dead_letter: DeadLetterKey) -> Resolved:
         resolution = self.audit.resolution(dead_letter.object_id)
-        others = resolution.open_among(self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day))
-        if later := [other for other in others if other.batch == dead_letter.batch]:
-            return Closed(How.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
-        why = closed_by(self.audit, dead_letter) or "it was closed meanwhile"
-        entry = resolution.closing(dead_letter)
-        if entry and entry.discards:
-            return Closed(How.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
-        return Closed(How.CLOSED, why)
+        still_open = resolution.open_among(self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day))
+        if later := [other for other in still_open if other.batch == dead_letter.batch]:
+            return Resolved(Outcome.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
+        why = closed_by(self.audit, dead_letter) or "it was resolved meanwhile"
+        key = resolution.closing(dead_letter)
+        if key and key.discards:
+            return Resolved(Outcome.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
+        return Resolved(Outcome.RESOLVED, why)
 
-    def _begin(self, plan: Plan) -> Redrive:
+    def _begin(self, plan: RedrivePlan) -> Redrive:
         try:
-            return self._redrive(plan) if plan.how is How.NATIVE else self._start(plan)
+            return self._redrive(plan) if plan.how is Method.NATIVE else self._start(plan)
         except ClientError as error:
-            return not_started(plan, How.REFUSED, str(error))
+            return _not_started(plan, Outcome.REFUSED, str(error))
 
-    def _redrive(self, plan: Plan) -> Redrive:
+    def _redrive(self, plan: RedrivePlan) -> Redrive:
         try:
             self.pipeline.redrive(plan.execution, plan.token)
         except self.pipeline.client.exceptions.ExecutionNotRedrivable:
             now = self.pipeline.describe(plan.execution)
             if now and (now.is_running or now.redrives > plan.redrives):
-                how = How.CLOSED if now.status == SUCCEEDED else How.IN_FLIGHT
-                return not_started(plan, how, f"somebody else redrove it, and it is {now.status}")
+                outcome = Outcome.RESOLVED if now.status == SUCCEEDED else Outcome.IN_FLIGHT
+                return _not_started(plan, outcome, f"somebody else redrove it, and it is {now.status}")
             raise
         return Redrive(plan, plan.execution, plan.redrives + 1, "RUNNING")
 
-    def _start(self, plan: Plan) -> Redrive:
+    def _start(self, plan: RedrivePlan) -> Redrive:
         started = self.pipeline.start(plan.batch)
-        now = replace(plan, attempt=started.batch.attempt)
+        plan = replace(plan, attempt=started.batch.attempt)
         if not started.is_new:
-            return not_started(now, How.IN_FLIGHT, f"somebody else started {started.execution}")
-        return Redrive(now, started.execution, status="RUNNING")
+            return _not_started(plan, Outcome.IN_FLIGHT, f"somebody else started {started.execution}")
+        return Redrive(plan, started.execution, status="RUNNING")
 
-    def _ended(self, one: Redrive) -> Redrive:
-        """See how an execution ended; it runs still if it has not, or is not known yet to run again."""
+    def _ended(self, redrive: Redrive) -> Redrive:
+        """Look at how an execution ended; it counts as running until Step Functions knows of the redrive."""
         try:
-            now = self.pipeline.describe(one.execution)
-            if now is None or now.is_running or now.redrives < one.redrives:
-                return replace(one, error=None)
+            now = self.pipeline.describe(redrive.execution)
+            if now is None or now.is_running or now.redrives < redrive.redrives:
+                return replace(redrive, error=None)
             if now.status == SUCCEEDED:
-                return replace(one, status=now.status, error=None)
-            dead_letters = self.audit.dead_letters(now.day, one.plan.wanted.raw.id)
-            # Of a bulk object, the one that tells of all its chunks is behind theirs.
-            told = max(
-                (dead_letter for dead_letter in dead_letters if dead_letter.attempt == now.attempt), default=None
-            )
-        except (ClientError, BotoCoreError) as failure:
-            return replace(one, error=str(failure))
-        return replace(one, status=now.status, error=now.error, dead_letter=told.id if told else None)
+                return replace(redrive, status=now.status, error=None)
+            # The dead letter of a whole bulk object sorts after those of its chunks.
+            dead_letters = self.audit.dead_letters(now.day, redrive.plan.candidate.raw.id)
+            dead_letter = max((each for each in dead_letters if each.attempt == now.attempt), default=None)
+        except (ClientError, BotoCoreError) as error:
+            return replace(redrive, error=str(error))
+        return replace(redrive, status=now.status, error=now.error, dead_letter=dead_letter.id if dead_letter else None)
+
+
+def _is_left_known(candidate: Candidate, resolution: Resolution, last: Execution) -> bool:
+    """Tell whether the summary lists the chunks that a redrive of the last execution would process.
+
+    It does if that execution has committed the summary, and failed of nothing but its chunks.
+    """
+    summary = resolution.summary
+    failed_of_chunks = not candidate.dead_letter.is_of_whole or candidate.error in SUMS_UP
+    return candidate.is_bulk and failed_of_chunks and summary is not None and summary.attempt == last.attempt
+
+
+def _not_started(plan: RedrivePlan, outcome: Outcome, why: str) -> Redrive:
+    return Redrive(replace(plan, how=outcome, why=why), plan.execution)

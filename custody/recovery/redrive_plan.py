@@ -1,37 +1,33 @@
-"""How the work of open dead letters is done again: decided from what is known of each batch, and nothing else."""
+"""Decide how to retry open dead letters, from what is known of each batch. No input or output happens here."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import UNSET, Struct, UnsetType, structs
+
 from custody.audit.dead_letters import Found, chunk_of, raw_of
+from custody.audit.identifiers import ObjectVersion
 from custody.audit.reader import DeadLetterKey
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution
+from custody.recovery.event_queue import EventResult
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
-from functions.shared.model.messages import Batch, Chunk
-from functions.shared.model.messages import Plan as Cut
+from functions.shared.model.messages import Batch, Chunk, Plan
 
 
-class How(StrEnum):
-    """How the work of a dead letter is done again, or why it is not."""
+class Method(StrEnum):
+    """How a batch is retried: by redriving its own execution, or by a new one."""
 
     NATIVE = "native"
     NEW = "new"
-    IN_FLIGHT = "in flight"
-    CLOSED = "closed"
-    SUPERSEDED = "superseded"
-    DISCARDED = "discarded"
-    REFUSED = "refused"
-    NOT_STARTED = "not started"
-    UNKNOWN = "unknown"
 
 
 class Outcome(StrEnum):
-    """What became of a redrive: `rejected` if every record has an outcome, but not every one is written.
+    """The outcome of a redrive; everything after RUNNING says why nothing was started.
 
-    `unknown` if AWS did not answer.
+    `rejected` if every record has an outcome, but not every one is written. `unknown` if AWS did not answer.
     """
 
     SUCCEEDED = "succeeded"
@@ -39,7 +35,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     RUNNING = "running"
     IN_FLIGHT = "in flight"
-    CLOSED = "closed"
+    RESOLVED = "resolved"
     SUPERSEDED = "superseded"
     DISCARDED = "discarded"
     REFUSED = "refused"
@@ -47,11 +43,51 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A dead letter whose work is to be done again, and what that takes: no more, for there may be thousands.
+class RetriedChunks(Struct, frozen=True):
+    """The chunks of a bulk object that are processed again, and their total."""
 
-    `is_bulk` if it is of an object that is cut into chunks, or of one of these: then `execution` is that of them all.
+    again: int
+    total: int
+
+
+class RedriveResult(Struct, frozen=True):
+    """A dead letter and its redrive.
+
+    `how` is `native`, `new` or, if nothing is started, the outcome; `execution` is the ARN of the execution that does
+    the work. `chunks` is null for one batch, or if only the execution knows. With --dry-run there is no `outcome`,
+    `status` (null if nothing was started), `error` or `new_dead_letter`, the id of the dead letter of this attempt.
+    """
+
+    dead_letter: str
+    object: ObjectVersion
+    how: str
+    why: str
+    attempt: int
+    chunks: RetriedChunks | None
+    execution: str
+    outcome: Outcome | UnsetType = UNSET
+    status: str | UnsetType | None = UNSET
+    error: str | UnsetType | None = UNSET
+    new_dead_letter: str | UnsetType | None = UNSET
+
+
+class RedriveDocument(Struct, frozen=True):
+    """What `custody redrive` did, or with --dry-run would do.
+
+    With --events: `events` in start-dlq and dead-letter-dlq, and how many are `hidden` because somebody else has just
+    received them. With dead letters or a filter: `redrives`.
+    """
+
+    events: list[EventResult] | UnsetType = UNSET
+    hidden: int | UnsetType = UNSET
+    redrives: list[RedriveResult] | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A dead letter to retry, and no more of it than that takes: there may be thousands.
+
+    `is_bulk` if it is about a bulk object or one of its chunks; then `execution` is that of the object.
     """
 
     dead_letter: DeadLetterKey
@@ -63,100 +99,107 @@ class Wanted:
     is_bulk: bool = False
 
     @classmethod
-    def of(cls, found: Found) -> "Wanted":
-        """Take what it takes from a dead letter."""
+    def of(cls, found: Found) -> "Candidate":
+        """Extract a candidate from a dead letter."""
         body, dead_letter = found.body, found.dead_letter
         parent = body.get("parent")
-        execution, is_bulk = parent or body["execution"]["arn"], dead_letter.is_of_whole or parent is not None
+        is_bulk = dead_letter.is_of_whole or parent is not None
         chunk = None if is_bulk else chunk_of(body)
+        execution = parent or body["execution"]["arn"]
         return cls(dead_letter, found.is_open, raw_of(body), chunk, execution, str(body["error"]), is_bulk)
 
     @property
     def work(self) -> Hashable:
-        """What is done again: a batch, or all that is left of a bulk object, however many dead letters tell of it."""
+        """What a redrive does again: a batch, or all that is left of a bulk object."""
         return (self.dead_letter.object_id, "bulk") if self.is_bulk else self.dead_letter.batch
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """What closed a dead letter, and what that means for its redrive: its work is done, given up, or another dead letter's."""
+class Resolved:
+    """Why a dead letter needs no redrive."""
 
-    how: How
+    outcome: Outcome
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a batch now: `committed` is its highest attempt in the ledger, `executions` end with the latest.
+class BatchState:
+    """What is known of a candidate's batch: `committed` is its highest attempt, `executions` end with the latest.
 
-    `closed` says what closed the dead letter; None while it is open. `cut` is what is left to do of a bulk object, and
-    `is_summed` says that its own execution would do just that again.
+    `resolved` is None while the dead letter is open. `left` are the chunks of a bulk object that are left to do, and
+    `is_left_known` means that its own execution would process just those.
     """
 
-    wanted: Wanted
-    closed: Closed | None = None
+    candidate: Candidate
+    resolved: Resolved | None = None
     committed: int = -1
     executions: tuple[Execution, ...] = ()
     is_unchanged: bool = False
-    cut: Cut | None = None
-    is_summed: bool = False
+    left: Plan | None = None
+    is_left_known: bool = False
 
     @property
     def highest(self) -> int:
-        """The highest attempt that anything tells of."""
-        return max(
-            [self.wanted.dead_letter.attempt, self.committed, *(execution.attempt for execution in self.executions)]
-        )
+        """The highest attempt known."""
+        attempts = (execution.attempt for execution in self.executions)
+        return max([self.candidate.dead_letter.attempt, self.committed, *attempts])
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do about a dead letter: `execution` is the one to redrive, or whose work is to be done again.
+class RedrivePlan:
+    """What to do about a candidate: `execution` is the one to redrive, or the one whose work a new one repeats.
 
-    `redrives` is how often that was redriven already; `attempt` is the one that begins. `cut` are the chunks of a bulk
-    object that are processed again; None if its execution alone knows them.
+    `redrives` is how often it was redriven before; `attempt` is the one that begins. `left` are the chunks of a bulk
+    object to process again; None if only its execution knows.
     """
 
-    wanted: Wanted
-    how: How
+    candidate: Candidate
+    how: Method | Outcome
     why: str
     attempt: int
     execution: str
     redrives: int = 0
-    cut: Cut | None = None
+    left: Plan | None = None
 
     @property
     def token(self) -> str:
-        """What makes a repeated call one redrive; at most 64 characters."""
+        """A client token by which a repeated call is one redrive; at most 64 characters."""
         return hashlib.sha256(f"{self.execution} {self.redrives}".encode()).hexdigest()
 
     @property
     def batch(self) -> Batch:
         """The input of a new execution."""
-        return Batch(self.wanted.raw, self.wanted.chunk, self.attempt, redrive_of=self.execution, plan=self.cut)
-
-    @property
-    def chunks(self) -> tuple[int, int] | None:
-        """How many chunks of how many are processed again; None for one batch, or if that is not known."""
-        if self.cut is None:
-            return None
-        return len(self.cut.chunks), -(-self.wanted.raw.size // self.cut.chunk_bytes)
+        candidate = self.candidate
+        return Batch(candidate.raw, candidate.chunk, self.attempt, redrive_of=self.execution, plan=self.left)
 
     @property
     def starts(self) -> bool:
         """Whether there is something to start."""
-        return self.how in {How.NATIVE, How.NEW}
+        return isinstance(self.how, Method)
+
+    @property
+    def chunks(self) -> RetriedChunks | None:
+        """How many chunks are processed again; None for one batch, or if that is not known."""
+        if self.left is None or not self.starts:
+            return None
+        return RetriedChunks(len(self.left.chunks), -(-self.candidate.raw.size // self.left.chunk_bytes))
+
+    def result(self, execution: str) -> RedriveResult:
+        """Describe the plan, and the execution that would do the work."""
+        version = ObjectVersion.of(self.candidate.raw)
+        id_ = self.candidate.dead_letter.id
+        return RedriveResult(id_, version, self.how, self.why, self.attempt, self.chunks, execution)
 
 
 @dataclass(frozen=True, slots=True)
 class Redrive:
-    """What became of a plan: `status` is that of its `execution`; None if nothing was started, or that is not known.
+    """A plan that was carried out: `status` is that of its `execution`, None if nothing was started or it is unknown.
 
-    `redrives` is how often the execution is redriven when it does this work; `dead letter` the id of a new one. `error` is
-    what the execution failed of or, while it is thought to run, why AWS does not say whether it does.
+    `redrives` is how often the execution has been redriven once it does this work; `dead_letter` the id of a new one.
+    `error` is that of the execution or, while it seems to run, why AWS does not answer.
     """
 
-    plan: Plan
+    plan: RedrivePlan
     execution: str
     redrives: int = 0
     status: str | None = None
@@ -165,8 +208,8 @@ class Redrive:
 
     @property
     def outcome(self) -> Outcome:
-        """How it went, in a word."""
-        if self.status is None:
+        """The outcome so far."""
+        if isinstance(self.plan.how, Outcome) or self.status is None:
             return Outcome(self.plan.how)
         if self.status == SUCCEEDED:
             return Outcome.SUCCEEDED
@@ -174,56 +217,62 @@ class Redrive:
             return Outcome.UNKNOWN if self.error else Outcome.RUNNING
         return Outcome.REJECTED if self.error == RecordsRejected.__name__ else Outcome.FAILED
 
+    @property
+    def result(self) -> RedriveResult:
+        """Describe what was done."""
+        return structs.replace(
+            self.plan.result(self.execution),
+            outcome=self.outcome,
+            status=self.status,
+            error=self.error,
+            new_dead_letter=self.dead_letter,
+        )
 
-def chosen(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Leave one dead letter of each batch or bulk object, and of each execution.
 
-    An open one before a closed one, then the latest, and of a bulk object the one that tells of all.
+def choose_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Keep one dead letter per batch or bulk object, and per execution.
+
+    Open ones take precedence, then the latest, then that of a whole bulk object.
     """
-    by_work = _best(wanted, lambda one: one.work)
-    return _best(by_work, lambda one: one.execution)
+    return _best(_best(candidates, lambda candidate: candidate.work), lambda candidate: candidate.execution)
 
 
-def _best(wanted: Iterable[Wanted], key: Callable[[Wanted], Hashable]) -> list[Wanted]:
-    best: dict[Hashable, Wanted] = {}
-    for one in wanted:
-        other = best.get(key(one), one)
-        best[key(one)] = max(
-            other, one, key=lambda each: (each.is_open, each.dead_letter.attempt, each.dead_letter.is_of_whole)
+def _best(candidates: Iterable[Candidate], key: Callable[[Candidate], Hashable]) -> list[Candidate]:
+    best: dict[Hashable, Candidate] = {}
+    for candidate in candidates:
+        other = best.get(key(candidate), candidate)
+        best[key(candidate)] = max(
+            other, candidate, key=lambda each: (each.is_open, each.dead_letter.attempt, each.dead_letter.is_of_whole)
         )
     return list(best.values())
 
 
-def decide(facts: Facts) -> Plan:
-    """Decide how the work of a dead letter is done again: by its own execution where that is possible, else by a new one."""
-    wanted, highest = facts.wanted, facts.highest
-    last = facts.executions[-1] if facts.executions else None
-    arn = last.arn if last else wanted.execution
-    if running := next((execution for execution in facts.executions if execution.is_running), None):
-        return Plan(wanted, How.IN_FLIGHT, "it is under way already", running.attempt, running.arn)
-    if facts.closed:
-        return Plan(wanted, facts.closed.how, facts.closed.why, highest, arn)
-    if last is None:
-        return Plan(wanted, How.NEW, "its execution is no longer in the history", highest + 1, arn, cut=facts.cut)
-    if why := _obstacle(last, facts):
-        return Plan(wanted, How.NEW, why, highest + 1, arn, cut=facts.cut)
-    cut = facts.cut if facts.is_summed else None
-    return Plan(wanted, How.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives, cut)
+def decide(state: BatchState) -> RedrivePlan:
+    """Decide how to retry a dead letter: by redriving its own execution where possible, else by a new one."""
+    candidate, highest = state.candidate, state.highest
+    last = state.executions[-1] if state.executions else None
+    arn = last.arn if last else candidate.execution
+    if running := next((execution for execution in state.executions if execution.is_running), None):
+        return RedrivePlan(candidate, Outcome.IN_FLIGHT, "it is already running", running.attempt, running.arn)
+    if state.resolved:
+        return RedrivePlan(candidate, state.resolved.outcome, state.resolved.why, highest, arn)
+    why = _obstacle(last, state) if last else "its execution is no longer in the history"
+    if last is None or why:
+        return RedrivePlan(candidate, Method.NEW, why or "", highest + 1, arn, left=state.left)
+    left = state.left if state.is_left_known else None
+    return RedrivePlan(
+        candidate, Method.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives, left
+    )
 
 
-def _obstacle(last: Execution, facts: Facts) -> str | None:
+def _obstacle(last: Execution, state: BatchState) -> str | None:
     """Say why an execution cannot be redriven, or should not be."""
     if last.status == SUCCEEDED:
         return "its execution succeeded, with rejected records"
     if last.stuck is not None:
         return last.stuck
-    if not facts.is_unchanged:
-        return "the state machine was changed since"
-    if last.attempt < facts.highest:
-        return f"another execution has done attempt {facts.highest}"
+    if not state.is_unchanged:
+        return "the state machine has changed since"
+    if last.attempt < state.highest:
+        return f"another execution has done attempt {state.highest}"
     return None
-
-
-def not_started(plan: Plan, how: How, why: str) -> Redrive:
-    """Say that nothing was started, and why."""
-    return Redrive(replace(plan, how=how, why=why), plan.execution)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from msgspec import to_builtins
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -47,6 +48,15 @@ def watched(items: Iterable[Item], describe: Callable[[int], str]) -> Iterator[I
         for item in items:
             number += 1
             yield item
+
+
+def tracked(items: Iterable[Item], description: str, total: int, completed: int = 0) -> Iterator[Item]:
+    """Yield items as they come, with a progress bar on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=stderr, transient=True, redirect_stdout=False, disable=not stderr.is_terminal
+    ) as bar:
+        yield from bar.track(items, total, completed, description=description)
 
 
 def write_json(document: Any) -> None:

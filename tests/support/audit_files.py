@@ -25,10 +25,10 @@ MIXED = b"[" + GOOD + b", " + BAD + b"]"
 Run = Callable[..., Result]
 
 
-def a_deployment(**told: str) -> Deployment:
-    """Give what a stack would say of the buckets in memory, with what a test says of the rest."""
-    named: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | told
-    return Deployment(**{field.name: named.get(field.name, "") for field in fields(Deployment)})
+def a_deployment(**outputs: Any) -> Deployment:
+    """Return the outputs of a stack on the buckets in memory; what a test does not give is empty."""
+    known: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | outputs
+    return Deployment(**{field.name: known.get(field.name, "") for field in fields(Deployment)})
 
 
 def a_session(deployment: Deployment | None = None) -> Session:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from custody.app import COMMANDS, app, load
 from custody.errors import USAGE, CommandFailed
 from custody.executions.pipeline import COUNTED, Pipeline
-from custody.terminal.options import ENV, age, environment, moment
+from custody.terminal.options import ENV, age, environment, moment, rate
 from infra.settings import SettingRefused, Settings, parse
 from tests.support.executions import MACHINE_ARN
 
@@ -119,3 +119,14 @@ def test_executions_are_counted_up_to_a_limit(number: int, expected: tuple[int, 
 
     assert pipeline.count("SUCCEEDED") == expected
     assert client.pages <= COUNTED / 1000 + 1
+
+
+@pytest.mark.parametrize(("text", "parsed"), [("5", 5.0), ("5/s", 5.0), ("0.5", 0.5)])
+def test_a_rate_is_a_number_a_second(text: str, parsed: float) -> None:
+    assert rate(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["0", "-1/s", "5/m", "much", "inf", "nan", "1e-9", "1e-300"])
+def test_an_invalid_rate_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="5/s"):
+        rate(text)

@@ -162,11 +162,11 @@ def test_what_eventbridge_cannot_deliver_waits_and_is_given_to_start_again(their
         number = "ApproximateNumberOfMessages"
         told = {"QueueUrl": url, "AttributeNames": [number]}
         until(lambda: sqs.get_queue_attributes(**told)["Attributes"][number] == "1", 60, "the event in the queue")
-        (seen,) = theirs.custody("redrive", "--events", "--dry-run", "--json").json["start-dlq"]
+        (seen,) = theirs.custody("redrive", "--events", "--dry-run", "--json").json["events"]
     replayed = theirs.custody("redrive", "--events", "--json")
 
     assert seen["objects"] == [f"{PREFIX}mission/start-dlq.json"]
-    assert "NO_PERMISSIONS" in seen["became"]
+    assert "NO_PERMISSIONS" in seen["result"]
     assert replayed.code == 0, replayed.out
     until(lambda: theirs.ledger("incoming-mission-start-dlq"), 60, "the object is committed")
 

@@ -50,7 +50,7 @@ def dead_letter_of(cloud: Cloud, sent: Any) -> str:
 
 
 def attempts(cloud: Cloud, sent: Any) -> list[str]:
-    return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['object_id']}/")]
+    return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/")]
 
 
 def waiting(cloud: Cloud, url: str) -> int:

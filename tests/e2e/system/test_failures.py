@@ -57,8 +57,8 @@ def test_an_execution_that_somebody_stops_has_a_dead_letter_within_seconds_and_c
     assert status(cloud, sent["execution"]) == "SUCCEEDED"
     listed = cloud.custody("dead-letters", "--error", "ExecutionAborted", "--json").json
     assert sent["id"] not in json.dumps(listed), "the dead letter is closed: the records are written"
-    assert cloud.keys(cloud.deployment.audit, f"ledger/{sent['object_id']}/") == [
-        f"ledger/{sent['object_id']}/000000000000000.1.jsonl.gz"
+    assert cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/") == [
+        f"ledger/{sent['id']}/000000000000000.1.jsonl.gz"
     ], "a redrive is the next attempt"
 
 
@@ -78,7 +78,7 @@ def test_an_execution_that_runs_out_of_time_has_a_dead_letter_and_is_done_again_
     assert ran.code == 0, ran.err
     (redriven,) = ran.json["redrives"]
     assert redriven["how"] == "new", "a redrive of the old one would have its old definition"
-    assert redriven["execution"].endswith(f"{sent['object_id']}-r1")
+    assert redriven["execution"].endswith(f"{sent['id']}-r1")
     assert redriven["outcome"] == "succeeded"
     shown = cloud.custody("reconcile", "--prefix", "late.json", "--json")
     assert (shown.code, shown.json["counts"]["written"]) == (0, 1), shown.out
@@ -110,7 +110,7 @@ def test_a_contract_made_looser_and_deployed_lets_redriven_records_through(cloud
         still_bad["id"]: "native",
     }
     assert by_object[mended["id"]]["outcome"] == "succeeded"
-    assert ".1.Rejected" in by_object[still_bad["id"]]["new_letter"]
+    assert ".1.Rejected" in by_object[still_bad["id"]]["new_dead_letter"]
     assert dead_letters(cloud, mended["id"]) == ["000000000000000.0.Rejected.json"]
     verified = cloud.custody("verify", mended["id"], still_bad["id"], "--json")
     assert verified.code == 0, verified.out

@@ -110,7 +110,7 @@ def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cl
     assert {(one["outcome"], one["error"], one["attempt"]) for one in again.json["redrives"]} == {
         ("failed", "AccessRefused", 1)
     }
-    assert {one["new_letter"].rpartition("/")[2] for one in again.json["redrives"]} == {"000000000000000.1.Write"}
+    assert {one["new_dead_letter"].rpartition("/")[2] for one in again.json["redrives"]} == {"000000000000000.1.Write"}
 
     planned = cloud.custody(*chosen, "--dry-run")
     assert planned.code == 0
@@ -123,11 +123,11 @@ def test_the_command_redrives_what_it_is_asked_for_and_says_what_became_of_it(cl
     assert statuses(cloud, executions) == [("SUCCEEDED", 2)] * 3
     assert counts(cloud, "asked") == {"written": 3}
 
-    dead_letter = again.json["redrives"][0]["new_letter"]
-    closed = cloud.custody("redrive", dead_letter)
-    assert closed.code == 0
-    assert "closed" in closed.out
-    assert "attempt 2 was committed" in closed.out
+    dead_letter = again.json["redrives"][0]["new_dead_letter"]
+    resolved = cloud.custody("redrive", dead_letter)
+    assert resolved.code == 0
+    assert "resolved" in resolved.out
+    assert "attempt 2 was committed" in resolved.out
 
 
 @pytest.mark.aws
@@ -179,7 +179,7 @@ def test_an_event_that_start_could_not_handle_is_replayed_when_it_can(cloud: Clo
         while not waiting(cloud):
             time.sleep(PAUSE_SECONDS)
             assert time.monotonic() < deadline, "the event came to the queue when Lambda's retries were used up"
-        waits = cloud.custody("redrive", "--events", "--dry-run", "--json").json["start-dlq"]
+        waits = cloud.custody("redrive", "--events", "--dry-run", "--json").json["events"]
         assert [event["objects"] for event in waits] == [["late-0.json"]]
         assert waiting(cloud) == 1, "to look changes nothing"
 

@@ -106,7 +106,7 @@ def test_the_same_event_twice_is_one_execution_and_one_ledger_file(cloud: Cloud,
     assert [answer["counts"]["started"] for answer in answers] == [0, 0], answers
     executions = cloud.client("stepfunctions").list_executions(stateMachineArn=cloud.deployment.pipeline_arn)
     assert [one["name"] for one in executions["executions"]].count(raw["id"]) == 1
-    assert len(cloud.keys(cloud.deployment.audit, f"ledger/{raw['object_id']}/")) == 1
+    assert len(cloud.keys(cloud.deployment.audit, f"ledger/{raw['id']}/")) == 1
 
 
 @pytest.mark.aws
@@ -116,7 +116,7 @@ def test_a_key_with_spaces_plus_and_dead_letters_comes_through(cloud: Cloud, tmp
 
     assert ran.code == 0, ran.err
     (fate,) = ran.json["objects"]
-    ledger_key = f"ledger/{fate['object']['object_id']}/000000000000000.0.jsonl.gz"
+    ledger_key = f"ledger/{fate['object']['id']}/000000000000000.0.jsonl.gz"
     committed = cloud.client("s3").get_object(Bucket=cloud.deployment.audit, Key=ledger_key)["Body"].read()
     assert json.loads(gzip.decompress(committed).splitlines()[0])["object"]["key"] == key
 
@@ -167,7 +167,7 @@ def test_a_permission_that_is_missing_is_named_and_nothing_is_claimed(cloud: Clo
     (fate,) = ran.json["objects"]
     assert (fate["status"], fate["error"]) == ("FAILED", "AccessRefused"), fate
     assert ".Write.json" in fate["dead_letter"]
-    assert cloud.keys(cloud.deployment.audit, f"ledger/{fate['object']['object_id']}/") == []
+    assert cloud.keys(cloud.deployment.audit, f"ledger/{fate['object']['id']}/") == []
 
 
 def test_no_follow_ends_at_once_with_the_object_id(cloud: Cloud, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_bulk_object_and_a_record_of_it(buffered: Cloud, tmp_path: Path) -> No
     assert run["map_run"]["items"] == {name: counted[name] for name in run["map_run"]["items"]}
     assert counted["total"] == put_in["chunks"]["total"]
 
-    child = traced(buffered, f"{put_in['object']['object_id']}.0")
+    child = traced(buffered, f"{put_in['object']['id']}.0")
     assert child["machine"] == "chunk"
     assert names(child) == ["ValidateChunk succeeded", "TransformChunk succeeded", "WriteChunk succeeded"]
     assert child["arn"] in {

@@ -1,4 +1,4 @@
-"""However many dead letters a bulk object has, its work is done again once: by its own execution, or by a new one."""
+"""A bulk object is redriven once, however many dead letters it has: by its own execution, or by a new one."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import WHOLE, AuditReader, LedgerKey
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import How, Outcome, Plan, Wanted, chosen
+from custody.recovery.redrive_plan import Candidate, Method, Outcome, RedrivePlan, choose_candidates
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
@@ -32,8 +32,8 @@ def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
     return Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001)
 
 
-def plans_for(redriver: Redriver, **wanted: Any) -> list[Plan]:
-    return redriver.plan(chosen(map(Wanted.of, select(redriver.audit, Filter(**wanted)))))
+def plans_for(redriver: Redriver, **criteria: Any) -> list[RedrivePlan]:
+    return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
 
 
 def failed(buckets: Buckets, machine: Machine, **more: Any) -> Bulk:
@@ -44,27 +44,29 @@ def failed(buckets: Buckets, machine: Machine, **more: Any) -> Bulk:
     return bulk
 
 
-def test_all_dead_letters_of_an_object_are_one_redrive_of_its_execution(buckets: Buckets, machine: Machine) -> None:
+def test_all_dead_letters_of_an_object_are_one_redrive(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     redriver = redriver_on(buckets, machine)
     (plan,) = plans_for(redriver)
-    assert (plan.how, plan.execution, plan.attempt) == (How.NATIVE, bulk.arn, 1)
-    assert plan.wanted.dead_letter.is_of_whole
+    assert (plan.how, plan.execution, plan.attempt) == (Method.NATIVE, bulk.arn, 1)
+    assert plan.candidate.dead_letter.is_of_whole
 
     done = list(redriver.watch(redriver.begin([plan], FAST), 10))
-    assert [one.outcome for one in done] == [Outcome.SUCCEEDED]
+    assert [redrive.outcome for redrive in done] == [Outcome.SUCCEEDED]
     assert len(machine.tokens) == 1
 
 
-def test_the_dead_letter_of_a_chunk_alone_redrives_the_object_too(buckets: Buckets, machine: Machine) -> None:
+def test_the_dead_letter_of_a_chunk_redrives_the_object(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     (plan,) = plans_for(redriver_on(buckets, machine), error="AccessRefused")
-    assert plan.wanted.dead_letter.start == 400
-    assert (plan.how, plan.execution) == (How.NATIVE, bulk.arn)
+    assert plan.candidate.dead_letter.start == 400
+    assert (plan.how, plan.execution) == (Method.NATIVE, bulk.arn)
 
 
 @pytest.mark.parametrize("change", ["definition", "stuck", "forgotten"])
-def test_a_new_execution_does_only_the_chunks_that_are_left(buckets: Buckets, machine: Machine, change: str) -> None:
+def test_a_new_execution_processes_only_the_chunks_that_are_left(
+    buckets: Buckets, machine: Machine, change: str
+) -> None:
     bulk = failed(buckets, machine)
     match change:
         case "definition":
@@ -81,14 +83,16 @@ def test_a_new_execution_does_only_the_chunks_that_are_left(buckets: Buckets, ma
     assert sent == bulk.again(200, 400).batch
 
 
-def test_chunks_that_were_given_up_are_not_done_again(buckets: Buckets, machine: Machine) -> None:
+def test_discarded_chunks_are_not_processed_again(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine, redriveStatus="NOT_REDRIVABLE")
     buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, 200, 0, discards=True).key, Body=b"")
     (plan,) = plans_for(redriver_on(buckets, machine))
     assert plan.batch == bulk.again(400).batch
 
 
-def test_without_a_summary_all_chunks_are_done_again_as_large_as_they_were(buckets: Buckets, machine: Machine) -> None:
+def test_without_a_summary_all_chunks_are_processed_again_in_their_original_size(
+    buckets: Buckets, machine: Machine
+) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "ABORTED", redriveStatus="NOT_REDRIVABLE")
     bulk.chunk(0)
@@ -99,46 +103,44 @@ def test_without_a_summary_all_chunks_are_done_again_as_large_as_they_were(bucke
     assert plan.batch == bulk.again().batch
 
 
-def test_a_new_attempt_is_above_that_of_every_chunk(buckets: Buckets, machine: Machine) -> None:
-    """A chunk that was tried again by itself has counted on."""
+def test_a_new_attempt_is_higher_than_that_of_every_chunk(buckets: Buckets, machine: Machine) -> None:
+    """A chunk that was redriven by itself has a higher attempt."""
     bulk = failed(buckets, machine)
     Bulk(buckets, replace(bulk.batch, attempt=3)).chunk(600)
     (plan,) = plans_for(redriver_on(buckets, machine))
-    assert (plan.how, plan.attempt) == (How.NEW, 4)
+    assert (plan.how, plan.attempt) == (Method.NEW, 4)
 
 
-def test_an_execution_under_way_is_left_alone_whichever_attempt_it_has(buckets: Buckets, machine: Machine) -> None:
+def test_a_running_execution_is_not_redriven_whatever_its_attempt(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     Bulk(buckets, replace(bulk.batch, attempt=3)).chunk(600)
     arn = machine.add(replace(bulk.batch, attempt=2), "RUNNING")
     (plan,) = plans_for(redriver_on(buckets, machine))
-    assert (plan.how, plan.execution) == (How.IN_FLIGHT, arn)
+    assert (plan.how, plan.execution) == (Outcome.IN_FLIGHT, arn)
 
 
-def test_the_dead_letter_of_the_whole_is_closed_with_its_chunks_and_starts_nothing(
-    buckets: Buckets, machine: Machine
-) -> None:
+def test_the_dead_letter_of_the_whole_is_resolved_with_its_chunks(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     redriver = redriver_on(buckets, machine)
-    wanted = list(map(Wanted.of, select(redriver.audit, Filter())))
+    candidates = list(map(Candidate.of, select(redriver.audit, Filter())))
     for start in (200, 400):
         buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
-    (plan,) = redriver.plan(chosen(wanted))
-    assert (plan.how, plan.starts) == (How.CLOSED, False)
+    (plan,) = redriver.plan(choose_candidates(candidates))
+    assert (plan.how, plan.starts) == (Outcome.RESOLVED, False)
     assert "it sums up its chunks" in plan.why
 
 
-def test_two_machines_are_asked_for_their_own_definitions(buckets: Buckets, machine: Machine) -> None:
+def test_each_state_machine_is_compared_with_its_own_definition(buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     single = buckets.upload("mission/one.json", b"{}")
     post(buckets, single, arn=machine.add(single))
-    found = {plan.wanted.raw.key: plan for plan in plans_for(redriver_on(buckets, machine))}
-    assert {plan.how for plan in found.values()} == {How.NATIVE}
-    assert found[bulk.batch.object.key].execution == bulk.arn
-    assert found["mission/one.json"].execution == arn_of(single.object.id)
+    plans = {plan.candidate.raw.key: plan for plan in plans_for(redriver_on(buckets, machine))}
+    assert {plan.how for plan in plans.values()} == {Method.NATIVE}
+    assert plans[bulk.batch.object.key].execution == bulk.arn
+    assert plans["mission/one.json"].execution == arn_of(single.object.id)
 
 
-def test_a_redrive_that_rejects_records_again_tells_of_the_dead_letter_of_the_whole(
+def test_a_redrive_that_rejects_records_again_names_the_dead_letter_of_the_whole(
     buckets: Buckets, machine: Machine
 ) -> None:
     bulk = failed(buckets, machine)
@@ -153,7 +155,7 @@ def test_a_redrive_that_rejects_records_again_tells_of_the_dead_letter_of_the_wh
 
 @pytest.fixture
 def run(command_line: CommandLine, machine: Machine) -> Run:
-    """Run `custody redrive`, on a machine in memory."""
+    """Return `custody redrive`, on a machine in memory."""
     command_line.clients["stepfunctions"] = machine
     command_line.is_local = True
     command_line.deploy(chunk_bytes=CHUNK_BYTES)
@@ -161,7 +163,7 @@ def run(command_line: CommandLine, machine: Machine) -> Run:
 
 
 @pytest.mark.parametrize(("how", "name"), [("native", "{id}"), ("new", "{id}-r1")])
-def test_a_dry_run_tells_of_the_execution_and_the_chunks_of_a_bulk_object(
+def test_a_dry_run_names_the_execution_and_counts_the_chunks(
     run: Run, buckets: Buckets, machine: Machine, how: str, name: str
 ) -> None:
     bulk = failed(buckets, machine, redriveStatus="REDRIVABLE" if how == "native" else "NOT_REDRIVABLE")
@@ -174,9 +176,7 @@ def test_a_dry_run_tells_of_the_execution_and_the_chunks_of_a_bulk_object(
     assert "2 of 7" in run(bulk.id, "--dry-run").stdout
 
 
-def test_whoever_names_a_chunk_is_told_that_all_that_are_left_are_redriven(
-    run: Run, buckets: Buckets, machine: Machine
-) -> None:
+def test_naming_a_chunk_redrives_all_that_are_left(run: Run, buckets: Buckets, machine: Machine) -> None:
     bulk = failed(buckets, machine)
     dead_letter = next(each for each in AuditReader(buckets.s3, "audit").dead_letters_of(bulk.id) if each.start == 400)
     left = f"all chunks of {bulk.id} that are left to do are redriven"
@@ -186,9 +186,7 @@ def test_whoever_names_a_chunk_is_told_that_all_that_are_left_are_redriven(
     assert json.loads(ran.stdout)["redrives"][0]["chunks"] == {"again": 2, "total": 7}
 
 
-def test_a_stopped_execution_alone_knows_which_chunks_it_goes_on_with(
-    run: Run, buckets: Buckets, machine: Machine
-) -> None:
+def test_the_chunks_of_a_stopped_execution_are_unknown(run: Run, buckets: Buckets, machine: Machine) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "ABORTED")
     bulk.chunk(0)

@@ -1,0 +1,65 @@
+"""Redrives, planned and carried out, as tables."""
+
+from collections import Counter
+
+from rich.text import Text
+
+from custody.recovery.redrive_plan import Method, Outcome, Redrive, RedrivePlan
+from custody.terminal.console import console, table
+from custody.terminal.text import visible
+
+_COLOURS = {
+    Outcome.SUCCEEDED: "green",
+    Outcome.RESOLVED: "green",
+    Outcome.REJECTED: "red",
+    Outcome.RUNNING: "yellow",
+    Outcome.IN_FLIGHT: "yellow",
+}
+
+
+def plans(planned: list[RedrivePlan]) -> None:
+    """Show what would be done about each dead letter."""
+    if planned:
+        rows = table("object", "error", "how", "attempt", "chunks", "why", "dead letter")
+        for plan in planned:
+            chunks = f"{plan.chunks.again:,} of {plan.chunks.total:,}" if plan.chunks else ""
+            candidate = plan.candidate
+            cells = (_text(candidate.raw.key), _text(candidate.error), plan.how, str(plan.attempt), chunks)
+            rows.add_row(*cells, _text(plan.why), candidate.dead_letter.id)
+        console.print(rows)
+    _summarize([plan.how for plan in planned], "would be redriven", sum(plan.starts for plan in planned))
+
+
+def redrives(carried_out: list[Redrive]) -> None:
+    """Show what was done about each dead letter, the successful ones first."""
+    if carried_out:
+        order = list(Outcome)
+        rows = table("object", "error before", "how", "attempt", "outcome", "why")
+        for redrive in sorted(carried_out, key=lambda each: (order.index(each.outcome), each.plan.candidate.raw.key)):
+            plan = redrive.plan
+            outcome = Text(redrive.outcome, style=_COLOURS.get(redrive.outcome, "bold red"))
+            cells = (_text(plan.candidate.raw.key), _text(plan.candidate.error), plan.how if plan.starts else "")
+            rows.add_row(*cells, str(plan.attempt), outcome, _text(_why(redrive)))
+        console.print(rows)
+    started = sum(redrive.status is not None for redrive in carried_out)
+    _summarize([redrive.outcome for redrive in carried_out], "redriven", started)
+
+
+def _why(redrive: Redrive) -> str:
+    if redrive.outcome is Outcome.UNKNOWN and redrive.error:
+        return f"it was started, but AWS does not report its status: {redrive.error}"
+    if redrive.outcome in {Outcome.SUCCEEDED, Outcome.RUNNING}:
+        return redrive.plan.why if redrive.plan.how is Method.NEW else ""
+    if redrive.status is None:
+        return redrive.plan.why
+    end = redrive.error or redrive.status
+    return f"{end}; dead letter {redrive.dead_letter}" if redrive.dead_letter else f"{end}; no dead letter yet"
+
+
+def _summarize(words: list[Method | Outcome] | list[Outcome], done: str, number: int) -> None:
+    counts = ", ".join(f"{count} {word}" for word, count in sorted(Counter(words).items()))
+    console.print(f"{number} {done}: {counts}" if counts else "no open dead letter matches")
+
+
+def _text(text: str) -> Text:
+    return Text(visible(text))

@@ -1,0 +1,198 @@
+"""How a dead letter is retried: decided from what is known of its batch, and nothing else."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from custody.audit.reader import WHOLE, DeadLetterKey
+from custody.executions.pipeline import Execution, execution_name
+from custody.recovery.redrive_plan import (
+    BatchState,
+    Candidate,
+    Method,
+    Outcome,
+    Redrive,
+    RedrivePlan,
+    Resolved,
+    choose_candidates,
+    decide,
+)
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk, Plan
+
+RAW = RawObject("raw", "mission/a.json", "v1", 60, "etag")
+ARN = f"arn:aws:states:us-east-1:123456789012:execution:pipeline:{RAW.id}"
+STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def a_candidate(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True) -> Candidate:
+    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Candidate(dead_letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
+
+
+def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> Execution:
+    return Execution(arn, status, attempt, attempt, STARTED, stuck)
+
+
+def test_a_failed_execution_of_the_same_definition_is_redriven() -> None:
+    plan = decide(BatchState(a_candidate(), executions=(execution(),), is_unchanged=True))
+
+    assert (plan.how, plan.attempt, plan.execution) == (Method.NATIVE, 1, ARN)
+
+
+def test_the_attempt_is_the_next_one_of_the_execution() -> None:
+    plan = decide(BatchState(a_candidate(2), executions=(execution(attempt=2),), is_unchanged=True))
+
+    assert (plan.how, plan.attempt, plan.redrives) == (Method.NATIVE, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("executions", "is_unchanged", "why"),
+    [
+        ((), False, "no longer in the history"),
+        ((execution("SUCCEEDED", stuck="Execution is SUCCEEDED"),), False, "succeeded, with rejected records"),
+        ((execution(stuck="Execution redrivable period exceeded"),), True, "redrivable period exceeded"),
+        ((execution(),), False, "the state machine has changed"),
+    ],
+    ids=["forgotten", "tolerated", "too late", "changed"],
+)
+def test_otherwise_a_new_execution_does_the_work_again(
+    executions: tuple[Execution, ...], is_unchanged: bool, why: str
+) -> None:
+    plan = decide(BatchState(a_candidate(), executions=executions, is_unchanged=is_unchanged))
+
+    assert (plan.how, plan.attempt) == (Method.NEW, 1)
+    assert why in plan.why
+    assert plan.batch == Batch(RAW, None, 1, redrive_of=ARN)
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt"),
+    [
+        (BatchState(a_candidate(3)), 4),
+        (BatchState(a_candidate(), committed=5), 6),
+        (BatchState(a_candidate(), executions=(execution(attempt=7),)), 8),
+    ],
+    ids=["dead_letters", "ledger", "executions"],
+)
+def test_a_new_attempt_is_higher_than_all_that_are_known(state: BatchState, attempt: int) -> None:
+    assert decide(state).attempt == attempt
+
+
+def test_an_execution_whose_next_attempt_is_taken_is_not_redriven() -> None:
+    """It would do all the work, and then fail to commit it."""
+    plan = decide(BatchState(a_candidate(), committed=1, executions=(execution(),), is_unchanged=True))
+
+    assert (plan.how, plan.attempt) == (Method.NEW, 2)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "PENDING_REDRIVE"])
+def test_nothing_is_started_beside_a_running_execution(status: str) -> None:
+    later = execution(status, 1, arn=f"{ARN}-r1")
+    plan = decide(BatchState(a_candidate(), executions=(execution(), later), is_unchanged=True))
+
+    assert (plan.how, plan.starts, plan.execution) == (Outcome.IN_FLIGHT, False, f"{ARN}-r1")
+
+
+def test_of_several_executions_the_latest_is_redriven() -> None:
+    later = execution("FAILED", 1, arn=f"{ARN}-r1")
+    plan = decide(BatchState(a_candidate(), executions=(execution(), later), is_unchanged=True))
+
+    assert (plan.how, plan.execution, plan.attempt) == (Method.NATIVE, f"{ARN}-r1", 2)
+
+
+def test_a_resolved_dead_letter_leaves_nothing_to_do() -> None:
+    plan = decide(
+        BatchState(
+            a_candidate(is_open=False),
+            resolved=Resolved(Outcome.RESOLVED, "attempt 1 was committed"),
+            executions=(execution(),),
+        )
+    )
+
+    assert (plan.how, plan.starts, plan.why) == (Outcome.RESOLVED, False, "attempt 1 was committed")
+
+
+def test_the_client_token_is_the_same_until_the_execution_is_redriven() -> None:
+    plan = RedrivePlan(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
+    again = RedrivePlan(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
+    later = RedrivePlan(a_candidate(), Method.NATIVE, "", 2, ARN, redrives=1)
+
+    assert plan.token == again.token != later.token
+    assert len(plan.token) <= 64, "Step Functions takes no more"
+
+
+def a_bulk_candidate(start: int, attempt: int = 0, *, is_open: bool = True) -> Candidate:
+    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Candidate(dead_letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
+
+
+def test_dead_letters_of_one_bulk_object_are_one_redrive_by_that_of_the_whole() -> None:
+    whole = a_bulk_candidate(WHOLE)
+    assert choose_candidates([a_bulk_candidate(0), whole, a_bulk_candidate(200)]) == [whole]
+    assert choose_candidates([a_bulk_candidate(0), a_bulk_candidate(WHOLE, is_open=False)]) == [a_bulk_candidate(0)], (
+        "what is open comes first"
+    )
+
+
+def test_a_new_execution_of_a_bulk_object_processes_what_is_left() -> None:
+    left = Plan(200, (200, 400))
+    assert decide(BatchState(a_bulk_candidate(WHOLE), left=left)).batch == Batch(
+        RAW, None, 1, redrive_of=ARN, plan=left
+    )
+
+
+def test_dead_letters_of_one_batch_are_one_redrive_of_the_latest() -> None:
+    assert choose_candidates([a_candidate(0, is_open=False), a_candidate(1), a_candidate(0)]) == [a_candidate(1)]
+
+
+def test_dead_letters_of_one_execution_are_one_redrive() -> None:
+    assert choose_candidates([a_candidate(start=0), a_candidate(start=4096)]) == [a_candidate(start=0)]
+
+
+def test_an_open_dead_letter_takes_precedence_over_a_resolved_one() -> None:
+    assert choose_candidates([a_candidate(0), a_candidate(1, is_open=False)]) == [a_candidate(0)]
+
+
+def test_dead_letters_of_two_executions_are_two_redrives() -> None:
+    other = a_candidate(start=4096, execution=f"{ARN}-other")
+    assert choose_candidates([a_candidate(), other]) == [a_candidate(), other]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        ("SUCCEEDED", None, Outcome.SUCCEEDED),
+        ("FAILED", "RecordsRejected", Outcome.REJECTED),
+        ("FAILED", "AccessRefused", Outcome.FAILED),
+        ("ABORTED", None, Outcome.FAILED),
+        ("RUNNING", None, Outcome.RUNNING),
+        (None, None, Outcome.REFUSED),
+    ],
+)
+def test_the_outcome_follows_from_status_and_error(status: str | None, error: str | None, outcome: Outcome) -> None:
+    plan = RedrivePlan(a_candidate(), Outcome.REFUSED if status is None else Method.NATIVE, "", 1, ARN)
+    assert Redrive(plan, ARN, 1, status, error).outcome is outcome
+
+
+def test_an_execution_is_parsed_from_what_step_functions_describes() -> None:
+    described: Any = {
+        "executionArn": ARN,
+        "status": "FAILED",
+        "startDate": STARTED,
+        "input": json.dumps(Batch(RAW, attempt=2).encode()),
+        "redriveCount": 3,
+        "redriveStatus": "NOT_REDRIVABLE",
+        "redriveStatusReason": "Execution redrivable period exceeded",
+        "error": "AccessRefused",
+    }
+    parsed = Execution.of(described)
+
+    assert (parsed.attempt, parsed.redrives, parsed.stuck) == (5, 3, "Execution redrivable period exceeded")
+    assert (parsed.day, parsed.is_running, parsed.error) == ("2026-11-23", False, "AccessRefused")
+
+
+def test_a_later_execution_is_named_after_its_attempt() -> None:
+    assert [execution_name("an-id", attempt) for attempt in (0, 2)] == ["an-id", "an-id-r2"]
