@@ -26,7 +26,7 @@ ONLY_AWS = {
     "Bootstrap": 0,
     "From GitHub Actions": 0,
     "Remove the bootstrap": 0,
-    "Prove it in your account": 0,
+    "Test in your account": 0,
 }
 """Sections with blocks that embedded AWS cannot run, or that would break what other tests need; from which block on."""
 
@@ -130,7 +130,7 @@ def test_no_command_stands_unchecked() -> None:
     assert [" ".join(words) for words in others if words[0] == "custody"] == [by_hand]
     assert "\ntest-aws: setup" in MAKEFILE
     for variable in ("AWS_PROFILE", "ACCOUNT", "TEST_ENV", "SETTINGS"):
-        assert variable in SECTIONS["Prove it in your account"]
+        assert variable in SECTIONS["Test in your account"]
     for variable in ("ACCOUNT", "TEST_ENV", "SETTINGS"):
         assert f'{variable}="$({variable})"' in MAKEFILE
 
@@ -209,7 +209,7 @@ def test_where_nobody_reviews_prod_can_be_started_by_hand() -> None:
 
 def test_what_settings_a_run_on_aws_refuses_is_said() -> None:
     for name in FIXED:
-        assert f"`{name}`" in SECTIONS["Prove it in your account"] or name.startswith("raw_")
+        assert f"`{name}`" in SECTIONS["Test in your account"] or name.startswith("raw_")
 
 
 def test_actions_are_pinned_by_commit_with_the_version_beside_it() -> None:
