@@ -337,17 +337,6 @@ def test_how_long_the_rule_on_arrivals_tries_is_said(existing: Deployment) -> No
     assert_said("what fails is tried for up to six hours, then waits in the start-dlq")
 
 
-def test_the_settings_are_those_that_there_are_with_their_defaults() -> None:
-    settings = Settings()
-    rows = re.findall(r"^\| (`\w+`(?: … `\w+`)?) \| (\S+) \| [^|]+ \|$", DOCUMENT, re.MULTILINE)
-    stated = {name: default.strip("`") for names, default in rows for name in re.findall(r"\w+", names)}
-
-    assert len(stated) >= 8
-    for name, default in stated.items():
-        actual = getattr(settings, name)
-        assert default == ("none" if actual is None else str(actual).lower()), name
-
-
 def test_every_quota_has_a_source_and_the_highest_settings_keep_to_them() -> None:
     rows = [line for line in DOCUMENT.partition("## Quotas")[2].splitlines() if line.startswith("|")][2:]
     limits = {

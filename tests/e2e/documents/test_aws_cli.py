@@ -62,7 +62,7 @@ def follow(shell: Shell, section: str, after_block: Callable[[], Any] = lambda: 
     """Run the blocks of a section; those for AWS only are validated instead."""
     for block, shown in examples(SECTIONS[section]):
         if block.startswith(ONLY_ON_AWS):
-            shell.run(f"{DRY_RUN}\n{block}")
+            Shell(shell.cloud, shell.answers, list(shell.preamble)).run(f"{DRY_RUN}\n{block}")
         else:
             shell.show(block, shown)
         after_block()
@@ -97,12 +97,14 @@ def test_stop(cloud: Cloud, tmp_path: Path) -> None:
 
 def test_start_by_hand(cloud: Cloud, tmp_path: Path) -> None:
     with without_events(cloud):
-        sent = put(cloud, tmp_path, "lost", GOOD)
-    version = cloud.client("s3").head_object(Bucket=cloud.deployment.raw, Key="lost.json")["VersionId"]
-    shell = reader(cloud, key_of_the_raw_object="lost.json", its_raw_version=version, its_object_id=sent["object_id"])
-    follow(shell, "Start an execution by hand", lambda: wait_for_end(cloud, "lost.json"))
+        sent = put(cloud, tmp_path, "by-hand", GOOD)
+    version = cloud.client("s3").head_object(Bucket=cloud.deployment.raw, Key="by-hand.json")["VersionId"]
+    shell = reader(
+        cloud, key_of_the_raw_object="by-hand.json", its_raw_version=version, its_object_id=sent["object_id"]
+    )
+    follow(shell, "Start an execution by hand", lambda: wait_for_end(cloud, "by-hand.json"))
     # `custody reconcile` takes it for the execution that the event would have started.
-    reconciled = cloud.custody("reconcile", "--prefix", "lost.json", "--json")
+    reconciled = cloud.custody("reconcile", "--prefix", "by-hand.json", "--json")
     assert (reconciled.code, reconciled.json["counts"]["written"]) == (0, 1), reconciled.out
 
 
