@@ -8,11 +8,10 @@ from pathlib import Path
 from jsonschema_rs import Draft202012Validator
 
 from infra.checks import contracts
-from infra.settings import DATASET, DATASET_ALLOWED
+from infra.settings import ALLOWED, DATASET
 
 DATASETS = Path("datasets")
 CONTRACT, TRANSFORM, SETTINGS = "contract.schema.json", "transform.py", "dataset.json"
-_NAME = re.compile(DATASET)
 _SETTINGS = Draft202012Validator(json.loads(Path(__file__).with_name("dataset.schema.json").read_text("utf-8")))
 
 
@@ -41,8 +40,8 @@ def faults(root: Path) -> Iterator[str]:
     """Describe each fault of the datasets below `root`."""
     for name in names(root):
         folder = DATASETS / name
-        if not _NAME.fullmatch(name):
-            yield f"{folder}: the name of a dataset must be {DATASET_ALLOWED}; rename the folder"
+        if not re.match(DATASET, name):
+            yield f"{folder}: the name of a dataset must be {ALLOWED['default_dataset']}; rename the folder"
         for required in (CONTRACT, TRANSFORM, SETTINGS):
             if not (root / folder / required).is_file():
                 yield f"the dataset {name} has no {required}: add {folder / required}"

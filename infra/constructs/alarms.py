@@ -1,4 +1,7 @@
-"""The alarms: each goes off at a single failure, and tells the topic."""
+"""The alarms: a single failure sets one off, and the topic hears of it.
+
+To add one: a line here, a section in docs/runbook.md, and `make docs`.
+"""
 
 from collections.abc import Mapping
 
@@ -13,19 +16,25 @@ from constructs import Construct
 from infra.constructs.failure_events import Ends
 from infra.constructs.ingestion import Ingestion
 from infra.constructs.lambda_function import Platform
-from infra.constructs.object_created_rule import Arrivals
-from infra.constructs.workflow import BULK, PIPELINE, Workflow
+from infra.constructs.workflow import PIPELINE, Workflow
 
-PERIOD = Duration.minutes(1)
+FAILED = "An execution failed: some of its records are not delivered; a dead letter in the audit bucket says why."
+TIMED_OUT = "An execution ran longer than the state machine allows, so its records are not delivered."
+ABORTED = "Somebody stopped an execution, so its records are not delivered."
+NOT_STARTED = "Objects arrived for which no execution could be started: their events wait in the start-dlq."
+NOT_DELIVERED = "Objects arrived, and EventBridge could not deliver their events: they wait in the start-dlq."
+LOST = "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost."
+NO_DEAD_LETTER = "Executions ended for which no dead letter could be written: their events wait in the dead-letter-dlq."
+STUCK = "Objects arrived minutes ago, and their events are still in the buffer: no execution has been started."
 
-BUFFERED_TOO_LONG = Duration.minutes(5)
-"""How old an event in the buffer may become. One that fails is seen while it is new: CloudWatch leaves out of the age
-what was received three times and more
+STUCK_SECONDS = 300
+"""Maximum age of an event in the buffer. A failing one is noticed while it is new: the metric leaves out messages that
+were received three times or more
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html)."""
 
 
 class Alarms(Construct):
-    """What wakes somebody up. Retries do not: only what failed for good."""
+    """Alarms on what failed for good; retries set off none."""
 
     def __init__(  # noqa: PLR0913 - what it watches
         self,
@@ -40,71 +49,23 @@ class Alarms(Construct):
         super().__init__(scope, construct_id)
         self._settings = platform.settings
         self.topic = self._topic(platform)
-        # One for each machine: the sum of two metrics has no value while one of them has none.
-        self._of_executions(workflows[PIPELINE], "")
-        self._of_executions(workflows[BULK], f"{BULK}-")
-        self._alarm(
-            "start-dlq",
-            ingestion.start_dlq.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
-            "Objects arrived for which no execution could be started: their events wait in the start-dlq.",
+        for name, workflow in workflows.items():  # each its own: a sum of metrics has no value while one has none
+            prefix, machine = "" if name == PIPELINE else f"{name}-", workflow.machine
+            self._add("executions-failed", machine.metric_failed(), FAILED, prefix)
+            self._add("executions-timed-out", machine.metric_timed_out(), TIMED_OUT, prefix)
+            self._add("executions-aborted", machine.metric_aborted(), ABORTED, prefix)
+        self._add("start-dlq", ingestion.start_dlq.metric_approximate_number_of_messages_visible(), NOT_STARTED)
+        self._add(
+            "dead-letter-dlq", ends.dead_letter_dlq.metric_approximate_number_of_messages_visible(), NO_DEAD_LETTER
         )
-        if ingestion.arrivals:
-            self._of_arrivals(ingestion.arrivals)
-        if ingestion.buffer:
-            self._alarm(
-                "buffer-stuck",
-                ingestion.buffer.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum"),
-                "Objects arrived minutes ago, and their events are in the buffer still: no execution was started yet.",
-                threshold=BUFFERED_TOO_LONG.to_seconds(),
-            )
+        if rule := ingestion.arrivals:
+            self._add("start-dlq", rule.metric("FailedInvocations"), NOT_DELIVERED, "arrivals-")
+            self._add("events-lost", rule.metric("InvocationsFailedToBeSentToDlq"), LOST, "arrivals-")
+        if buffer := ingestion.buffer:
+            self._add("buffer-stuck", buffer.metric_approximate_age_of_oldest_message(), STUCK, threshold=STUCK_SECONDS)
         else:
-            self._alarm(
-                "events-lost",
-                ingestion.start.function.metric("DestinationDeliveryFailures", period=PERIOD, statistic="Sum"),
-                "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost.",
-            )
-        self._alarm(
-            "dead-letter-dlq",
-            ends.dead_letter_dlq.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
-            "Executions ended for which no dead letter could be written: their events wait in the dead-letter-dlq.",
-        )
-
-    def _of_arrivals(self, arrivals: Arrivals) -> None:
-        """Watch the rule that tells of new objects: what it could not deliver, and what nobody has."""
-        self._alarm(
-            "start-dlq",
-            arrivals.metric("FailedInvocations", period=PERIOD, statistic="Sum"),
-            "Objects arrived, and EventBridge could not deliver their events: they wait in the start-dlq.",
-            "arrivals-",
-        )
-        self._alarm(
-            "events-lost",
-            arrivals.metric("InvocationsFailedToBeSentToDlq", period=PERIOD, statistic="Sum"),
-            "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost.",
-            "arrivals-",
-        )
-
-    def _of_executions(self, workflow: Workflow, prefix: str) -> None:
-        """Watch a machine; one section of the runbook serves both."""
-        machine = workflow.machine
-        self._alarm(
-            "executions-failed",
-            machine.metric_failed(period=PERIOD, statistic="Sum"),
-            "An execution failed: some of its records are not delivered, and a dead letter in the audit bucket says why.",
-            prefix,
-        )
-        self._alarm(
-            "executions-timed-out",
-            machine.metric_timed_out(period=PERIOD, statistic="Sum"),
-            "An execution ran longer than the state machine allows, so its records are not delivered.",
-            prefix,
-        )
-        self._alarm(
-            "executions-aborted",
-            machine.metric_aborted(period=PERIOD, statistic="Sum"),
-            "Somebody stopped an execution, so its records are not delivered.",
-            prefix,
-        )
+            undelivered = ingestion.start.function.metric("DestinationDeliveryFailures", statistic="Sum")
+            self._add("events-lost", undelivered, LOST)
 
     def _topic(self, platform: Platform) -> sns.Topic:
         topic = sns.Topic(
@@ -132,17 +93,17 @@ class Alarms(Construct):
             topic.add_subscription(subscriptions.EmailSubscription(self._settings.alarm_email))
         return topic
 
-    def _alarm(
+    def _add(
         self, section: str, metric: cloudwatch.Metric, meaning: str, prefix: str = "", *, threshold: float = 1
     ) -> None:
-        """Add an alarm named after a section of the runbook."""
+        """Add an alarm with the name of its section in the runbook."""
         name = f"{prefix}{section}"
         alarm = cloudwatch.Alarm(
             self,
             "".join(word.title() for word in name.split("-")),
             alarm_name=self._settings.name(name),
             alarm_description=f"{meaning} What to do: docs/runbook.md#{section}.",
-            metric=metric,
+            metric=metric.with_(period=Duration.minutes(1)),
             threshold=threshold,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             evaluation_periods=1,

@@ -140,7 +140,7 @@ class Ingestion(Construct):
             "Buffer",
             name="buffer",
             platform=platform,
-            hidden=Duration.seconds(PATIENCE * platform.settings.start_timeout_seconds),
+            hidden=Duration.seconds(PATIENCE * platform.settings.size("start").timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.start_dlq, max_receive_count=RECEIVES),
         )
         self._empty(buffer, platform)

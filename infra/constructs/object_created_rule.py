@@ -78,10 +78,10 @@ class Arrivals(Construct):
         # Each with all that is part of it: a queue's policy, the function's role, and where its events are kept.
         self.rule.node.add_dependency(let_in, start_dlq, start, platform.key)
 
-    def metric(self, name: str, **options: Any) -> cloudwatch.Metric:
-        """Give a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""
+    def metric(self, name: str) -> cloudwatch.Metric:
+        """Sum up a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""
         return cloudwatch.Metric(
-            namespace="AWS/Events", metric_name=name, dimensions_map={"RuleName": self.rule.ref}, **options
+            namespace="AWS/Events", metric_name=name, dimensions_map={"RuleName": self.rule.ref}, statistic="Sum"
         )
 
     def _may_send(self, sid: str, queue: sqs.Queue) -> iam.PolicyStatement:

@@ -2,32 +2,17 @@
 
 import pytest
 
-from tests.support.template import REGION, Deployment
-
-THEIRS = {
-    "raw_bucket": "their-bucket",
-    "raw_prefix": "incoming/",
-    "raw_key_arn": f"arn:aws:kms:{REGION}:444455556666:key/12345678-1234-1234-1234-123456789012",
-}
-"""What tells of a raw bucket that is there already, encrypted with a key of another account."""
-
-CONTEXTS: dict[str, dict[str, str]] = {
-    "prod": {"env": "prod"},
-    "dev": {},
-    "local": {"local": "true"},
-    "buffered": {"buffered": "true"},
-    "existing": THEIRS,
-}
+from tests.support.template import VARIANTS, Deployment
 
 
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
     """Synthesise what `-c env=prod`, nothing, `-c local=true`, `-c buffered=true` and `-c raw_bucket=…` give."""
     folder = tmp_path_factory.mktemp("synth")
-    return {name: Deployment.synthesise(context, folder / name) for name, context in CONTEXTS.items()}
+    return {name: Deployment.synthesise(context, folder / name) for name, context in VARIANTS.items()}
 
 
-@pytest.fixture(params=CONTEXTS)
+@pytest.fixture(params=VARIANTS)
 def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -> Deployment:
     """Give each variant in turn."""
     return deployments[request.param]

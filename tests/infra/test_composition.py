@@ -13,7 +13,7 @@ from infra.constructs import bulk_definition
 from infra.constructs.bulk_definition import MAP, compose
 from tests.support.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
 from tests.support.steps import STEPS
-from tests.support.template import SUMMARIZE, Deployment
+from tests.support.template import ACCOUNT, Deployment
 
 
 def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:
@@ -90,7 +90,7 @@ def test_no_state_of_the_largest_object_is_too_large() -> None:
     size = 5 * 10**12
     raw = RawObject("b" * 63, "\\" * 1024, "v" * 1024, size, "e" * 64)
     starts = tuple(range(0, size, size // MOST_CHUNKS))
-    arn = f"arn:aws:states:eu-west-1:{SUMMARIZE}:execution:custody-{'e' * 12}-bulk:{'n' * 80}"
+    arn = f"arn:aws:states:eu-west-1:{ACCOUNT}:execution:custody-{'e' * 12}-bulk:{'n' * 80}"
     batch = Batch(raw, attempt=999, redrive_of=arn, plan=Plan(size // MOST_CHUNKS, starts))
     # A cause is the JSON of an error, of at most 32,768 characters of at most four bytes each
     # (https://docs.aws.amazon.com/step-functions/latest/apireference/API_LambdaFunctionFailedEventDetails.html).

@@ -3,8 +3,6 @@
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -15,9 +13,8 @@ from cfnlint import api as cfnlint  # type: ignore[import-untyped]  # it has no 
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no types
 
 from infra.app import ROOT
-from infra.settings import Settings
 from tests.support.documents import blocks, read, sections
-from tests.support.on_aws import FIXED, USUAL_ENV, Run
+from tests.support.on_aws import USUAL_ENV, Run
 
 DOCUMENT = read("docs/deploy.md")
 SECTIONS = sections(DOCUMENT)
@@ -38,37 +35,6 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load(read("docs/ci/github-actions.yml"))
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
 GITHUB: dict[str, Any] = cfn_yaml.loads(read("docs/ci/github-oidc.yaml"))
 STEPS = [(name, step) for name, job in JOBS.items() for step in job["steps"]]
-
-
-def test_each_setting_is_listed_with_its_default_and_what_is_allowed() -> None:
-    listed = {
-        name: (default.strip("`"), allowed)
-        for names, default, allowed in re.findall(
-            r"^\| (`.+?) \| ([^|]+) \| ([^|]+) \| [^|]+ \| [^|]+ \|$", SECTIONS["Settings"], re.MULTILINE
-        )
-        for name in re.findall(r"`(\w+)`", names)
-    }
-    expected = {
-        setting.name: (as_said(setting.default), allowed_as_said(setting.metadata)) for setting in fields(Settings)
-    }
-
-    assert listed == expected
-
-
-def allowed_as_said(limits: Mapping[str, Any]) -> str:
-    """Say what a setting may be as the document does."""
-    if limits["kind"] is bool:
-        return "`true`, `false`"
-    if "values" in limits:
-        return ", ".join(f"`{value}`" if isinstance(value, str) else str(value) for value in limits["values"])
-    return str(limits["allowed"]) if "pattern" in limits else f"{limits['low']} to {limits['high']}"
-
-
-def as_said(default: Any) -> str:
-    """Say a default as the document does."""
-    if isinstance(default, bool):
-        return str(default).lower()
-    return "none" if default in {None, ""} else f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -196,20 +162,6 @@ def test_github_is_trusted_by_whole_subjects() -> None:
 
 def test_the_identity_provider_of_github_outlives_the_stack_for_others_may_trust_it() -> None:
     assert role("Provider")["DeletionPolicy"] == role("Provider")["UpdateReplacePolicy"] == "Retain"
-
-
-def test_where_nobody_reviews_prod_can_be_started_by_hand() -> None:
-    said = re.sub(r"\s+", " ", SECTIONS["From GitHub Actions"])
-
-    assert "add `workflow_dispatch:` below `on:`" in said
-    assert "in `deploy-prod` put `needs: test` in the place of `needs: deploy-dev`" in said
-    assert JOBS["deploy-prod"]["needs"] == "deploy-dev"
-    assert JOBS["deploy-prod"]["environment"] == "prod", "whose branch is main"
-
-
-def test_what_settings_a_run_on_aws_refuses_is_said() -> None:
-    for name in FIXED:
-        assert f"`{name}`" in SECTIONS["Test in your account"] or name.startswith("raw_")
 
 
 def test_actions_are_pinned_by_commit_with_the_version_beside_it() -> None:

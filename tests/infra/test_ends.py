@@ -1,6 +1,6 @@
 """Ends that no Catch sees: their events reach the function that writes dead letters, or a queue."""
 
-from tests.support.template import REGION, SUMMARIZE, Deployment
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 
 def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
@@ -13,7 +13,7 @@ def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(dep
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
             # Those of chunks are of the machine `…-bulk/ProcessChunks`: Summarize tells of them.
             "stateMachineArn": [
-                f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}-{machine}"
+                f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
                 for machine in ("pipeline", "bulk")
             ],
         },
@@ -27,7 +27,7 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(deployment: 
     assert target["Arn"].endswith(f":function:custody-{deployment.env}-dead-letter")
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
     assert target["DeadLetterConfig"] == {
-        "Arn": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}-dead-letter-dlq"
+        "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-dead-letter-dlq"
     }
 
 

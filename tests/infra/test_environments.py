@@ -3,7 +3,7 @@
 import json
 
 from infra.app import ROOT
-from tests.support.template import REGION, SUMMARIZE, Deployment
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 STATEFUL = ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS::Queue")
 
@@ -80,5 +80,5 @@ def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -
 
 
 def test_synth_knows_no_account(deployment: Deployment) -> None:
-    assert SUMMARIZE not in json.dumps(deployment.template)
+    assert ACCOUNT not in json.dumps(deployment.template)
     assert str(ROOT) not in json.dumps(deployment.template)

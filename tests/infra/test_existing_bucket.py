@@ -7,19 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.infra.conftest import THEIRS
-from tests.support.template import REGION, SUMMARIZE, Deployment, listed
+from tests.support.template import ACCOUNT, EXISTING, REGION, Deployment, listed
 
-ARN = f"arn:aws:s3:::{THEIRS['raw_bucket']}"
-RULE = f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/custody-dev-arrivals"
-QUEUE = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-dev"
-START = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-dev-start"
+ARN = f"arn:aws:s3:::{EXISTING['raw_bucket']}"
+RULE = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-dev-arrivals"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-dev"
+START = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-dev-start"
 
 
 @pytest.fixture(scope="module")
 def into_buffer(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """Give a stack with a buffer, on the whole of an existing bucket that has no key of its own."""
-    context = {"raw_bucket": THEIRS["raw_bucket"], "buffered": "true"}
+    context = {"raw_bucket": EXISTING["raw_bucket"], "buffered": "true"}
     return Deployment.synthesise(context, tmp_path_factory.mktemp("into-buffer"))
 
 
@@ -43,7 +42,7 @@ def test_nothing_in_the_stack_changes_the_bucket(existing: Deployment) -> None:
 
     assert set(existing.of_type("AWS::S3::Bucket")) == buckets
     assert not [
-        found for kind in kinds for found in existing.of_type(kind).values() if THEIRS["raw_bucket"] in str(found)
+        found for kind in kinds for found in existing.of_type(kind).values() if EXISTING["raw_bucket"] in str(found)
     ]
     assert not [kind for found in existing.resources.values() if (kind := found["Type"]).startswith("Custom::S3Bucket")]
 

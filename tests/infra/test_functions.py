@@ -1,7 +1,6 @@
 """The functions: what they are given, what they carry, and that it is what their code reads."""
 
 import importlib
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import fields
@@ -11,7 +10,8 @@ import pytest
 
 from infra.app import ROOT, build
 from infra.checks import datasets
-from infra.settings import FUNCTIONS, Settings
+from infra.settings import FUNCTIONS
+from tests.support.machines import BULK, PIPELINE
 from tests.support.template import Deployment, empty_app
 
 OF_DATASETS = {"validate": "*/contract.schema.json", "transform": "*/*.py"}
@@ -165,14 +165,13 @@ def _versions(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_function_ends_before_its_state_does_even_at_the_longest_that_settings_allow(name: str) -> None:
+def test_the_longest_timeout_of_a_function_is_shorter_than_that_of_its_state(name: str) -> None:
     state = "".join(word.title() for word in name.split("_"))
-    (setting,) = (found for found in fields(Settings) if found.name == f"{name}_timeout_seconds")
     timeouts = [
         definition["States"][state]["TimeoutSeconds"]
-        for machine in ("pipeline", "bulk")
-        if state in (definition := json.loads((ROOT / "statemachine" / f"{machine}.asl.json").read_text()))["States"]
+        for definition in (PIPELINE, BULK)
+        if state in definition["States"]
     ]
 
     assert timeouts
-    assert setting.default <= setting.metadata["high"] < min(timeouts)
+    assert FUNCTIONS[name].timeout_seconds <= FUNCTIONS[name].longest_seconds < min(timeouts)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from infra.settings import FUNCTIONS, SettingRefused, parse
-from tests.support.template import REGION, SUMMARIZE, Deployment, listed
+from tests.support.template import ACCOUNT, REGION, Deployment, listed
 
 DIRECT = ("prod", "dev", "local")
-QUEUE = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-dev"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-dev"
 
 
 @pytest.fixture(params=DIRECT)
@@ -50,7 +50,7 @@ def synthesise(folder: Path, **settings: str) -> Deployment:
 
 
 def test_every_new_object_version_calls_the_start_function_without_a_helper_in_between(direct: Deployment) -> None:
-    start = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{direct.env}-start"
+    start = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{direct.env}-start"
 
     assert notifications(direct) == {"LambdaConfigurations": [{"Event": "s3:ObjectCreated:*", "Function": start}]}
     assert not direct.is_buffered
@@ -66,9 +66,9 @@ def test_the_raw_bucket_alone_may_call_the_start_function(direct: Deployment) ->
     assert [found for found in permissions if found["FunctionName"].endswith("-start")] == [
         {
             "Action": "lambda:InvokeFunction",
-            "FunctionName": f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{direct.env}-start",
+            "FunctionName": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{direct.env}-start",
             "Principal": "s3.amazonaws.com",
-            "SourceAccount": SUMMARIZE,
+            "SourceAccount": ACCOUNT,
             "SourceArn": f"arn:aws:s3:::{direct.bucket('raw')}",
         }
     ]
@@ -101,7 +101,7 @@ def assert_kept(deployment: Deployment, found: dict[str, Any], name: str) -> Non
 
     assert (found["MaximumRetryAttempts"], found["MaximumEventAgeInSeconds"]) == (2, 6 * 3600)
     assert found["DestinationConfig"] == {
-        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}-{name}"}
+        "OnFailure": {"Destination": f"arn:aws:sqs:{REGION}:{ACCOUNT}:custody-{deployment.env}-{name}"}
     }
     assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, deployment.key)
 
@@ -159,7 +159,7 @@ def test_the_raw_bucket_of_this_account_alone_may_fill_the_buffer(buffered: Depl
             "Action": "sqs:SendMessage",
             "Resource": f"{QUEUE}-buffer",
             "Condition": {
-                "StringEquals": {"aws:SourceAccount": SUMMARIZE},
+                "StringEquals": {"aws:SourceAccount": ACCOUNT},
                 "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{buffered.bucket('raw')}"},
             },
         }
@@ -175,14 +175,14 @@ def test_s3_may_use_the_key_for_the_buffer_and_only_where_there_is_one(deploymen
     assert bool(statements) is deployment.is_buffered
     for statement in statements:
         assert set(listed(statement["Action"])) == {"kms:Decrypt", "kms:GenerateDataKey"}
-        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": SUMMARIZE}}
+        assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
 def test_the_start_function_knows_both_machines_and_how_large_objects_are_cut(
     deployment: Deployment,
 ) -> None:
     told = deployment.function("start")["Environment"]["Variables"]
-    machines = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}"
+    machines = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}"
 
     assert (told["PIPELINE_ARN"], told["BULK_ARN"]) == (f"{machines}-pipeline", f"{machines}-bulk")
     assert told["CHUNK_BYTES"] == deployment.template["Outputs"]["ChunkBytes"]["Value"] == str(64 * 2**20)
@@ -200,8 +200,8 @@ def test_the_settings_of_ingestion_reach_the_template(tmp_path: Path) -> None:
 def test_a_reserve_that_is_too_small_for_the_buffer_is_refused_for_calls_would_be_throttled() -> None:
     with pytest.raises(SettingRefused, match=r"start_concurrency cannot be 9 .* buffer_concurrency is 10"):
         parse({"buffered": "true", "start_concurrency": "9"})
-    assert parse({"buffered": "true", "start_concurrency": "10"}).start_concurrency == 10
-    assert parse({"start_concurrency": "9"}).start_concurrency == 9
+    assert parse({"buffered": "true", "start_concurrency": "10"}).size("start").concurrency == 10
+    assert parse({"start_concurrency": "9"}).size("start").concurrency == 9
 
 
 def test_a_reserve_reaches_its_function_and_no_other_and_chunks_their_map(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what: the roles as a table, and no `*` beyond the named exceptions."""
+"""Least privilege: exact actions on exact resources; docs/architecture.md lists all permissions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,40 +6,33 @@ from typing import Any
 import pytest
 
 from infra.settings import FUNCTIONS
-from tests.infra.conftest import THEIRS
 from tests.support.steps import STEPS
-from tests.support.template import REGION, SUMMARIZE, Deployment, listed
+from tests.support.template import ACCOUNT, EXISTING, REGION, Deployment, listed
 
-TRACING = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
-LOG_DELIVERY = {
-    (f"logs:{action}", "*")
-    for action in (
-        "CreateLogDelivery",
-        "GetLogDelivery",
-        "UpdateLogDelivery",
-        "DeleteLogDelivery",
-        "ListLogDeliveries",
-        "PutResourcePolicy",
-        "DescribeResourcePolicies",
-        "DescribeLogGroups",
-    )
+WITHOUT_RESOURCES = (
+    {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"}
+    | {f"logs:{action}LogDelivery" for action in ("Create", "Get", "Update", "Delete")}
+    | {
+        f"logs:{action}"
+        for action in ("ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")
+    }
+)
+"""Actions that know no resources: tracing, and the log delivery of state machines."""
+
+WRITES = {
+    "start": set(),
+    "validate": {"staging/batches/*"},
+    "transform": {"staging/batches/*"},
+    "write": {"processed/*", "audit/ledger/*", "audit/dead-letters/*"},
+    "summarize": {"audit/ledger/*"},
+    "dead_letter": {"audit/ledger/*", "audit/dead-letters/*"},
 }
+"""Where each function puts objects; one that you add may write to the staging bucket alone."""
 
 
-def statements(deployment: Deployment, role_arn: str) -> list[dict[str, Any]]:
-    """All that a role may do, wherever it is written."""
-    role = role_arn.rpartition("/")[2]
-    assert "Policies" not in deployment.of_type("AWS::IAM::Role")[role]
-    assert "ManagedPolicyArns" not in deployment.of_type("AWS::IAM::Role")[role]
-    return [
-        statement
-        for policy in deployment.of_type("AWS::IAM::Policy").values()
-        if role in policy["Roles"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-
-
-def table(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
+def permitted(deployment: Deployment, role_arn: str) -> set[tuple[str, str]]:
+    """Return each action that a role may take, with its resource."""
+    found = deployment.statements(role_arn)
     assert {statement["Effect"] for statement in found} == {"Allow"}
     return {
         (action, resource)
@@ -49,146 +42,117 @@ def table(found: list[dict[str, Any]]) -> set[tuple[str, str]]:
     }
 
 
-def expected(deployment: Deployment) -> dict[str, set[tuple[str, str]]]:
-    def objects(bucket: str, prefix: str) -> str:
-        return f"arn:aws:s3:::{deployment.bucket(bucket)}/{prefix}"
-
-    machines = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}"
-    queue = f"arn:aws:sqs:{REGION}:{SUMMARIZE}:custody-{deployment.env}"
-    receive = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
-    events = {("sqs:SendMessage", f"{queue}-start-dlq")}
-    if deployment.is_buffered:
-        events = {(f"sqs:{action}", f"{queue}-buffer") for action in receive}
-    read_raw = {("s3:GetObjectVersion", objects("raw", "*"))}
-    if deployment.arrivals:
-        read_raw = {
-            ("s3:GetObjectVersion", f"arn:aws:s3:::{THEIRS['raw_bucket']}/{THEIRS['raw_prefix']}*"),
-            ("kms:Decrypt", THEIRS["raw_key_arn"]),
-        }
-    executions = f"arn:aws:states:{REGION}:{SUMMARIZE}:execution:custody-{deployment.env}"
-    read_batches = {
-        ("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('staging')}"),
-        ("s3:GetObject", objects("staging", "batches/*")),
-        ("s3:GetObjectVersion", objects("staging", "batches/*")),
-    }
-    put_batches = {("s3:PutObject", objects("staging", "batches/*"))}
-    close = {("s3:PutObject", objects("audit", "ledger/*")), ("s3:GetObject", objects("audit", "ledger/*"))}
-    commit = close | {("s3:PutObject", objects("audit", "dead-letters/*"))}
-    list_audit = {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket('audit')}")}
-    learn = list_audit | {
-        (f"states:{action}", f"{executions}-{name}:*")
-        for action in ("DescribeExecution", "GetExecutionHistory")
-        for name in ("pipeline", "bulk")
-    }
-    return {
-        "start": {("states:StartExecution", f"{machines}-{name}") for name in ("pipeline", "bulk")} | events,
-        "validate": read_raw | put_batches,
-        # What Validate has read and found good, Transform reads where it lies.
-        "transform": read_raw | read_batches | put_batches,
-        "write": read_batches
-        | {("s3:PutObject", objects("processed", "*"))}
-        | {("s3:ListBucket", f"arn:aws:s3:::{deployment.bucket(bucket)}") for bucket in ("processed", "audit")}
-        | commit,
-        "summarize": list_audit | close,
-        "dead_letter": read_batches | commit | learn | {("sqs:SendMessage", f"{queue}-dead-letter-dlq")},
-    }
+def of_function(deployment: Deployment, name: str) -> set[tuple[str, str]]:
+    return permitted(deployment, deployment.function(name)["Role"])
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_do_its_task_and_write_its_own_log(deployment: Deployment, name: str) -> None:
-    permitted = expected(deployment)
-    assert name in permitted, f"say in tests/infra/test_permissions.py what the function {name} may do"
-    function = deployment.function(name)
-    log = f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:/aws/lambda/{function['FunctionName']}:*"
-    # A function that only receives messages encrypts nothing.
-    uses = ("Decrypt",) if name == "start" and deployment.is_buffered else ("Decrypt", "GenerateDataKey")
-    key = {(f"kms:{use}", deployment.key) for use in uses}
+def test_a_function_puts_objects_under_its_own_prefixes_alone(deployment: Deployment, name: str) -> None:
+    wanted = {
+        f"arn:aws:s3:::{deployment.bucket(bucket)}/{prefix}"
+        for bucket, _, prefix in (place.partition("/") for place in WRITES.get(name, {"staging/batches/*"}))
+    }
 
-    assert table(statements(deployment, function["Role"])) == (
-        permitted[name] | key | TRACING | {("logs:CreateLogStream", log), ("logs:PutLogEvents", log)}
-    )
+    assert {resource for action, resource in of_function(deployment, name) if action == "s3:PutObject"} == wanted
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_the_key_only_through_the_service_that_it_uses(deployment: Deployment, name: str) -> None:
-    services = {"start": ["sqs"], "dead_letter": ["s3", "sqs"]}.get(name, ["s3"])
-    of_key = [
+def test_a_function_deletes_nothing_and_changes_no_lock_policy_or_role(deployment: Deployment, name: str) -> None:
+    for action, _ in of_function(deployment, name):
+        service, _, verb = action.partition(":")
+        assert service in {"s3", "kms", "logs", "sqs", "states", "xray"}
+        assert service == "sqs" or not verb.startswith("Delete"), action
+        assert verb == "PutObject" or service != "s3" or verb.startswith(("Get", "List")), action
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_writes_to_its_own_log_alone(deployment: Deployment, name: str) -> None:
+    log = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{deployment.function(name)['FunctionName']}:*"
+
+    assert {resource for action, resource in of_function(deployment, name) if action.startswith("logs:")} == {log}
+
+
+@pytest.mark.parametrize("name", ["validate", "transform"])
+def test_only_validate_and_transform_read_raw_objects(existing: Deployment, prod: Deployment, name: str) -> None:
+    own, theirs = prod.bucket("raw"), f"{EXISTING['raw_bucket']}/{EXISTING['raw_prefix']}"
+
+    assert ("s3:GetObjectVersion", f"arn:aws:s3:::{own}/*") in of_function(prod, name)
+    assert ("s3:GetObjectVersion", f"arn:aws:s3:::{theirs}*") in of_function(existing, name)
+    for other in set(FUNCTIONS) - {"validate", "transform"}:
+        assert not [resource for _, resource in of_function(prod, other) if own in resource]
+        assert not [resource for _, resource in of_function(existing, other) if EXISTING["raw_bucket"] in resource]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_uses_a_key_only_through_a_service(deployment: Deployment, name: str) -> None:
+    of_keys = [
         statement
-        for statement in statements(deployment, deployment.function(name)["Role"])
+        for statement in deployment.statements(deployment.function(name)["Role"])
         if listed(statement["Action"])[0].startswith("kms:")
     ]
-    if deployment.arrivals and name in {"validate", "transform"}:
-        services = [*services, "s3"]
+    through = {f"{service}.{REGION}.amazonaws.com" for service in ("s3", "sqs")}
 
-    assert [statement["Condition"] for statement in of_key] == [
-        {"StringEquals": {"kms:ViaService": f"{service}.{REGION}.amazonaws.com"}} for service in services
-    ]
+    assert of_keys
+    for statement in of_keys:
+        assert statement["Condition"]["StringEquals"].keys() == {"kms:ViaService"}
+        assert statement["Condition"]["StringEquals"]["kms:ViaService"] in through
+        assert set(listed(statement["Action"])) <= {"kms:Decrypt", "kms:GenerateDataKey"}
 
 
-@pytest.mark.parametrize(
-    ("name", "prefixes"),
-    [("dead_letter", ["dead-letters/*", "ledger/*"]), ("write", ["ledger/*"]), ("summarize", ["ledger/*"])],
-)
-def test_a_function_lists_what_it_writes_in_the_audit_bucket_and_no_more(
-    deployment: Deployment, name: str, prefixes: list[str]
-) -> None:
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_lists_in_the_audit_bucket_only_where_it_writes(deployment: Deployment, name: str) -> None:
     audit = f"arn:aws:s3:::{deployment.bucket('audit')}"
-    conditions = [
-        statement["Condition"]
-        for statement in statements(deployment, deployment.function(name)["Role"])
-        if statement["Action"] == "s3:ListBucket" and statement["Resource"] == audit
-    ]
+    prefixes = {
+        statement["Condition"]["StringLike"]["s3:prefix"]
+        for statement in deployment.statements(deployment.function(name)["Role"])
+        if "s3:ListBucket" in listed(statement["Action"]) and audit in listed(statement["Resource"])
+    }
 
-    assert conditions == [{"StringLike": {"s3:prefix": prefix}} for prefix in prefixes]
+    assert {f"audit/{prefix}" for prefix in prefixes} <= WRITES.get(name, set())
 
 
 def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
     assert len({deployment.function(name)["Role"] for name in FUNCTIONS}) == len(FUNCTIONS)
 
 
-OF_A_BATCH = (*(step.lower() for step in STEPS), "dead-letter")
+OF_A_BATCH = {*(step.lower() for step in STEPS), "dead-letter"}
 
 
-@pytest.mark.parametrize(("machine", "functions"), [("pipeline", OF_A_BATCH), ("bulk", (*OF_A_BATCH, "summarize"))])
-def test_a_state_machine_may_call_its_functions_and_be_observed(
-    deployment: Deployment, machine: str, functions: tuple[str, ...]
+@pytest.mark.parametrize(("machine", "functions"), [("pipeline", OF_A_BATCH), ("bulk", OF_A_BATCH | {"summarize"})])
+def test_a_state_machine_calls_its_functions_and_looks_after_its_own_chunks(
+    deployment: Deployment, machine: str, functions: set[str]
 ) -> None:
-    sampling = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
+    found = permitted(deployment, deployment.machine(machine)["RoleArn"])
     calls = {
-        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}-{name}")
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{name}")
         for name in functions
     }
-    chunks = on_chunks(deployment) if machine == "bulk" else set()
 
-    assert table(statements(deployment, deployment.machine(machine)["RoleArn"])) == (
-        calls | chunks | TRACING | sampling | LOG_DELIVERY
+    assert {(action, resource) for action, resource in found if action not in WITHOUT_RESOURCES} == (
+        calls | (on_chunks(deployment) if machine == "bulk" else set())
     )
 
 
 def on_chunks(deployment: Deployment) -> set[tuple[str, str]]:
-    """Tell what https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html asks for."""
-    states, name = f"arn:aws:states:{REGION}:{SUMMARIZE}", f"custody-{deployment.env}-bulk"
+    """Return what https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html asks for."""
+    states, name = f"arn:aws:states:{REGION}:{ACCOUNT}", f"custody-{deployment.env}-bulk"
     of_chunks = f"{states}:execution:{name}/ProcessChunks:*"
-    looking = {
-        (f"states:{action}", resource)
-        for action in ("DescribeExecution", "StopExecution")
-        for resource in (f"{states}:execution:{name}:*", of_chunks)
-    }
-    return looking | {
+    return {
+        *((f"states:{action}", of_chunks) for action in ("DescribeExecution", "StopExecution", "RedriveExecution")),
+        *((f"states:{action}", f"{states}:execution:{name}:*") for action in ("DescribeExecution", "StopExecution")),
         ("states:StartExecution", f"{states}:stateMachine:{name}"),
-        ("states:RedriveExecution", of_chunks),
     }
 
 
 @pytest.mark.parametrize(("machine", "suffixes"), [("pipeline", [""]), ("bulk", ["", "/ProcessChunks"])])
-def test_only_a_state_machine_itself_and_its_chunks_can_have_its_role_taken(
+def test_only_a_state_machine_and_its_chunks_can_assume_its_role(
     deployment: Deployment, machine: str, suffixes: list[str]
 ) -> None:
     role = deployment.machine(machine)["RoleArn"].rpartition("/")[2]
     (trust,) = deployment.of_type("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
-    arn = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:custody-{deployment.env}-{machine}"
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
 
-    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": SUMMARIZE}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
     assert listed(trust["Condition"]["ArnLike"]["aws:SourceArn"]) == [f"{arn}{suffix}" for suffix in suffixes]
 
 
@@ -197,34 +161,32 @@ def test_no_two_machines_share_a_role(deployment: Deployment) -> None:
 
 
 def test_no_role_has_a_wildcard_beyond_tracing_log_delivery_and_key_prefixes(deployment: Deployment) -> None:
-    without_resources = TRACING | LOG_DELIVERY | {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
-    checked = 0
-    for policy in deployment.of_type("AWS::IAM::Policy").values():
-        for action, resource in table(policy["PolicyDocument"]["Statement"]):
-            checked += 1
-            assert "*" not in action
-            if (action, resource) in without_resources:
-                continue
+    roles = [deployment.function(name)["Role"] for name in FUNCTIONS]
+    roles += [deployment.machine(name)["RoleArn"] for name in ("pipeline", "bulk")]
+    for action, resource in (pair for role in roles for pair in permitted(deployment, role)):
+        assert "*" not in action
+        if resource == "*":
+            assert action in WITHOUT_RESOURCES
+        else:
             service = resource.split(":")[2]
             assert service in {"s3", "logs", "states"} or "*" not in resource
-            assert "*" not in resource.removesuffix("/*" if service == "s3" else ":*")
-    assert checked > 50
+            assert "*" not in resource.removesuffix("/*" if service == "s3" else ":*").removesuffix("/*")
 
 
-def test_nobody_is_let_in_by_a_resource_policy_but_named_services_of_this_account(deployment: Deployment) -> None:
+def test_resource_policies_admit_named_services_of_this_account_alone(deployment: Deployment) -> None:
     for statement in _allowed_by_resources(deployment):
         principal = statement["Principal"]
         if principal in _OWN:
             continue
         assert set(principal) == {"Service"}
         condition = statement["Condition"]
-        assert SUMMARIZE in str(condition), statement
+        assert ACCOUNT in str(condition), statement
 
 
 _OWN = (
-    {"AWS": f"arn:aws:iam::{SUMMARIZE}:root"},
+    {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
     # In dev, CDK's own function that empties buckets before they are deleted.
-    {"AWS": f"arn:aws:iam::{SUMMARIZE}:role/CustomS3AutoDeleteObjectsCustomResourceProviderRole3B1BD092"},
+    {"AWS": f"arn:aws:iam::{ACCOUNT}:role/CustomS3AutoDeleteObjectsCustomResourceProviderRole3B1BD092"},
 )
 
 
@@ -243,7 +205,7 @@ def test_logs_may_use_the_key_for_our_log_groups_alone(deployment: Deployment) -
 
     assert statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
     for name in deployment.of_type("AWS::Logs::LogGroup"):
-        arn = f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{name}"
+        arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"
         assert any(arn.startswith(group.removesuffix("*")) for group in groups)
 
 
@@ -255,32 +217,32 @@ def test_the_key_rotates(deployment: Deployment) -> None:
 
 
 def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
-    arn = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}-{function}"
+    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{function}"
     permissions = deployment.of_type("AWS::Lambda::Permission").values()
     (permission,) = (found for found in permissions if found["FunctionName"] == arn)
     return permission
 
 
-def test_nothing_else_is_called_from_outside(deployment: Deployment) -> None:
+def test_nothing_else_can_be_invoked_from_outside(deployment: Deployment) -> None:
     assert len(deployment.of_type("AWS::Lambda::Permission")) == (1 if deployment.is_buffered else 2)
 
 
-def test_the_rule_alone_may_call_the_dead_letter_function(deployment: Deployment) -> None:
+def test_only_its_rule_may_invoke_the_dead_letter_function(deployment: Deployment) -> None:
     permission = permission_to_call(deployment, "dead-letter")
 
     assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/custody-{deployment.env}-ends"
+    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-{deployment.env}-ends"
 
 
-def test_events_may_use_the_key_for_the_queue_of_what_cannot_be_delivered(deployment: Deployment) -> None:
+def test_eventbridge_may_use_the_key_for_undeliverable_events(deployment: Deployment) -> None:
     (key,) = deployment.of_type("AWS::KMS::Key").values()
     (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "EventBridge")
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": SUMMARIZE}}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
-def test_queue_and_topic_refuse_all_but_tls(deployment: Deployment) -> None:
+def test_queues_and_the_topic_require_tls(deployment: Deployment) -> None:
     for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
         conditions = [
             statement.get("Condition") for statement in deployment.policy(kind) if statement["Effect"] == "Deny"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.template import SUMMARIZE, Deployment, listed
+from tests.support.template import ACCOUNT, Deployment, listed
 
 ROOMS = ("raw", "staging", "processed", "audit")
 ALL = (*ROOMS, "access-logs")
@@ -69,7 +69,7 @@ def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, bucket: str) -
     assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in refusals
 
 
-OTHER_KEY = f"arn:aws:kms:eu-west-1:{SUMMARIZE}:key/other"
+OTHER_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/other"
 ALGORITHM = "s3:x-amz-server-side-encryption"
 KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
@@ -182,7 +182,7 @@ def test_who_touched_a_bucket_is_logged(deployment: Deployment, bucket: str) -> 
     assert [(s["Effect"], s["Principal"], listed(s["Action"])) for s in delivery] == [
         ("Allow", {"Service": "logging.s3.amazonaws.com"}, ["s3:PutObject"])
     ]
-    assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": SUMMARIZE}
+    assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 
 def test_the_access_logs_expire_and_are_encrypted_as_log_delivery_can(deployment: Deployment) -> None:

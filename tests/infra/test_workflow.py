@@ -11,7 +11,7 @@ from functions.shared.model.chunking import MOST_CHUNKS
 from infra.constructs.bulk_definition import MAP, placeholders
 from tests.support.machines import BULK, FILES, OF_CHUNKS, PIPELINE
 from tests.support.steps import STEPS
-from tests.support.template import REGION, SUMMARIZE, Deployment
+from tests.support.template import ACCOUNT, REGION, Deployment
 
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}
 """Each set of states that lead to one another."""
@@ -48,7 +48,7 @@ def functions_of(states: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def test_each_task_calls_the_function_of_its_name(deployment: Deployment) -> None:
-    prefix = f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:custody-{deployment.env}"
+    prefix = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}"
     pipeline = json.loads(deployment.definition("pipeline"))["States"]
     bulk = json.loads(deployment.definition("bulk"))["States"]
     of_a_batch = {step: f"{prefix}-{step.lower()}" for step in STEPS} | {"DeadLetter": f"{prefix}-dead-letter"}
@@ -88,7 +88,7 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
         "Level": "ALL",
         "IncludeExecutionData": False,
         "Destinations": [
-            {"CloudWatchLogsLogGroup": {"LogGroupArn": f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{log}:*"}}
+            {"CloudWatchLogsLogGroup": {"LogGroupArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{log}:*"}}
         ],
     }
     assert deployment.of_type("AWS::Logs::LogGroup")[log]["KmsKeyId"] == deployment.key
@@ -96,7 +96,7 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
 
 def test_the_start_function_knows_the_machines_that_there_are(deployment: Deployment) -> None:
     told = deployment.function("start")["Environment"]["Variables"]
-    prefix = f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:"
+    prefix = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:"
 
     assert told["PIPELINE_ARN"] == prefix + deployment.machine("pipeline")["StateMachineName"]
     assert told["BULK_ARN"] == prefix + deployment.machine("bulk")["StateMachineName"]

@@ -11,11 +11,26 @@ from aws_cdk import App
 
 from infra.app import ROOT, build
 
-SUMMARIZE = "111122223333"
+ACCOUNT = "111122223333"
 REGION = "eu-west-1"
+EXISTING = {
+    "raw_bucket": "their-bucket",
+    "raw_prefix": "incoming/",
+    "raw_key_arn": f"arn:aws:kms:{REGION}:444455556666:key/12345678-1234-1234-1234-123456789012",
+}
+"""Settings of an existing raw bucket, encrypted with a key of another account."""
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "prod": {"env": "prod"},
+    "dev": {},
+    "local": {"local": "true"},
+    "buffered": {"buffered": "true"},
+    "existing": EXISTING,
+}
+"""The settings of each variant of the stack that tests and documents are about."""
 _PSEUDO = {
     "AWS::Partition": "aws",
-    "AWS::AccountId": SUMMARIZE,
+    "AWS::AccountId": ACCOUNT,
     "AWS::Region": REGION,
     "AWS::URLSuffix": "amazonaws.com",
 }
@@ -33,15 +48,15 @@ _NAME = {
     "AWS::StepFunctions::StateMachine": "StateMachineName",
 }
 _ARN = {
-    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{SUMMARIZE}:rule/{{}}",
-    "AWS::IAM::Role": f"arn:aws:iam::{SUMMARIZE}:role/{{}}",
-    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{SUMMARIZE}:key/{{}}",
-    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{SUMMARIZE}:function:{{}}",
-    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{SUMMARIZE}:log-group:{{}}:*",
+    "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}",
+    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
+    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",
+    "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*",
     "AWS::S3::Bucket": "arn:aws:s3:::{}",
-    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{SUMMARIZE}:{{}}",
-    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{SUMMARIZE}:{{}}",
-    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{SUMMARIZE}:stateMachine:{{}}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{}}",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{}}",
 }
 _REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
 
@@ -87,7 +102,7 @@ class Deployment:
 
     def bucket(self, bucket: str) -> str:
         """The name of the bucket of a room."""
-        return f"custody-{self.env}-{bucket}-{SUMMARIZE}-{REGION}"
+        return f"custody-{self.env}-{bucket}-{ACCOUNT}-{REGION}"
 
     def function(self, name: str) -> dict[str, Any]:
         """The properties of a function, by the name of its folder."""
@@ -102,6 +117,10 @@ class Deployment:
     def machine(self, name: str) -> dict[str, Any]:
         """The properties of a state machine: `pipeline` or `bulk`."""
         return self.of_type("AWS::StepFunctions::StateMachine")[f"custody-{self.env}-{name}"]
+
+    def machine_arn(self, name: str) -> str:
+        """The ARN of a state machine."""
+        return _ARN["AWS::StepFunctions::StateMachine"].format(f"custody-{self.env}-{name}")
 
     def definition(self, name: str) -> str:
         """A state machine as AWS will read it: with every placeholder filled in."""
@@ -127,6 +146,17 @@ class Deployment:
             for found in self.of_type(kind).values()
             if all(found[name] in (value, [value]) for name, value in target.items())
             for statement in found["PolicyDocument"]["Statement"]
+        ]
+
+    def statements(self, role_arn: str) -> list[dict[str, Any]]:
+        """All that a role may do, wherever it is written."""
+        role = role_arn.rpartition("/")[2]
+        assert not {"Policies", "ManagedPolicyArns"} & self.of_type("AWS::IAM::Role")[role].keys()
+        return [
+            statement
+            for policy in self.of_type("AWS::IAM::Policy").values()
+            if role in policy["Roles"]
+            for statement in policy["PolicyDocument"]["Statement"]
         ]
 
     def _resolved(self, value: Any) -> Any:

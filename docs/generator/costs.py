@@ -1,0 +1,199 @@
+"""The figures of docs/costs.md, from its own prices and assumptions and from what the code takes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from docs.generator.markdown import number, rows, table
+from docs.generator.scaling import BATCH, CHUNK, OBJECT, RECORD_BYTES
+from infra.constructs.ingestion import BATCH as BUFFER_BATCH
+from infra.settings import parse
+from tests.support.template import Deployment
+
+OBJECTS, RECORDS = 1_000_000, 100_000_000
+GB = 10**9
+MONTH_HOURS = 730
+PART_BYTES = 8 * 2**20
+"""Size of the parts of an upload."""
+
+LEDGER_BYTES = 640
+"""Approximate size of the ledger file of an object of one record."""
+
+RUN_OBJECTS, RUN_HOURS = 300, 2
+"""Most executions that `make test-aws` starts, and how long it keeps the stack."""
+
+Line = tuple[str, str, float]
+"""What is billed, how many, and USD."""
+
+Lines = list[Line]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Prices in USD and assumptions, by the rows of docs/costs.md; requests to S3, by the rows of docs/scaling.md."""
+
+    prices: Mapping[str, float]
+    assumed: Mapping[str, float]
+    requests: Mapping[str, list[int]]
+
+    @classmethod
+    def read(cls, costs: str, scaling: str) -> "Costs":
+        """Read the tables of both documents."""
+        prices = rows(costs, "price").items()
+        return cls(
+            {name: number(usd) / number(per.split()[0]) for name, (usd, per, *_) in prices},
+            {name: number(cell) for name, (cell, *_) in rows(costs, "assumed").items()},
+            {name: [int(number(cell)) for cell in cells] for name, cells in rows(scaling, "a batch that").items()},
+        )
+
+    def line(self, name: str, price: str, count: float, how_many: str) -> Line:
+        """Multiply a price."""
+        return name, how_many, count * self.prices[price]
+
+    def idle(self, alarms: int) -> Lines:
+        """Return the bill of a month in which nothing happens."""
+        return [
+            self.line("KMS key", "KMS key, month", 1, "1 key"),
+            self.line("alarms", "CloudWatch alarm, month", alarms, f"{alarms} alarms"),
+        ]
+
+    def objects(self) -> Lines:
+        """Return the bill of a million objects of one record each."""
+        raw_read, staged, staged_read, processed, audit = self.requests["travels in its messages"]
+        puts, gets, calls = 1 + staged + processed + audit, raw_read + staged_read, BATCH.calls + 1
+        return [
+            self.line(
+                "Step Functions",
+                "Step Functions transition",
+                BATCH.transitions * OBJECTS,
+                f"1,000,000 x {BATCH.transitions} transitions",
+            ),
+            self.line("Lambda calls", "Lambda request", calls * OBJECTS, f"1,000,000 x {calls} calls, with `start`"),
+            self.line(
+                "Lambda time",
+                "Lambda GB-second, Arm",
+                self._gb_seconds() * OBJECTS,
+                f"1,000,000 x {self._gb_seconds():.3f} GB-seconds",
+            ),
+            self.line("S3 writes", "S3 PUT", puts * OBJECTS, f"1,000,000 x {puts} PUTs, with your own"),
+            self.line("S3 reads", "S3 GET", gets * OBJECTS, f"1,000,000 x {gets} GET"),
+            self.line(
+                "EventBridge", "EventBridge opt-in data event", processed * OBJECTS, f"1,000,000 x {processed} delivery"
+            ),
+            *self._watching(OBJECTS, calls, BATCH.events),
+        ]
+
+    def records(self) -> Lines:
+        """Return the bill of many records in one large object."""
+        size = RECORDS * RECORD_BYTES
+        chunks = ceil(size / parse({}).chunk_bytes)
+        calls = chunks * CHUNK.calls + OBJECT.calls + 1
+        seconds = RECORDS * self.assumed["µs of all steps for a record among many"] / 10**6
+        _, staged, _, processed, audit = self.requests["is staged"]
+        puts = (staged + processed + audit) * chunks + ceil(size / PART_BYTES) + 2
+        transitions = chunks * CHUNK.transitions + OBJECT.transitions
+        events = ceil((chunks * CHUNK.events + OBJECT.events) / (chunks + 1))
+        return [
+            self.line(
+                "Step Functions",
+                "Step Functions transition",
+                transitions,
+                f"{chunks} chunks x {CHUNK.transitions} + {OBJECT.transitions}",
+            ),
+            self.line("Lambda calls", "Lambda request", calls, f"{chunks} x {CHUNK.calls} + {OBJECT.calls + 1}"),
+            self.line(
+                "Lambda time", "Lambda GB-second, Arm", seconds, f"{RECORDS:,} records; {seconds:,.0f} GB-seconds"
+            ),
+            self.line("S3 writes", "S3 PUT", puts, f"{puts:,} PUTs, with your upload in parts of 8 MiB"),
+            self.line(
+                "EventBridge", "EventBridge opt-in data event", processed * chunks, f"{processed * chunks} deliveries"
+            ),
+            *self._watching(chunks + 1, ceil(calls / (chunks + 1)), events),
+        ]
+
+    def stored(self) -> Lines:
+        """Return the bill of a month in which these records are kept."""
+        sizes = {
+            "raw": RECORD_BYTES,
+            "processed": self.assumed["bytes of a processed record"],
+            "audit": self.assumed["bytes of a record in the ledger"],
+        }
+        return [
+            self.line(bucket, "S3 Standard, GB-month", RECORDS * size / GB, f"{RECORDS:,} x {size:g} bytes")
+            for bucket, size in sizes.items()
+        ]
+
+    def _gb_seconds(self) -> float:
+        settings = parse({})
+        steps = sum(settings.size(step).memory_mb for step in ("validate", "transform", "write"))
+        taken = steps * self.assumed["ms of a step for one record"]
+        return (taken + settings.size("start").memory_mb * self.assumed["ms of start"]) / 1024 / 1000
+
+    def _watching(self, executions: int, calls: int, events: int) -> Lines:
+        logged = self.assumed["bytes that a call logs"] * calls
+        logged += self.assumed["bytes that an event of an execution logs"] * events
+        stored = executions * logged / GB
+        traced = executions * self.assumed["share of executions that are traced, %"] / 100
+        how_many = f"{calls} calls and {events} events an execution; {stored:,.2f} GB"
+        return [
+            self.line("logs", "CloudWatch Logs, GB taken in", stored, how_many),
+            self.line("X-Ray", "X-Ray trace", traced, f"{traced:,.0f} traces"),
+        ]
+
+    def extras(self, alarms: Mapping[str, int]) -> Lines:
+        """Return what settings and special cases cost."""
+        polled = self.assumed["requests a minute to an empty buffer"] * 60 * MONTH_HOURS
+        requests = (BUFFER_BATCH + 2) / BUFFER_BATCH * OBJECTS
+        ledger, events = "S3 Standard, GB-month", "EventBridge opt-in data event"
+        run = total(self.objects()) / OBJECTS * RUN_OBJECTS + total(self.idle(alarms["prod"])) / MONTH_HOURS * RUN_HOURS
+        return [
+            self.line("`buffered`, a month", "SQS request", polled, f"{polled:,.0f} polls of an empty buffer"),
+            self.line("`buffered`, a million objects", "SQS request", requests, f"{requests:,.0f} requests"),
+            (
+                "`raw_bucket`, a month, idle",
+                f"{alarms['existing']} alarms and a key",
+                total(self.idle(alarms["existing"])),
+            ),
+            self.line(
+                "`raw_bucket`, a million objects", events, OBJECTS, "1,000,000 events, and any others of the bucket"
+            ),
+            self.line("ledger of a million small objects, a month", ledger, LEDGER_BYTES * OBJECTS / GB, "0.64 GB"),
+            ("`make test-aws`", f"{RUN_OBJECTS} executions in {RUN_HOURS} hours, at most", ceil(run * 100) / 100),
+        ]
+
+    def summary(self, alarms: int) -> str:
+        """List the totals."""
+        objects, records = total(self.objects()), total(self.records())
+        share = self.objects()[0][2] / objects
+        return f"""\
+- **Nothing happens:** {total(self.idle(alarms)):.2f} a month, for the key and the alarms.
+- **Small objects:** about {objects:.0f} a million, {share:.0%} of it for state transitions.
+- **Large objects:** about {records:.2f} for 100 million records, {total(self.stored()):.2f} a month to keep them."""
+
+
+def total(lines: Iterable[Line]) -> float:
+    """Sum up a bill."""
+    return sum(usd for *_, usd in lines)
+
+
+def bill(heading: str, lines: Lines) -> str:
+    """Write a bill as a table, with its total."""
+    return table((heading, "how many", "USD"), [*_cells(lines), ("**total**", "", f"**{total(lines):,.2f}**")])
+
+
+def _cells(lines: Lines) -> list[tuple[str, str, str]]:
+    return [(name, how_many, f"{usd:,.2f}") for name, how_many, usd in lines]
+
+
+def regions(costs: str, scaling: str, deployments: Mapping[str, Deployment]) -> dict[str, str]:
+    """Write the tables and lists of docs/costs.md, by their regions."""
+    found = Costs.read(costs, scaling)
+    alarms = {name: len(each.of_type("AWS::CloudWatch::Alarm")) for name, each in deployments.items()}
+    return {
+        "costs": found.summary(alarms["prod"]),
+        "costs-idle": bill("a month, idle", found.idle(alarms["prod"])),
+        "costs-objects": bill("a million objects of one record", found.objects()),
+        "costs-records": bill("100 million records in a large object", found.records()),
+        "costs-stored": bill("a month, by bucket", found.stored()),
+        "costs-extras": table(("what else", "how many", "USD"), _cells(found.extras(alarms))),
+    }

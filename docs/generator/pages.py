@@ -1,0 +1,30 @@
+"""Which document has which generated content."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from docs.generator import costs, datasets, diagrams, scaling, settings, stack
+from docs.generator.markdown import filled
+from tests.support.machines import BULK, PIPELINE
+from tests.support.template import Deployment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pages(deployments: Mapping[str, Deployment]) -> dict[Path, str]:
+    """Return the whole content of each document that has generated regions."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+    regions = {
+        "settings": settings.settings(),
+        "permissions": stack.permissions(deployments),
+        "alarms": stack.alarms(deployments),
+        "pipeline": diagrams.diagram(PIPELINE),
+        "bulk": diagrams.diagram(BULK),
+        **scaling.regions(),
+        **costs.regions(texts[ROOT / "docs/costs.md"], texts[ROOT / "docs/scaling.md"], deployments),
+    }
+    folders = [path.parent for path in (ROOT / "datasets").glob("*/dataset.json")]
+    return {
+        **{path: filled(text, regions) for path, text in texts.items() if "<!-- generated: " in text},
+        **{folder / "README.md": datasets.readme(folder) for folder in folders},
+    }
