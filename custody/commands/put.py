@@ -99,7 +99,7 @@ def _key(deployment: Deployment, file: Path, key: str | None) -> str:
         return f"{deployment.raw_prefix}{file.name}"
     if not key.startswith(deployment.raw_prefix):
         raise CommandFailed(
-            f"This deployment only processes keys that begin with {deployment.raw_prefix}: use "
+            f"This deployment processes only keys with the prefix {deployment.raw_prefix}: use "
             f"--key {quote(deployment.raw_prefix + key)}.",
             USAGE,
         )

@@ -1,62 +1,45 @@
-"""Start what lies in the raw bucket already: what was never started or, if that is asked for, everything once more.
+"""Start what lies in the raw bucket: what was never started or, if requested, all of it again.
 
-What has been started is known by its ledger files and dead letters; or by Step Functions, which takes no name twice within
-90 days, and so is the last to decide
-(https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html). All three are listed, a
-thousand to a call, before anything is started.
+What was started before is known by its ledger files and dead letters, or by Step Functions, which accepts each name
+once in 90 days and so decides last: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+All three are listed, a thousand per call, before anything is started.
 """
 
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
+
+from msgspec import Struct
 
 from custody.assurance.reconcile import execution_of
-from custody.audit.identifiers import slug_of_prefix
+from custody.audit.identifiers import ObjectVersion, slug_of_prefix
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered, paced
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import STATUSES, SUCCEEDED, Pipeline, object_of_execution
-from custody.ingest.inventory import Inventory, InventoryItem
+from custody.ingest.inventory import STARTED_NOW, Inventory, InventoryItem, ItemStatus
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.messages import Batch
 
-_RUNS = "RUNNING"
-_ENDED_BADLY = tuple(status for status in STATUSES if status not in {_RUNS, SUCCEEDED})
+_RUNNING = "RUNNING"
+_UNSUCCESSFUL = tuple(status for status in STATUSES if status not in {_RUNNING, SUCCEEDED})
 
+_CLOCK_SKEW = timedelta(minutes=15)
+"""How much the clock here may be ahead of that of Step Functions."""
 
-_CLOCKS = timedelta(minutes=15)
-"""By how much the clock here may be ahead of that of Step Functions."""
-
-
-class Became(StrEnum):
-    """What became of an object version."""
-
-    NEW = "not started"
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    IN_FLIGHT = "in flight"
-    BEFORE = "started before"
-    SINCE = "processed since"
-    DISCARDED = "discarded"
-    REFUSED = "refused"
-
-
-BEGUN = (Became.STARTED, Became.SUCCEEDED, Became.REJECTED, Became.FAILED)
-"""What becomes of what was started now: at first that it was started."""
+_ALREADY_RUNNING = "it started before this run, perhaps with the previous code: run it again when it has ended"
 
 
 @dataclass(frozen=True)
 class Backfiller:
-    """Enrols, starts and follows. `booked_before` is None to start only what was never started.
+    """Takes the inventory, starts and watches; `pause` is the number of seconds between two looks at what is running.
 
-    If it is a time, what the ledger had of an object by then is processed once more; so that this can be interrupted and
-    go on. `pause` is in seconds, between two looks at what runs.
+    `committed_before` is None to start only what was never started. Otherwise what the audit bucket has of an object by
+    that time is processed again, so that an interrupted run can continue.
     """
 
     audit: AuditReader
@@ -65,97 +48,99 @@ class Backfiller:
     committed_before: datetime | None
     pause: float
 
-    def add(self, arrived: Iterable[Arrival], prefix: str) -> Iterator[int]:
-        """Put each object version on the roll, and note what is known of it; say how many there are, now and then.
+    def take_inventory(self, arrivals: Iterable[Arrival], prefix: str) -> Iterator[int]:
+        """Add each object version to the inventory with its status; yield how many there are, as they come.
 
-        `prefix` is what their keys begin with. An execution commits before it ends: what ended after the executions were
+        `prefix` is the prefix of their keys. An execution commits before it ends: what ends after the executions were
         listed is in the ledger.
         """
         number = 0
-        for number in self.inventory.add(map(_item_of, arrived)):
+        for number in self.inventory.add(map(_item, arrivals)):
             yield number
-        for status, became in ((_RUNS, Became.IN_FLIGHT), *((each, Became.BEFORE) for each in _ENDED_BADLY)):
-            self.inventory.mark(map(object_of_execution, self._names(status)), Became.NEW, became)
+        statuses = {_RUNNING: ItemStatus.IN_FLIGHT} | dict.fromkeys(_UNSUCCESSFUL, ItemStatus.STARTED_BEFORE)
+        for execution_status, status in statuses.items():
+            self.inventory.mark(map(object_of_execution, self._names(execution_status)), ItemStatus.NEW, status)
             yield number
         for object_ids in (self.audit.told_in_dead_letters(), self.audit.told_in_ledger(slug_of_prefix(prefix))):
-            self.inventory.mark(object_ids, Became.NEW, Became.BEFORE)
+            self.inventory.mark(object_ids, ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
             yield number
 
     @property
-    def wanted(self) -> tuple[Became, ...]:
-        """What is started: what is new and, once more, what was started before."""
-        return (Became.NEW,) if self.committed_before is None else (Became.NEW, Became.BEFORE)
+    def startable(self) -> tuple[ItemStatus, ...]:
+        """The statuses of what is to be started."""
+        return (ItemStatus.NEW,) if self.committed_before is None else (ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
 
     def plan(self) -> Iterator[InventoryItem]:
-        """Say what would be started, the oldest first; note why the rest would not."""
-        for one in map_ordered(self._planned, self.inventory.those(self.wanted)):
-            if one.became in self.wanted:
-                yield one
+        """Yield what would be started, the oldest first; record why the rest would not."""
+        for item in map_ordered(self._plan, self.inventory.select(self.startable)):
+            if item.status in self.startable:
+                yield item
             else:
-                self.inventory.note(one)
+                self.inventory.update(item)
 
     def start(self, per_second: float) -> Iterator[InventoryItem]:
-        """Start what is wanted, the oldest first, so many a second; say and note what became of each.
+        """Start what is to be started, the oldest first; record the status of each, and yield it.
 
-        Raises ClientError or BotoCoreError, and starts no more, when Step Functions does not take one.
+        Raises ClientError or BotoCoreError, and starts no more, when Step Functions refuses one.
         """
-        return map_ordered(self._start, paced(self.inventory.those(self.wanted), per_second), ahead=WORKERS)
+        return map_ordered(self._start, paced(self.inventory.select(self.startable), per_second), ahead=WORKERS)
 
-    def watch(self, since: datetime, seconds: float) -> Iterator[int]:
-        """Note how what was started `since` then has ended; say how many run still, until none does or time is up."""
-        deadline = time.monotonic() + seconds
-        left = self._left
-        while left:
-            running = sum(self._is_ours(name) for name in self._names(_RUNS))
+    def watch(self, since: datetime, timeout: float) -> Iterator[int]:
+        """Record how what was started `since` then has ended; yield how many run, until none does or the timeout."""
+        deadline = time.monotonic() + timeout
+        remaining = self._remaining
+        while remaining:
+            running = sum(self._is_ours(name) for name in self._names(_RUNNING))
             is_late = time.monotonic() >= deadline
             if running == 0 or is_late:
-                self._settle(since)
-                left = self._left
-            yield running or left
+                self._record_ends(since)
+                remaining = self._remaining
+            yield running or remaining
             if is_late:
                 return
-            if left:
+            if remaining:
                 time.sleep(max(0.0, min(self.pause, deadline - time.monotonic())))
 
-    def _planned(self, one: InventoryItem) -> InventoryItem:
-        return one if one.became == Became.NEW else self._again(one)[0]
+    def _plan(self, item: InventoryItem) -> InventoryItem:
+        return item if item.status is ItemStatus.NEW else self._plan_again(item)[0]
 
-    def _start(self, one: InventoryItem) -> InventoryItem:
-        if one.became == Became.NEW:
-            execution = self.pipeline.begin(self.pipeline.batch_of(one.arrival.raw))
-            done = replace(one, became=Became.STARTED if execution else Became.BEFORE, execution=execution or "")
+    def _start(self, item: InventoryItem) -> InventoryItem:
+        if item.status is ItemStatus.NEW:
+            execution = self.pipeline.begin(self.pipeline.batch_of(item.arrival.raw))
+            status = ItemStatus.STARTED if execution else ItemStatus.STARTED_BEFORE
+            item = replace(item, status=status, execution=execution or "")
         else:
-            done, batch = self._again(one)
+            item, batch = self._plan_again(item)
             if batch:
                 started = self.pipeline.start(batch)
                 if started.is_new:
-                    done = replace(one, became=Became.STARTED, execution=started.execution)
+                    item = replace(item, status=ItemStatus.STARTED, execution=started.execution)
                 else:
-                    done = replace(one, became=Became.IN_FLIGHT)
-        self.inventory.note(done)
-        return done
+                    item = replace(item, status=ItemStatus.IN_FLIGHT)
+        self.inventory.update(item)
+        return item
 
-    def _again(self, one: InventoryItem) -> tuple[InventoryItem, Batch | None]:
-        """Decide whether an object that was started before is processed once more, as its next attempt, whole."""
-        raw = one.arrival.raw
+    def _plan_again(self, item: InventoryItem) -> tuple[InventoryItem, Batch | None]:
+        """Decide whether what was started before is processed again: whole, as its next attempt."""
+        raw = item.arrival.raw
         plan = self.pipeline.plan_of(raw)
-        committed = Committed.read(self.audit, raw.id, one.arrival.day, is_bulk=plan is not None)
+        committed = Committed.read(self.audit, raw.id, item.arrival.day, is_bulk=plan is not None)
         if committed.is_damaged:
             why = f"its ledger file cannot be read: see `custody verify {raw.id}`"
-            return replace(one, became=Became.REFUSED, why=why), None
-        if any(entry.discards for entry in committed.entries):
-            return replace(one, became=Became.DISCARDED, why="records of it were discarded, which holds"), None
-        if self._was_told_since(committed):
-            return replace(one, became=Became.SINCE), None
+            return replace(item, status=ItemStatus.REFUSED, why=why), None
+        if any(key.discards for key in committed.entries):
+            return replace(item, status=ItemStatus.DISCARDED, why="its records were discarded, which stands"), None
+        if self._is_recent(committed):
+            return replace(item, status=ItemStatus.PROCESSED_SINCE), None
         last = execution_of(self.audit, self.pipeline, raw.id, committed)
         if committed.is_bulk:
             header = committed.header
             chunk_bytes = header["chunk_bytes"] if header else self.pipeline.chunk_bytes_of(last)
             plan = whole(raw, chunk_bytes or self.pipeline.chunk_bytes)
-        return one, Batch(raw, attempt=(committed.attempt or 0) + 1, redrive_of=last, plan=plan)
+        return item, Batch(raw, attempt=(committed.attempt or 0) + 1, redrive_of=last, plan=plan)
 
-    def _was_told_since(self, committed: Committed) -> bool:
-        """Say whether the latest that the ledger have of an object is of after `booked_before`."""
+    def _is_recent(self, committed: Committed) -> bool:
+        """Tell whether the latest ledger file or dead letter of an object is not from before `committed_before`."""
         dead_letter, latest = committed.dead_letter, committed.latest
         body = committed.header
         if dead_letter and (latest is None or dead_letter.attempt > latest.attempt):
@@ -168,40 +153,142 @@ class Backfiller:
         )
 
     @property
-    def _left(self) -> int:
-        return self.inventory.counts()[Became.STARTED][0]
+    def _remaining(self) -> int:
+        return self.inventory.counts()[ItemStatus.STARTED][0]
 
     def _is_ours(self, name: str) -> bool:
-        """Say whether an execution is one that was started now, and of which no end is known."""
-        one = self.inventory.find(object_of_execution(name))
-        return one is not None and one.became == Became.STARTED and one.execution.rpartition(":")[2] == name
+        """Tell whether an execution was started by this run, and its end is unknown."""
+        item = self.inventory.get(object_of_execution(name))
+        return item is not None and item.status is ItemStatus.STARTED and item.execution.rpartition(":")[2] == name
 
-    def _settle(self, since: datetime) -> None:
-        """Note what Step Functions says of the ends of what was started."""
-        ended = (name for name in self._names(SUCCEEDED, since) if self._is_ours(name))
-        self.inventory.mark(map(object_of_execution, ended), Became.STARTED, Became.SUCCEEDED)
-        for status in _ENDED_BADLY:
-            failed = (name for name in self._names(status, since) if self._is_ours(name))
-            found = (self.inventory.find(object_of_execution(name)) for name in failed)
-            for one in map_ordered(self._ended, (each for each in found if each)):
-                self.inventory.note(one)
+    def _record_ends(self, since: datetime) -> None:
+        succeeded = (name for name in self._names(SUCCEEDED, since) if self._is_ours(name))
+        self.inventory.mark(map(object_of_execution, succeeded), ItemStatus.STARTED, ItemStatus.SUCCEEDED)
+        for status in _UNSUCCESSFUL:
+            names = (name for name in self._names(status, since) if self._is_ours(name))
+            items = (self.inventory.get(object_of_execution(name)) for name in names)
+            for item in map_ordered(self._ended, (item for item in items if item)):
+                self.inventory.update(item)
 
-    def _ended(self, one: InventoryItem) -> InventoryItem:
-        """Say how an execution ended that did not succeed."""
-        now = self.pipeline.describe(one.execution)
-        if now is None or now.is_running:
-            return one
-        became = Became.REJECTED if now.error == RecordsRejected.__name__ else Became.FAILED
-        return replace(one, became=became, why=f"{now.error or now.status}; see `custody dead-letters`")
+    def _ended(self, item: InventoryItem) -> InventoryItem:
+        """Look at how an execution ended that did not succeed."""
+        execution = self.pipeline.describe(item.execution)
+        if execution is None or execution.is_running:
+            return item
+        is_rejected = execution.error == RecordsRejected.__name__
+        status = ItemStatus.REJECTED if is_rejected else ItemStatus.FAILED
+        return replace(item, status=status, why=f"{execution.error or execution.status}; see `custody dead-letters`")
 
     def _names(self, status: str, since: datetime | None = None) -> Iterator[str]:
-        """List the names of the executions of a status, of both machines, and of those that were started since then."""
-        late = since - _CLOCKS if since else None
+        """List the names of the executions of both state machines with a status, started `since` then."""
+        earliest = since - _CLOCK_SKEW if since else None
         for machine in self.pipeline.machines:
-            yield from (one["executionArn"].rpartition(":")[2] for one in self.pipeline.listed(machine, status, late))
+            executions = self.pipeline.listed(machine, status, earliest)
+            yield from (execution["executionArn"].rpartition(":")[2] for execution in executions)
 
 
-def _item_of(arrival: Arrival) -> InventoryItem:
+class BackfilledObject(Struct, frozen=True):
+    """An object version that was started, or would be; or that was refused or, with --again, ran already.
+
+    `deleted` if a delete marker hides its key; this version still exists, and is started. `status` is `started` for
+    what was not watched to its end. `why` is empty unless it was refused, passed over or failed. `execution` is the ARN
+    of the execution that was started; null if none was.
+    """
+
+    object: ObjectVersion
+    last_modified: datetime
+    deleted: bool
+    status: ItemStatus
+    why: str
+    execution: str | None
+
+    @classmethod
+    def of(cls, item: InventoryItem) -> "BackfilledObject":
+        """Describe an item of the inventory."""
+        version, arrival = ObjectVersion.of(item.arrival.raw), item.arrival
+        return cls(version, arrival.at, arrival.is_deleted, item.status, item.why, item.execution or None)
+
+
+class BackfillTotals(Struct, frozen=True):
+    """The numbers of object versions by status, and the `bytes` of all that was started, or would be.
+
+    `seconds` is how long the starts would take at --rate; null unless this is a dry run.
+    """
+
+    counts: dict[ItemStatus, int]
+    bytes: int
+    seconds: float | None
+    dry_run: bool
+
+
+class BackfillDocument(BackfillTotals, frozen=True):
+    """What `custody backfill` started, or with --dry-run would start; `objects` come with the oldest first."""
+
+    objects: list[BackfilledObject]
+
+
+@dataclass(frozen=True)
+class BackfillReport:
+    """What a backfill has done so far; `is_watched` if the executions were watched to the end or the timeout."""
+
+    backfiller: Backfiller
+    per_second: float
+    dry_run: bool
+    is_watched: bool = False
+
+    @property
+    def counts(self) -> dict[ItemStatus, tuple[int, int]]:
+        """The number of object versions and their bytes, by status."""
+        return self.backfiller.inventory.counts()
+
+    @property
+    def passed_over(self) -> tuple[ItemStatus, ...]:
+        """The status of what a later run has to look at again."""
+        return () if self.backfiller.committed_before is None else (ItemStatus.IN_FLIGHT,)
+
+    @property
+    def listed(self) -> tuple[ItemStatus, ...]:
+        """The statuses of the object versions in the document."""
+        return (*self._started, *self.passed_over, ItemStatus.REFUSED)
+
+    @property
+    def _started(self) -> tuple[ItemStatus, ...]:
+        return self.backfiller.startable if self.dry_run else STARTED_NOW
+
+    @property
+    def started(self) -> tuple[int, int]:
+        """The number of object versions that were started, or would be, and their bytes."""
+        counts = self.counts
+        numbers = [counts[status] for status in self._started]
+        return sum(number for number, _ in numbers), sum(size for _, size in numbers)
+
+    @property
+    def totals(self) -> BackfillTotals:
+        """The totals of the document."""
+        counts, (number, size) = self.counts, self.started
+        seconds = round(number / self.per_second, 1) if self.dry_run else None
+        return BackfillTotals({status: counts[status][0] for status in ItemStatus}, size, seconds, self.dry_run)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        counts = self.counts
+        if self.dry_run:
+            return ALL_WRITTEN
+        failures = {ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.NEW, *self.passed_over}
+        if self.is_watched:
+            failures.add(ItemStatus.STARTED)
+        if failures & counts.keys():
+            return SOME_WITHOUT_OUTCOME
+        return SOME_REJECTED if ItemStatus.REJECTED in counts else ALL_WRITTEN
+
+    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[InventoryItem]:
+        """Yield what has one of these statuses, the oldest first."""
+        for item in self.backfiller.inventory.select(statuses):
+            yield replace(item, why=_ALREADY_RUNNING) if item.status is ItemStatus.IN_FLIGHT else item
+
+
+def _item(arrival: Arrival) -> InventoryItem:
     if arrival.raw.version_id == NO_VERSION:
-        return InventoryItem(arrival, Became.REFUSED, UNVERSIONED)
-    return InventoryItem(arrival, Became.NEW)
+        return InventoryItem(arrival, ItemStatus.REFUSED, UNVERSIONED)
+    return InventoryItem(arrival, ItemStatus.NEW)

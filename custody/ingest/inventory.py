@@ -1,6 +1,6 @@
-"""The roll: each object version that arrived, in the order of arrival, and what became of it.
+"""The inventory: every object version that arrived, in the order of arrival, and its status.
 
-It lies on disk, for there may be millions; a table of SQLite without a name goes when the process does
+It is on disk, for there may be millions; SQLite deletes a database without a name together with the process
 (https://sqlite.org/inmemorydb.html#temp_db).
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from itertools import islice
 from threading import Lock
 
@@ -17,116 +18,135 @@ from custody.errors import CommandFailed
 from custody.ingest.raw_versions import Arrival
 from functions.shared.model.ids import RawObject
 
-_AT_ONCE = 1000
-"""Rows that are held, and written, at a time."""
+_BATCH = 1000
+"""Rows that are held in memory, and written, at a time."""
 
 _TABLE = """
-CREATE TABLE roll (
+CREATE TABLE inventory (
     id TEXT PRIMARY KEY, at TEXT, bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, is_deleted INTEGER,
-    became TEXT, why TEXT, execution TEXT
+    status TEXT, why TEXT, execution TEXT
 )
 """
 _SETTINGS = ("PRAGMA journal_mode = MEMORY", "PRAGMA synchronous = OFF")
-"""What is gone with the process need not outlive a crash."""
+"""What is deleted with the process need not survive a crash."""
+
+
+class ItemStatus(StrEnum):
+    """The status of an object version."""
+
+    NEW = "not started"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    IN_FLIGHT = "in flight"
+    STARTED_BEFORE = "started before"
+    PROCESSED_SINCE = "processed since"
+    DISCARDED = "discarded"
+    REFUSED = "refused"
+
+
+STARTED_NOW = (ItemStatus.STARTED, ItemStatus.SUCCEEDED, ItemStatus.REJECTED, ItemStatus.FAILED)
+"""The statuses of what this run has started."""
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryItem:
-    """An object version, what became of it, and why; `execution` is the ARN of the one that does its work now."""
+    """An object version, its status, and why; `execution` is the ARN of the one that this run has started."""
 
     arrival: Arrival
-    became: str
+    status: ItemStatus
     why: str = ""
     execution: str = ""
 
 
 class Inventory:
-    """A table of object versions; what notes what became of one may run in any thread.
-
-    Raises CommandFailed when the disk is full.
-    """
+    """A table of object versions that several threads may update; raises CommandFailed when the disk is full."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        with _room():
+        with _disk():
             self._database = sqlite3.connect("", check_same_thread=False)
             for statement in (*_SETTINGS, _TABLE):
                 self._database.execute(statement)
 
-    def add(self, found: Iterable[InventoryItem]) -> Iterator[int]:
-        """Enrol object versions; give how many they are, now and then."""
-        rows = (_row(one) for one in found)
+    def add(self, items: Iterable[InventoryItem]) -> Iterator[int]:
+        """Add object versions; yield the number of them after each batch."""
         number = 0
-        while some := list(islice(rows, _AT_ONCE)):
-            self._write("INSERT INTO roll VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", some)
-            number += len(some)
+        for rows in _batches(map(_row, items)):
+            self._write("INSERT INTO inventory VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            number += len(rows)
             yield number
 
-    def mark(self, object_ids: Iterable[str], before: str, became: str) -> None:
-        """Note of those objects that were `before` what became of them."""
-        given = ((became, object_id, before) for object_id in object_ids)
-        while some := list(islice(given, _AT_ONCE)):
-            self._write("UPDATE roll SET became = ? WHERE id = ? AND became = ?", some)
+    def mark(self, object_ids: Iterable[str], before: ItemStatus, after: ItemStatus) -> None:
+        """Change the status of the objects that have the status `before`."""
+        for rows in _batches((after, object_id, before) for object_id in object_ids):
+            self._write("UPDATE inventory SET status = ? WHERE id = ? AND status = ?", rows)
 
-    def note(self, one: InventoryItem) -> None:
-        """Note what became of an object."""
-        given = (one.became, one.why, one.execution, one.arrival.raw.id)
-        self._write("UPDATE roll SET became = ?, why = ?, execution = ? WHERE id = ?", [given])
+    def update(self, item: InventoryItem) -> None:
+        """Write the status of an object version."""
+        row = (item.status, item.why, item.execution, item.arrival.raw.id)
+        self._write("UPDATE inventory SET status = ?, why = ?, execution = ? WHERE id = ?", [row])
 
-    def find(self, object_id: str) -> InventoryItem | None:
-        """Give an object by its id; None if it is not enrolled."""
+    def get(self, object_id: str) -> InventoryItem | None:
+        """Return an object version by its id; None if it is not in the inventory."""
         with self._lock:
-            row = self._database.execute("SELECT * FROM roll WHERE id = ?", (object_id,)).fetchone()
+            row = self._database.execute("SELECT * FROM inventory WHERE id = ?", (object_id,)).fetchone()
         return _item(row) if row else None
 
-    def those(self, became: Iterable[str]) -> Iterator[InventoryItem]:
-        """Give those of which something became by now, the oldest first; versions of a key in the order they came."""
-        wanted = list(became)
-        # S3 lists the versions of a key from the newest to the oldest, and tells their times in whole seconds.
-        query = f"SELECT * FROM roll WHERE became IN ({_places(wanted)}) ORDER BY at, key, rowid DESC"  # noqa: S608 - only `?` is put in
-        with _room():
-            # SQLite sorts into a table of its own before it gives the first row: what changes meanwhile is not seen.
+    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[InventoryItem]:
+        """Yield what has one of these statuses now, the oldest first; versions of a key in the order of arrival."""
+        wanted = list(statuses)
+        # S3 lists the versions of a key from the newest to the oldest, and their times in whole seconds.
+        query = f"SELECT * FROM inventory WHERE status IN ({', '.join('?' * len(wanted))}) ORDER BY at, key, rowid DESC"  # noqa: S608 - only `?` is inserted
+        with _disk():
+            # SQLite sorts into a table of its own before the first row: later changes are not seen.
             rows = self._database.execute(query, wanted)
-            while some := self._some(rows):
-                yield from map(_item, some)
+            while batch := self._fetch(rows):
+                yield from map(_item, batch)
 
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """Count the object versions and their bytes, by what became of them."""
+    def counts(self) -> dict[ItemStatus, tuple[int, int]]:
+        """Count the object versions and their bytes, by status."""
         with self._lock:
-            rows = self._database.execute("SELECT became, COUNT(*), SUM(size) FROM roll GROUP BY became").fetchall()
-        return defaultdict(lambda: (0, 0), {became: (number, size) for became, number, size in rows})
+            rows = self._database.execute(
+                "SELECT status, COUNT(*), SUM(size) FROM inventory GROUP BY status"
+            ).fetchall()
+        return defaultdict(lambda: (0, 0), {ItemStatus(status): (number, size) for status, number, size in rows})
 
-    def _some(self, rows: sqlite3.Cursor) -> list[tuple[str, ...]]:
+    def _fetch(self, rows: sqlite3.Cursor) -> list[tuple[str, ...]]:
         with self._lock:
-            return rows.fetchmany(_AT_ONCE)
+            return rows.fetchmany(_BATCH)
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        with self._lock, _room(), self._database:
+        with self._lock, _disk(), self._database:
             self._database.executemany(statement, rows)
 
 
-def _row(one: InventoryItem) -> tuple[object, ...]:
-    raw, at = one.arrival.raw, one.arrival.at.isoformat()
-    told = (raw.bucket, raw.key, raw.version_id, raw.size, raw.etag, one.arrival.is_deleted)
-    return (raw.id, at, *told, one.became, one.why, one.execution)
+def _batches(rows: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+def _row(item: InventoryItem) -> tuple[object, ...]:
+    raw, at = item.arrival.raw, item.arrival.at.isoformat()
+    version = (raw.bucket, raw.key, raw.version_id, raw.size, raw.etag, item.arrival.is_deleted)
+    return (raw.id, at, *version, item.status, item.why, item.execution)
 
 
 def _item(row: Sequence[str]) -> InventoryItem:
-    _, at, bucket, key, version, size, etag, is_deleted, became, why, execution = row
+    _, at, bucket, key, version, size, etag, is_deleted, status, why, execution = row
     raw = RawObject(bucket, key, version, int(size), etag)
-    return InventoryItem(Arrival(raw, datetime.fromisoformat(at), bool(is_deleted)), became, why, execution)
-
-
-def _places(values: Sequence[str]) -> str:
-    return ", ".join("?" for _ in values)
+    arrival = Arrival(raw, datetime.fromisoformat(at), bool(is_deleted))
+    return InventoryItem(arrival, ItemStatus(status), why, execution)
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _disk() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         raise CommandFailed(
-            f"The list of object versions cannot be kept in the temporary folder: {error}. It takes some 500 bytes for "
-            "each; make room, or let TMPDIR name a folder that has it, and run it again."
+            f"The inventory of objects cannot be written: {error}. It is in the folder for temporary files: free some "
+            "space there (about 500 bytes per object version), or set TMPDIR to a folder that has it."
         ) from error

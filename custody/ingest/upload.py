@@ -109,8 +109,8 @@ class _Source:
 
     def _changed(self) -> CommandFailed:
         return CommandFailed(
-            f"{visible(str(self._file))} changed during the upload, so nothing was uploaded. Upload it again once it is "
-            "complete."
+            f"{visible(str(self._file))} changed during the upload, so nothing was uploaded. Upload it again once "
+            "it is complete."
         )
 
 

@@ -1,0 +1,93 @@
+"""A backfill: its progress, the objects to look at, and its totals."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import islice
+
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from custody.ingest.backfill import BackfillReport
+from custody.ingest.inventory import InventoryItem, ItemStatus
+from custody.terminal import console
+from custody.terminal.text import plural, visible
+from custody.terminal.times import stamp, took
+
+_COLOURS = {
+    ItemStatus.REFUSED: "bold red",
+    ItemStatus.FAILED: "bold red",
+    ItemStatus.REJECTED: "red",
+    ItemStatus.STARTED: "yellow",
+}
+
+
+def progress(numbers: Iterable[int], description: str) -> None:
+    """Run through numbers, and show the latest of them on a terminal."""
+    latest = 0
+    with console.progress(lambda: f"{description}: {latest:,}"):
+        for number in numbers:
+            latest = number
+
+
+def report(result: BackfillReport) -> None:
+    """Show the first of the object versions to look at, then the totals."""
+    counts = result.counts
+    statuses = result.listed
+    if not result.dry_run:
+        running = (ItemStatus.STARTED,) if result.is_watched else ()
+        statuses = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.REJECTED, *result.passed_over, *running)
+    number = sum(counts[status][0] for status in statuses)
+    if number:
+        console.console.print(_table(result, islice(result.select(statuses), console.SHOWN)))
+    if number > console.SHOWN:
+        console.console.print(f"and {number - console.SHOWN:,} more: add --json")
+    total = plural(sum(number for number, _ in counts.values()), "object version")
+    parts = [f"{counts[status][0]:,} {_name(result, status)}" for status in ItemStatus if counts[status][0]]
+    console.console.print(f"{total}: {', '.join(parts)}" if parts else total, soft_wrap=True)
+    if result.dry_run:
+        started, size = result.started
+        console.console.print(
+            f"{started:,} would be started, with {decimal(size)}; how many records that is, is unknown until they are "
+            f"read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
+            soft_wrap=True,
+        )
+
+
+def warn_of_interrupt(committed_before: datetime | None) -> None:
+    """Say how to continue an interrupted backfill."""
+    options = f" with --again --committed-before {stamp(committed_before)}" if committed_before else ""
+    console.warn(
+        f"What was started continues by itself. For the rest, run the same command again{options}: it passes over what "
+        "was started."
+    )
+
+
+def warn_of_passed_over(result: BackfillReport) -> None:
+    """Say when to run again for what was already running, and from which object on."""
+    oldest = next(result.select(result.passed_over), None)
+    if oldest is None:
+        return
+    number = result.counts[ItemStatus.IN_FLIGHT][0]
+    console.warn(
+        f"{plural(number, 'object version was', 'object versions were')} already running, perhaps with the previous "
+        "code, and passed over. When nothing is running any more (see `custody executions --status running`), run it "
+        "again for what arrived since the oldest of them, with the same --prefix and, because they commit later, without "
+        f"--committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
+    )
+
+
+def _table(result: BackfillReport, items: Iterable[InventoryItem]) -> Table:
+    rows = console.table("object", "arrived (UTC)", "bytes", "status", "id")
+    for item in items:
+        raw, at = item.arrival.raw, item.arrival.at.astimezone(UTC)
+        status = ": ".join(filter(None, (_name(result, item.status), item.why)))
+        deleted = "; deleted since, but this version still exists" if item.arrival.is_deleted else ""
+        cell = Text(f"{status}{deleted}", style=_COLOURS.get(item.status, ""))
+        rows.add_row(Text(visible(raw.key)), f"{at:%Y-%m-%d %H:%M}", f"{raw.size:,}", cell, raw.id)
+    return rows
+
+
+def _name(result: BackfillReport, status: ItemStatus) -> str:
+    """Name a status: what was started and watched is still running, if it has no other status."""
+    return "running" if status is ItemStatus.STARTED and result.is_watched else status.value
