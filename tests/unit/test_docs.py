@@ -72,3 +72,11 @@ def test_commands_have_a_test_that_runs_them(document: Path) -> None:
     if others:
         readers = [test for test in TESTS if document.name in text_of(test)]
         assert readers, f"no test reads {name(document)}, which shows {others[0]!r}"
+
+
+@pytest.mark.parametrize("document", ["aws-cli", "consuming", "deploy", "existing-data", "personal-data", "runbook"])
+def test_every_section_with_commands_is_named_by_a_test_that_runs_it(document: str) -> None:
+    _, *parts = re.split(r"^###? ", text_of(ROOT / f"docs/{document}.md"), flags=re.MULTILINE)
+    titles = [part.partition("\n")[0] for part in parts if "```sh\n" in part]
+    sources = "".join(text_of(test) for test in TESTS if f"docs/{document}.md" in text_of(test))
+    assert [title for title in titles if f'"{title}"' not in sources] == []

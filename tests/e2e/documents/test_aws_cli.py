@@ -1,6 +1,5 @@
 """Each command of docs/aws-cli.md prints what is shown, on a deployment in the state that its section assumes."""
 
-import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -125,20 +124,3 @@ def test_a_large_object(buffered: Cloud, tmp_path: Path) -> None:
     (rejected,) = sent["records"]
     shell = reader(buffered, execution_of_a_large_object=sent["execution"], record_of_a_large_object=rejected["record"])
     follow(shell, "A large object")
-
-
-@pytest.mark.parametrize(
-    ("command", "complaint"),
-    [
-        ('aws cloudwatch get-metric-data --start-time 0 --end-time 1 --metric-data-queries \'[{"ID":"a"}]\'', "Id"),
-        ("aws s3api put-object --bucket b --key k --encryption AES256", "--encryption"),
-    ],
-)
-def test_the_validation_of_commands_for_aws_only_finds_mistakes(cloud: Cloud, command: str, complaint: str) -> None:
-    with pytest.raises(AssertionError, match=re.escape(complaint)):
-        Shell(cloud, {}, list(PREAMBLE)).run(f"{DRY_RUN}\n{command}")
-
-
-def test_every_section_is_run() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
-    assert [title for title in SECTIONS if f'"{title}"' not in source] == []

@@ -1,15 +1,33 @@
-"""docs/deploy.md, followed from top to bottom on embedded AWS; tests/infra checks what only AWS can run."""
+"""docs/deploy.md and docs/ci, followed on embedded AWS; tests/infra checks what only AWS can run."""
 
+import json
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no types
 
-from tests.e2e.system.test_destroy import typed
-from tests.infra.test_deploy_document import ONLY_AWS
-from tests.support.deployed import Cloud
+from custody.deployment.target import ROOT
+from tests.support.deployed import Cloud, clean_environment
 from tests.support.documents import Shell, blocks, read, sections
 
 SECTIONS = sections(read("docs/deploy.md"))
 PREAMBLE = blocks(SECTIONS.pop(""))
 ENV = "staging"
+ACCOUNT, REGION = "000000000000", "us-east-1"
+SUBSTITUTIONS = {
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::AccountId": ACCOUNT,
+    "Environment": "dev",
+    "Qualifier": "hnb659fds",
+}
+BUCKET = "cdk-bucket-of-a-bootstrap"
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,7 +53,6 @@ def test_an_environment_is_deployed_watched_and_removed(cloud: Cloud) -> None:
     assert left in shell.run(dry_run)
     shell.run(unprotect)
     assert interactive == "custody destroy"
-    assert typed(cloud, ENV, "another name").returncode == 2
     assert f"custody-{ENV} is deleted" in shell.run(scripted)
     cloud.client("s3").create_bucket(Bucket=left)
     assert left not in shell.run(rest).rpartition("there is no stack")[2]
@@ -58,6 +75,78 @@ def test_the_budget_of_the_costs_page_can_be_created(cloud: Cloud) -> None:
     assert budget["CostFilters"] == {"TagKeyValue": ["user:project$custody"]}
 
 
-def test_every_section_with_commands_is_run_here_or_checked_in_tests_infra() -> None:
-    run_here = {"Deploy", "Alarm notifications", "The first file", "Remove"}
-    assert {title for title, body in SECTIONS.items() if blocks(body)} == run_here | ONLY_AWS.keys()
+def resolve_substitutions(value: object) -> object:
+    """Resolve each `!Sub` as CloudFormation would."""
+    if isinstance(value, dict) and "Fn::Sub" in value:
+        text = str(value["Fn::Sub"])
+        for name, replacement in SUBSTITUTIONS.items():
+            text = text.replace(f"${{{name}}}", replacement)
+        return text
+    if isinstance(value, dict):
+        return {str(name): resolve_substitutions(each) for name, each in value.items()}
+    return [resolve_substitutions(each) for each in value] if isinstance(value, list) else value
+
+
+def test_the_role_of_pull_requests_can_diff_and_read_nothing_else(cloud: Cloud, tmp_path: Path) -> None:
+    differ = cfn_yaml.loads(read("docs/ci/github-oidc.yaml"))["Resources"]["Differ"]["Properties"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    iam = cloud.client("iam")
+    role = iam.create_role(RoleName="differ", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
+    for policy in differ["Policies"]:
+        document = json.dumps(resolve_substitutions(policy["PolicyDocument"]))
+        iam.put_role_policy(RoleName="differ", PolicyName=policy["PolicyName"], PolicyDocument=document)
+    credentials = cloud.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="pull-request")["Credentials"]
+
+    settings = ("-c", "env=dev", "-c", "local=true", "-c", "log_days=7")
+    done = subprocess.run(  # noqa: S603 - our own
+        [ROOT / "node_modules/.bin/cdk", "diff", *settings, "--method=template", "--output", tmp_path / "cdk.out"],
+        cwd=ROOT,
+        env=clean_environment()
+        | {
+            "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": str(cloud.target.endpoint),
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "RetentionInDays" in output
+    assert "lookup-role" in output, "it may not assume the role"
+
+    session = boto3.Session(
+        credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"], REGION
+    )
+    client: Any = partial(session.client, endpoint_url=cloud.target.endpoint)
+    lookup_role = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-lookup-role-{ACCOUNT}-{REGION}"
+    for forbidden in (
+        client("s3").list_buckets,
+        partial(client("stepfunctions").list_executions, stateMachineArn=cloud.deployment.pipeline_arn),
+        partial(client("cloudformation").describe_stacks, StackName="CDKToolkit"),
+        partial(client("sts").assume_role, RoleArn=lookup_role, RoleSessionName="pull-request"),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            forbidden()
+
+
+def test_the_bucket_of_the_bootstrap_is_removed_with_its_versions_and_markers(cloud: Cloud) -> None:
+    _, look, delete, rest = blocks(sections(read("docs/deploy.md"))["Remove the bootstrap"])
+    (remove,) = (line for line in rest.splitlines() if "delete-bucket" in line)
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"first", b"second"):
+        s3.put_object(Bucket=BUCKET, Key="asset with a space.zip", Body=body)
+    s3.delete_object(Bucket=BUCKET, Key="asset with a space.zip")
+    shell = Shell(cloud, {}, [*blocks(sections(read("docs/runbook.md"))[""]), f"BUCKET={BUCKET}"])
+
+    assert len(json.loads(shell.run(look))["Objects"]) == 3, "two versions and a marker"
+    shell.run(delete)
+    shell.run(remove)
+
+    assert BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
