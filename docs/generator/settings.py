@@ -8,20 +8,24 @@ from docs.generator.markdown import table
 from infra.settings import FUNCTIONS, SCHEMA, Settings, allowed
 
 _OF_FUNCTIONS = {
-    "memory_mb": "Memory of `{}`.",
-    "timeout_seconds": "Timeout of `{}`.",
-    "concurrency": "Concurrency reserved for `{}`; other functions of the account cannot use it.",
+    "memory_mb": "Memory of the function.",
+    "timeout_seconds": "Timeout of the function.",
+    "concurrency": "Concurrency reserved for the function; other functions of the account cannot use it.",
 }
 
 
 def settings() -> str:
-    """Write a row for each setting."""
-    meanings = _docstrings() | {
-        f"{name}_{part}": meaning.format(name) for name in FUNCTIONS for part, meaning in _OF_FUNCTIONS.items()
-    }
+    """Write a row for each setting; functions with the same default share one."""
+    meanings = _docstrings()
+    rows = {(name, _default(name), _range(name)): meaning for name, meaning in meanings.items()}
+    for part, meaning in _OF_FUNCTIONS.items():
+        alike: dict[tuple[str, str], list[str]] = {}
+        for name in (f"{function}_{part}" for function in FUNCTIONS):
+            alike.setdefault((_default(name), _range(name)), []).append(name)
+        rows |= {("`, `".join(names), *cells): meaning for cells, names in alike.items()}
     return table(
         ("setting", "default", "allowed", "meaning"),
-        [(f"`{name}`", _default(schema["default"]), allowed(name), meanings[name]) for name, schema in SCHEMA.items()],
+        [(f"`{names}`", default, limits, meaning) for (names, default, limits), meaning in rows.items()],
     )
 
 
@@ -41,7 +45,12 @@ def _docstrings() -> dict[str, str]:
     }
 
 
-def _default(value: Any) -> str:
+def _default(name: str) -> str:
+    value: Any = SCHEMA[name]["default"]
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return "none" if value in {None, ""} else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _range(name: str) -> str:
+    return allowed(name).removeprefix("a whole number from ").removeprefix("a number from ")
