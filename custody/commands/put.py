@@ -2,21 +2,22 @@
 
 from pathlib import Path
 from shlex import quote
+from threading import Lock
 from typing import Annotated
 
 import typer
 
 from custody.deployment.target import Deployment
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.ingest.outcome import LISTED, PutOutcomes, PutUploads
-from custody.ingest.watch import Watcher
+from custody.ingest.outcome import LISTED, ObjectOutcome, PutOutcomes, PutUploads, Upload
+from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import Aws, Env, NoWait, Profile
 from custody.terminal.text import visible
 from custody.views import outcome as outcome_view
-from custody.views.put import PutProgress, warn_of_arrived, warn_of_unfinished
+from custody.views import put as put_view
 
 app = command_app()
 
@@ -56,16 +57,12 @@ def put(  # noqa: PLR0913 - one parameter an option
     keys = [_key(session.deployment, file, key) for file in files]
     watcher = Watcher(session)
     try:
-        with PutProgress(watcher, live=not as_json) as progress:
-            uploads = [progress.upload(file, name) for file, name in zip(files, keys, strict=True)]
-            if no_wait:
-                outcomes = []
-            else:
-                for upload in uploads:
-                    progress.watch(upload, timeout)
-                outcomes = [progress.outcome(upload) for upload in uploads]
+        uploads = [_upload(watcher, file, name) for file, name in zip(files, keys, strict=True)]
+        for upload in [] if no_wait else uploads:
+            _watch(watcher, upload, timeout)
+        outcomes = [] if no_wait else [_read_outcome(watcher, upload) for upload in uploads]
     except BaseException:
-        warn_of_arrived(watcher.arrived)
+        put_view.warn_of_arrived(watcher.arrived)
         raise
     if as_json:
         documents = [upload.document for upload in uploads]
@@ -76,9 +73,34 @@ def put(  # noqa: PLR0913 - one parameter an option
         outcome_view.uploads(uploads)
     else:
         outcome_view.outcomes(outcomes)
-    warn_of_unfinished(outcomes, timeout)
+    put_view.warn_of_unfinished(outcomes, timeout)
     codes = {outcome.code for outcome in outcomes}
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
+
+
+def _upload(watcher: Watcher, file: Path, key: str) -> Upload:
+    size, lock = file.stat().st_size, Lock()
+    sent = 0
+
+    def advance(number: int) -> None:
+        nonlocal sent
+        with lock:
+            sent += number
+
+    with console.progress(lambda: put_view.uploading(key, sent, size)):
+        return watcher.upload(file, key, advance)
+
+
+def _watch(watcher: Watcher, upload: Upload, timeout: float) -> None:
+    now = ExecutionProgress("starting")
+    with console.progress(lambda: put_view.watching(upload.raw.key, now)):
+        for progress in watcher.watch(upload, timeout):
+            now = progress
+
+
+def _read_outcome(watcher: Watcher, upload: Upload) -> ObjectOutcome:
+    with console.progress(lambda: f"{visible(upload.raw.key)}: reading its outcome"):
+        return watcher.outcome(upload)
 
 
 def _require_files(files: list[Path], key: str | None) -> None:

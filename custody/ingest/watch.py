@@ -4,18 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from custody.audit.ledger_lines import Counts, added
 from custody.audit.reader import AuditReader, latest
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import Execution
 from custody.ingest.outcome import ObjectOutcome, Upload, read_outcome
-from custody.ingest.upload import Destination, upload
+from custody.ingest.upload import Uploader
 from custody.session import Session
-
-if TYPE_CHECKING:
-    from functions.shared.model.ids import RawObject
+from functions.shared.model.ids import RawObject
 
 _STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
 _WAITING = "waiting for its event"
@@ -35,18 +32,22 @@ class ExecutionProgress:
 
 
 class Watcher:
-    """Uploads to one deployment and watches; `arrived` are the objects that S3 has confirmed so far."""
+    """Uploads to one deployment, and watches what it has uploaded."""
 
     def __init__(self, session: Session, pause: float | None = None) -> None:
-        self.arrived: list[RawObject] = []
         self._session = session
+        self._uploader = Uploader(session.s3, session.deployment.raw)
         self._pipeline = session.pipeline
         self._pause = pause or (0.05 if session.target.is_local else 1.0)
 
+    @property
+    def arrived(self) -> list[RawObject]:
+        """The objects that S3 has confirmed so far."""
+        return self._uploader.arrived
+
     def upload(self, file: Path, key: str, on_progress: Callable[[int], object] = lambda _: None) -> Upload:
         """Upload a file to a key of the raw bucket; `on_progress` is called with the number of bytes just sent."""
-        destination = Destination(self._session.s3, self._session.deployment.raw, key)
-        raw = upload(destination, file, on_progress, self.arrived.append)
+        raw = self._uploader.upload(file, key, on_progress)
         plan = self._pipeline.plan_of(raw)
         execution = self._pipeline.arn_of(raw.id, is_bulk=plan is not None)
         return Upload(str(file), raw, execution, len(plan.chunks) if plan else None)

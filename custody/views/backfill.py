@@ -71,9 +71,8 @@ def warn_of_passed_over(result: BackfillReport) -> None:
     number = result.counts[ItemStatus.IN_FLIGHT][0]
     console.warn(
         f"{plural(number, 'object version was', 'object versions were')} already running, perhaps with the previous "
-        "code, and passed over. When nothing is running any more (see `custody executions --status running`), run it "
-        "again for what arrived since the oldest of them, with the same --prefix and, because they commit later, without "
-        f"--committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
+        "code, and passed over. Once nothing is running (see `custody executions --status running`), run it again from the "
+        f"oldest of them, with the same --prefix and without --committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
     )
 
 

@@ -22,7 +22,7 @@ def uploads(uploaded: Iterable[Upload]) -> None:
 
 
 def outcomes(results: Iterable[ObjectOutcome]) -> None:
-    """Show the outcome of each record, every violation, and the output; of large objects the counts, and a few records."""
+    """Show the outcome of each record; of large objects the counts, and a few records."""
     rows = table("object", "record", "outcome", "why, or where it is")
     summarized = []
     for result in results:

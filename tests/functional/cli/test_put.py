@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -25,7 +25,7 @@ from custody.executions.pipeline import Pipeline
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
 from custody.ingest.outcome import ObjectOutcome, Upload, WrittenRecord
-from custody.ingest.upload import Destination, upload
+from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
@@ -37,9 +37,6 @@ from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
 from tests.support.stages import BAD, GOOD, written
-
-if TYPE_CHECKING:
-    from functions.shared.model.ids import RawObject
 
 Run = Callable[..., Result]
 MINIMUM_PART = 5 * 2**20
@@ -262,7 +259,7 @@ def test_each_record_of_a_small_batch_is_listed(buckets: Buckets, watcher: Watch
 def test_a_file_of_many_parts_becomes_one_version(buckets: Buckets, tmp_path: Path) -> None:
     body = b"".join(b'{"n": %d}\n' % number for number in range(900_000))
     progress: list[int] = []
-    raw = upload(Destination(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, body), progress.append)
+    raw = Uploader(buckets.s3, "raw").upload(a_file(tmp_path, body), "mission/large.jsonl", progress.append)
     stored = buckets.s3.get_object(Bucket="raw", Key=raw.key, VersionId=raw.version_id)
     assert stored["Body"].read() == body
     assert (stored["ETag"], raw.etag.rpartition("-")[2]) == (f'"{raw.etag}"', "3")
@@ -270,11 +267,12 @@ def test_a_file_of_many_parts_becomes_one_version(buckets: Buckets, tmp_path: Pa
 
 
 def test_a_small_file_becomes_one_version_and_leaves_no_hook(buckets: Buckets, tmp_path: Path) -> None:
-    destination = Destination(buckets.s3, "raw", "a.json")
-    first, second = upload(destination, a_file(tmp_path, BAD)), upload(destination, a_file(tmp_path, b""))
+    uploader = Uploader(buckets.s3, "raw")
+    first, second = (uploader.upload(a_file(tmp_path, body), "a.json") for body in (BAD, b""))
     assert (first.size, second.size) == (len(BAD), 0)
     assert buckets.s3.head_object(Bucket="raw", Key="a.json")["VersionId"] == second.version_id != first.version_id
     buckets.s3.put_object(Bucket="raw", Key="a.json", Body=b"by somebody else")
+    assert uploader.arrived == [first, second]
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -290,14 +288,14 @@ def test_an_upload_that_fails_leaves_no_parts(
 
     monkeypatch.setattr(buckets.s3, "upload_part", refuse_the_second)
     with pytest.raises(ClientError, match="raised by a test"):
-        upload(Destination(buckets.s3, "raw", "mission/large.jsonl"), a_file(tmp_path, b"x" * 6 * 2**20))
+        Uploader(buckets.s3, "raw").upload(a_file(tmp_path, b"x" * 6 * 2**20), "mission/large.jsonl")
     assert is_unchanged(buckets)
 
 
 def test_a_bucket_without_versioning_is_refused(buckets: Buckets, tmp_path: Path) -> None:
     buckets.s3.create_bucket(Bucket="plain")
     with pytest.raises(CommandFailed, match="is not versioned"):
-        upload(Destination(buckets.s3, "plain", "a.json"), a_file(tmp_path, BAD))
+        Uploader(buckets.s3, "plain").upload(a_file(tmp_path, BAD), "a.json")
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -335,7 +333,7 @@ def test_a_file_that_changes_during_its_upload_is_not_uploaded(
     buckets.s3.meta.events.register(event, change_at_the_call)
     try:
         with pytest.raises(CommandFailed, match=r"changing\.jsonl changed during the upload, so nothing was uploaded"):
-            upload(Destination(buckets.s3, "raw", "mission/changing.jsonl"), file)
+            Uploader(buckets.s3, "raw").upload(file, "mission/changing.jsonl")
     finally:
         buckets.s3.meta.events.unregister(event, change_at_the_call)
     assert is_unchanged(buckets)
@@ -355,15 +353,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_uploaded(
 
     monkeypatch.setattr(os, "fstat", grow_after_the_first)
     with pytest.raises(CommandFailed, match="changed during the upload"):
-        upload(Destination(buckets.s3, "raw", "mission/growing.json"), file)
+        Uploader(buckets.s3, "raw").upload(file, "mission/growing.json")
     assert is_unchanged(buckets)
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_file_that_is_replaced_during_its_upload_is_uploaded_as_it_was(buckets: Buckets, tmp_path: Path) -> None:
     file, other = a_file(tmp_path, b"x" * 12 * 2**20), a_file(tmp_path, b"y" * 12 * 2**20, "other.jsonl")
-    destination = Destination(buckets.s3, "raw", "mission/a.jsonl")
-    raw = upload(destination, file, lambda _: other.exists() and other.replace(file))
+    uploader = Uploader(buckets.s3, "raw")
+    raw = uploader.upload(file, "mission/a.jsonl", lambda _: other.exists() and other.replace(file))
     assert file.read_bytes()[:1] == b"y"
     assert set(buckets.body("raw", raw.key)) == set(b"x")
 
@@ -380,11 +378,13 @@ def test_an_interrupt_does_not_come_between_a_version_and_its_note(
         return request(**parameters)
 
     monkeypatch.setattr(buckets.s3, call, interrupt)
-    arrived: list[RawObject] = []
+    uploader = Uploader(buckets.s3, "raw")
     file = a_file(tmp_path, b"x" * (1 if call == "put_object" else 12 * 2**20))
     with pytest.raises(KeyboardInterrupt):
-        upload(Destination(buckets.s3, "raw", "a.jsonl"), file, on_arrival=arrived.append)
-    assert [raw.version_id for raw in arrived] == [buckets.s3.head_object(Bucket="raw", Key="a.jsonl")["VersionId"]]
+        uploader.upload(file, "a.jsonl")
+    assert [raw.version_id for raw in uploader.arrived] == [
+        buckets.s3.head_object(Bucket="raw", Key="a.jsonl")["VersionId"]
+    ]
 
 
 @pytest.mark.parametrize("ended", [KeyboardInterrupt(), SystemExit(143), ClientError({}, "DescribeExecution")])
@@ -458,7 +458,8 @@ def test_a_missing_file_is_refused_in_one_line(run: Run, name: str, shown: str) 
     assert str(refused).startswith(f"Not a file: {shown}. ")
 
 
-@pytest.mark.parametrize(("number", "done"), [(1, "1 of 7 chunks, 1 record"), (1200, "1 of 7 chunks, 1,200 records")])
-def test_progress_counts_records_in_good_english(number: int, done: str) -> None:
-    now = ExecutionProgress("in ProcessChunks", chunks=(1, 7), counts=Counts(number, number, 0))
-    assert put_view.chunks_done(now) == done
+def test_the_progress_of_a_bulk_object_is_counted() -> None:
+    assert put_view.uploading("a.json", 3_100_000, 12_000_000) == "a.json: uploaded 3 of 12 MB"
+    assert put_view.watching("a.json", ExecutionProgress("in Validate")) == "a.json: in Validate"
+    now = ExecutionProgress("in ProcessChunks", chunks=(1, 7), counts=Counts(1200, 1199, 1))
+    assert put_view.watching("a.json", now) == "a.json: 1 of 7 chunks, 1,200 records, 1 rejected"
