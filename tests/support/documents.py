@@ -143,14 +143,14 @@ def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
 
 def wait_for_dead_letter(cloud: Cloud, sent: Any) -> str:
     """Wait for the dead letter of an object and return its id."""
-    prefix = f"dead-letters/dt={datetime.now(UTC):%Y-%m-%d}/{sent['object_id']}/"
-    keys = until(lambda: cloud.keys(cloud.deployment.audit, prefix), 60, f"a dead letter of {sent['object_id']}")
+    prefix = f"dead-letters/dt={datetime.now(UTC):%Y-%m-%d}/{sent['id']}/"
+    keys = until(lambda: cloud.keys(cloud.deployment.audit, prefix), 60, f"a dead letter of {sent['id']}")
     return str(keys[-1]).removeprefix("dead-letters/").removesuffix(".json")
 
 
 def attempts(cloud: Cloud, sent: Any) -> list[str]:
     """List the committed attempts of an object."""
-    return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['object_id']}/")]
+    return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/")]
 
 
 def execution_status(cloud: Cloud, arn: str) -> str | None:

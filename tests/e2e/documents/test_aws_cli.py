@@ -98,9 +98,7 @@ def test_start_by_hand(cloud: Cloud, tmp_path: Path) -> None:
     with without_events(cloud):
         sent = put(cloud, tmp_path, "by-hand", GOOD)
     version = cloud.client("s3").head_object(Bucket=cloud.deployment.raw, Key="by-hand.json")["VersionId"]
-    shell = reader(
-        cloud, key_of_the_raw_object="by-hand.json", its_raw_version=version, its_object_id=sent["object_id"]
-    )
+    shell = reader(cloud, key_of_the_raw_object="by-hand.json", its_raw_version=version, its_object_id=sent["id"])
     follow(shell, "Start an execution by hand", lambda: wait_for_end(cloud, "by-hand.json"))
     # `custody reconcile` takes it for the execution that the event would have started.
     reconciled = cloud.custody("reconcile", "--prefix", "by-hand.json", "--json")

@@ -53,8 +53,11 @@ def test_an_environment_is_deployed_watched_and_removed(cloud: Cloud) -> None:
     assert left in shell.run(dry_run)
     shell.run(unprotect)
     assert interactive == "custody destroy"
-    assert f"custody-{ENV} is deleted" in shell.run(scripted)
-    cloud.client("s3").create_bucket(Bucket=left)
+    assert f"custody-{ENV} was deleted" in shell.run(scripted)
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket=left)
+    tags = [{"Key": "project", "Value": "custody"}, {"Key": "env", "Value": ENV}]
+    s3.put_bucket_tagging(Bucket=left, Tagging={"TagSet": tags})
     assert left not in shell.run(rest).rpartition("there is no stack")[2]
 
 

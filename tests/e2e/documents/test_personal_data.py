@@ -42,7 +42,7 @@ def test_a_persons_data_is_deleted_and_the_ledger_still_accounts_for_it(
     path.write_text("".join(f"{json.dumps(record)}\n" for record in STAGED), encoding="utf-8")
     (sent,) = cloud.custody("put", path, "--key", "mission/person.jsonl", "--json").json["objects"]
     raw, output, s3 = sent["object"], sent["output"], cloud.client("s3")
-    object_id = raw["object_id"]
+    object_id = raw["id"]
     erased.append(object_id)
     s3.put_object(Bucket=output["bucket"], Key=output["key"], Body=b"another version")
     s3.delete_object(Bucket=output["bucket"], Key=output["key"])

@@ -55,10 +55,10 @@ def test_executions_failed(cloud: Cloud, tmp_path: Path) -> None:
         wait_for_dead_letter(cloud, second)
         outputs = follow(reader(cloud, answers), "executions-failed", broken.close)
 
-    assert first["object_id"] in outputs[0]
+    assert first["id"] in outputs[0]
     assert attempts(cloud, first) == attempts(cloud, second) == ["1"]
     still_open = cloud.custody("dead-letters", "--json").out
-    assert not [sent for sent in (first, second, bad) if sent["object_id"] in still_open]
+    assert not [sent for sent in (first, second, bad) if sent["id"] in still_open]
 
 
 def test_executions_timed_out(cloud: Cloud, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_broken(cloud: Cloud, tmp_path: Path) -> None:
     path = tmp_path / "tampered.json"
     path.write_text(json.dumps(GOOD), encoding="utf-8")
     (sent,) = cloud.custody("put", path, "--json").json["objects"]
-    output, object_id = sent["output"], sent["object"]["object_id"]
+    output, object_id = sent["output"], sent["object"]["id"]
     ledger = f"ledger/{object_id}/000000000000000.0.jsonl.gz"
     s3.put_object(Bucket=deployment.processed, Key=output["key"], Body=b"{}\n")
     s3.delete_object(Bucket=deployment.audit, Key=ledger)
