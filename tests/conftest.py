@@ -1,4 +1,4 @@
-"""What every test stands on: the variables that the handlers read at import, and no way out to AWS."""
+"""The environment of every test: the variables that handlers read when imported, and no credentials for AWS."""
 
 import os
 import signal
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
+from moto.core.config import DefaultConfig
+from moto.core.model_instances import reset_model_data
+from moto.core.models import MockAWS
 
 os.environ.update(
     AWS_ACCESS_KEY_ID="testing",
@@ -27,20 +30,37 @@ os.environ.update(
     STAGING_BUCKET="staging",
     TOLERATED_REJECTS_PERCENT="0",
 )
-# What a shell may have exported, as the runbook says: no test may go by it, or reach what it names.
-OF_A_SHELL = ("CUSTODY_ENV", "CUSTODY_AWS", "CUSTODY_PROFILE", "CUSTODY_FOLDER")
-for leaking in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION", *OF_A_SHELL):
-    os.environ.pop(leaking, None)
+# A shell may have exported these, as the runbook suggests. No test may depend on them, or reach what they name.
+for name in (
+    *("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"),
+    *("CUSTODY_ENV", "CUSTODY_AWS", "CUSTODY_PROFILE", "CUSTODY_FOLDER"),
+):
+    os.environ.pop(name, None)
 os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
 
-# A shell that runs this in the background may have it ignored, which no test is about.
+# A shell ignores SIGINT in background jobs, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.support.buckets import Buckets  # noqa: E402 - the handlers read the variables when they are imported
 
+MOTO: DefaultConfig = {
+    "stepfunctions": {"execute_state_machine": True},
+    "lambda": {"use_docker": False},
+    # The service models, which take longest to load, are cached by session.
+    "core": {"reset_boto3_session": False},
+}
+
+
+@pytest.fixture(scope="module")
+def aws_in_memory() -> Iterator[MockAWS]:
+    """Let boto3 talk to moto, whose state machines really run; patching takes too long for each test."""
+    with mock_aws(config=MOTO) as mock:
+        yield mock
+
 
 @pytest.fixture
-def buckets() -> Iterator[Buckets]:
-    """Give the buckets of a deployment, in memory, with state machines that really run."""
-    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}, "lambda": {"use_docker": False}}):
-        yield Buckets.create()
+def buckets(aws_in_memory: MockAWS) -> Buckets:
+    """Provide the empty buckets of a deployment, in memory."""
+    aws_in_memory.reset()
+    reset_model_data()
+    return Buckets.create()

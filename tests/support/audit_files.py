@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
-import boto3
 import pytest
 from typer.testing import Result
 
@@ -16,7 +15,7 @@ from custody.deployment.target import Deployment, Target
 from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
-from tests.support.buckets import EXECUTION_ARN, Buckets
+from tests.support.buckets import EXECUTION_ARN, Buckets, session
 from tests.support.stages import BAD, GOOD, written
 
 DAY = "2026-11-23"
@@ -33,7 +32,7 @@ def a_deployment(**outputs: Any) -> Deployment:
 
 def a_session(deployment: Deployment | None = None) -> Session:
     """Open a session on the buckets in memory."""
-    return Session(Target("buckets in memory", boto3.Session(), None), deployment or a_deployment())
+    return Session(Target("buckets in memory", session(), None), deployment or a_deployment())
 
 
 def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[LedgerKey]:

@@ -3,11 +3,9 @@
 import pkgutil
 import sys
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import import_module
 from typing import Any
 
-import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -18,6 +16,7 @@ from custody.deployment.target import Deployment, Target
 from custody.terminal import options
 from tests.support.audit_files import Run, a_deployment
 from tests.support.buckets import Buckets
+from tests.support.buckets import session as aws_session
 from tests.support.executions import BULK_ARN, MACHINE_ARN
 
 
@@ -65,7 +64,7 @@ class CommandLine:
     @property
     def target(self) -> Target:
         """The AWS that commands talk to."""
-        return InMemory("buckets in memory", _session(), "memory" if self.is_local else None, self.clients)
+        return InMemory("buckets in memory", aws_session(), "memory" if self.is_local else None, self.clients)
 
     def deploy(self, **settings: Any) -> None:
         """Change what the outputs of the stack say."""
@@ -78,8 +77,3 @@ class CommandLine:
     def command(self, *first: str) -> Run:
         """Return a function that runs a command with these first arguments."""
         return lambda *arguments: self.run(*first, *arguments)
-
-
-@cache
-def _session() -> boto3.Session:
-    return boto3.Session()

@@ -5,6 +5,7 @@ There are two state machines: of batches, and of objects that are cut into chunk
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import boto3
@@ -65,11 +66,16 @@ def discard(buckets: Buckets, batch: Batch) -> None:
     buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
 
 
+@cache
+def _exceptions() -> Any:
+    return boto3.client("stepfunctions").exceptions
+
+
 class Machine:
     """A client of Step Functions with one state machine; executions end as a test says. moto cannot redrive."""
 
     def __init__(self) -> None:
-        self.exceptions = boto3.client("stepfunctions").exceptions
+        self.exceptions = _exceptions()
         self.definition, self.revision = "now", "r2"
         self.executions: dict[str, dict[str, Any]] = {}
         self.definitions: dict[str, tuple[str, str]] = {}
