@@ -1,4 +1,4 @@
-"""From context to Settings to the stack; synth asks neither AWS nor Git nor the clock.
+"""From context to Settings to the stack; synth depends on neither AWS nor Git nor the clock.
 
 `cdk synth -c env=prod` runs this; infra/settings.py lists what else `-c` may set.
 """
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def build(app: App, root: Path = ROOT) -> Custody:
-    """Put the stack that the app's context asks for into the app, and have it checked when it is synthesised."""
+    """Add the stack that the context asks for to the app, with cdk-nag to check it at synth."""
     settings = parse(app.node.get_all_context())
     datasets.check(root, settings.default_dataset)
     stack = Custody(app, settings=settings, root=root)

@@ -1,4 +1,4 @@
-"""The stack: which constructs there are, and what each knows of the others."""
+"""The stack: its constructs, and what each gets from the others."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from constructs import Construct
 
 from infra.constructs.alarms import Alarms
 from infra.constructs.encryption import Encryption
-from infra.constructs.failure_events import Ends
 from infra.constructs.ingestion import Ingestion
 from infra.constructs.lambda_function import Platform
 from infra.constructs.layer import Libraries
+from infra.constructs.rules import FailureRule
 from infra.constructs.stages import Stages
 from infra.constructs.storage import Storage
 from infra.constructs.workflow import BULK, PIPELINE, bulk, executions_arn, machine_arn, pipeline
@@ -24,16 +24,16 @@ class Custody(Stack):
         super().__init__(
             scope,
             settings.prefix,
-            description=f"Custody ({settings.env}): JSON records from a raw to a processed bucket, each accounted for.",
+            description=f"Custody ({settings.env}): JSON records from raw to processed, with an audit trail.",
             termination_protection=settings.keeps_data,
         )
         Tags.of(self).add("project", "custody")
         Tags.of(self).add("env", settings.env)
-        # Except on create: a first deployment that fails must not leave behind names that the second one needs.
+        # Not on create: a failed first deployment must not leave names behind that the next one needs.
         kept = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
         removal = kept if settings.keeps_data else RemovalPolicy.DESTROY
 
-        # A locked bucket outlives its stack, and nobody can read it without the key.
+        # A locked bucket outlives its stack, and is unreadable without the key.
         key = Encryption(self, "Encryption", settings=settings, removal=kept if settings.lock_mode else removal).key
         storage = Storage(self, "Storage", settings=settings, key=key, removal=removal)
         libraries = Libraries(self, "Libraries", settings=settings, root=root)
@@ -57,14 +57,14 @@ class Custody(Stack):
             PIPELINE: pipeline(self, "Workflow", platform=platform, stages=self.stages),
             BULK: bulk(self, "BulkWorkflow", platform=platform, stages=self.stages),
         }
-        ends = Ends(
+        failures = FailureRule(
             self,
             "Ends",
             platform=platform,
             machine_arns=[machine_arn(self, settings, machine) for machine in workflows],
             dead_letter=self.stages.dead_letter,
         )
-        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflows=workflows, ends=ends)
+        alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflows=workflows, failures=failures)
 
         for output, value in {
             "RawBucket": storage.raw.bucket_name,
@@ -78,7 +78,7 @@ class Custody(Stack):
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,
             "StartFunctionName": ingestion.start.function.function_name,
-            "DeadLetterDlqUrl": ends.dead_letter_dlq.queue_url,
+            "DeadLetterDlqUrl": failures.dead_letter_dlq.queue_url,
             "DeadLetterFunctionName": self.stages.dead_letter.function.function_name,
         }.items():
             CfnOutput(self, output, value=value)

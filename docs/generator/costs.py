@@ -187,13 +187,13 @@ def _cells(lines: Lines) -> list[tuple[str, str, str]]:
 
 def regions(costs: str, scaling: str, deployments: Mapping[str, Deployment]) -> dict[str, str]:
     """Write the tables and lists of docs/costs.md, by their regions."""
-    found = Costs.read(costs, scaling)
+    bills = Costs.read(costs, scaling)
     alarms = {name: len(each.of_type("AWS::CloudWatch::Alarm")) for name, each in deployments.items()}
     return {
-        "costs": found.summary(alarms["prod"]),
-        "costs-idle": bill("a month, idle", found.idle(alarms["prod"])),
-        "costs-objects": bill("a million objects of one record", found.objects()),
-        "costs-records": bill("100 million records in a large object", found.records()),
-        "costs-stored": bill("a month, by bucket", found.stored()),
-        "costs-extras": table(("what else", "how many", "USD"), _cells(found.extras(alarms))),
+        "costs": bills.summary(alarms["prod"]),
+        "costs-idle": bill("a month, idle", bills.idle(alarms["prod"])),
+        "costs-objects": bill("a million objects of one record", bills.objects()),
+        "costs-records": bill("100 million records in a large object", bills.records()),
+        "costs-stored": bill("a month, by bucket", bills.stored()),
+        "costs-extras": table(("what else", "how many", "USD"), _cells(bills.extras(alarms))),
     }

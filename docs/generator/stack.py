@@ -55,12 +55,12 @@ def _plain(text: Any, deployment: Deployment) -> str:
 
 def alarms(deployments: Mapping[str, Deployment]) -> str:
     """Write each alarm with its meaning and its section of the runbook, whichever settings it goes with."""
-    found: dict[str, tuple[str, str]] = {}
+    rows: dict[str, tuple[str, str]] = {}
     for deployment in (deployments[variant] for variant in _WITH):
         for name, alarm in deployment.of_type("AWS::CloudWatch::Alarm").items():
             meaning, _, section = alarm["AlarmDescription"].partition(" What to do: docs/runbook.md#")
-            found[_plain(name, deployment)] = meaning, section.rstrip(".")
+            rows[_plain(name, deployment)] = meaning, section.rstrip(".")
     return table(
         ("alarm", "meaning", "section"),
-        [(f"`{name}`", meaning, f"[{section}](#{section})") for name, (meaning, section) in found.items()],
+        [(f"`{name}`", meaning, f"[{section}](#{section})") for name, (meaning, section) in rows.items()],
     )

@@ -21,13 +21,13 @@ class DatasetRefused(ValueError):
 
 def check(root: Path, default: str) -> None:
     """Raise DatasetRefused unless every dataset below `root` is complete and valid, and `default` is among them."""
-    found = list(faults(root))
+    messages = list(faults(root))
     if default not in (known := names(root)):
-        found.append(
+        messages.append(
             f"the setting default_dataset is {default!r}, which is not a dataset; there are {', '.join(known)}"
         )
-    if found:
-        raise DatasetRefused("\n".join(["the datasets cannot be deployed:", *found]))
+    if messages:
+        raise DatasetRefused("\n".join(["the datasets cannot be deployed:", *messages]))
 
 
 def names(root: Path) -> list[str]:

@@ -13,9 +13,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.constructs.failure_events import Ends
 from infra.constructs.ingestion import Ingestion
 from infra.constructs.lambda_function import Platform
+from infra.constructs.rules import FailureRule
 from infra.constructs.workflow import PIPELINE, Workflow
 
 FAILED = "An execution failed: some of its records are not delivered; a dead letter in the audit bucket says why."
@@ -44,7 +44,7 @@ class Alarms(Construct):
         platform: Platform,
         ingestion: Ingestion,
         workflows: Mapping[str, Workflow],
-        ends: Ends,
+        failures: FailureRule,
     ) -> None:
         super().__init__(scope, construct_id)
         self._settings = platform.settings
@@ -56,7 +56,7 @@ class Alarms(Construct):
             self._add("executions-aborted", machine.metric_aborted(), ABORTED, prefix)
         self._add("start-dlq", ingestion.start_dlq.metric_approximate_number_of_messages_visible(), NOT_STARTED)
         self._add(
-            "dead-letter-dlq", ends.dead_letter_dlq.metric_approximate_number_of_messages_visible(), NO_DEAD_LETTER
+            "dead-letter-dlq", failures.dead_letter_dlq.metric_approximate_number_of_messages_visible(), NO_DEAD_LETTER
         )
         if rule := ingestion.arrivals:
             self._add("start-dlq", rule.metric("FailedInvocations"), NOT_DELIVERED, "arrivals-")

@@ -7,25 +7,25 @@ from typing import Any
 Definition = dict[str, Any]
 
 MAP = "ProcessChunks"
-"""The state that processes the chunks; it is also its label, and so a part of the ARNs of their executions."""
+"""The state that processes the chunks; also its label, and so part of the ARNs of their executions."""
 
 OF_A_CHUNK = "Chunk"
-"""What is put behind the name of a state: the names of a whole machine are unique. The functions take it off again."""
+"""The suffix of the states of a chunk, as names are unique within a machine. The functions remove it."""
 
 _LEFT_OUT = "Resume"
-"""A chunk has no way on of its own: it is the execution of the object that is redriven."""
+"""The state that chunks do not have: a redrive is always of the object's execution."""
 
 
 def compose(bulk: Definition, pipeline: Definition, *, chunk_concurrency: int) -> Definition:
-    """Put the states of the pipeline into the bulk machine, to be run for `chunk_concurrency` chunks at a time.
+    """Insert the states of the pipeline into the bulk machine, to run for `chunk_concurrency` chunks at a time.
 
-    A chunk that is done answers `{}`, for the answers of all must fit into one state, and the ledger has it all. One
-    that failed ends with its dead letter, whether or not the object was redriven.
+    A successful chunk outputs `{}`: the outputs of all must fit into one state, and the ledger has everything. A failed
+    one ends with its dead letter, even after a redrive of the object.
     """
     processor = bulk["States"][MAP]["ItemProcessor"] | {
         "StartAt": f"{pipeline['StartAt']}{OF_A_CHUNK}",
         "States": {
-            f"{name}{OF_A_CHUNK}": _of_a_chunk(state) for name, state in pipeline["States"].items() if name != _LEFT_OUT
+            f"{name}{OF_A_CHUNK}": _for_chunk(state) for name, state in pipeline["States"].items() if name != _LEFT_OUT
         },
     }
     chunks = bulk["States"][MAP] | {"ItemProcessor": processor, "MaxConcurrency": chunk_concurrency}
@@ -33,21 +33,21 @@ def compose(bulk: Definition, pipeline: Definition, *, chunk_concurrency: int) -
 
 
 def placeholders(definition: str) -> list[str]:
-    """List the names of what is to be filled into a definition, each as `${name}`."""
+    """List the names of the placeholders of a definition, each `${name}` there."""
     return sorted(set(re.findall(r"\$\{(\w+)\}", definition)))
 
 
-def _of_a_chunk(state: Definition) -> Definition:
+def _for_chunk(state: Definition) -> Definition:
     following = state.get("Next")
     if following == _LEFT_OUT:
         ends = {name: part for name, part in state.items() if name != "Next"}
-        return ends | {"End": True, "Parameters": _without_a_way_on(state["Parameters"])}
-    renamed = state | {"Catch": [caught | {"Next": f"{caught['Next']}{OF_A_CHUNK}"} for caught in state["Catch"]]}
+        return ends | {"End": True, "Parameters": _not_resumable(state["Parameters"])}
+    renamed = state | {"Catch": [catch | {"Next": f"{catch['Next']}{OF_A_CHUNK}"} for catch in state["Catch"]]}
     if following:
         return renamed | {"Next": f"{following}{OF_A_CHUNK}"}
     return renamed | {"OutputPath": None}
 
 
-def _without_a_way_on(parameters: Mapping[str, Any]) -> Definition:
+def _not_resumable(parameters: Mapping[str, Any]) -> Definition:
     payload = {name: part for name, part in parameters["Payload"].items() if name != "resumable"}
     return {**parameters, "Payload": payload}

@@ -1,4 +1,7 @@
-"""The one customer key, and who besides the account may use it."""
+"""The customer key, and which services may use it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -7,12 +10,14 @@ from constructs import Construct
 
 from infra.settings import Settings
 
+DATA_KEYS = ("kms:Decrypt", "kms:GenerateDataKey")
+
 
 class Encryption(Construct):
     """The key of every bucket, log group, queue, topic and function environment.
 
-    The default key policy lets the account's own IAM policies decide. AWS services that act for nobody in the account
-    are not covered by it, so the policy names each of them.
+    The default key policy delegates to the IAM policies of the account. It does not cover AWS services that act for
+    themselves, so each of them is named here.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, removal: RemovalPolicy) -> None:
@@ -25,78 +30,39 @@ class Encryption(Construct):
             enable_key_rotation=True,
             removal_policy=removal,
         )
-        self.key.add_to_resource_policy(_for_logs(settings))
-        self.key.add_to_resource_policy(_for_alarms())
-        self.key.add_to_resource_policy(_for_events())
+        # Only for the log groups of this environment
+        # (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html).
+        groups = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group"
+        prefixes = [f"{groups}:{folder}/{settings.name('*')}" for folder in ("/aws/lambda", "/aws/vendedlogs/states")]
+        self._permit(
+            "CloudWatchLogs",
+            f"logs.{Aws.REGION}.amazonaws.com",
+            ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"),
+            {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": prefixes}},
+        )
+        # Without this, alarms change state and notify nobody
+        # (https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns).
+        self._permit("CloudWatchAlarms", "cloudwatch.amazonaws.com", ("kms:Decrypt", "kms:GenerateDataKey*"))
+        # For undeliverable events, and events of new objects in the buffer
+        # (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html,
+        # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html). AWS
+        # documents aws:SourceAccount for keys of event buses, and not for those of queues
+        # (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html).
+        self._permit("EventBridge", "events.amazonaws.com", DATA_KEYS)
         if settings.buffered and settings.raw_bucket is None:
-            self.key.add_to_resource_policy(_for_arrivals())
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+            self._permit("Arrivals", "s3.amazonaws.com", DATA_KEYS)
 
-
-def _for_logs(settings: Settings) -> iam.PolicyStatement:
-    """Let CloudWatch Logs use the key, for the log groups of this environment alone.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
-    """
-    groups = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group"
-    return iam.PolicyStatement(
-        sid="CloudWatchLogs",
-        principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
-        actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
-        resources=["*"],
-        conditions={
-            "ArnLike": {
-                "kms:EncryptionContext:aws:logs:arn": [
-                    f"{groups}:/aws/lambda/{settings.name('*')}",
-                    f"{groups}:/aws/vendedlogs/states/{settings.name('*')}",
-                ]
-            }
-        },
-    )
-
-
-def _for_alarms() -> iam.PolicyStatement:
-    """Let alarms publish to an encrypted topic; without this they change state and tell nobody.
-
-    https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns
-    """
-    return iam.PolicyStatement(
-        sid="CloudWatchAlarms",
-        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-    )
-
-
-def _for_events() -> iam.PolicyStatement:
-    """Let EventBridge put what it cannot deliver into an encrypted queue, and new objects' events into the buffer.
-
-    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
-    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
-    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
-
-    That EventBridge uses a key under aws:SourceAccount, AWS says of the key of an event bus
-    (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html); no page was found that
-    says so of the key of a queue.
-    """
-    return iam.PolicyStatement(
-        sid="EventBridge",
-        principals=[iam.ServicePrincipal("events.amazonaws.com")],
-        actions=["kms:Decrypt", "kms:GenerateDataKey"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-    )
-
-
-def _for_arrivals() -> iam.PolicyStatement:
-    """Let S3 put its events into the encrypted buffer.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
-    """
-    return iam.PolicyStatement(
-        sid="Arrivals",
-        principals=[iam.ServicePrincipal("s3.amazonaws.com")],
-        actions=["kms:Decrypt", "kms:GenerateDataKey"],
-        resources=["*"],
-        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-    )
+    def _permit(
+        self, sid: str, service: str, actions: Sequence[str], conditions: Mapping[str, Any] | None = None
+    ) -> None:
+        """Permit a service to use the key, for this account unless other conditions are given."""
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                principals=[iam.ServicePrincipal(service)],
+                actions=list(actions),
+                resources=["*"],
+                conditions=conditions or {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )

@@ -1,4 +1,4 @@
-"""From the raw bucket to the state machines: events, the start function, and the queue for what it could not start."""
+"""From the raw bucket to the state machines: events, the start function, and the queue of what it could not start."""
 
 from typing import cast
 
@@ -9,38 +9,37 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.constructs.failure_queue import FailureQueue
 from infra.constructs.lambda_function import Platform, Stage
-from infra.constructs.object_created_rule import Arrivals
 from infra.constructs.permissions import on_key
-from infra.constructs.queues import EventQueue
+from infra.constructs.queues import EventQueue, FailureQueue
+from infra.constructs.rules import ArrivalRule
 from infra.constructs.storage import bucket_name
 
 ARRIVALS = "s3:ObjectCreated:*"
 BATCH = 10
-"""Messages in a call of the start function: as many as SQS gives at once."""
+"""Messages in a call of the start function: as many as SQS returns at once."""
 
 RECEIVES = 10
-"""How often a message of the buffer is tried. Each time takes six times the function's timeout, so that throttling may
-last for half an hour before events have to be given to the function again by hand."""
+"""Tries of a message of the buffer. Each takes six timeouts of the function, so throttling may last half an hour before
+somebody has to replay events."""
 
-PATIENCE = 6
-"""How many timeouts of its function a message is hidden for
+TIMEOUTS_HIDDEN = 6
+"""Visibility timeout of a message, in timeouts of the function
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
 
 
 _Destination = tuple[CfnResource, s3.CfnBucket.NotificationConfigurationProperty]
-"""What lets S3 in, and what tells it where to."""
+"""The permission of S3, and the configuration of its notifications."""
 
 
 class Ingestion(Construct):
-    """Calls `start` for each new object version, directly or by way of a buffer.
+    """Calls `start` for each new object version, directly or through a buffer.
 
-    An event that fails for good waits in the start-dlq. The stack's own raw bucket notifies; of one that is
-    there already EventBridge tells, by the rule in `arrivals`.
+    An event that fails for good waits in the start-dlq. The stack's own raw bucket sends notifications; an existing one
+    sends events to EventBridge, where `arrivals` is the rule.
     """
 
-    def __init__(  # noqa: PLR0913 - what it leads from, and to
+    def __init__(  # noqa: PLR0913 - its source and its targets
         self,
         scope: Construct,
         construct_id: str,
@@ -66,28 +65,21 @@ class Ingestion(Construct):
         self.start_dlq = FailureQueue(self, "StartDlq", name="start-dlq", platform=platform)
         self.buffer = self._buffer(platform) if settings.buffered else None
         if not self.buffer:
-            self.start_dlq.keep_events_of(self.start, platform)
-        self.arrivals = (
-            None
-            if own_raw
-            else Arrivals(
-                self,
-                "Arrivals",
-                platform=platform,
-                start=self.start,
-                buffer=self.buffer,
-                start_dlq=self.start_dlq,
-            )
-        )
+            self.start_dlq.receive_failures_of(self.start, platform)
+        self.arrivals = None
         if own_raw:
             self._notify(cast("s3.CfnBucket", own_raw.node.default_child), bucket_name(settings, "raw"))
+        else:
+            self.arrivals = ArrivalRule(
+                self, "Arrivals", platform=platform, start=self.start, buffer=self.buffer, start_dlq=self.start_dlq
+            )
 
     def _notify(self, bucket: s3.CfnBucket, name: str) -> None:
         """Have the bucket send its events.
 
-        CDK's `add_event_notification` would add a function of its own to the stack, because a bucket and its permission
-        usually need one another's names. The raw bucket's name is known beforehand. S3 tries the destination out when
-        the bucket is made, hence the permission comes first.
+        CDK's `add_event_notification` would add a function to the stack, because a bucket and its permission usually
+        need each other's names. The name of the raw bucket is known beforehand. S3 tests the destination when creating
+        the bucket, so the permission comes first.
         """
         if self.buffer:
             permission, configuration = self._fill_buffer(self.buffer, name)
@@ -97,7 +89,7 @@ class Ingestion(Construct):
         bucket.add_resource_dependency(permission)
 
     def _call_directly(self, name: str) -> _Destination:
-        """Let the bucket of that name call the function."""
+        """Permit the bucket of that name to call the function."""
         function = self.start.function
         permission = lambda_.CfnPermission(
             self,
@@ -115,7 +107,7 @@ class Ingestion(Construct):
         )
 
     def _fill_buffer(self, buffer: sqs.Queue, name: str) -> _Destination:
-        """Let the bucket of that name send to the buffer."""
+        """Permit the bucket of that name to send to the buffer."""
         buffer.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="Arrivals",
@@ -134,20 +126,20 @@ class Ingestion(Construct):
         )
 
     def _buffer(self, platform: Platform) -> sqs.Queue:
-        """Make a queue that the function empties; it moves what fails to the start-dlq one."""
+        """Create a queue that the function empties, and that moves failing messages to the start-dlq."""
         buffer = EventQueue(
             self,
             "Buffer",
             name="buffer",
             platform=platform,
-            hidden=Duration.seconds(PATIENCE * platform.settings.size("start").timeout_seconds),
+            visibility_timeout=Duration.seconds(TIMEOUTS_HIDDEN * platform.settings.size("start").timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.start_dlq, max_receive_count=RECEIVES),
         )
         self._empty(buffer, platform)
         return buffer
 
     def _empty(self, buffer: sqs.Queue, platform: Platform) -> None:
-        """Have Lambda call the function with the messages of the buffer; it reads them as the function itself."""
+        """Have Lambda call the function with messages of the buffer, which it reads with the role of the function."""
         self.start.role.add_to_policy(
             iam.PolicyStatement(
                 actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],

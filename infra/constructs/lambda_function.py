@@ -9,10 +9,10 @@ from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.constructs.logs import log_group
 from infra.constructs.permissions import explain_prefixes, explain_star
 from infra.settings import Settings
 
@@ -21,7 +21,7 @@ CODE_VERSION_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What all functions share; `root` is the folder that holds `functions/`."""
+    """What all functions share; `root` is the folder that contains `functions/`."""
 
     settings: Settings
     root: Path
@@ -51,9 +51,7 @@ class Stage(Construct):
         settings = platform.settings
         function_name = settings.name(name.replace("_", "-"))
         size = settings.size(name)
-        logs = log_group(
-            self, f"/aws/lambda/{function_name}", settings=settings, key=platform.key, removal=platform.removal
-        )
+        log = log_group(self, f"/aws/lambda/{function_name}", platform)
         self.role = iam.Role(
             self,
             "Role",
@@ -61,12 +59,12 @@ class Stage(Construct):
             description=f"What the function {function_name} may do.",
         )
         self.role.add_to_policy(
-            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[logs.log_group_arn])
+            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn])
         )
         for statement in may:
             self.role.add_to_policy(statement)
         explain_prefixes(self.role, may)
-        explain_star(self.role, "X-Ray's write actions know no resources.")
+        explain_star(self.role, "The write actions of X-Ray support no resources.")
         self.function = lambda_.Function(
             self,
             "Function",
@@ -80,7 +78,7 @@ class Stage(Construct):
             architecture=lambda_.Architecture.ARM_64,
             layers=[platform.libraries],
             role=self.role,
-            log_group=logs,
+            log_group=log,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
             environment={"POWERTOOLS_SERVICE_NAME": name, **environment},
@@ -93,9 +91,19 @@ class Stage(Construct):
 
     @property
     def code_version(self) -> str:
-        """The start of the hash over the function's own code: the same for the same code, wherever it is deployed."""
+        """The start of the hash of the function's code: the same for the same code, wherever it is deployed."""
         asset = cast("s3_assets.Asset", self.function.node.find_child("Code"))
         return asset.asset_hash[:CODE_VERSION_LENGTH]
+
+
+def log_group(scope: Construct, name: str, platform: Platform) -> logs.LogGroup:
+    """Add a log group to a construct: encrypted, and kept as long as the settings say."""
+    group = logs.LogGroup(
+        scope, "Logs", log_group_name=name, encryption_key=platform.key, removal_policy=platform.removal
+    )
+    resource = cast("logs.CfnLogGroup", group.node.default_child)
+    resource.retention_in_days = platform.settings.log_days
+    return group
 
 
 def excludes(name: str, datasets: str = "") -> list[str]:

@@ -19,30 +19,30 @@ from infra.settings import Settings
 
 
 class LayerBuildFailed(RuntimeError):
-    """uv could not install the libraries of the layer; the message holds what uv said."""
+    """uv could not install the libraries of the layer; the message has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a layer is built for: a name, and how uv is told."""
+    """A platform to build a layer for: a name, and the options of uv."""
 
     name: str
     options: tuple[str, ...]
 
 
 def foreign(system: str, python: str) -> Target:
-    """Describe another platform, by uv's name for it, and another version of Python."""
+    """Describe another platform, with uv's name for it, and a version of Python."""
     return Target(name=_name(system, python), options=("--python-platform", system, "--python-version", python))
 
 
 def host() -> Target:
-    """Describe this interpreter, with which embedded AWS runs the functions."""
+    """Describe this interpreter, which runs the functions on embedded AWS."""
     system = f"{platform.machine()}-{platform.system()}".lower()
     return Target(name=_name(system, sysconfig.get_python_version()), options=("--python", sys.executable))
 
 
 def _name(system: str, python: str) -> str:
-    # without a dot, for CDK takes what follows one for the extension of a file
+    # No dot: CDK takes what follows it for a file extension.
     return f"{system}-cp{python.replace('.', '')}"
 
 
@@ -52,7 +52,7 @@ LAMBDA = foreign("aarch64-manylinux_2_28", "3.14")
 
 
 class Libraries(Construct):
-    """The layer version that every function shares."""
+    """The layer version that all functions share."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, root: Path) -> None:
         super().__init__(scope, construct_id)
@@ -70,9 +70,9 @@ class Libraries(Construct):
 
 
 def build(requirements: Path, target: Target, cache: Path) -> Path:
-    """Install the libraries, once for each target and content of `requirements`; the folder is named by their hash.
+    """Install the libraries, once per target and content of `requirements`, into a folder named after their hash.
 
-    Raises LayerBuildFailed. The folder appears whole or not at all, for it is built beside and then renamed.
+    Raises LayerBuildFailed. The folder is built elsewhere and then renamed, so it is never incomplete.
     """
     digest = hashlib.sha256(f"{target.name}\0{requirements.read_text()}".encode()).hexdigest()
     built = cache / f"{target.name}-{digest[:24]}"
@@ -97,8 +97,8 @@ def _install(requirements: Path, target: Target, into: Path) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})  # noqa: S603
     except FileNotFoundError as error:
-        raise LayerBuildFailed(f"uv is not installed beside {sys.executable}: install requirements/dev.txt.") from error
+        raise LayerBuildFailed(f"uv is not installed beside {sys.executable}. Run `make setup`.") from error
     except subprocess.CalledProcessError as error:
         raise LayerBuildFailed(f"uv could not build the layer for {target.name}:\n{error.stderr.strip()}") from error
     (into / ".lock").unlink(missing_ok=True)
-    shutil.rmtree(into / "bin", ignore_errors=True)  # command line programs; a function calls none
+    shutil.rmtree(into / "bin", ignore_errors=True)  # command line programs, which no function calls

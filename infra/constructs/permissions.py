@@ -1,4 +1,4 @@
-"""The statements that roles are made of: exact actions on exact prefixes.
+"""The statements of the roles: exact actions on exact prefixes.
 
 CDK's own grants are wider: `grant_put` on a locked bucket also permits changing retention and legal hold.
 """
@@ -26,7 +26,7 @@ def on_listing(bucket: s3.IBucket, prefix: str = "") -> iam.PolicyStatement:
 
 
 def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
-    """Permit use of a key, but only in a call that `via` (the service as in its host name) makes for the caller.
+    """Permit use of a key, but only through the service `via`, named as in its host name.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
     """
@@ -38,7 +38,7 @@ def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
 
 
 def explain_prefixes(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
-    """Tell cdk-nag, which reports every `*`, of those that end a prefix; any other `*` still fails the synth."""
+    """Acknowledge to cdk-nag each `*` at the end of a prefix; any other `*` still fails synth."""
     stack = Stack.of(role)
     prefixes = {resource for statement in statements for resource in statement.resources if resource.endswith("*")}
     for prefix in sorted(prefixes):
@@ -46,7 +46,7 @@ def explain_prefixes(role: iam.Role, statements: Iterable[iam.PolicyStatement]) 
         Validations.of(role).acknowledge(
             Acknowledgment(
                 id=f"AwsSolutions-IAM5[Resource::{written}]",
-                reason="Objects and executions have no names beforehand; the prefix is as narrow as the task.",
+                reason="Names of objects and executions are not known beforehand; the prefix is as narrow as the task.",
             )
         )
 
@@ -59,5 +59,5 @@ def _as_reported(part: str | dict[str, Any]) -> str:
 
 
 def explain_star(role: iam.Role, reason: str) -> None:
-    """Tell cdk-nag why a role has the resource `*`."""
+    """Acknowledge to cdk-nag that a role has the resource `*`."""
     Validations.of(role).acknowledge(Acknowledgment(id="AwsSolutions-IAM5[Resource::*]", reason=reason))

@@ -1,4 +1,4 @@
-"""The functions of the state machine: what each is told, and what each may touch."""
+"""The functions of the state machines: the environment and the permissions of each."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ DEAD_LETTERS = "dead-letters/"
 
 
 class Stages(Construct):
-    """The steps that every batch passes, Summarize, which closes the ledger, and DeadLetter."""
+    """The steps of every batch, Summarize, which closes the ledger of a bulk object, and DeadLetter."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Stages(Construct):
         if storage.raw_key:
             read_raw.append(on_key(storage.raw_key, "Decrypt", via="s3"))
         read_batches = on_objects(storage.staging, "GetObject", "GetObjectVersion", prefix=BATCHES)
-        # Who may not list a bucket is told 403 of an object that is gone, and not 404
+        # Without permission to list, S3 answers 403 for a missing object instead of 404
         # (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html).
         list_batches = on_listing(storage.staging)
         put_batches = on_objects(storage.staging, "PutObject", prefix=BATCHES)
         put_dead_letters = on_objects(storage.audit, "PutObject", prefix=DEAD_LETTERS)
-        # Reading shows who has committed an attempt, when that was done before.
+        # Reading shows who has committed an attempt that is there already.
         put_ledger = on_objects(storage.audit, "PutObject", "GetObject", prefix=LEDGER)
         read_and_write = on_key(platform.key, "Decrypt", "GenerateDataKey", via="s3")
 
@@ -116,6 +116,6 @@ class Stages(Construct):
         self.all = [stage for stage in self.node.children if isinstance(stage, Stage)]
         for stage in self.all:
             stage.function.add_environment("CODE_VERSION", stage.code_version)
-        # A step that failed may have told nobody which code it ran.
+        # A failed step may not have recorded its code version.
         versions = {stage.name: stage.code_version for stage in self.all if stage is not self.dead_letter}
         self.dead_letter.function.add_environment("CODE_VERSIONS", json.dumps(versions))

@@ -1,4 +1,4 @@
-"""The buckets: one for each room that data passes through, and one for the log of who touched them."""
+"""The buckets: raw, staging, processed and audit, and one for their access logs."""
 
 from typing import cast
 
@@ -15,10 +15,10 @@ ABANDONED_UPLOAD = Duration.days(7)
 
 
 class Storage(Construct):
-    """Raw, staging, processed and audit under the customer key; access logs under S3's own, as log delivery demands.
+    """Raw, staging, processed and audit with the customer key; access logs with S3's own, as log delivery requires.
 
-    A raw bucket that is there already is only named: how it is encrypted, kept and logged is its owner's affair, and so
-    are its `raw_key`, None if it has none, and all of it that does not lie below `raw_prefix`.
+    An existing raw bucket is only referenced: its owner decides on encryption, retention and logging. `raw_key` is its
+    key, or None; objects outside `raw_prefix` are not ours.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Storage(Construct):
         self.raw_key = kms.Key.from_key_arn(self, "RawKey", settings.raw_key_arn) if settings.raw_key_arn else None
         self.staging = self._bucket("Staging", expire_days=settings.staging_days)
         self.processed = self._bucket("Processed")
-        _tell_event_bridge(self.processed)
+        _notify_event_bridge(self.processed)
         self.audit = self._bucket("Audit", lock=_lock(settings))
 
     def _bucket(
@@ -79,7 +79,7 @@ class Storage(Construct):
             minimum_tls_version=TLS,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            # Not versioned: S3 writes each log under a name of its own, and nobody else may write here.
+            # Not versioned: S3 gives each log a unique name, and nobody else may write here.
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="expire",
@@ -92,23 +92,23 @@ class Storage(Construct):
         )
 
     def _empties(self, removal: RemovalPolicy) -> bool | None:
-        # Embedded AWS is thrown away as a whole, and spared the function that empties buckets.
+        # Embedded AWS is deleted as a whole, and needs no function that empties buckets.
         return True if removal is RemovalPolicy.DESTROY and not self._settings.local else None
 
 
 def bucket_name(settings: Settings, bucket: str) -> str:
-    """Name a bucket. It is known before the bucket is, so a function may be told of it without a cycle."""
+    """Name a bucket, so that functions can refer to it without a dependency on it."""
     return f"{settings.name(bucket)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
 
 
-def _tell_event_bridge(bucket: s3.Bucket) -> None:
-    """Have each new version told to EventBridge, where consumers have rules of their own: docs/consuming.md.
+def _notify_event_bridge(bucket: s3.Bucket) -> None:
+    """Send an event of each new version to EventBridge, for the rules of consumers: docs/consuming.md.
 
-    CDK's own `event_bridge_enabled` would add a function to the stack.
+    CDK's `event_bridge_enabled` would add a function to the stack.
     """
     event_bridge = s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
-    told = s3.CfnBucket.NotificationConfigurationProperty(event_bridge_configuration=event_bridge)
-    cast("s3.CfnBucket", bucket.node.default_child).notification_configuration = told
+    configuration = s3.CfnBucket.NotificationConfigurationProperty(event_bridge_configuration=event_bridge)
+    cast("s3.CfnBucket", bucket.node.default_child).notification_configuration = configuration
 
 
 def _lock(settings: Settings) -> s3.ObjectLockRetention | None:
@@ -127,14 +127,14 @@ def _lifecycle(expire_days: int | None) -> list[s3.LifecycleRule]:
     kept = Duration.days(expire_days)
     return [
         *rules,
-        # Steps pass exact versions on, and a redrive may ask for one that a retry has replaced: each has its full time.
+        # Messages name exact versions, and a redrive may need a noncurrent one: each is kept for the full time.
         s3.LifecycleRule(id="expire", expiration=kept, noncurrent_version_expiration=kept),
         s3.LifecycleRule(id="delete-markers", expired_object_delete_marker=True),
     ]
 
 
 def _refuse_other_encryption(bucket: s3.Bucket, key: kms.IKey) -> list[iam.PolicyStatement]:
-    """Refuse a PutObject that asks for another encryption than the bucket's own; one that asks for none gets that.
+    """Deny a PutObject that requests another encryption than the bucket's own, which is the default.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
     """
@@ -142,7 +142,7 @@ def _refuse_other_encryption(bucket: s3.Bucket, key: kms.IKey) -> list[iam.Polic
     key_id = "s3:x-amz-server-side-encryption-aws-kms-key-id"
     refused = {
         "RefuseOtherAlgorithms": {"Null": {algorithm: "false"}, "StringNotEquals": {algorithm: "aws:kms"}},
-        # A negated condition also holds for a request that names no key: S3 would then take a key of its own
+        # A negated condition also holds for a request without a key, for which S3 would use a key of its own
         # (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html).
         "RefuseOtherKeys": {
             "StringEquals": {algorithm: "aws:kms"},

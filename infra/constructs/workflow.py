@@ -11,8 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.constructs.bulk_definition import MAP, compose, placeholders
-from infra.constructs.lambda_function import Platform, Stage
-from infra.constructs.logs import log_group
+from infra.constructs.lambda_function import Platform, Stage, log_group
 from infra.constructs.permissions import explain_prefixes, explain_star
 from infra.constructs.stages import Stages
 from infra.settings import Settings
@@ -20,15 +19,15 @@ from infra.settings import Settings
 PIPELINE = "pipeline"
 BULK = "bulk"
 PARTITION = "Partition"
-"""The placeholder of the partition; any other stands for the ARN of a function."""
+"""The placeholder of the partition; every other one is the ARN of a function."""
 
 
 class StageMissing(ValueError):
-    """A definition calls a function that there is not."""
+    """A definition calls a function that does not exist."""
 
 
 def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
-    """Say what the ARN of PIPELINE or BULK will be: the functions must know it, and come first."""
+    """Return the future ARN of PIPELINE or BULK: functions need it, and come first."""
     return stack.format_arn(
         service="states",
         resource="stateMachine",
@@ -38,7 +37,7 @@ def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
 
 
 def executions_arn(stack: Stack, settings: Settings, machine: str) -> str:
-    """Say what the ARN of each execution of a machine will match; those of chunks are of a machine `BULK/MAP`."""
+    """Return the pattern of the ARNs of a machine's executions; chunks have a machine `BULK/MAP`."""
     return stack.format_arn(
         service="states",
         resource="execution",
@@ -48,7 +47,7 @@ def executions_arn(stack: Stack, settings: Settings, machine: str) -> str:
 
 
 class Workflow(Construct):
-    """A state machine, its log, and a role that can call its functions and nothing else."""
+    """A state machine, its log, and a role that may call its functions and nothing else."""
 
     def __init__(  # noqa: PLR0913 - what it is made of
         self,
@@ -67,9 +66,9 @@ class Workflow(Construct):
         self.role = iam.Role(
             self,
             "Role",
-            # Only this machine, of this account, can have Step Functions take the role
+            # Step Functions may assume the role for this machine alone
             # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
-            # The executions of chunks are of a machine named after it and the label of the Map.
+            # Executions of chunks have a machine with its name and the label of the Map.
             assumed_by=iam.ServicePrincipal(
                 "states.amazonaws.com",
                 conditions={
@@ -85,33 +84,27 @@ class Workflow(Construct):
                 resources=[stage.function.function_arn for stage in functions.values()],
             )
         )
-        explain_star(self.role, "The actions of X-Ray, and those that set up log delivery, know no resources.")
-        logs = log_group(
-            self,
-            # Under this prefix a log group needs no room in the account's one resource policy for log delivery
-            # (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
-            f"/aws/vendedlogs/states/{name}",
-            settings=platform.settings,
-            key=platform.key,
-            removal=platform.removal,
-        )
+        explain_star(self.role, "The actions of X-Ray and of log delivery support no resources.")
+        # With this prefix, a log group takes no space in the account's one resource policy for log delivery
+        # (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
+        logs = log_group(self, f"/aws/vendedlogs/states/{name}", platform)
         self.machine = sfn.StateMachine(
             self,
             machine.title(),
             state_machine_name=name,
             state_machine_type=sfn.StateMachineType.STANDARD,
-            # As a string it stays readable in the template. TimeoutSeconds stands in it, for CDK drops its own here.
+            # A string stays readable in the template. It contains TimeoutSeconds, because CDK ignores `timeout` here.
             definition_body=sfn.DefinitionBody.from_string(definition),
             definition_substitutions={
                 PARTITION: Aws.PARTITION,
                 **{placeholder: stage.function.function_arn for placeholder, stage in functions.items()},
             },
             role=self.role,
-            # Not the data: it is in the history of the execution already, and would be the dearest part of the bill.
+            # Without data, which the history has already, and which would dominate the bill.
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
         )
-        # cfn-lint knows a placeholder only as a whole value, not as the partition of an ARN. The tests show it the
+        # cfn-lint accepts a placeholder only as a whole value, not as the partition of an ARN. Tests lint the
         # definition with every placeholder filled in.
         cast("sfn.CfnStateMachine", self.machine.node.default_child).add_metadata(
             "cfn-lint", {"config": {"ignore_checks": ["E3601"]}}
@@ -126,40 +119,26 @@ def _named_in(definition: str, machine: str, stages: Sequence[Stage]) -> dict[st
         if placeholder not in known:
             raise StageMissing(
                 f"The state machine {machine} names ${{{placeholder}}}, which "
-                f"infra/constructs/stages.py does not define. Add it, "
-                f"or name one of those that there are: {', '.join(known)}."
+                f"infra/constructs/stages.py does not define. Add it, or use one of {', '.join(known)}."
             )
     return {placeholder: known[placeholder] for placeholder in named}
 
 
 def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
-    """Make the machine that carries one batch an execution."""
+    """Create the machine that processes one batch per execution."""
     definition = _file(platform.root, PIPELINE).read_text()
-    return Workflow(
-        scope,
-        construct_id,
-        platform=platform,
-        machine=PIPELINE,
-        definition=definition,
-        stages=stages,
-    )
+    return Workflow(scope, construct_id, platform=platform, machine=PIPELINE, definition=definition, stages=stages)
 
 
 def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
-    """Make the machine that carries a large object, each of its chunks in an execution of its own."""
+    """Create the machine that processes a large object, each of its chunks in an execution of its own."""
     definition = compose(
         json.loads(_file(platform.root, BULK).read_text()),
         json.loads(_file(platform.root, PIPELINE).read_text()),
         chunk_concurrency=platform.settings.chunk_concurrency,
     )
-    workflow = Workflow(
-        scope,
-        construct_id,
-        platform=platform,
-        machine=BULK,
-        definition=json.dumps(definition, indent=2),
-        stages=stages,
-    )
+    text = json.dumps(definition, indent=2)
+    workflow = Workflow(scope, construct_id, platform=platform, machine=BULK, definition=text, stages=stages)
     chunks = _on_chunks(Stack.of(workflow), platform.settings)
     for statement in chunks:
         workflow.role.add_to_policy(statement)
@@ -168,7 +147,7 @@ def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Sta
 
 
 def _on_chunks(stack: Stack, settings: Settings) -> list[iam.PolicyStatement]:
-    """Permit what a Map Run does: the ARNs are made of names, for the machine itself cannot come before its role.
+    """Permit what a Map Run does; the ARNs are built from names, as the machine cannot precede its role.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
     """

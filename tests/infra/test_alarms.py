@@ -29,9 +29,9 @@ def alarms(deployment: Deployment) -> dict[str, dict[str, Any]]:
 def test_each_failure_has_its_alarm(deployment: Deployment) -> None:
     expected = METRICS | (BUFFERED if deployment.is_buffered else DIRECT)
     expected |= EXISTING_BUCKET if deployment.arrivals else {}
-    found = {name: alarm["MetricName"] for name, alarm in alarms(deployment).items()}
+    metrics = {name: alarm["MetricName"] for name, alarm in alarms(deployment).items()}
 
-    assert expected.items() <= found.items()
+    assert expected.items() <= metrics.items()
 
 
 def test_a_single_failure_within_a_minute_sets_one_off(deployment: Deployment) -> None:

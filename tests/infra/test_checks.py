@@ -35,20 +35,20 @@ def spelled_out(deployment: Deployment) -> tuple[dict[str, Any], dict[str, dict[
     return template, machines
 
 
-def test_cfn_lint_has_no_complaint(deployment: Deployment) -> None:
+def test_cfn_lint_finds_nothing(deployment: Deployment) -> None:
     template, _ = spelled_out(deployment)
 
     assert complaints(template) == []
 
 
-def test_cfn_lint_has_no_complaint_of_the_template_as_it_is(prod: Deployment) -> None:
+def test_cfn_lint_finds_nothing_in_the_template_itself(prod: Deployment) -> None:
     assert complaints(prod.template) == []
 
 
 @pytest.mark.parametrize(
     ("name", "begins"), [("pipeline", "Validate"), ("bulk", "ProcessChunks"), ("bulk", "ValidateChunk")]
 )
-def test_cfn_lint_reads_the_definition(prod: Deployment, name: str, begins: str) -> None:
+def test_cfn_lint_checks_the_definition(prod: Deployment, name: str, begins: str) -> None:
     template, machines = spelled_out(prod)
     machine = machines[name]
     spoilt = machine["DefinitionString"].replace(f'"StartAt": "{begins}"', '"StartAt": "Nowhere"')
@@ -58,13 +58,13 @@ def test_cfn_lint_reads_the_definition(prod: Deployment, name: str, begins: str)
     assert any(complaint.startswith("E3601") and "Nowhere" in complaint for complaint in complaints(template))
 
 
-def test_cdk_nag_has_no_complaint(deployment: Deployment) -> None:
+def test_cdk_nag_finds_nothing(deployment: Deployment) -> None:
     report = json.loads((deployment.folder / "validation-report.json").read_text())
 
     assert report["pluginReports"] == []
 
 
-def test_cdk_nag_fails_the_synth_of_what_it_would_not_have(tmp_path: Path) -> None:
+def test_cdk_nag_fails_synth_of_an_insecure_resource(tmp_path: Path) -> None:
     app = empty_app({}, tmp_path)
     s3.Bucket(build(app), "Careless")
 

@@ -16,48 +16,48 @@ from tests.support.steps import STEPS
 from tests.support.template import ACCOUNT, Deployment
 
 
-def test_a_chunk_has_no_way_on_of_its_own_for_its_object_is_redriven() -> None:
+def test_a_chunk_has_no_resume_as_its_object_is_redriven() -> None:
     assert OF_CHUNKS["StartAt"] == "ValidateChunk"
     assert set(OF_CHUNKS["States"]) == {f"{name}Chunk" for name in (*STEPS, "DeadLetter")}
     assert OF_CHUNKS["States"]["DeadLetterChunk"]["End"] is True
     assert "resumable" not in OF_CHUNKS["States"]["DeadLetterChunk"]["Parameters"]["Payload"]
 
 
-def test_a_chunk_that_is_done_answers_nothing_for_the_answers_of_all_of_them_are_one_state() -> None:
+def test_a_successful_chunk_outputs_nothing_as_all_outputs_share_one_state() -> None:
     # https://states-language.net/spec.html#filters: an OutputPath of null gives {}
     assert OF_CHUNKS["States"]["WriteChunk"]["OutputPath"] is None
     assert BULK["States"][MAP]["ResultPath"] is None
 
 
-def test_the_names_of_a_whole_machine_are_unique() -> None:
+def test_the_names_of_states_are_unique_within_a_machine() -> None:
     assert not set(BULK["States"]) & set(OF_CHUNKS["States"])
 
 
-def test_one_chunk_that_fails_holds_back_no_other() -> None:
+def test_a_failed_chunk_does_not_stop_the_others() -> None:
     assert BULK["States"][MAP]["ToleratedFailurePercentage"] == 100.0
 
 
-def test_as_many_chunks_are_processed_at_a_time_as_the_setting_says(deployment: Deployment) -> None:
+def test_the_concurrency_of_chunks_follows_the_setting(deployment: Deployment) -> None:
     assert json.loads(deployment.definition("bulk"))["States"][MAP]["MaxConcurrency"] == 100
     assert compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=7)["States"][MAP]["MaxConcurrency"] == 7
 
 
-def test_composing_leaves_what_it_is_made_of_as_it_was() -> None:
+def test_composing_leaves_its_parts_unchanged() -> None:
     assert json.loads(FILES["bulk"].read_text()) == FILE_OF_BULK
     assert json.loads(FILES["pipeline"].read_text()) == PIPELINE
 
 
-def test_the_input_of_a_chunk_is_the_batch_that_the_functions_read() -> None:
+def test_the_input_of_a_chunk_decodes_as_its_batch() -> None:
     raw = RawObject("raw", "mission/a.jsonl", "v", 100, "e")
     whole = Batch(raw, attempt=2, redrive_of="arn:before", plan=Plan(40, (0, 40, 80)))
     message = whole.encode() | {"resume": MAP}
     context = {"Map": {"Item": {"Value": 40}}, "Execution": {"Id": "arn:parent"}}
 
     def value(path: str) -> Any:
-        found: Any = context if path.startswith("$$") else message
+        value_at: Any = context if path.startswith("$$") else message
         for part in path.lstrip("$").strip(".").split("."):
-            found = found[part]
-        return found
+            value_at = value_at[part]
+        return value_at
 
     def filled(template: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -71,7 +71,7 @@ def test_the_input_of_a_chunk_is_the_batch_that_the_functions_read() -> None:
     assert value(BULK["States"][MAP]["ItemsPath"]) == [0, 40, 80]
 
 
-def test_the_functions_and_the_machine_call_the_states_by_the_same_names() -> None:
+def test_functions_and_machines_use_the_same_names_of_states() -> None:
     assert bulk_definition.OF_A_CHUNK == messages.OF_A_CHUNK
     assert (MAP, BULK["States"][MAP]["Next"]) == (ledger_file.PROCESS_CHUNKS, ledger_file.SUMMARIZE)
     assert BULK["States"][MAP]["Label"] == MAP, "the ARNs in the policies are made of it"
@@ -85,8 +85,8 @@ def state_bytes(state: Any) -> int:
     return len(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def test_no_state_of_the_largest_object_is_too_large() -> None:
-    # S3 holds 5 TB at most, under keys of at most 1,024 bytes, of which JSON escapes each with one more at the worst.
+def test_no_state_of_the_largest_object_exceeds_the_limit() -> None:
+    # S3 holds 5 TB at most, under keys of at most 1,024 bytes, each of which JSON may escape with one more.
     size = 5 * 10**12
     raw = RawObject("b" * 63, "\\" * 1024, "v" * 1024, size, "e" * 64)
     starts = tuple(range(0, size, size // MOST_CHUNKS))

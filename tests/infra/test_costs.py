@@ -27,7 +27,7 @@ def test_only_the_key_and_the_alarms_are_billed_while_nothing_happens(prod: Depl
         "Custom::S3AutoDeleteObjects",
     }
     for deployment in (prod, buffered):
-        kinds = {found["Type"] for found in deployment.resources.values()}
+        kinds = {each["Type"] for each in deployment.resources.values()}
         assert kinds - free_when_idle == {"AWS::KMS::Key", "AWS::CloudWatch::Alarm"}
         assert len(deployment.of_type("AWS::KMS::Key")) == 1
 

@@ -19,8 +19,8 @@ RESOURCES: dict[str, Any] = cfn_yaml.loads(TEMPLATE)["Resources"]
 
 
 def complaints(template: str) -> list[str]:
-    found = lint(template, config=ManualArgs(regions=["us-east-1", "eu-west-1"]))
-    return [f"{match.rule.id} {match.message}" for match in found]
+    matches = lint(template, config=ManualArgs(regions=["us-east-1", "eu-west-1"]))
+    return [f"{match.rule.id} {match.message}" for match in matches]
 
 
 def policies() -> list[list[dict[str, Any]]]:
@@ -42,31 +42,31 @@ def with_policies(bucket: Any, key: Any) -> str:
     return json.dumps({"Resources": made})
 
 
-def test_the_rule_comes_after_all_that_lets_it_in() -> None:
-    policies = {name for name, found in RESOURCES.items() if found["Type"] == "AWS::SQS::QueuePolicy"}
+def test_the_rule_comes_after_the_policies_that_permit_it() -> None:
+    policies = {name for name, each in RESOURCES.items() if each["Type"] == "AWS::SQS::QueuePolicy"}
     assert set(RESOURCES["Rule"]["DependsOn"]) == policies
     assert "Rule.Arn" not in TEMPLATE, "a policy that waits for the rule is made after it"
 
 
-def test_cfn_lint_has_no_complaint_of_the_stack_of_a_consumer() -> None:
+def test_the_stack_of_a_consumer_passes_cfn_lint() -> None:
     assert complaints(TEMPLATE) == []
     assert complaints(TEMPLATE.replace("maxReceiveCount", "maxReceives")), "it can complain"
 
 
-def test_what_cannot_be_delivered_waits_where_what_nobody_took_does() -> None:
+def test_undeliverable_events_go_to_the_dead_letter_queue_of_the_consumer() -> None:
     (target,) = RESOURCES["Rule"]["Properties"]["Targets"]
 
     assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["Untaken", "Arn"]}
 
 
-def test_each_queue_takes_from_the_rule_alone_and_refuses_plain_http() -> None:
+def test_each_queue_accepts_messages_of_the_rule_alone_and_requires_tls() -> None:
     policies = {
         policy["Properties"]["Queues"][0]["Ref"]: policy["Properties"]["PolicyDocument"]["Statement"]
         for policy in RESOURCES.values()
         if policy["Type"] == "AWS::SQS::QueuePolicy"
     }
 
-    assert policies.keys() == {name for name, found in RESOURCES.items() if found["Type"] == "AWS::SQS::Queue"}
+    assert policies.keys() == {name for name, each in RESOURCES.items() if each["Type"] == "AWS::SQS::Queue"}
     assert RESOURCES["Rule"]["Properties"]["Name"] == {"Ref": "AWS::StackName"}
     rule = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/${AWS::StackName}"
     for queue, (takes, refuses) in policies.items():
@@ -77,7 +77,7 @@ def test_each_queue_takes_from_the_rule_alone_and_refuses_plain_http() -> None:
         assert refuses["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_cfn_lint_has_no_complaint_of_the_statements_for_another_account() -> None:
+def test_the_statements_for_another_account_pass_cfn_lint() -> None:
     bucket, key = policies()
 
     assert complaints(with_policies(bucket, key)) == []
@@ -96,7 +96,7 @@ def test_another_account_may_read_and_list_one_dataset_and_nothing_else() -> Non
     assert [statement["Action"] for statement in key] == ["kms:Decrypt"]
 
 
-def test_the_columns_of_the_table_are_what_the_transform_delivers() -> None:
+def test_the_table_has_the_columns_of_a_delivered_record() -> None:
     table = re.search(r"CREATE EXTERNAL TABLE mission \(\n(.*?)\n\)\n", DOCUMENT, re.DOTALL)
     assert table
     columns = [line.split()[0] for line in table.group(1).splitlines()]
@@ -105,7 +105,7 @@ def test_the_columns_of_the_table_are_what_the_transform_delivers() -> None:
     assert columns == list(delivered)
 
 
-def test_the_table_finds_its_days_where_they_are_delivered() -> None:
+def test_the_table_projects_the_days_of_delivered_objects() -> None:
     properties = dict(re.findall(r"'([\w.]+)' = '(.*?)'", DOCUMENT))
     location = re.search(r"^LOCATION '(.*)'$", DOCUMENT, re.MULTILINE)
 

@@ -25,7 +25,7 @@ ONLY_AWS = {
     "Remove the bootstrap": 0,
     "Test in your account": 0,
 }
-"""Sections with blocks that embedded AWS cannot run, or that would break what other tests need; from which block on."""
+"""Sections with blocks that embedded AWS cannot run, or that would break other tests, and the first such block."""
 
 VERSIONS = 'versions "$BUCKET"'
 """Stands in the blocks that tests/e2e/documents/test_bootstrap.py runs on a bucket made for it."""
@@ -106,8 +106,8 @@ def test_the_template_for_github_has_no_fault() -> None:
 
 
 def role(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = GITHUB["Resources"][name]
-    return found
+    resource: dict[str, Any] = GITHUB["Resources"][name]
+    return resource
 
 
 def statements(name: str) -> list[Any]:

@@ -1,9 +1,9 @@
-"""Ends that no Catch sees: their events reach the function that writes dead letters, or a queue."""
+"""Failures that no Catch sees: their events reach the function that writes dead letters, or a queue."""
 
 from tests.support.template import ACCOUNT, REGION, Deployment
 
 
-def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(deployment: Deployment) -> None:
+def test_every_failed_execution_of_the_machines_reaches_the_dead_letter_function(deployment: Deployment) -> None:
     rule = deployment.of_type("AWS::Events::Rule")[f"custody-{deployment.env}-ends"]
 
     assert rule["EventPattern"] == {
@@ -11,7 +11,7 @@ def test_every_bad_end_of_these_machines_is_told_to_the_dead_letter_function(dep
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-            # Those of chunks are of the machine `…-bulk/ProcessChunks`: Summarize tells of them.
+            # Chunks have the machine `…-bulk/ProcessChunks`; Summarize covers them.
             "stateMachineArn": [
                 f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{deployment.env}-{machine}"
                 for machine in ("pipeline", "bulk")
@@ -31,7 +31,7 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(deployment: 
     }
 
 
-def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
+def test_the_rule_may_send_to_the_dead_letter_dlq(deployment: Deployment) -> None:
     statements = [
         statement
         for statement in deployment.policy("AWS::SQS::QueuePolicy")
@@ -39,4 +39,4 @@ def test_the_rule_may_send_to_that_queue(deployment: Deployment) -> None:
         and statement["Resource"].endswith("-dead-letter-dlq")
     ]
 
-    assert [(found["Effect"], found["Action"]) for found in statements] == [("Allow", "sqs:SendMessage")]
+    assert [(each["Effect"], each["Action"]) for each in statements] == [("Allow", "sqs:SendMessage")]

@@ -10,9 +10,9 @@ STATEFUL = ("AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::SQS
 
 def stateful(deployment: Deployment) -> list[tuple[str, str]]:
     return [
-        (found["DeletionPolicy"], found["UpdateReplacePolicy"])
-        for found in deployment.resources.values()
-        if found["Type"] in STATEFUL
+        (each["DeletionPolicy"], each["UpdateReplacePolicy"])
+        for each in deployment.resources.values()
+        if each["Type"] in STATEFUL
     ]
 
 
@@ -28,37 +28,37 @@ def test_every_name_fits_in_the_longest_region(prod: Deployment) -> None:
         assert len(longest) <= 63
 
 
-def test_prod_keeps_its_data_when_the_stack_goes_but_not_when_it_never_came(prod: Deployment) -> None:
+def test_prod_keeps_its_data_unless_its_creation_failed(prod: Deployment) -> None:
     assert set(stateful(prod)) == {("RetainExceptOnCreate", "Retain")}
     assert prod.termination_protection
 
 
-def test_dev_leaves_nothing(dev: Deployment, local: Deployment) -> None:
+def test_dev_leaves_nothing_behind(dev: Deployment, local: Deployment) -> None:
     for deployment in (dev, local):
         assert set(stateful(deployment)) == {("Delete", "Delete")}
         assert not deployment.termination_protection
 
 
-def test_only_dev_on_aws_has_a_helper_that_empties_its_buckets(
+def test_only_dev_on_aws_has_a_function_that_empties_its_buckets(
     prod: Deployment, dev: Deployment, local: Deployment
 ) -> None:
-    emptied = {found["BucketName"] for found in dev.of_type("Custom::S3AutoDeleteObjects").values()}
+    emptied = {each["BucketName"] for each in dev.of_type("Custom::S3AutoDeleteObjects").values()}
 
     assert emptied == set(dev.of_type("AWS::S3::Bucket"))
     for deployment in (prod, local):
-        assert not [found for found in deployment.resources.values() if found["Type"].startswith("Custom::")]
+        assert not [each for each in deployment.resources.values() if each["Type"].startswith("Custom::")]
 
 
-def test_everything_that_can_be_tagged_is(prod: Deployment) -> None:
-    tags = [found["Properties"]["Tags"] for found in prod.resources.values() if "Tags" in found["Properties"]]
+def test_every_taggable_resource_is_tagged(prod: Deployment) -> None:
+    tags = [each["Properties"]["Tags"] for each in prod.resources.values() if "Tags" in each["Properties"]]
 
     assert len(tags) > 30
-    assert {json.dumps(found) for found in tags} == {
+    assert {json.dumps(each) for each in tags} == {
         json.dumps([{"Key": "env", "Value": "prod"}, {"Key": "project", "Value": "custody"}])
     }
 
 
-def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -> None:
+def test_the_outputs_that_the_command_line_reads(deployment: Deployment) -> None:
     buffer = {"BufferQueueUrl"} if deployment.is_buffered else set()
     prefix = {"RawPrefix"} if deployment.arrivals else set()
 
@@ -79,6 +79,6 @@ def test_the_command_line_finds_its_way_by_the_outputs(deployment: Deployment) -
     }
 
 
-def test_synth_knows_no_account(deployment: Deployment) -> None:
+def test_the_template_names_no_account_and_no_local_path(deployment: Deployment) -> None:
     assert ACCOUNT not in json.dumps(deployment.template)
     assert str(ROOT) not in json.dumps(deployment.template)

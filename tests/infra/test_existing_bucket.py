@@ -1,4 +1,4 @@
-"""A raw bucket that is there already: it is named, listened to and read, and nothing of it is touched."""
+"""An existing raw bucket: the stack listens to it and reads it, and changes nothing of it."""
 
 import json
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ def rule(deployment: Deployment) -> dict[str, Any]:
     return deployment.arrivals
 
 
-def let_in(deployment: Deployment, queue: str) -> list[dict[str, Any]]:
-    """What lets EventBridge send to a queue."""
+def permitted_to_send(deployment: Deployment, queue: str) -> list[dict[str, Any]]:
+    """Return the statements that permit sending to a queue."""
     return [
         statement
         for statement in deployment.policy("AWS::SQS::QueuePolicy")
@@ -42,9 +42,9 @@ def test_nothing_in_the_stack_changes_the_bucket(existing: Deployment) -> None:
 
     assert set(existing.of_type("AWS::S3::Bucket")) == buckets
     assert not [
-        found for kind in kinds for found in existing.of_type(kind).values() if EXISTING["raw_bucket"] in str(found)
+        each for kind in kinds for each in existing.of_type(kind).values() if EXISTING["raw_bucket"] in str(each)
     ]
-    assert not [kind for found in existing.resources.values() if (kind := found["Type"]).startswith("Custom::S3Bucket")]
+    assert not [kind for each in existing.resources.values() if (kind := each["Type"]).startswith("Custom::S3Bucket")]
 
 
 def test_only_new_objects_of_the_bucket_below_the_prefix_are_started(existing: Deployment) -> None:
@@ -55,59 +55,60 @@ def test_only_new_objects_of_the_bucket_below_the_prefix_are_started(existing: D
     }
 
 
-def test_without_a_prefix_all_new_objects_of_the_bucket_are(into_buffer: Deployment) -> None:
+def test_without_a_prefix_all_new_objects_are_started(into_buffer: Deployment) -> None:
     assert rule(into_buffer)["EventPattern"]["detail"] == {"bucket": {"name": ["their-bucket"]}}
 
 
 @pytest.mark.parametrize(("name", "target"), [("existing", START), ("into_buffer", f"{QUEUE}-buffer")])
-def test_an_event_goes_to_start_or_into_the_buffer_and_what_cannot_be_delivered_is_kept(
+def test_an_event_goes_to_start_or_the_buffer_and_an_undeliverable_one_to_the_start_dlq(
     request: pytest.FixtureRequest, name: str, target: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(name)
-    (found,) = rule(deployment)["Targets"]
+    (each,) = rule(deployment)["Targets"]
 
-    assert found["Arn"] == target
-    assert found["DeadLetterConfig"] == {"Arn": f"{QUEUE}-start-dlq"}
-    assert found["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
-    (statement,) = let_in(deployment, "start-dlq")
-    assert_of_the_rule_alone(statement)
+    assert each["Arn"] == target
+    assert each["DeadLetterConfig"] == {"Arn": f"{QUEUE}-start-dlq"}
+    assert each["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
+    (statement,) = permitted_to_send(deployment, "start-dlq")
+    assert_for_the_rule_alone(statement)
 
 
-def assert_of_the_rule_alone(statement: dict[str, Any]) -> None:
+def assert_for_the_rule_alone(statement: dict[str, Any]) -> None:
     assert (statement["Principal"], statement["Action"]) == ({"Service": "events.amazonaws.com"}, "sqs:SendMessage")
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": RULE}}
 
 
-def test_the_rule_alone_may_fill_the_buffer_and_eventbridge_may_use_its_key(into_buffer: Deployment) -> None:
-    (statement,) = let_in(into_buffer, "buffer")
-    assert_of_the_rule_alone(statement)
+def test_only_the_rule_may_fill_the_buffer_with_the_key(into_buffer: Deployment) -> None:
+    (statement,) = permitted_to_send(into_buffer, "buffer")
+    assert_for_the_rule_alone(statement)
     (key,) = into_buffer.of_type("AWS::KMS::Key").values()
-    services = [found["Principal"].get("Service") for found in key["KeyPolicy"]["Statement"]]
+    services = [each["Principal"].get("Service") for each in key["KeyPolicy"]["Statement"]]
     assert "events.amazonaws.com" in services
     assert "s3.amazonaws.com" not in services, "S3 itself sends nothing"
 
 
-def test_the_rule_alone_may_call_start(existing: Deployment, into_buffer: Deployment) -> None:
+def test_only_the_rule_may_call_start(existing: Deployment, into_buffer: Deployment) -> None:
     (permission,) = (
-        one for one in existing.of_type("AWS::Lambda::Permission").values() if one["FunctionName"] == START
+        each for each in existing.of_type("AWS::Lambda::Permission").values() if each["FunctionName"] == START
     )
     assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", RULE)
-    assert not [one for one in into_buffer.of_type("AWS::Lambda::Permission").values() if one["FunctionName"] == START]
+    assert START not in str(into_buffer.of_type("AWS::Lambda::Permission"))
 
 
-def made_before(deployment: Deployment, logical_id: str) -> set[str]:
-    """Name all that CloudFormation makes before a resource, for it depends on it or refers to it, by whatever way."""
-    resources, found, ahead = deployment.template["Resources"], set[str](), [logical_id]
+def created_before(deployment: Deployment, logical_id: str) -> set[str]:
+    """List everything that CloudFormation creates before a resource, because it depends on it or refers to it."""
+    resources, created, ahead = deployment.template["Resources"], set[str](), [logical_id]
     while ahead:
-        said = resources[ahead.pop()]
-        new = {*listed(said.get("DependsOn", [])), *references(said.get("Properties"))} & resources.keys() - found
-        found |= new
+        resource = resources[ahead.pop()]
+        needed = {*listed(resource.get("DependsOn", [])), *references(resource.get("Properties"))}
+        new = needed & resources.keys() - created
+        created |= new
         ahead += new
-    return found
+    return created
 
 
 def references(value: Any) -> Iterator[str]:
-    """Give the logical ids that a part of a template refers to."""
+    """Yield the logical ids that a part of a template refers to."""
     if isinstance(value, list):
         for each in value:
             yield from references(each)
@@ -116,24 +117,24 @@ def references(value: Any) -> Iterator[str]:
         yield from references(list(value.values()))
 
 
-def of_kind(deployment: Deployment, kind: str, said: str) -> set[str]:
-    """Name the resources of a type in whose properties something is said."""
-    found = {
+def of_kind(deployment: Deployment, kind: str, text: str) -> set[str]:
+    """List the resources of a type whose properties contain a text."""
+    names = {
         name
         for name, resource in deployment.resources.items()
-        if resource["Type"] == kind and said in str(resource["Properties"])
+        if resource["Type"] == kind and text in str(resource["Properties"])
     }
-    assert found, f"the stack has no {kind} with {said}"
-    return found
+    assert names, f"the stack has no {kind} with {text}"
+    return names
 
 
 @pytest.mark.parametrize("name", ["existing", "into_buffer"])
-def test_the_rule_comes_last_for_where_it_is_not_let_in_yet_eventbridge_does_not_try_again(
+def test_the_rule_comes_last_as_eventbridge_does_not_retry_without_permission(
     request: pytest.FixtureRequest, name: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(name)
     (arrivals,) = of_kind(deployment, "AWS::Events::Rule", "custody-dev-arrivals")
-    before = made_before(deployment, arrivals)
+    before = created_before(deployment, arrivals)
 
     needed = of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-start-dlq")
     needed |= of_kind(deployment, "AWS::KMS::Key", "events.amazonaws.com")
@@ -146,26 +147,26 @@ def test_the_rule_comes_last_for_where_it_is_not_let_in_yet_eventbridge_does_not
     assert needed <= before
 
 
-def test_start_empties_the_buffer_as_with_a_bucket_of_its_own(into_buffer: Deployment) -> None:
+def test_start_empties_the_buffer(into_buffer: Deployment) -> None:
     (mapping,) = into_buffer.of_type("AWS::Lambda::EventSourceMapping").values()
 
     assert mapping["EventSourceArn"] == f"{QUEUE}-buffer"
 
 
-def test_what_the_command_line_is_told(existing: Deployment, into_buffer: Deployment) -> None:
-    outputs = {name: found["Value"] for name, found in existing.template["Outputs"].items()}
+def test_the_outputs_name_the_bucket_and_the_prefix(existing: Deployment, into_buffer: Deployment) -> None:
+    outputs = {name: each["Value"] for name, each in existing.template["Outputs"].items()}
 
     assert (outputs["RawBucket"], outputs["RawPrefix"]) == ("their-bucket", "incoming/")
     assert "RawPrefix" not in into_buffer.template["Outputs"], "an output cannot be empty"
 
 
 @pytest.mark.parametrize("name", ["validate", "summarize", "dead_letter"])
-def test_the_dataset_begins_behind_the_prefix(existing: Deployment, prod: Deployment, name: str) -> None:
+def test_the_functions_know_the_prefix(existing: Deployment, prod: Deployment, name: str) -> None:
     assert existing.function(name)["Environment"]["Variables"]["RAW_PREFIX"] == "incoming/"
     assert prod.function(name)["Environment"]["Variables"]["RAW_PREFIX"] == ""
 
 
-def test_a_bucket_without_a_key_of_its_own_needs_none(into_buffer: Deployment) -> None:
+def test_without_raw_key_arn_no_other_key_is_used(into_buffer: Deployment) -> None:
     statements = [
         statement
         for policy in into_buffer.of_type("AWS::IAM::Policy").values()
@@ -176,7 +177,7 @@ def test_a_bucket_without_a_key_of_its_own_needs_none(into_buffer: Deployment) -
     assert ARN in str(into_buffer.of_type("AWS::IAM::Policy"))
 
 
-def test_cdk_nag_has_no_complaint(into_buffer: Deployment) -> None:
+def test_cdk_nag_finds_nothing(into_buffer: Deployment) -> None:
     report = json.loads(Path(into_buffer.folder / "validation-report.json").read_text(encoding="utf-8"))
 
     assert report["pluginReports"] == []

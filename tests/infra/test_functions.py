@@ -19,17 +19,17 @@ STAGES = tuple(name for name in FUNCTIONS if name != "start")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_told_exactly_what_its_code_reads(deployment: Deployment, name: str) -> None:
-    told = deployment.function(name)["Environment"]["Variables"]
+def test_a_function_gets_exactly_the_variables_that_its_code_reads(deployment: Deployment, name: str) -> None:
+    variables = deployment.function(name)["Environment"]["Variables"]
     read = importlib.import_module(f"functions.{name}.handler").Environment
 
-    assert {variable for variable in told if not variable.startswith("POWERTOOLS_")} == {
+    assert {variable for variable in variables if not variable.startswith("POWERTOOLS_")} == {
         field.name.upper() for field in fields(read)
     }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_handler_that_is_named_is_there(deployment: Deployment, name: str) -> None:
+def test_the_handler_exists(deployment: Deployment, name: str) -> None:
     module, _, handler = deployment.function(name)["Handler"].rpartition(".")
 
     assert callable(getattr(importlib.import_module(module), handler))
@@ -50,21 +50,21 @@ def test_the_settings_reach_the_functions(tmp_path: Path, monkeypatch: pytest.Mo
         "alarm_email": "ops@example.com",
     }
     deployment = Deployment.synthesise(given, tmp_path)
-    told = {name: deployment.function(name)["Environment"]["Variables"] for name in STAGES}
+    variables = {name: deployment.function(name)["Environment"]["Variables"] for name in STAGES}
     write = deployment.function("write")
 
-    assert told["validate"]["DEFAULT_DATASET"] == "other"
-    assert told["validate"]["INLINE_LIMIT_BYTES"] == told["transform"]["INLINE_LIMIT_BYTES"] == "0"
-    assert told["validate"]["DOCUMENT_LIMIT_BYTES"] == told["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
-    assert told["validate"]["CHUNK_BYTES"] == told["transform"]["CHUNK_BYTES"] == "2000000"
-    assert told["write"]["TOLERATED_REJECTS_PERCENT"] == told["summarize"]["TOLERATED_REJECTS_PERCENT"] == "2.5"
+    assert variables["validate"]["DEFAULT_DATASET"] == "other"
+    assert variables["validate"]["INLINE_LIMIT_BYTES"] == variables["transform"]["INLINE_LIMIT_BYTES"] == "0"
+    assert variables["validate"]["DOCUMENT_LIMIT_BYTES"] == variables["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
+    assert variables["validate"]["CHUNK_BYTES"] == variables["transform"]["CHUNK_BYTES"] == "2000000"
+    assert {variables[name]["TOLERATED_REJECTS_PERCENT"] for name in ("write", "summarize")} == {"2.5"}
     assert (write["MemorySize"], write["Timeout"], write["ReservedConcurrentExecutions"]) == (2048, 120, 7)
     assert {group["RetentionInDays"] for group in deployment.of_type("AWS::Logs::LogGroup").values()} == {30}
-    assert [found["Endpoint"] for found in deployment.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]
+    assert [each["Endpoint"] for each in deployment.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_runs_on_what_the_layer_was_built_for(deployment: Deployment, name: str) -> None:
+def test_a_function_runs_on_the_platform_of_the_layer(deployment: Deployment, name: str) -> None:
     function = deployment.function(name)
 
     assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
@@ -72,7 +72,7 @@ def test_a_function_runs_on_what_the_layer_was_built_for(deployment: Deployment,
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_is_observed_and_its_environment_encrypted(deployment: Deployment, name: str) -> None:
+def test_a_function_is_traced_and_logged_and_its_environment_is_encrypted(deployment: Deployment, name: str) -> None:
     function = deployment.function(name)
     log = f"/aws/lambda/{function['FunctionName']}"
 
@@ -90,7 +90,7 @@ def test_no_concurrency_is_reserved_by_default(deployment: Deployment, name: str
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_the_code_version_is_that_of_the_code_that_is_deployed(deployment: Deployment, name: str) -> None:
+def test_the_code_version_is_that_of_the_deployed_code(deployment: Deployment, name: str) -> None:
     function = deployment.function(name)
 
     assert function["Code"]["S3Key"].startswith(function["Environment"]["Variables"]["CODE_VERSION"])

@@ -14,15 +14,15 @@ AARCH64 = 183  # e_machine, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.
 
 
 def layer(deployment: Deployment) -> Path:
-    (found,) = deployment.of_type("AWS::Lambda::LayerVersion").values()
-    return deployment.folder / f"asset.{Path(found['Content']['S3Key']).stem}"
+    (each,) = deployment.of_type("AWS::Lambda::LayerVersion").values()
+    return deployment.folder / f"asset.{Path(each['Content']['S3Key']).stem}"
 
 
 def files(deployment: Deployment) -> list[Path]:
     return [path for path in layer(deployment).rglob("*") if path.is_file()]
 
 
-def test_every_native_library_is_for_the_processor_of_the_functions(prod: Deployment, dev: Deployment) -> None:
+def test_native_libraries_are_built_for_the_architecture_of_the_functions(prod: Deployment, dev: Deployment) -> None:
     for deployment in (prod, dev):
         native = [path for path in files(deployment) if ".so" in path.suffixes]
 
@@ -33,7 +33,7 @@ def test_every_native_library_is_for_the_processor_of_the_functions(prod: Deploy
             assert int.from_bytes(header[18:20], "little") == AARCH64, path.name
 
 
-def test_on_embedded_aws_the_libraries_are_for_this_interpreter(local: Deployment) -> None:
+def test_on_embedded_aws_libraries_are_built_for_this_interpreter(local: Deployment) -> None:
     libraries = layer(local) / "python"
     code = "import jsonschema_rs, aws_lambda_powertools; print(jsonschema_rs.__file__)"
     done = subprocess.run(  # noqa: S603
@@ -47,14 +47,14 @@ def test_on_embedded_aws_the_libraries_are_for_this_interpreter(local: Deploymen
     assert done.stdout.startswith(str(libraries))
 
 
-def test_the_layer_holds_what_is_required_and_no_bytecode(prod: Deployment) -> None:
+def test_the_layer_has_the_required_libraries_and_no_bytecode(prod: Deployment) -> None:
     parts = {part for path in files(prod) for part in path.parts}
 
     assert {"aws_lambda_powertools", "jsonschema_rs"} <= parts
     assert parts.isdisjoint({"__pycache__", "bin", ".lock", "boto3", "botocore"})
 
 
-def test_what_was_built_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requirements = tmp_path / "functions.txt"
     requirements.write_text("")
     first = build(requirements, LAMBDA, tmp_path / "cache")
@@ -63,7 +63,7 @@ def test_what_was_built_is_not_built_again(tmp_path: Path, monkeypatch: pytest.M
     assert build(requirements, LAMBDA, tmp_path / "cache") == first
 
 
-def test_other_requirements_or_another_target_are_another_layer(tmp_path: Path) -> None:
+def test_other_requirements_or_another_target_make_another_layer(tmp_path: Path) -> None:
     requirements = tmp_path / "functions.txt"
     requirements.write_text("")
     first = build(requirements, LAMBDA, tmp_path / "cache")
@@ -73,7 +73,7 @@ def test_other_requirements_or_another_target_are_another_layer(tmp_path: Path) 
     assert len({first, on_host, build(requirements, LAMBDA, tmp_path / "cache")}) == 3
 
 
-def test_a_failure_says_what_uv_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failure_reports_the_output_of_uv_and_leaves_nothing_behind(tmp_path: Path) -> None:
     requirements = tmp_path / "functions.txt"
     requirements.write_text("aws-lambda-powertools==3.37.0\n")
 
@@ -82,7 +82,7 @@ def test_a_failure_says_what_uv_said_and_leaves_nothing_behind(tmp_path: Path) -
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_an_interrupted_build_leaves_nothing_that_looks_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(command: list[str], **_: object) -> None:
         into = Path(command[command.index("--target") + 1])
         into.mkdir(parents=True)

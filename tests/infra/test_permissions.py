@@ -32,11 +32,11 @@ WRITES = {
 
 def permitted(deployment: Deployment, role_arn: str) -> set[tuple[str, str]]:
     """Return each action that a role may take, with its resource."""
-    found = deployment.statements(role_arn)
-    assert {statement["Effect"] for statement in found} == {"Allow"}
+    statements = deployment.statements(role_arn)
+    assert {statement["Effect"] for statement in statements} == {"Allow"}
     return {
         (action, resource)
-        for statement in found
+        for statement in statements
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
@@ -122,13 +122,13 @@ OF_A_BATCH = {*(step.lower() for step in STEPS), "dead-letter"}
 def test_a_state_machine_calls_its_functions_and_looks_after_its_own_chunks(
     deployment: Deployment, machine: str, functions: set[str]
 ) -> None:
-    found = permitted(deployment, deployment.machine(machine)["RoleArn"])
+    allowed = permitted(deployment, deployment.machine(machine)["RoleArn"])
     calls = {
         ("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{name}")
         for name in functions
     }
 
-    assert {(action, resource) for action, resource in found if action not in WITHOUT_RESOURCES} == (
+    assert {(action, resource) for action, resource in allowed if action not in WITHOUT_RESOURCES} == (
         calls | (on_chunks(deployment) if machine == "bulk" else set())
     )
 
@@ -192,15 +192,15 @@ _OWN = (
 
 def _allowed_by_resources(deployment: Deployment) -> Iterator[dict[str, Any]]:
     kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy")
-    documents = [found["PolicyDocument"] for kind in kinds for found in deployment.of_type(kind).values()]
-    documents += [found["KeyPolicy"] for found in deployment.of_type("AWS::KMS::Key").values()]
+    documents = [each["PolicyDocument"] for kind in kinds for each in deployment.of_type(kind).values()]
+    documents += [each["KeyPolicy"] for each in deployment.of_type("AWS::KMS::Key").values()]
     for document in documents:
         yield from (statement for statement in document["Statement"] if statement["Effect"] == "Allow")
 
 
 def test_logs_may_use_the_key_for_our_log_groups_alone(deployment: Deployment) -> None:
     (key,) = deployment.of_type("AWS::KMS::Key").values()
-    (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "CloudWatchLogs")
+    (statement,) = (each for each in key["KeyPolicy"]["Statement"] if each.get("Sid") == "CloudWatchLogs")
     groups = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
 
     assert statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
@@ -219,7 +219,7 @@ def test_the_key_rotates(deployment: Deployment) -> None:
 def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
     arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{function}"
     permissions = deployment.of_type("AWS::Lambda::Permission").values()
-    (permission,) = (found for found in permissions if found["FunctionName"] == arn)
+    (permission,) = (each for each in permissions if each["FunctionName"] == arn)
     return permission
 
 
@@ -236,7 +236,7 @@ def test_only_its_rule_may_invoke_the_dead_letter_function(deployment: Deploymen
 
 def test_eventbridge_may_use_the_key_for_undeliverable_events(deployment: Deployment) -> None:
     (key,) = deployment.of_type("AWS::KMS::Key").values()
-    (statement,) = (found for found in key["KeyPolicy"]["Statement"] if found.get("Sid") == "EventBridge")
+    (statement,) = (each for each in key["KeyPolicy"]["Statement"] if each.get("Sid") == "EventBridge")
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}

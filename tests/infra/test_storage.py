@@ -7,13 +7,13 @@ import pytest
 
 from tests.support.template import ACCOUNT, Deployment, listed
 
-ROOMS = ("raw", "staging", "processed", "audit")
-ALL = (*ROOMS, "access-logs")
+DATA_BUCKETS = ("raw", "staging", "processed", "audit")
+ALL = (*DATA_BUCKETS, "access-logs")
 
 
 @pytest.fixture(params=("prod", "dev", "local", "buffered"))
 def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -> Deployment:
-    """Give each variant with a raw bucket of its own in turn; test_existing_bucket.py tells of the other."""
+    """Give each variant with a raw bucket of its own in turn; test_existing_bucket.py covers the others."""
     return deployments[request.param]
 
 
@@ -25,11 +25,11 @@ def policy(deployment: Deployment, bucket: str) -> list[dict[str, Any]]:
     return deployment.policy("AWS::S3::BucketPolicy", Bucket=deployment.bucket(bucket))
 
 
-def test_there_is_one_bucket_a_bucket(deployment: Deployment) -> None:
+def test_the_stack_has_these_buckets(deployment: Deployment) -> None:
     assert set(deployment.of_type("AWS::S3::Bucket")) == {deployment.bucket(bucket) for bucket in ALL}
 
 
-@pytest.mark.parametrize("bucket", ROOMS)
+@pytest.mark.parametrize("bucket", DATA_BUCKETS)
 def test_a_bucket_is_encrypted_with_the_key(deployment: Deployment, bucket: str) -> None:
     assert properties(deployment, bucket)["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
         {
@@ -39,22 +39,22 @@ def test_a_bucket_is_encrypted_with_the_key(deployment: Deployment, bucket: str)
     ]
 
 
-@pytest.mark.parametrize("bucket", ROOMS)
+@pytest.mark.parametrize("bucket", DATA_BUCKETS)
 def test_a_bucket_keeps_every_version(deployment: Deployment, bucket: str) -> None:
     assert properties(deployment, bucket)["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
 @pytest.mark.parametrize("bucket", ALL)
-def test_a_bucket_is_closed_to_the_public_and_knows_no_acls(deployment: Deployment, bucket: str) -> None:
-    found = properties(deployment, bucket)
+def test_a_bucket_is_private_and_has_no_acls(deployment: Deployment, bucket: str) -> None:
+    configuration = properties(deployment, bucket)
 
-    assert set(found["PublicAccessBlockConfiguration"].values()) == {True}
-    assert len(found["PublicAccessBlockConfiguration"]) == 4
-    assert found["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    assert set(configuration["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(configuration["PublicAccessBlockConfiguration"]) == 4
+    assert configuration["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
 @pytest.mark.parametrize("bucket", ALL)
-def test_a_bucket_refuses_all_but_tls_1_2(deployment: Deployment, bucket: str) -> None:
+def test_a_bucket_requires_tls_1_2(deployment: Deployment, bucket: str) -> None:
     arn = f"arn:aws:s3:::{deployment.bucket(bucket)}"
     refusals = [
         statement["Condition"]
@@ -75,7 +75,7 @@ KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
 
 
-@pytest.mark.parametrize("bucket", ROOMS)
+@pytest.mark.parametrize("bucket", DATA_BUCKETS)
 @pytest.mark.parametrize(
     ("asks_for", "refused"),
     [
@@ -88,7 +88,7 @@ CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
         pytest.param({CUSTOMER: "AES256"}, True, id="SSE-C"),
     ],
 )
-def test_a_put_that_asks_for_another_encryption_is_refused(
+def test_a_put_that_requests_another_encryption_is_denied(
     prod: Deployment, bucket: str, asks_for: dict[str, str], *, refused: bool
 ) -> None:
     request = {name: prod.key if value == "ours" else value for name, value in asks_for.items()}
@@ -112,13 +112,13 @@ def _denies_put(statement: dict[str, Any], request: dict[str, str]) -> bool:
     )
 
 
-def test_each_delivery_is_told_to_event_bridge_where_consumers_have_their_rules(deployment: Deployment) -> None:
-    told = {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+def test_each_delivery_sends_an_event_to_eventbridge(deployment: Deployment) -> None:
+    configuration = {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
 
-    assert properties(deployment, "processed")["NotificationConfiguration"] == told
+    assert properties(deployment, "processed")["NotificationConfiguration"] == configuration
 
 
-def test_object_lock_is_on_from_the_start_in_prod(prod: Deployment) -> None:
+def test_the_audit_bucket_is_locked_in_prod(prod: Deployment) -> None:
     audit = properties(prod, "audit")
 
     assert audit["ObjectLockEnabled"] is True
@@ -134,23 +134,23 @@ def test_nothing_is_locked_elsewhere(dev: Deployment, local: Deployment) -> None
 def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tmp_path: Path) -> None:
     locked = Deployment.synthesise({"audit_lock": "compliance", "audit_lock_days": "30"}, tmp_path)
 
-    (bucket,) = (found for found in locked.resources.values() if "ObjectLockEnabled" in found.get("Properties", {}))
+    (bucket,) = (each for each in locked.resources.values() if "ObjectLockEnabled" in each.get("Properties", {}))
     assert bucket["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
     assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
-    emptied = [found["BucketName"] for found in locked.of_type("Custom::S3AutoDeleteObjects").values()]
+    emptied = [each["BucketName"] for each in locked.of_type("Custom::S3AutoDeleteObjects").values()]
     assert locked.bucket("audit") not in emptied
-    (key,) = (found for found in locked.resources.values() if found["Type"] == "AWS::KMS::Key")
+    (key,) = (each for each in locked.resources.values() if each["Type"] == "AWS::KMS::Key")
     assert key["DeletionPolicy"] == "RetainExceptOnCreate", "what is kept can be read"
 
 
 @pytest.mark.parametrize("bucket", ["raw", "processed", "audit"])
-def test_what_must_be_accounted_for_never_expires(deployment: Deployment, bucket: str) -> None:
+def test_raw_processed_and_audit_objects_never_expire(deployment: Deployment, bucket: str) -> None:
     rules = properties(deployment, bucket)["LifecycleConfiguration"]["Rules"]
 
     assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
 
 
-def test_staged_batches_expire_each_version_after_its_own_full_time(deployment: Deployment) -> None:
+def test_each_version_of_a_staged_batch_expires_after_its_full_time(deployment: Deployment) -> None:
     rules = properties(deployment, "staging")["LifecycleConfiguration"]["Rules"]
 
     assert {"Id": "expire", "Status": "Enabled", "ExpirationInDays": 21} | {
@@ -160,14 +160,14 @@ def test_staged_batches_expire_each_version_after_its_own_full_time(deployment: 
 
 
 @pytest.mark.parametrize("bucket", ALL)
-def test_abandoned_uploads_are_cleared_away(deployment: Deployment, bucket: str) -> None:
+def test_abandoned_uploads_are_deleted(deployment: Deployment, bucket: str) -> None:
     rules = properties(deployment, bucket)["LifecycleConfiguration"]["Rules"]
 
     assert any(rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 7} for rule in rules)
 
 
-@pytest.mark.parametrize("bucket", ROOMS)
-def test_who_touched_a_bucket_is_logged(deployment: Deployment, bucket: str) -> None:
+@pytest.mark.parametrize("bucket", DATA_BUCKETS)
+def test_access_to_a_bucket_is_logged(deployment: Deployment, bucket: str) -> None:
     logs = deployment.bucket("access-logs")
     delivery = [
         statement
@@ -185,7 +185,7 @@ def test_who_touched_a_bucket_is_logged(deployment: Deployment, bucket: str) -> 
     assert delivery[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
 
 
-def test_the_access_logs_expire_and_are_encrypted_as_log_delivery_can(deployment: Deployment) -> None:
+def test_access_logs_expire_and_use_the_encryption_that_log_delivery_supports(deployment: Deployment) -> None:
     logs = properties(deployment, "access-logs")
 
     assert logs["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 90

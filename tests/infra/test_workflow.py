@@ -16,7 +16,7 @@ from tests.support.template import ACCOUNT, REGION, Deployment
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}
 """Each set of states that lead to one another."""
 
-STATES = {(scope, name): state for scope, found in SCOPES.items() for name, state in found["States"].items()}
+STATES = {(scope, name): state for scope, each in SCOPES.items() for name, state in each["States"].items()}
 TASKS = {key: state for key, state in STATES.items() if state["Type"] == "Task"}
 CATCHING = {
     key: state
@@ -32,14 +32,14 @@ def every(states: dict[tuple[str, str], dict[str, Any]]) -> pytest.MarkDecorator
 
 
 @pytest.mark.parametrize("machine", FILES)
-def test_every_placeholder_is_filled_and_nothing_is_filled_that_is_none(deployment: Deployment, machine: str) -> None:
-    found = set(re.findall(r"\$\{(\w+)\}", FILES["pipeline"].read_text() + FILES[machine].read_text()))
+def test_every_placeholder_is_filled_and_no_other(deployment: Deployment, machine: str) -> None:
+    names = set(re.findall(r"\$\{(\w+)\}", FILES["pipeline"].read_text() + FILES[machine].read_text()))
 
-    assert set(deployment.machine(machine)["DefinitionSubstitutions"]) == found
+    assert set(deployment.machine(machine)["DefinitionSubstitutions"]) == names
     assert "${" not in deployment.definition(machine)
 
 
-def test_the_placeholders_of_a_definition_are_found() -> None:
+def test_placeholders_are_listed() -> None:
     assert placeholders('{"a": "${One}", "b": "arn:${Two}:${One}"}') == ["One", "Two"]
 
 
@@ -60,11 +60,11 @@ def test_each_task_calls_the_function_of_its_name(deployment: Deployment) -> Non
     }
 
 
-def test_the_definition_of_the_pipeline_is_the_file_word_for_word(deployment: Deployment) -> None:
+def test_the_definition_of_the_pipeline_is_its_file_verbatim(deployment: Deployment) -> None:
     assert deployment.machine("pipeline")["DefinitionString"] == FILES["pipeline"].read_text()
 
 
-def test_the_definition_of_the_bulk_machine_is_its_file_with_the_states_of_a_chunk(deployment: Deployment) -> None:
+def test_the_definition_of_the_bulk_machine_is_its_file_with_the_states_of_chunks(deployment: Deployment) -> None:
     definition = json.loads(deployment.machine("bulk")["DefinitionString"])
 
     assert definition == BULK
@@ -80,11 +80,11 @@ def test_the_definition_of_the_bulk_machine_is_its_file_with_the_states_of_a_chu
 @pytest.mark.parametrize("machine", FILES)
 def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment, machine: str) -> None:
     log = f"/aws/vendedlogs/states/custody-{deployment.env}-{machine}"
-    found = deployment.machine(machine)
+    properties = deployment.machine(machine)
 
-    assert found["StateMachineType"] == "STANDARD"
-    assert found["TracingConfiguration"] == {"Enabled": True}
-    assert found["LoggingConfiguration"] == {
+    assert properties["StateMachineType"] == "STANDARD"
+    assert properties["TracingConfiguration"] == {"Enabled": True}
+    assert properties["LoggingConfiguration"] == {
         "Level": "ALL",
         "IncludeExecutionData": False,
         "Destinations": [
@@ -94,41 +94,41 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
     assert deployment.of_type("AWS::Logs::LogGroup")[log]["KmsKeyId"] == deployment.key
 
 
-def test_the_start_function_knows_the_machines_that_there_are(deployment: Deployment) -> None:
-    told = deployment.function("start")["Environment"]["Variables"]
+def test_start_knows_the_machines(deployment: Deployment) -> None:
+    variables = deployment.function("start")["Environment"]["Variables"]
     prefix = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:"
 
-    assert told["PIPELINE_ARN"] == prefix + deployment.machine("pipeline")["StateMachineName"]
-    assert told["BULK_ARN"] == prefix + deployment.machine("bulk")["StateMachineName"]
+    assert variables["PIPELINE_ARN"] == prefix + deployment.machine("pipeline")["StateMachineName"]
+    assert variables["BULK_ARN"] == prefix + deployment.machine("bulk")["StateMachineName"]
 
 
 @pytest.mark.parametrize("definition", [PIPELINE, BULK], ids=FILES)
-def test_a_machine_itself_has_an_end_to_its_patience(definition: dict[str, Any]) -> None:
+def test_a_machine_has_a_timeout(definition: dict[str, Any]) -> None:
     tasks = [state for state in definition["States"].values() if state["Type"] == "Task"]
 
     assert definition["TimeoutSeconds"] > max(state["TimeoutSeconds"] for state in tasks)
 
 
-def test_the_most_chunks_have_time_enough_each_at_its_slowest() -> None:
+def test_the_maximum_number_of_chunks_fits_into_the_timeout() -> None:
     slowest = sum(OF_CHUNKS["States"][f"{name}Chunk"]["TimeoutSeconds"] for name in STEPS)
 
     assert MOST_CHUNKS / 100 * slowest < BULK["TimeoutSeconds"], "with as many at a time as by default"
 
 
 @every(STATES)
-def test_every_state_says_why_it_is_there(name: str, state: dict[str, Any]) -> None:
+def test_every_state_has_a_comment(name: str, state: dict[str, Any]) -> None:
     assert state["Comment"], name
 
 
 @every(TASKS)
-def test_every_task_has_a_timeout_and_retries_that_say_what_they_are_for(name: str, state: dict[str, Any]) -> None:
+def test_every_task_has_a_timeout_and_commented_retries(name: str, state: dict[str, Any]) -> None:
     assert state["TimeoutSeconds"] > 0, name
     assert state["Retry"]
     assert all(retry["Comment"] for retry in state["Retry"])
 
 
 @every(TASKS)
-def test_every_task_retries_each_fault_of_lambda_itself(name: str, state: dict[str, Any]) -> None:
+def test_every_task_retries_faults_of_lambda(name: str, state: dict[str, Any]) -> None:
     retried = {error for retry in state["Retry"] for error in retry["ErrorEquals"]}
 
     # https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
@@ -143,14 +143,14 @@ def test_every_task_retries_each_fault_of_lambda_itself(name: str, state: dict[s
 
 @every(TASKS)
 def test_a_timeout_is_retried_once(name: str, state: dict[str, Any]) -> None:
-    (retry,) = (found for found in state["Retry"] if "States.Timeout" in found["ErrorEquals"])
+    (retry,) = (each for each in state["Retry"] if "States.Timeout" in each["ErrorEquals"])
 
     assert set(retry["ErrorEquals"]) == {"States.Timeout", "Sandbox.Timedout"}, name
     assert retry["MaxAttempts"] == 1
 
 
 @every(CATCHING)
-def test_every_error_of_a_step_leads_to_the_dead_letter_beside_the_step_s_own_input(
+def test_every_error_of_a_step_leads_to_dead_letter_with_the_input_of_the_step(
     name: str, state: dict[str, Any]
 ) -> None:
     step = name.removesuffix("Chunk")
@@ -159,21 +159,21 @@ def test_every_error_of_a_step_leads_to_the_dead_letter_beside_the_step_s_own_in
     assert catches[-1]["ErrorEquals"] == ["States.ALL"]
     # States.ALL does not match this one (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
     assert ["States.DataLimitExceeded"] in [catch["ErrorEquals"] for catch in catches]
-    told = f"DeadLetter{name.removeprefix(step)}"
+    dead_letter = f"DeadLetter{name.removeprefix(step)}"
     led = {(catch["Next"], catch["ResultPath"]) for catch in catches}
     if name == MAP:
         # The chunks have ended by then, and their answers are not asked for: the ledger is.
         assert [(catch["Next"], catch["ResultPath"]) for catch in catches[:-1]] == [("Summarize", None)]
         led = {(catches[-1]["Next"], catches[-1]["ResultPath"])}
-    assert led == {(told, f"$.failure.{step}")}
+    assert led == {(dead_letter, f"$.failure.{step}")}
 
 
-def test_every_state_that_can_fail_but_the_dead_letter_catches() -> None:
+def test_every_state_that_can_fail_except_dead_letter_catches_errors() -> None:
     assert {name for _, name in CATCHING} == {*STEPS, *(f"{step}Chunk" for step in STEPS), MAP, "Summarize"}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_state_is_reached_and_leads_to_one_that_there_is(scope: str) -> None:
+def test_every_state_is_reachable_and_leads_to_an_existing_one(scope: str) -> None:
     definition = SCOPES[scope]
     states = definition["States"]
     led_to = {definition["StartAt"]}
@@ -185,7 +185,7 @@ def test_every_state_is_reached_and_leads_to_one_that_there_is(scope: str) -> No
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_the_dead_letter_fails_by_itself_for_a_fail_state_cannot_be_redriven(scope: str) -> None:
+def test_dead_letter_fails_by_itself_as_a_fail_state_cannot_be_redriven(scope: str) -> None:
     states = SCOPES[scope]["States"]
     (dead_letter,) = (state for name, state in states.items() if name.startswith("DeadLetter"))
 
@@ -194,27 +194,27 @@ def test_the_dead_letter_fails_by_itself_for_a_fail_state_cannot_be_redriven(sco
 
 
 @pytest.mark.parametrize(("definition", "steps"), [(PIPELINE, STEPS), (BULK, (MAP, "Summarize"))], ids=FILES)
-def test_a_redrive_can_go_on_at_every_step_and_begins_at_the_beginning_if_it_is_not_told_where(
+def test_a_redrive_continues_at_any_step_and_by_default_at_the_first(
     definition: dict[str, Any], steps: tuple[str, ...]
 ) -> None:
     resume = definition["States"]["Resume"]
-    told = {choice["StringEquals"]: choice["Next"] for choice in resume["Choices"]}
+    targets = {choice["StringEquals"]: choice["Next"] for choice in resume["Choices"]}
 
     assert definition["States"]["DeadLetter"]["Next"] == "Resume"
     assert {choice["Variable"] for choice in resume["Choices"]} == {"$.resume"}
-    assert told | {resume["Default"]: resume["Default"]} == {step: step for step in steps}
+    assert targets | {resume["Default"]: resume["Default"]} == {step: step for step in steps}
     assert resume["Default"] == definition["StartAt"]
 
 
-def test_a_message_keeps_its_input_and_the_execution_beside_it_for_attempts_are_counted_by_it() -> None:
+def test_a_payload_has_the_batch_the_execution_and_the_state() -> None:
     for (_, name), state in TASKS.items():
         payload = dict(state["Parameters"]["Payload"])
-        assert payload.pop("resumable", False) is (name == "DeadLetter"), "DeadLetter is told that there is a Resume"
+        assert payload.pop("resumable", False) is (name == "DeadLetter"), "only DeadLetter may be followed by Resume"
         assert payload == {"batch.$": "$", "execution.$": "$$.Execution", "state.$": "$$.State"}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_error_that_is_named_is_one_that_the_functions_raise(scope: str) -> None:
+def test_every_named_error_is_raised_by_the_functions(scope: str) -> None:
     named = {
         error
         for state in SCOPES[scope]["States"].values()

@@ -1,4 +1,4 @@
-"""The definitions of the state machines: as they stand in their files, and the bulk machine as it is composed."""
+"""The definitions of the state machines: from their files, and the bulk machine as composed."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""The samples of the datasets: objects, and beside them what becomes of their records.
+"""The samples of the datasets: objects, and the expected outcomes of their records.
 
-`datasets/<dataset>/samples/objects/` holds objects as they are uploaded. What is written of `a.json` stands in
-`written/a.jsonl`, and what is rejected in `rejected/a.txt`, a line a record: its position, the stage, what it breaks.
+`datasets/<dataset>/samples/objects/` has the objects. Records of `a.json` that are written are in `written/a.jsonl`, and
+rejected ones in `rejected/a.txt`, one per line: position, stage, violations.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parents[2] / "datasets"
 
 @dataclass(frozen=True)
 class Sample:
-    """An object of a dataset, and where it stands what becomes of its records."""
+    """An object of a dataset, and the files of its expected outcomes."""
 
     dataset: str
     object: Path
@@ -24,12 +24,12 @@ class Sample:
 
     @property
     def written(self) -> Path:
-        """What is written of it; no such file if nothing is."""
+        """The records that are written; the file is missing if none is."""
         return self._beside("written", "jsonl")
 
     @property
     def rejected(self) -> Path:
-        """What is rejected of it; no such file if nothing is."""
+        """The records that are rejected; the file is missing if none is."""
         return self._beside("rejected", "txt")
 
     def _beside(self, outcome: str, ending: str) -> Path:
@@ -37,7 +37,7 @@ class Sample:
 
 
 def samples(dataset: str) -> list[Sample]:
-    """Find the samples of a dataset."""
+    """List the samples of a dataset."""
     return [Sample(dataset, path) for path in sorted((FOLDER / dataset / "samples" / "objects").glob("*"))]
 
 

@@ -1,4 +1,4 @@
-"""What a synthesised stack says, in the words of an account that it could be deployed to."""
+"""A synthesised stack, with its references resolved as in an account."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -85,23 +85,25 @@ class Deployment:
 
     @cached_property
     def resources(self) -> dict[str, dict[str, Any]]:
-        """Each resource by its logical id, with every reference replaced by what it will be."""
+        """Each resource by its logical id, with every reference resolved."""
         return {logical_id: self._resolved(resource) for logical_id, resource in self.template["Resources"].items()}
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of each resource of a type, by its own name if it has one, else by its logical id."""
         return {
-            str(found["Properties"].get(_NAME.get(kind, ""), logical_id)): found["Properties"]
-            for logical_id, found in self.resources.items()
-            if found["Type"] == kind
+            str(resource["Properties"].get(_NAME.get(kind, ""), logical_id)): resource["Properties"]
+            for logical_id, resource in self.resources.items()
+            if resource["Type"] == kind
         }
 
     def names(self) -> set[str]:
-        """Every name that the stack takes in its account; what has none gets one from CloudFormation."""
-        return {name for kind, named in _NAME.items() for name, found in self.of_type(kind).items() if named in found}
+        """Every name that the stack chooses; CloudFormation generates the others."""
+        return {
+            name for kind, named in _NAME.items() for name, resource in self.of_type(kind).items() if named in resource
+        }
 
     def bucket(self, bucket: str) -> str:
-        """The name of the bucket of a room."""
+        """The full name of a bucket."""
         return f"custody-{self.env}-{bucket}-{ACCOUNT}-{REGION}"
 
     def function(self, name: str) -> dict[str, Any]:
@@ -123,7 +125,7 @@ class Deployment:
         return _ARN["AWS::StepFunctions::StateMachine"].format(f"custody-{self.env}-{name}")
 
     def definition(self, name: str) -> str:
-        """A state machine as AWS will read it: with every placeholder filled in."""
+        """The definition of a state machine, with every placeholder filled in."""
         text: str = self.machine(name)["DefinitionString"]
         for placeholder, value in self.machine(name)["DefinitionSubstitutions"].items():
             text = text.replace(f"${{{placeholder}}}", value)
@@ -136,16 +138,16 @@ class Deployment:
 
     @property
     def arrivals(self) -> dict[str, Any] | None:
-        """The rule that tells of new objects of an existing raw bucket; None if the bucket is of the stack."""
+        """The rule on new objects of an existing raw bucket; None if the stack has its own."""
         return self.of_type("AWS::Events::Rule").get(f"custody-{self.env}-arrivals")
 
     def policy(self, kind: str, **target: str) -> list[dict[str, Any]]:
         """The statements of the resource policy of a type that is attached to a target."""
         return [
             statement
-            for found in self.of_type(kind).values()
-            if all(found[name] in (value, [value]) for name, value in target.items())
-            for statement in found["PolicyDocument"]["Statement"]
+            for resource in self.of_type(kind).values()
+            if all(resource[name] in (value, [value]) for name, value in target.items())
+            for statement in resource["PolicyDocument"]["Statement"]
         ]
 
     def statements(self, role_arn: str) -> list[dict[str, Any]]:
@@ -195,17 +197,17 @@ class Deployment:
         return str(separator).join(self._resolved(part) for part in parts)
 
     def _substituted(self, text: str) -> str:
-        for name, found in _PSEUDO.items():
-            text = text.replace(f"${{{name}}}", found)
+        for name, value in _PSEUDO.items():
+            text = text.replace(f"${{{name}}}", value)
         return text
 
 
 def empty_app(context: Mapping[str, Any], folder: Path) -> App:
-    """Give an app with nothing in it but context: that of `-c name=value`, and the feature flags of cdk.json."""
+    """Create an app with the context of `-c name=value` and the feature flags of cdk.json."""
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     return App(context={**flags, **context}, outdir=str(folder))
 
 
 def listed(value: Any) -> list[Any]:
-    """What a policy writes as one value or as a list, as a list."""
+    """Return a value of a policy, single or a list, as a list."""
     return value if isinstance(value, list) else [value]
