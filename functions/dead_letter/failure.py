@@ -1,14 +1,15 @@
-"""What a step failed of, and the error with which the execution must therefore end."""
+"""What failed, and the error with which the execution must therefore end."""
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from functions.shared.audit import chunk_totals, ledger_file
-from functions.shared.audit.ledger_file import Failure
+from msgspec.structs import replace
+
+from functions.shared.audit import chunk_totals
+from functions.shared.audit.dead_letter import PROCESS_CHUNKS, SUMMARIZE, VALIDATE, WRITE, Failure, resumes_at
 from functions.shared.errors import (
     BY_NAME,
     CustodyError,
@@ -17,36 +18,38 @@ from functions.shared.errors import (
     ServiceUnavailable,
     StepFailed,
 )
+from functions.shared.model.keys import REJECTED, DeadLetterKey
+from functions.shared.model.ledger import ChunkLine
 from functions.shared.model.messages import Batch, Json, Step
 
 STAGE = "dead_letter"
 
-LEAVES_NOTHING = frozenset({ledger_file.WRITE, ledger_file.PROCESS_CHUNKS, ledger_file.SUMMARIZE})
-"""The states whose records are committed before they fail; any other leaves those that it rejects to DeadLetter."""
+COMMITTING = frozenset({WRITE, PROCESS_CHUNKS, SUMMARIZE})
+"""The states whose records are committed before they fail; any other leaves the rejected records to DeadLetter."""
 
-FIRST = frozenset({ledger_file.VALIDATE, ledger_file.PROCESS_CHUNKS})
+FIRST = frozenset({VALIDATE, PROCESS_CHUNKS})
 """The states that need nothing but the batch."""
 
 _RETRIED = ServiceUnavailable.__name__
-"""The error of ours that a Retry names: raised by that name it would start DeadLetter's own Retry."""
+"""The error of ours that a Retry names: raising it by that name would start DeadLetter's own Retry."""
 
 
 def failure_of(message: dict[str, Any]) -> Failure:
-    """Read the failure that the state machine caught beside the input of the step.
+    """Decode the failure that the state machine caught, beside the input of the step.
 
-    Raises MessageRefused if there is none. The cause of a foreign error is given by its place in the code and not by
-    its message, and that of the engine only where it cannot quote a record: a dead letter is kept for good.
+    Raises MessageRefused if there is none. The cause of a foreign error is its place in the code, not its message, and
+    that of the engine is kept only where it cannot quote a record, because a dead letter is kept forever.
     """
     try:
         step, caught = next(iter(message["failure"].items()))
         error, cause = caught["Error"], caught["Cause"]
     except (KeyError, AttributeError, StopIteration, TypeError) as missing:
         raise MessageRefused(f"DeadLetter was called without a failure: {missing!r}") from missing
-    return Failure(step, error, told_cause(error, cause))
+    return Failure(step, error, safe_cause(error, cause))
 
 
-def told_cause(error: str, cause: str) -> str:
-    """Say what a dead letter may say of a cause: never what may quote a record."""
+def safe_cause(error: str, cause: str) -> str:
+    """Return the cause for a dead letter, without what may quote a record."""
     if error in BY_NAME or (error.startswith("Lambda.") and error != "Lambda.Unknown"):
         return _parsed(cause).get("errorMessage") or cause
     trace = _parsed(cause).get("stackTrace")
@@ -55,58 +58,58 @@ def told_cause(error: str, cause: str) -> str:
 
 
 def error_of(failure: Failure) -> CustodyError:
-    """Make the error to raise: by the name of the true one, unless a Retry would match that name.
+    """Return the error to raise: the original by name, unless a Retry would match that name.
 
     An error of the engine (`Lambda.…`, `States.…`) becomes StepFailed, with its name at the start of the cause.
     """
-    if _is_of_the_engine(failure.error) or failure.error == _RETRIED:
+    if "." in failure.error or failure.error == _RETRIED:
         return StepFailed(f"{failure.error} at {failure.step}: {failure.cause}")
     named: type[CustodyError] = BY_NAME.get(failure.error) or type(failure.error, (StepFailed,), {})
     return named(failure.cause)
 
 
 def dead_letter_name(failure: Failure) -> str:
-    """Name the dead letter of a failure: by its step, unless that is Write, which has written one of what it rejected."""
-    wrote_it = failure.error == RecordsRejected.__name__ and failure.step == ledger_file.WRITE
-    return ledger_file.REJECTED if wrote_it else failure.step
+    """Return the name of the dead letter: the step, or REJECTED if Write has already written it."""
+    is_written = failure.error == RecordsRejected.__name__ and failure.step == WRITE
+    return REJECTED if is_written else failure.step
 
 
 class Standing(Enum):
-    """What is known of a failure when DeadLetter is called with it."""
+    """What DeadLetter is to do with a failure."""
 
     NEW = auto()
-    """Nobody has told of it before: write its dead letter, and raise it."""
+    """It has no dead letter yet: write that, and raise the error."""
     REDRIVEN = auto()
-    """It was told of at an earlier attempt, and the execution was redriven since: let the batch go on."""
-    UNTOLD = auto()
-    """The execution was redriven, but the attempt before died before its dead letter was written: do so, and go on."""
+    """It has the dead letter of an earlier attempt, and the execution was redriven since: resume."""
+    UNRECORDED = auto()
+    """The execution was redriven, but the attempt before ended before its dead letter was written: do so, and resume."""
 
 
 def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
-    """Judge a failure by the dead letters of its batch, given by key.
+    """Decide what to do with a failure, by the keys of the dead letters of its batch.
 
-    The message of the step that failed tells the first attempt at which the failure can have been. A dead letter of the
-    attempt that is under way tells of a failure that came after the redrive, so that one is not the redrive's.
+    The message of the failed step names the first attempt at which the failure can have occurred. A dead letter of the
+    current attempt belongs to a failure after the redrive, so it does not show that the redrive reached this state.
     """
 
-    def is_told_at(attempt: int) -> bool:
+    def is_recorded(attempt: int) -> bool:
         batch = replace(step.batch, attempt=attempt)
-        return ledger_file.dead_letter_key(batch, dead_letter_name(failure), step.execution) in keys
+        return DeadLetterKey.of(batch, dead_letter_name(failure), step.execution).key in keys
 
-    told = any(map(is_told_at, range(step.message["attempt"], step.batch.attempt)))
-    if told and (is_redriven(step) or not is_told_at(step.batch.attempt)):
+    before = any(map(is_recorded, range(step.message["attempt"], step.batch.attempt)))
+    if before and (is_redriven(step) or not is_recorded(step.batch.attempt)):
         return Standing.REDRIVEN
-    return Standing.UNTOLD if is_redriven(step) else Standing.NEW
+    return Standing.UNRECORDED if is_redriven(step) else Standing.NEW
 
 
 def is_redriven(step: Step) -> bool:
-    """Say whether it is this state that a redrive called again: it was entered before the execution was redriven."""
+    """Return whether a redrive called this state again: it was entered before the execution was redriven."""
     redriven_at = step.execution.redriven_at
     return redriven_at is not None and datetime.fromisoformat(step.entered_at) < datetime.fromisoformat(redriven_at)
 
 
-def as_it_failed(step: Step) -> Step:
-    """Give the step as it was when its batch failed, by the message that was caught."""
+def at_failed_attempt(step: Step) -> Step:
+    """Return the step at the attempt that failed, by the message that was caught."""
     return replace(step, batch=Batch.decode(step.message))
 
 
@@ -114,41 +117,37 @@ def resumption(
     step: Step,
     failure: Failure,
     redrives: int,
-    summary: Iterable[Json] = (),
+    summary: Iterable[ChunkLine] = (),
     discarded: frozenset[int] = frozenset(),
 ) -> Json:
-    """Make the message with which the batch goes on, and name the step at which it does.
+    """Return the message with which the batch resumes, and the step at which it does.
 
-    `summary` are the lines of what Summarize wrote down before it failed: a bulk object goes on with the chunks that they
-    tell to process again, without those that were `discarded`.
+    `summary` has the lines that Summarize wrote before it failed: a bulk object resumes with the chunks that they name as
+    not written, without those that were `discarded`.
     """
-    state = ledger_file.resumes_at(failure)
+    state = resumes_at(failure)
     batch = replace(step.batch, attempt=step.batch.attempt + redrives - step.execution.redrives)
     if state in FIRST:
-        return chunk_totals.narrowed(batch, summary, discarded).encode() | {"resume": state}
-    begun = {name: part for name, part in step.message.items() if name != "failure"}
-    if state == ledger_file.SUMMARIZE:
-        begun |= {chunk_totals.CHUNKS_ATTEMPT: chunk_totals.processed_at(step.message)}
-    return begun | batch.encode() | {"resume": state}
+        return chunk_totals.to_repeat(batch, summary, discarded).encode() | {"resume": state}
+    message = {name: part for name, part in step.message.items() if name != "failure"}
+    if state == SUMMARIZE:
+        message |= {chunk_totals.CHUNKS_ATTEMPT: chunk_totals.processed_at(step.message)}
+    return message | batch.encode() | {"resume": state}
 
 
 def needs_summary(failure: Failure) -> bool:
-    """Say whether Summarize found fault with some of the chunks, and wrote down with which."""
-    return failure.step == ledger_file.SUMMARIZE and ledger_file.resumes_at(failure) == ledger_file.PROCESS_CHUNKS
+    """Return whether Summarize failed because of some chunks, which its summary names."""
+    return failure.step == SUMMARIZE and resumes_at(failure) == PROCESS_CHUNKS
 
 
-def left_its_contents(failure: Failure) -> bool:
-    """Say whether the step rejected every record and left them, uncommitted, in the staging bucket."""
-    return failure.error == RecordsRejected.__name__ and failure.step not in LEAVES_NOTHING
-
-
-def _is_of_the_engine(error: str) -> bool:
-    return "." in error
+def is_uncommitted(failure: Failure) -> bool:
+    """Return whether the step rejected every record and left them, uncommitted, in the staging bucket."""
+    return failure.error == RecordsRejected.__name__ and failure.step not in COMMITTING
 
 
 def _parsed(cause: str) -> dict[str, Any]:
     try:
-        said = json.loads(cause)
+        document = json.loads(cause)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return document if isinstance(document, dict) else {}

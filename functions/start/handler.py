@@ -7,8 +7,9 @@ start-dlq itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-erro
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.shared import aws, runtime
 from functions.shared.errors import CustodyError
@@ -18,9 +19,8 @@ from functions.shared.records.strict_json import encode
 from functions.start import s3_events
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The variables that this function reads."""
+class Environment(Struct, frozen=True):
+    """The environment variables of this function."""
 
     pipeline_arn: str
     bulk_arn: str

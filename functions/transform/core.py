@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from functions.shared.errors import UnknownDataset
-from functions.shared.staging.map_records import Change
+from functions.shared.staging.map_records import Transform
 
 STAGE = "transform"
 DATASETS = Path(__file__).parents[2] / "datasets"
@@ -18,8 +18,8 @@ def names() -> list[str]:
 
 
 @cache
-def load(dataset: str) -> Change:
+def load(dataset: str) -> Transform:
     """Import the transform of a dataset; raise UnknownDataset with the known ones if it has none."""
     if dataset not in names():
         raise UnknownDataset(f"the dataset {dataset!r} has no transform; known datasets: {', '.join(names())}")
-    return cast("Change", import_module(f"datasets.{dataset}.transform").transform)
+    return cast("Transform", import_module(f"datasets.{dataset}.transform").transform)

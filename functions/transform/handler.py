@@ -1,7 +1,8 @@
 """Turn each record of a batch into the form in which it is delivered."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.shared import runtime
 from functions.shared.model.messages import Facts, Step
@@ -10,9 +11,8 @@ from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The variables that this function reads; limits are in bytes."""
+class Environment(Struct, frozen=True):
+    """The environment variables of this function; limits are in bytes."""
 
     staging_bucket: str
     inline_limit_bytes: int

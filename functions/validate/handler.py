@@ -1,7 +1,8 @@
-"""Read the object of a batch, and set aside the records that break the contract of their dataset."""
+"""Read the object of a batch, and set aside the records that violate the contract of their dataset."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.shared import runtime
 from functions.shared.model.ids import dataset_of
@@ -12,9 +13,8 @@ from functions.shared.staging import claim_check
 from functions.validate import contracts, rules
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The variables that this function reads; limits are in bytes."""
+class Environment(Struct, frozen=True):
+    """The environment variables of this function; limits are in bytes."""
 
     staging_bucket: str
     default_dataset: str
@@ -30,7 +30,7 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Give the batch with its good records and its rejected ones.
+    """Return the batch with its accepted and its rejected records.
 
     Raises RecordsRejected if no record is left, UnknownDataset, ObjectTooLarge, ObjectMissing, AccessRefused,
     CallRefused, ServiceUnavailable or MessageRefused.
@@ -39,12 +39,12 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     contract = contracts.load(dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
-    with raw_object.opened(step.batch, limits) as found:
-        facts = Facts(dataset, found.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
+    with raw_object.opened(step.batch, limits) as source:
+        facts = Facts(dataset, source.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
         return claim_check.forward_read(
             step,
             facts,
-            (rules.check(raws, contract.validator) for raws in found.pages),
+            (rules.check(raws, contract.validator) for raws in source.pages),
             bucket=ENVIRONMENT.staging_bucket,
             inline_limit=ENVIRONMENT.inline_limit_bytes,
         )

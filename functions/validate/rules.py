@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
-from functions.shared.model.messages import Rejected, Violation
+from functions.shared.model.records import Rejected, Violation
 from functions.shared.records.reader import Raw
 
 STAGE = "validate"
@@ -45,7 +45,7 @@ def check(raws: Sequence[Raw], validator: Draft202012Validator) -> tuple[list[Ra
 
 
 def _rejected(raw: Raw, validator: Draft202012Validator) -> Rejected:
-    return Rejected(raw.span, STAGE, raw.violations or _violations(raw.document, validator))
+    return Rejected.at(raw.span, STAGE, raw.violations or _violations(raw.document, validator))
 
 
 def _violations(document: Any, validator: Draft202012Validator) -> tuple[Violation, ...]:

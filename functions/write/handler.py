@@ -1,21 +1,22 @@
-"""Deliver the records of a batch to the processed bucket, then commit what became of each."""
+"""Deliver the records of a batch to the processed bucket, then commit the outcome of each."""
 
-from dataclasses import dataclass
 from typing import IO, Any
 
+from msgspec import Struct
+
 from functions.shared import aws, runtime
-from functions.shared.audit import commit, ledger_file
-from functions.shared.audit.ledger_file import Output
+from functions.shared.audit import commit
+from functions.shared.audit.ledger_file import header_of, ledger_file
 from functions.shared.model import tolerance
+from functions.shared.model.ledger import Output
 from functions.shared.model.messages import Facts, Step
 from functions.shared.staging import claim_check
 from functions.write import plan
 from functions.write.plan import Delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The variables that this function reads."""
+class Environment(Struct, frozen=True):
+    """The environment variables of this function."""
 
     processed_bucket: str
     audit_bucket: str
@@ -28,11 +29,11 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Put the processed object, then the dead letter, then the ledger file, so that the ledger only claims what is true.
+    """Put the processed object, then the dead letter, then the ledger file, so that the ledger claims only what is true.
 
-    Raises RecordsRejected after all is delivered and committed if more was rejected than is tolerated; but not for a
-    chunk, for Summarize judges the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused, CallRefused,
-    ServiceUnavailable or MessageRefused.
+    Raises RecordsRejected after everything is delivered and committed if too many records were rejected; but not for a
+    chunk, because Summarize decides for the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused,
+    CallRefused, ServiceUnavailable or MessageRefused.
     """
     step = Step.decode(event)
     facts = Facts.decode(step.message).passed(plan.STAGE, ENVIRONMENT.code_version)
@@ -41,21 +42,21 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     with Delivery(step, facts) as delivery:
         _fill(delivery, step)
         counts = delivery.counts
-        output = _put(delivery.key, delivery.body) if counts.accepted or _was_delivered(step, delivery.key) else None
-        for emptied in plan.taken_back(delivery, committed):
-            _put(emptied.key, emptied.body)
-        if dead_letter := plan.dead_letter(step, facts, delivery):
+        output = _put(delivery.key, delivery.body) if counts.written or _was_delivered(step, delivery.key) else None
+        for empty in plan.puts_to_empty(delivery, committed):
+            _put(empty.key, empty.body)
+        if dead_letter := plan.dead_letter_of(step, facts, delivery):
             aws.write_once(ENVIRONMENT.audit_bucket, dead_letter.key, dead_letter.body, dead_letter.content_type)
-        with ledger_file.ledger_file(ledger_file.header(step, facts, counts, output), delivery.ledger_lines) as entry:
-            commit.commit(ENVIRONMENT.audit_bucket, step, entry)
-    runtime.count(facts.dataset, written=counts.accepted)
+        with ledger_file(header_of(step, facts, counts, output), delivery.ledger_lines) as file:
+            commit.commit(ENVIRONMENT.audit_bucket, step, file)
+    runtime.count(facts.dataset, written=counts.written)
     if step.batch.chunk is None and not tolerance.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
         raise tolerance.rejection(step.batch, counts, delivery.first)
     return plan.report(step, facts, counts, output, ENVIRONMENT.audit_bucket)
 
 
 def _fill(delivery: Delivery, step: Step) -> None:
-    """Lay out the records of a message; raise MessageRefused if they are not as many as it says."""
+    """Add the records of the message; raise MessageRefused if they are not as many as it says."""
     with claim_check.lines(step.message) as pages:
         for lines in pages:
             delivery.add(lines)
@@ -63,7 +64,7 @@ def _fill(delivery: Delivery, step: Step) -> None:
 
 
 def _was_delivered(step: Step, key: str) -> bool:
-    """Say whether an earlier attempt put records where this one has none: an empty object must take their place."""
+    """Return whether an earlier attempt delivered records where this one has none: an empty object must replace them."""
     return step.batch.attempt > 0 and bool(aws.keys(ENVIRONMENT.processed_bucket, key))
 
 

@@ -1,26 +1,28 @@
-"""What to put into the processed and the audit bucket for a batch, and where: data, which the handler applies."""
+"""Decide what to put into the processed and the audit bucket for a batch; the handler does it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from hashlib import sha256
-from types import TracebackType
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
-from functions.shared.audit import ledger_file
-from functions.shared.audit.ledger_file import Failure, Known, Output
+from msgspec import Struct, to_builtins
+
+from functions.shared.audit.dead_letter import LISTED, Contents, Failure, dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.model import tolerance
-from functions.shared.model.messages import Counts, Facts, Json, Rejected, Step
+from functions.shared.model.keys import REJECTED, DeadLetterKey, LedgerKey, processed_key
+from functions.shared.model.ledger import LedgerHeader, Output
+from functions.shared.model.messages import Counts, Facts, Json, Step
 from functions.shared.records.gzip_lines import Packed, spool
-from functions.shared.records.strict_json import decode
-from functions.shared.staging.staged_batch import TAB, ledger_line
+from functions.shared.staging.staged_batch import TAB, ledger_line, read_rejected
+
+if TYPE_CHECKING:
+    from functions.shared.model.records import Rejected
 
 STAGE = "write"
 MEDIA_TYPE = "application/jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """An object to put: its key, its bytes and their media type."""
 
     key: str
@@ -29,13 +31,13 @@ class Put:
 
 
 class Delivery:
-    """The processed object of a batch, always the whole truth of it, and the ledger lines that say where each lies.
+    """The whole processed object of a batch, and the ledger lines that say where each record lies in it.
 
-    Both are files that grow by the lines of a staged batch.
+    Both are files that grow with the lines of a staged batch.
     """
 
     def __init__(self, step: Step, facts: Facts) -> None:
-        self.key = ledger_file.processed_key(step.batch, facts.dataset, facts.last_modified)
+        self.key = processed_key(step.batch, facts.dataset, facts.last_modified)
         self.counts = Counts()
         self.first: list[Rejected] = []
         self.body: IO[bytes] = spool()
@@ -43,28 +45,24 @@ class Delivery:
         self._offset = 0
 
     def __enter__(self) -> Self:
-        """Use it until its files are closed."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the files."""
+    def __exit__(self, *_: object) -> None:
         self.body.close()
         self.ledger_lines.file.close()
 
     def add(self, lines: Sequence[bytes]) -> None:
-        """Lay out some records: the good ones as JSON Lines, and each in the ledger."""
+        """Add records: the accepted to the processed object, as JSON Lines, and all to the ledger."""
         documents: list[bytes] = []
-        committed: list[bytes] = []
+        ledger: list[bytes] = []
         offset = self._offset
         for line in lines:
             head, tab, document = line.partition(TAB)
             if not tab:
-                committed.append(self._rejected(line))
+                ledger.append(self._rejected(line))
                 continue
             length = len(document)
-            committed.append(
+            ledger.append(
                 b'%s,"outcome":"written","output":{"offset":%d,"length":%d,"sha256":"%s"}}\n'
                 % (head[:-1], offset, length, sha256(document).hexdigest().encode())
             )
@@ -72,44 +70,47 @@ class Delivery:
             offset += length + 1
         if documents:
             self.body.write(b"\n".join(documents) + b"\n")
-        self.ledger_lines.add(b"".join(committed))
+        self.ledger_lines.add(b"".join(ledger))
         self._offset = offset
-        self.counts += Counts(len(documents), len(lines) - len(documents))
+        self.counts += Counts(len(lines), len(documents), len(lines) - len(documents))
 
     def _rejected(self, line: bytes) -> bytes:
-        if len(self.first) < ledger_file.LISTED:
-            self.first.append(Rejected.decode(decode(line)))
+        if len(self.first) < LISTED:
+            self.first.append(read_rejected(line))
         return ledger_line(line)
 
 
-def taken_back(delivery: Delivery, committed: Iterable[Json]) -> list[Put]:
-    """Say what to put in the place of what earlier attempts delivered elsewhere, by the headers of their ledger files.
+def puts_to_empty(delivery: Delivery, committed: Iterable[LedgerHeader]) -> list[Put]:
+    """Return empty objects to replace what earlier attempts delivered under other keys.
 
-    The default dataset is part of a key, and may have been changed since.
+    The default dataset is part of a key, and may have changed since.
     """
-    keys = {header["output"]["key"] for header in committed if header["output"]}
+    keys = {header.output.key for header in committed if header.output}
     return [Put(key, b"", MEDIA_TYPE) for key in sorted(keys - {delivery.key})]
 
 
-def dead_letter(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
-    """Say which dead letter stands beside the delivery; None if no record was rejected."""
-    if not delivery.counts.rejected:
+def dead_letter_of(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
+    """Return the dead letter of the rejected records; None if there are none."""
+    key = _dead_letter_key(step, delivery.counts)
+    if key is None:
         return None
     error = tolerance.rejection(step.batch, delivery.counts, delivery.first)
     failure = Failure(step.name, RecordsRejected.__name__, str(error))
-    body = ledger_file.dead_letter(step, failure, facts.dataset, Known(facts, delivery.counts, delivery.first))
-    return Put(ledger_file.dead_letter_key(step.batch, ledger_file.REJECTED, step.execution), body, "application/json")
+    body = dead_letter(step, failure, facts.dataset, Contents(facts, delivery.counts, delivery.first))
+    return Put(key, body, "application/json")
 
 
 def report(step: Step, facts: Facts, counts: Counts, output: Output | None, audit_bucket: str) -> Json:
-    """Say what became of the batch: the output of the execution, which its status-change event carries too."""
-    dead_letter = (
-        ledger_file.dead_letter_key(step.batch, ledger_file.REJECTED, step.execution) if counts.rejected else None
-    )
+    """Return the output of the execution, which its status-change event carries too."""
+    dead_letter_key = _dead_letter_key(step, counts)
     return step.batch.encode() | {
         "dataset": facts.dataset,
         "counts": counts.encode(),
-        "output": asdict(output) if output else None,
-        "ledger": {"bucket": audit_bucket, "key": ledger_file.ledger_key(step.batch)},
-        "dead_letter": {"bucket": audit_bucket, "key": dead_letter} if dead_letter else None,
+        "output": to_builtins(output),
+        "ledger": {"bucket": audit_bucket, "key": LedgerKey.of(step.batch).key},
+        "dead_letter": {"bucket": audit_bucket, "key": dead_letter_key} if dead_letter_key else None,
     }
+
+
+def _dead_letter_key(step: Step, counts: Counts) -> str | None:
+    return DeadLetterKey.of(step.batch, REJECTED, step.execution).key if counts.rejected else None

@@ -1,65 +1,67 @@
-"""Book an attempt of a batch in the ledger, once, and by one execution only."""
+"""Commit an attempt of a batch: put its ledger file, once, and by one execution only."""
 
-import zlib
 from functools import partial
 from typing import IO
 
-from msgspec import MsgspecError
-
 from functions.shared import aws
-from functions.shared.audit import ledger_file
+from functions.shared.audit.ledger_file import (
+    HEADER_BYTES,
+    LEDGER_HEADER,
+    RESTORE,
+    UNREADABLE,
+    hash_of_lines,
+    parse_header,
+)
 from functions.shared.errors import AttemptTaken, MessageRefused
-from functions.shared.model.messages import Json, Step
+from functions.shared.model.keys import LedgerKey, ledger_prefix
+from functions.shared.model.ledger import LedgerHeader
+from functions.shared.model.messages import Step
 
 
-def headers(bucket: str, step: Step) -> list[Json]:
-    """Read the headers of the ledger files that the batch has up to this attempt; a first attempt has none.
+def headers(bucket: str, step: Step) -> list[LedgerHeader]:
+    """Read the headers of the ledger files of a batch up to this attempt; a first attempt has none.
 
     Raises what a list or a read raises.
     """
     if step.batch.attempt == 0:
         return []
-    known = set(aws.keys(bucket, ledger_file.ledger_prefix(step.batch)))
-    keys = [*ledger_file.earlier_keys(step.batch), ledger_file.ledger_key(step.batch)]
-    return [header_at(bucket, key) for key in keys if key in known]
+    keys = filter(None, map(LedgerKey.parse, aws.keys(bucket, ledger_prefix(step.batch))))
+    return [header_at(bucket, key) for key in keys if not key.discards and key.attempt <= step.batch.attempt]
 
 
-def require_free(step: Step, found: list[Json]) -> None:
-    """Raise AttemptTaken if one of the headers is of this attempt and another execution."""
-    for header in found:
-        if header["attempt"] == step.batch.attempt and header["execution"] != step.execution.arn:
-            raise _taken(step, f"by {header['execution']}")
+def require_free(step: Step, committed: list[LedgerHeader]) -> None:
+    """Raise AttemptTaken if another execution has committed this attempt."""
+    for header in committed:
+        if header.attempt == step.batch.attempt and header.execution != step.execution.arn:
+            raise _taken(step, f"by {header.execution}")
 
 
-def commit(bucket: str, step: Step, entry: IO[bytes]) -> None:
-    """Put the ledger file of a batch and attempt into the audit bucket; one that this execution put before stays.
+def commit(bucket: str, step: Step, file: IO[bytes]) -> None:
+    """Put the ledger file of a batch and attempt into the audit bucket, unless this execution has put it before.
 
-    Raises AttemptTaken if the one that is there is of another execution or tells otherwise of a record, and what a
-    write or a read raises.
+    Raises AttemptTaken if there is one of another execution, or with other lines, and what a write or a read raises.
     """
-    key = ledger_file.ledger_key(step.batch)
-    if aws.write_once(bucket, key, entry, "application/gzip"):
+    key = LedgerKey.of(step.batch)
+    if aws.write_once(bucket, key.key, file, "application/gzip"):
         return
     require_free(step, [header_at(bucket, key)])
-    entry.seek(0)
-    with aws.streamed(bucket, key) as committed:
-        if ledger_file.claims_of(committed.pieces) != ledger_file.claims_of(
-            iter(partial(entry.read, aws.PIECE_BYTES), b"")
-        ):
+    file.seek(0)
+    with aws.streamed(bucket, key.key) as committed:
+        if hash_of_lines(committed.pieces) != hash_of_lines(iter(partial(file.read, aws.PIECE_BYTES), b"")):
             raise _taken(step, "with other outcomes")
 
 
-def header_at(bucket: str, key: str) -> Json:
-    """Read the header of a ledger file; raise MessageRefused if it is none, or what a read raises."""
-    beginning = aws.read_start(bucket, key, ledger_file.HEADER_BYTES)
+def header_at(bucket: str, key: LedgerKey) -> LedgerHeader:
+    """Read the header of a ledger file; raise MessageRefused if it cannot be parsed, or what a read raises."""
+    beginning = aws.read_start(bucket, key.key, HEADER_BYTES)
     try:
-        return ledger_file.parse_header(beginning)
-    except (OSError, EOFError, ValueError, zlib.error, MsgspecError) as error:
-        raise MessageRefused(f"the ledger file {key} cannot be read ({error}); {ledger_file.PUT_BACK}") from error
+        return parse_header(beginning, LEDGER_HEADER)
+    except UNREADABLE as error:
+        raise MessageRefused(f"the ledger file {key.key} cannot be read ({error}); {RESTORE}") from error
 
 
 def _taken(step: Step, how: str) -> AttemptTaken:
     return AttemptTaken(
-        f"attempt {step.batch.attempt} of {step.batch.object.id} was committed {how}, so this one cannot be; redrive "
+        f"attempt {step.batch.attempt} of {step.batch.object.id} was already committed {how}; redrive "
         f"{step.execution.arn} once more"
     )

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from functions.shared.errors import ObjectTooLarge
 from functions.shared.model.chunking import PLAIN_LINES
-from functions.shared.model.messages import Record, Span, Violation
+from functions.shared.model.records import Record, Span, Violation
 from functions.shared.records.gzip_lines import spool
 from functions.shared.records.jsonl import AT_A_TIME, BOM, LF, SPACE, Line, lines
 from functions.shared.records.strict_json import UNSURE, Malformed, Reader, at_sight

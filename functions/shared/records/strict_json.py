@@ -12,7 +12,7 @@ from typing import Any
 import jiter
 import msgspec
 
-from functions.shared.model.messages import Span, Violation
+from functions.shared.model.records import Span, Violation
 
 _ALWAYS_EXACT = 16
 """Characters of a number that a double always holds: 15 digits, and a point."""
@@ -180,6 +180,10 @@ read_span: Callable[[bytes], Span] = msgspec.json.Decoder(Span).decode
 """Read where a record lies; raise msgspec.DecodeError for anything else."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+encode_struct: Callable[[msgspec.Struct], bytes] = _encode
+"""Write a Struct of the model, of which all values are JSON."""
+
 _OBJECTS = frozenset({dict})
 _TEXT = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})

@@ -1,42 +1,46 @@
-"""The claim check: records travel inline while they are few, and lie in buckets when they are not.
+"""The claim check: records travel inline while they are few, and through buckets when they are many.
 
-What Validate has read lies in the raw bucket, where it cannot change: it forwards only what it rejects. A later step
-forwards a staged batch. The steps do not know the difference, and see a page of records at a time.
+What Validate has read stays in the raw bucket, where it cannot change: only the rejected records are staged. A later
+step forwards a staged batch. The steps need not know the difference: they see one page of records at a time.
 https://www.enterpriseintegrationpatterns.com/patterns/messaging/StoreInLibrary.html
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Self
+from typing import Any, Self
+
+from msgspec import Struct
 
 from functions.shared import aws, runtime
-from functions.shared.audit.ledger_file import batch_name
 from functions.shared.errors import MessageRefused
 from functions.shared.model import tolerance
+from functions.shared.model.keys import staged_key
 from functions.shared.model.messages import (
     Batch,
     Counts,
     Facts,
+    Forwarded,
     Json,
-    Page,
-    Rejected,
     Step,
     decode_records,
     encode_records,
+    part_of,
 )
+from functions.shared.model.records import Page, Rejected
 from functions.shared.records import gzip_lines, raw_object
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.reader import Limits, Raw
 from functions.shared.records.strict_json import UNSURE, decode, encode, is_exact_elsewhere
 from functions.shared.staging import staged_batch
 
-_PLACE = ("bucket", "key", "version_id")
 
+class _Staged(Struct, frozen=True):
+    """Where a staged batch lies; the newest version if `version_id` is None."""
 
-def staged_key(batch: Batch, step: str) -> str:
-    """Say where the staged batch of a batch lies in the staging bucket, as a step left it."""
-    return f"batches/{batch.object.id}/{batch_name(batch)}.{step}.jsonl.gz"
+    bucket: str
+    key: str
+    version_id: str | None
 
 
 def forward_read(
@@ -47,66 +51,66 @@ def forward_read(
     bucket: str,
     inline_limit: int,
 ) -> Json:
-    """Make the message for the next step of what was read and checked, the good records and the rejected of each page.
+    """Return the message for the next step, with the accepted and the rejected records of each page as they were read.
 
-    As `hand_on`; but good records that are too many stay where they are.
+    As `forward`, but accepted records that do not fit inline stay in the raw bucket.
     """
-    with _Forwarding(step, facts, bucket, inline_limit) as forwarding:
+    with _Message(step, facts, bucket, inline_limit) as message:
         for accepted, rejected in checked:
-            forwarding.count(len(accepted), rejected)
-            size = forwarding.stage(Page((), rejected)) if rejected else 0
-            if forwarding.may_be_inline(size + sum(len(raw.body) for raw in accepted)):
-                forwarding.keep(Page([raw.record for raw in accepted], rejected))
-        return forwarding.message(
-            lambda: {"raw": True, "rejected": forwarding.staged() if forwarding.counts.rejected else None}
+            message.count(len(accepted), rejected)
+            size = message.stage(Page((), rejected)) if rejected else 0
+            if message.may_be_inline(size + sum(len(raw.body) for raw in accepted)):
+                message.keep(Page([raw.record for raw in accepted], rejected))
+        return message.finished(
+            lambda: {"raw": True, "rejected": message.upload() if message.forwarded.rejected else None}
         )
 
 
 def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inline_limit: int) -> Json:
-    """Make the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
+    """Return the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
 
-    What has a number that a double does not hold is staged too: the state machine would round it.
+    Records with a number that a double cannot hold are staged too, because the state machine would round it.
 
     Raises RecordsRejected, with the rejected records left in the staging bucket for DeadLetter, if no record is left,
-    and whatever a write raises. At a later attempt the batch goes on without records, for an earlier one may have
-    delivered some, and Write must then take their place.
+    and whatever a write raises. A later attempt goes on without records instead: an earlier one may have delivered some,
+    which Write must then replace.
     """
-    with _Forwarding(step, facts, bucket, inline_limit) as forwarding:
+    with _Message(step, facts, bucket, inline_limit) as message:
         for page in pages:
-            forwarding.count(len(page.records), page.rejected)
-            size = forwarding.stage(page)
-            if forwarding.may_be_inline(size):
-                forwarding.keep(page)
-        return forwarding.message(forwarding.staged)
+            message.count(len(page.records), page.rejected)
+            size = message.stage(page)
+            if message.may_be_inline(size):
+                message.keep(page)
+        return message.finished(message.upload)
 
 
-class _Forwarding:
-    """A message that is being made: what would travel inline, while that is little, and the staged batch."""
+class _Message:
+    """A message under construction: the records to send inline, while they are few, and the staged batch."""
 
     def __init__(self, step: Step, facts: Facts, bucket: str, inline_limit: int) -> None:
         self._step = step
         self._facts = facts
         self._bucket = bucket
         self._limit = inline_limit
-        self._staged_batch = Packed()
-        self._staged_batch.add(encode(facts.encode()) + b"\n")
+        self._staged = Packed()
+        self._staged.add(encode(facts.encode()) + b"\n")
         self._inline: list[Page] = []
         self._size = 0
         self._first: list[Rejected] = []
-        self.counts = Counts()
+        self.forwarded = Forwarded()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._staged_batch.file.close()
+        self._staged.file.close()
 
     def count(self, accepted: int, rejected: Iterable[Rejected]) -> None:
-        before = self.counts.rejected
+        before = self.forwarded.rejected
         listed = list(rejected)
-        self.counts += Counts(accepted, len(listed))
-        if before < tolerance.TOLD:
-            self._first += listed[: tolerance.TOLD - before]
+        self.forwarded += Forwarded(accepted, len(listed))
+        if before < tolerance.LISTED:
+            self._first += listed[: tolerance.LISTED - before]
 
     def may_be_inline(self, size: int) -> bool:
         self._size += size
@@ -118,33 +122,33 @@ class _Forwarding:
         self._inline.append(page)
 
     def stage(self, page: Page) -> int:
-        body = staged_batch.written(page)
-        self._staged_batch.add(body)
+        body = staged_batch.write(page)
+        self._staged.add(body)
         return len(body)
 
-    def staged(self) -> Json:
+    def upload(self) -> Json:
         key = staged_key(self._step.batch, self._step.name)
-        version_id = aws.write(self._bucket, key, self._staged_batch.finished(), "application/gzip")
+        version_id = aws.write(self._bucket, key, self._staged.finished(), "application/gzip")
         return {"bucket": self._bucket, "key": key, "version_id": version_id}
 
-    def message(self, claim: Callable[[], Json]) -> Json:
-        batch, counts = self._step.batch, self.counts
-        self._count()
-        if counts.rejected and not counts.accepted and batch.attempt == 0:
-            self.staged()
-            raise tolerance.rejection(batch, counts, self._first)
-        head = batch.encode() | self._facts.encode() | {"counts": counts.encode()}
+    def finished(self, claim: Callable[[], Json]) -> Json:
+        batch, forwarded = self._step.batch, self.forwarded
+        self._emit_metrics()
+        if forwarded.rejected and not forwarded.accepted and batch.attempt == 0:
+            self.upload()
+            raise tolerance.rejection(batch, forwarded.counts, self._first)
+        head = batch.encode() | self._facts.encode() | {"counts": forwarded.encode()}
         return head | (self._records() or {"claim": claim()})
 
-    def _count(self) -> None:
-        message, dataset = self._step.message, self._facts.dataset
+    def _emit_metrics(self) -> None:
+        message, dataset, forwarded = self._step.message, self._facts.dataset, self.forwarded
         if has_records(message):
-            runtime.count(dataset, rejected=self.counts.rejected - counts(message).rejected)
+            runtime.count(dataset, rejected=forwarded.rejected - forwarded_by(message).rejected)
         else:
-            runtime.count(dataset, received=self.counts.received, rejected=self.counts.rejected)
+            runtime.count(dataset, received=forwarded.counts.received, rejected=forwarded.rejected)
 
     def _records(self) -> Json | None:
-        """Give the records as they travel inline; None if they cannot."""
+        """Return the records as they travel inline; None if they cannot."""
         if self._size > self._limit:
             return None
         accepted = chain.from_iterable(page.records for page in self._inline)
@@ -155,37 +159,34 @@ class _Forwarding:
 
 
 def has_records(message: Json) -> bool:
-    """Say whether a message comes from a step that had read the batch."""
+    """Return whether a message comes from a step that had read the batch."""
     return "claim" in message or "records" in message
 
 
-def counts(message: Json) -> Counts:
-    """Read how many records a message forwards; raise MessageRefused if it does not say so."""
-    try:
-        return Counts(message["counts"]["written"], message["counts"]["rejected"])
-    except (KeyError, TypeError) as error:
-        raise MessageRefused(f"a message came without a part that it must have: {error}") from error
+def forwarded_by(message: Json) -> Forwarded:
+    """Return how many records a message forwards; raise MessageRefused if it does not say so."""
+    return part_of(message.get("counts"), Forwarded)
 
 
 @contextmanager
 def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
-    """Open the records of a message, wherever they are: some at a time.
+    """Open the records of a message, wherever they are, a page at a time.
 
-    The first step behind Validate gives `limits`, for there they may lie in the raw bucket still; to any other that is
-    refused. Raises MessageRefused, also if they are not as many as the message says, or what a read raises, while they
-    are read.
+    Only the first step after Validate passes `limits`, because its records may still lie in the raw bucket; from any
+    other step that is refused. Raises MessageRefused, also if there are not as many records as the message says, or what
+    a read raises, while they are read.
     """
     message = step.message
     if "claim" not in message:
         yield _all_of(message, iter([decode_records(message)]))
     elif message["claim"].get("raw"):
         if limits is None:
-            raise _not_ready()
+            raise _unprocessed()
         with (
-            raw_object.opened(step.batch, limits) as found,
+            raw_object.opened(step.batch, limits) as source,
             _staged_batch(message["claim"].get("rejected")) as (_, staged),
         ):
-            yield _all_of(message, _without(found.pages, _rejected(staged)))
+            yield _all_of(message, _merged(source.pages, _rejected(staged)))
     else:
         with _staged_batch(message["claim"]) as (_, staged):
             yield _all_of(message, map(_page, staged))
@@ -193,22 +194,22 @@ def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
 
 @contextmanager
 def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
-    """Open the records of a message as lines of a staged batch: some at a time.
+    """Open the records of a message as lines of a staged batch, some at a time.
 
-    Raises MessageRefused or what a read raises, also while they are read. What lies in the raw bucket still, no step
-    has made to be delivered: that is refused too.
+    Raises MessageRefused or what a read raises, also while they are read. Records that still lie in the raw bucket are
+    refused: no step has made them ready for delivery.
     """
     if "claim" not in message:
-        yield iter([staged_batch.written(decode_records(message)).splitlines()])
+        yield iter([staged_batch.write(decode_records(message)).splitlines()])
         return
     if message["claim"].get("raw"):
-        raise _not_ready()
+        raise _unprocessed()
     with _staged_batch(message["claim"]) as (_, staged):
         yield staged
 
 
-def _not_ready() -> MessageRefused:
-    return MessageRefused("records came as they lie in the raw bucket; a step before this one must make them ready")
+def _unprocessed() -> MessageRefused:
+    return MessageRefused("the records still lie in the raw bucket; a step before this one must process them")
 
 
 @contextmanager
@@ -223,8 +224,8 @@ def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
 
 
 @contextmanager
-def left_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[list[bytes]]]]:
-    """Open what a step left when it raised RecordsRejected: what it knew, and the records, as lines of a staged batch.
+def rejected_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[list[bytes]]]]:
+    """Open what a step staged before it raised RecordsRejected: the facts of the batch, and its lines.
 
     Raises MessageRefused or what a read raises.
     """
@@ -232,81 +233,84 @@ def left_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, It
         yield Facts.decode(facts), staged
 
 
-def require_all(message: Json, found: Counts) -> None:
+def require_all(message: Json, counts: Counts) -> None:
     """Raise MessageRefused if there are not as many records as a message says."""
-    if found != (said := counts(message)):
+    expected = forwarded_by(message)
+    if counts != expected.counts:
         raise MessageRefused(
-            f"the message says {said.accepted} good and {said.rejected} rejected records, and there are {found.accepted} and "
-            f"{found.rejected}"
+            f"the message announces {expected.accepted} accepted and {expected.rejected} rejected records, but has "
+            f"{counts.written} and {counts.rejected}"
         )
 
 
-def _all_of(message: Json, found: Iterable[Page]) -> Iterator[Page]:
-    """Give the pages of a message; raise MessageRefused at their end if a record is missing, or is there twice."""
-    seen = Counts()
-    for page in found:
-        seen += Counts(len(page.records), len(page.rejected))
+def _all_of(message: Json, pages: Iterable[Page]) -> Iterator[Page]:
+    """Pass the pages of a message on; raise MessageRefused after the last if a record is missing or repeated."""
+    seen = Forwarded()
+    for page in pages:
+        seen += Forwarded(len(page.records), len(page.rejected))
         yield page
-    require_all(message, seen)
+    require_all(message, seen.counts)
 
 
 def _page(staged: list[bytes]) -> Page:
     try:
         return staged_batch.read(staged)
-    except (KeyError, TypeError, *UNSURE) as error:
-        raise MessageRefused(f"a staged batch of records is of another form than this code knows: {error!r}") from error
+    except UNSURE as error:
+        raise _malformed(error) from error
 
 
 def _rejected(staged: Iterable[list[bytes]]) -> Iterator[Rejected]:
     try:
-        yield from staged_batch.rejected(staged)
-    except (KeyError, TypeError, *UNSURE) as error:
-        raise MessageRefused(f"a staged batch of records is of another form than this code knows: {error!r}") from error
+        yield from staged_batch.read_only_rejected(staged)
+    except UNSURE as error:
+        raise _malformed(error) from error
+
+
+def _malformed(error: Exception) -> MessageRefused:
+    return MessageRefused(f"a staged batch does not have the expected shape: {type(error).__name__}")
 
 
 @contextmanager
-def _staged_batch(place: Json | None) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
-    """Open a staged batch: what its first line says of the batch, and the lines after it; there are none if it is nowhere."""
-    if place is None:
+def _staged_batch(claim: Any) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
+    """Open a staged batch: the facts in its first line, and the lines after it; empty if the claim is None."""
+    if claim is None:
         yield {}, iter(())
         return
-    try:
-        bucket, key, version_id = (place[part] for part in _PLACE)
-    except (KeyError, TypeError) as error:
-        raise MessageRefused(f"a claim came without a part that it must have: {error}") from error
-    with aws.streamed(bucket, key, version_id) as stored:
-        found = _sound(gzip_lines.lines(gzip_lines.unpacked(stored.pieces)), f"s3://{bucket}/{key}")
+    place = part_of(claim, _Staged)
+    name = f"s3://{place.bucket}/{place.key}"
+    with aws.streamed(place.bucket, place.key, place.version_id) as stored:
+        pages = _undamaged(gzip_lines.lines(gzip_lines.unpacked(stored.pieces)), name)
         try:
-            first, *others = next(found, [b""])
+            first, *others = next(pages, [b""])
             facts = decode(first)
         except UNSURE as error:
-            raise MessageRefused(f"s3://{bucket}/{key} is no staged batch of records: {error!r}") from error
-        yield facts, chain([others], found)
+            raise MessageRefused(f"{name} is not a staged batch: {type(error).__name__}") from error
+        yield facts, chain([others], pages)
 
 
-def _sound(found: Iterator[list[bytes]], name: str) -> Iterator[list[bytes]]:
-    """Give the lines of a staged batch; raise MessageRefused if it turns out to be damaged."""
+def _undamaged(pages: Iterator[list[bytes]], name: str) -> Iterator[list[bytes]]:
+    """Pass the lines of a staged batch on; raise MessageRefused if it turns out to be damaged."""
     try:
-        yield from found
+        yield from pages
     except gzip_lines.DAMAGED as error:
-        raise MessageRefused(f"{name} is no staged batch of records, or is damaged: {error}") from error
+        raise MessageRefused(f"{name} is not a staged batch, or is damaged: {error}") from error
 
 
-def _without(found: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterator[Page]:
-    """Part what is read again into the good records and those that were rejected before.
+def _merged(pages: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterator[Page]:
+    """Divide the records that are read again into the accepted, and those that were rejected before.
 
-    Raises MessageRefused where it is not what it was then: the code that reads has changed since.
+    Raises MessageRefused if they read differently now: the code that reads them has changed since.
     """
     pending = next(set_aside, None)
-    for raws in found:
+    for raws in pages:
         rejected_here: list[Rejected] = []
-        while pending and raws and pending.span.position <= raws[-1].position:
+        while pending and raws and pending.position <= raws[-1].position:
             rejected_here.append(pending)
             pending = next(set_aside, None)
-        gone = {each.span.position for each in rejected_here}
-        accepted = [raw for raw in raws if raw.position not in gone] if gone else raws
-        if len(accepted) + len(gone) != len(raws) or any(raw.violations for raw in accepted):
-            raise MessageRefused("the object does not read as it did when it was checked: the code was changed since")
+        positions = {each.position for each in rejected_here}
+        accepted = [raw for raw in raws if raw.position not in positions] if positions else raws
+        if len(accepted) + len(positions) != len(raws) or any(raw.violations for raw in accepted):
+            raise MessageRefused("the object reads differently than when it was validated: the code has changed since")
         yield Page([raw.record for raw in accepted], rejected_here)
     if pending:
-        raise MessageRefused("the object reads shorter than it did when it was checked: the code was changed since")
+        raise MessageRefused("the object ends earlier than when it was validated: the code has changed since")

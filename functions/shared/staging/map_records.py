@@ -1,57 +1,57 @@
-"""The work of a step that changes records one by one: Transform is one, and so is what is put behind it."""
+"""The work of a step that maps each record to a new one: Transform, and any step added after it."""
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from functions.shared.errors import TransformFailed
-from functions.shared.model.messages import Facts, Json, Page, Record, Rejected, Step
-from functions.shared.model.rejection import Rejection
+from functions.shared.model.messages import Facts, Json, Step
+from functions.shared.model.records import Page, Record, Rejected, Rejection
 from functions.shared.staging import claim_check
-from functions.shared.staging.staged_batch import NoJson
+from functions.shared.staging.staged_batch import NotJson
 
-Change = Callable[[Any], Any]
-"""Takes the document of a record, which it leaves as it is, and gives a new one; or raises Rejection."""
+Transform = Callable[[Any], Any]
+"""Takes the document of a record, leaves it unchanged, and returns a new one; or raises Rejection."""
 
 
 def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
-    step: Step, facts: Facts, pages: Iterable[Page], change: Change, *, stage: str, bucket: str, inline_limit: int
+    step: Step, facts: Facts, pages: Iterable[Page], transform: Transform, *, stage: str, bucket: str, inline_limit: int
 ) -> Json:
-    """Make the message for the next step, of the records as `change` gives them.
+    """Return the message for the next step, with the transformed records.
 
-    Raises TransformFailed for a bug of `change`, and what `claims.hand_on` raises.
+    Raises TransformFailed for a bug in `transform`, and what `claim_check.forward` raises.
     """
-    changed = (apply(stage, change, page) for page in pages)
+    transformed = (apply(stage, transform, page) for page in pages)
     try:
-        return claim_check.forward(step, facts, changed, bucket=bucket, inline_limit=inline_limit)
-    except NoJson as found:
-        raise no_json(found) from found
+        return claim_check.forward(step, facts, transformed, bucket=bucket, inline_limit=inline_limit)
+    except NotJson as error:
+        raise not_json(error) from error
 
 
-def apply(stage: str, change: Change, page: Page) -> Page:
-    """Change every record, and set aside those that are rejected; raise TransformFailed for a bug."""
+def apply(stage: str, transform: Transform, page: Page) -> Page:
+    """Transform every record, and set aside those that are rejected; raise TransformFailed for a bug."""
     records: list[Record] = []
     rejected = list(page.rejected)
     for record in page.records:
         span = record.span
         try:
-            records.append(Record(span, change(record.document)))
+            records.append(Record(span, transform(record.document)))
         except Rejection as rejection:
-            rejected.append(Rejected(span, stage, (rejection.violation,)))
+            rejected.append(Rejected.at(span, stage, (rejection.violation,)))
         except Exception as error:
-            # The message of a foreign error may quote the record, and what is raised here is kept in the dead letter.
+            # The message of a foreign error may quote the record, and the dead letter would keep it.
             where = traceback.extract_tb(error.__traceback__)[-1]
             raise TransformFailed(
                 f"{type(error).__name__} at {where.filename}, line {where.lineno}, on the record at position "
                 f"{span.position}"
             ) from error
-    rejected.sort(key=lambda each: each.span.position)
-    _require_own(records)
+    rejected.sort(key=lambda each: each.position)
+    _require_distinct(records)
     return Page(records, rejected)
 
 
-def _require_own(records: Sequence[Record]) -> None:
-    """Raise TransformFailed if two records got one and the same object: what the last one put in, all would have."""
+def _require_distinct(records: Sequence[Record]) -> None:
+    """Raise TransformFailed if two records share one document: both would have what was put in for the last."""
     documents = [record.document for record in records if isinstance(record.document, dict | list)]
     if len(set(map(id, documents))) != len(documents):
         raise TransformFailed(
@@ -60,6 +60,8 @@ def _require_own(records: Sequence[Record]) -> None:
         )
 
 
-def no_json(found: NoJson) -> TransformFailed:
-    """Make the error for code that returned what is no JSON."""
-    return TransformFailed(f"it returned what is no JSON ({found.why}) for the record at position {found.position}")
+def not_json(error: NotJson) -> TransformFailed:
+    """Return the error of a transform that returned something that is not JSON."""
+    return TransformFailed(
+        f"it returned a value that is not JSON ({error.why}) for the record at position {error.position}"
+    )
