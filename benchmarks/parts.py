@@ -21,7 +21,8 @@ from benchmarks.buckets import LAST_MODIFIED, InMemory
 from benchmarks.records import Input
 from benchmarks.timing import Seconds, best, in_turn, once, total
 from functions.shared.aws import PIECE_BYTES
-from functions.shared.model.messages import Facts, Page, Step
+from functions.shared.model.messages import Facts, Step
+from functions.shared.model.records import Page
 from functions.shared.records import gzip_lines, jsonl, reader
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.reader import Limits
@@ -134,7 +135,7 @@ def _works(given: Input) -> dict[str, Callable[[], object]]:
     lines_in = [[raw.body for raw in page] for page in accepted]
     before = [[record.document for record in page.records] for page in pages]
     after = [[record.document for record in page.records] for page in transformed]
-    staged_batch = [batches.written(page) for page in transformed]
+    staged_batch = [batches.write(page) for page in transformed]
     packed = b"".join(_gzipped(staged_batch))
     staged = list(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed))))
     ledger = ledger_of(given)
@@ -150,7 +151,7 @@ def _works(given: Input) -> dict[str, Callable[[], object]]:
         "transform": lambda: _each(transform, before),
         "apply": lambda: _through(map(apply, pages)),
         "encode": lambda: _each(encode, after),
-        "staged batch": lambda: _through(batches.written(page) for page in transformed),
+        "staged batch": lambda: _through(batches.write(page) for page in transformed),
         "gzip of the staged batch": lambda: _gzipped(staged_batch),
         "gunzip": lambda: _through(gzip_lines.lines(gzip_lines.unpacked(_pieces(packed)))),
         "hash of output": lambda: _each(_hash, output),

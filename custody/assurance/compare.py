@@ -5,10 +5,11 @@ Everything is a stream, and no record is kept: a ledger file may have a million 
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import Any
 
-from custody.audit.ledger_lines import Readable, RecordLine, Rejected, Written
+from custody.audit.ledger_lines import Readable
 from functions.shared.model.ids import record_id
+from functions.shared.model.ledger import LedgerHeader, RecordLine, RejectedLine, WrittenLine
+from functions.shared.model.messages import Counts
 
 _PIECE_BYTES = 1 << 20
 
@@ -30,18 +31,21 @@ class Tally:
         """Give the lines on, one by one."""
         for line in lines:
             self.lines += 1
-            self.written += isinstance(line, Written)
-            self.rejected += isinstance(line, Rejected)
+            self.written += isinstance(line, WrittenLine)
+            self.rejected += isinstance(line, RejectedLine)
             self._is_ordered &= line.position > self._last
             self._last = line.position
             self._is_inside &= self._chunk is None or line.position in self._chunk
             yield line
 
-    def differences(self, header: Any) -> Iterator[str]:
+    def differences(self, header: LedgerHeader) -> Iterator[str]:
         """Compare what has passed with the header of the file."""
-        counted = {"received": self.written + self.rejected, "written": self.written, "rejected": self.rejected}
-        if header["counts"] != counted or counted["received"] != self.lines:
-            yield f"the ledger file {self._key} counts {header['counts']}, but its {self.lines} lines make {counted}"
+        counted = Counts(self.written + self.rejected, self.written, self.rejected)
+        if header.counts != counted or counted.received != self.lines:
+            yield (
+                f"the ledger file {self._key} counts {header.counts.encode()}, but its {self.lines} lines make "
+                f"{counted.encode()}"
+            )
         if not self._is_ordered:
             yield f"the ledger file {self._key} does not have each record once, in order of position"
         if not self._is_inside:
@@ -66,7 +70,7 @@ class RawBytes:
         return None if found == line.sha256 else "its bytes in the raw object are not those of the ledger"
 
 
-def differences_in_processed(stream: Readable, object_id: str, written: Iterable[Written]) -> Iterator[str]:
+def differences_in_processed(stream: Readable, object_id: str, written: Iterable[WrittenLine]) -> Iterator[str]:
     """Compare a processed object with what the ledger says of it: these lines, and nothing else."""
     found = ProcessedBytes(stream)
     for line in written:
@@ -83,7 +87,7 @@ class ProcessedBytes:
         self._at = 0
         self._is_lost = False
 
-    def difference(self, line: Written) -> str | None:
+    def difference(self, line: WrittenLine) -> str | None:
         """Compare one record; None if it is what was written, or nothing can be said after one that was misplaced."""
         if self._is_lost:
             return None

@@ -4,16 +4,20 @@ Events and status changes come as best AWS can send them; this is the guarantee 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec import to_builtins
+
 from custody.audit.object_summary import Committed
-from custody.audit.reader import AuditReader, DeadLetterKey
+from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import StoredObject, SummaryHeader
 from functions.shared.model.messages import Batch, Plan
 
 
@@ -67,7 +71,7 @@ class Reconciled:
         """Give the JSON shape of `--json`."""
         raw = self.arrival.raw
         return {
-            "object": {"id": raw.id} | asdict(raw),
+            "object": to_builtins(StoredObject.of(raw)),
             "last_modified": self.arrival.at.isoformat(),
             "state": self.state,
             "why": self.why,
@@ -180,7 +184,7 @@ class Reconciler:
             return Reconciled(arrival, State.WRITTEN)
         object_id, dead_letter, header = arrival.raw.id, committed.dead_letter, committed.header
         known = Known(
-            rejected=header["counts"]["rejected"] if header else None,
+            rejected=header.counts.rejected if header else None,
             is_damaged=committed.is_damaged,
             is_discarded=any(entry.discards for entry in committed.entries),
             dead_letter=dead_letter,
@@ -196,11 +200,11 @@ class Reconciler:
             gone=committed.gone,
         )
         found = verdict(arrival, known, self.due)
-        if not (known.gone and found.is_startable):
+        if not (known.gone and found.is_startable and isinstance(header, SummaryHeader)):
             return found
         attempt = max([committed.attempt or 0, *(execution.attempt for execution in known.executions)]) + 1
-        gone = Plan(header["chunk_bytes"], known.gone)
-        return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header["execution"], plan=gone))
+        gone = Plan(header.chunk_bytes, known.gone)
+        return replace(found, left=Batch(arrival.raw, attempt=attempt, redrive_of=header.execution, plan=gone))
 
 
 def execution_of(audit: AuditReader, pipeline: Pipeline, object_id: str, committed: Committed) -> str:
@@ -211,4 +215,4 @@ def execution_of(audit: AuditReader, pipeline: Pipeline, object_id: str, committ
         return audit.execution_of(dead_letter) or own
     if latest and committed.is_damaged:
         return pipeline.latest(object_id, latest.attempt, is_bulk=committed.is_bulk)
-    return str(committed.header["execution"]) if committed.header else own
+    return str(committed.header.execution) if committed.header else own

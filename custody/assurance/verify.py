@@ -3,7 +3,7 @@
 Only the ledger is taken at its word, and only while it has not been touched: each of its files is written once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,14 +12,17 @@ from operator import itemgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from custody.assurance.findings import Findings, Result, Verdict
 from custody.assurance.verify_batch import prove, still_elsewhere
 from custody.audit import ledger_lines
-from custody.audit.dead_letters import raw_of
-from custody.audit.ledger_lines import OF_NO_FILE, ChunkLine, CommittedChunk, shape
-from custody.audit.reader import LEDGER, LedgerKey, header_of
+from custody.audit.ledger_lines import UNREADABLE
 from custody.concurrency import map_ordered
-from functions.shared.audit.ledger_file import HEADER_BYTES, parse_header
+from functions.shared.audit.ledger_file import HEADER_BYTES, header_line
+from functions.shared.model.keys import LEDGER, LedgerKey
+from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, LedgerHeader, SummaryHeader
+from functions.shared.model.messages import Counts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,7 +33,7 @@ __all__ = ["Holding", "Progress", "Result", "Verdict", "holdings", "verdicts", "
 _WORKERS = 4
 """Each streams the ledger files of one object, and what they tell of."""
 
-_Known = dict[tuple[int, int], dict[str, int] | None]
+_Known = dict[tuple[int, int], Counts | None]
 """What the header of a chunk's ledger file counts, by its start and attempt; None if it cannot be read."""
 
 
@@ -160,20 +163,20 @@ def _batch(check: _Check, of_batch: Sequence[Kept]) -> int:
     outputs = []
     for kept in earlier:
         header = _header(check, kept)
-        known[kept.entry.start, kept.entry.attempt] = header and header["counts"]
-        outputs.append(header and header["output"])
+        known[kept.entry.start, kept.entry.attempt] = header.counts if header else None
+        outputs.append(header.output if header else None)
     entry = latest.entry
     known[entry.start, entry.attempt] = None
     try:
         with closing(_first(check, latest)) as stream:
-            header, found = ledger_lines.opened(stream)
-            header_of(entry, header)
-            known[entry.start, entry.attempt] = header["counts"]
+            line, found = ledger_lines.opened(stream)
+            header = ledger_lines.committed_header(line, entry)
+            known[entry.start, entry.attempt] = header.counts
             number = prove(check.s3, entry, header, check.counted(found), findings)
-    except OF_NO_FILE as error:
+    except UNREADABLE as error:
         findings.broken(_unreadable(latest, error))
         return 0
-    findings.broken(still_elsewhere(check.s3, header["output"], filter(None, outputs)))
+    findings.broken(still_elsewhere(check.s3, header.output, filter(None, outputs)))
     return number
 
 
@@ -181,40 +184,36 @@ def _summary(check: _Check, kept: Kept) -> None:
     """Check the summary of an object against the ledger files of its chunks."""
     try:
         with closing(_first(check, kept)) as stream:
-            header, found = ledger_lines.opened(stream)
-            header_of(kept.entry, header)
+            line, found = ledger_lines.opened(stream)
+            header = ledger_lines.summary_header(line, kept.entry)
             check.findings.broken(_missummed(kept.entry.key, header, ledger_lines.chunks(found), check.known))
-    except OF_NO_FILE as error:
+    except UNREADABLE as error:
         check.findings.broken(_unreadable(kept, error))
 
 
-def _missummed(key: str, header: Any, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
+def _missummed(key: str, header: SummaryHeader, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
     starts: list[int] = []
-    summed = dict.fromkeys(("received", "written", "rejected"), 0)
+    summed = Counts()
     committed = 0
     for line in found:
         starts.append(line.start)
         committed += isinstance(line, CommittedChunk)
         if line.counts is None or line.attempt is None:
             continue
-        counts = shape(line.counts)
-        summed = {name: number + counts[name] for name, number in summed.items()}
+        summed += line.counts
         where = f"the chunk at byte {line.start:,}, attempt {line.attempt}"
         if (line.start, line.attempt) not in known:
             yield f"the summary {key} tells of {where}, but that has no ledger file"
-        elif (told := known[line.start, line.attempt]) is not None and _differ(told, counts):
-            yield f"the summary {key} counts {counts} for {where}, but its ledger file {told}"
-    chunks = {"total": len(starts), "committed": committed, "failed": len(starts) - committed}
-    if _differ(header["counts"], summed) or _differ(header["chunks"], chunks):
-        yield f"the summary {key} counts {header['counts']} and {header['chunks']}, but its lines {summed} and {chunks}"
-    if starts != (whole := list(range(0, raw_of(header).size, header["chunk_bytes"]))):
+        elif (told := known[line.start, line.attempt]) is not None and told != line.counts:
+            yield (f"the summary {key} counts {line.counts.encode()} for {where}, but its ledger file {told.encode()}")
+    chunks = ChunkCounts(len(starts), committed, len(starts) - committed)
+    if (header.counts, header.chunks) != (summed, chunks):
+        claimed, counted = (to_builtins(each) for each in ((header.counts, header.chunks), (summed, chunks)))
+        yield f"the summary {key} counts {claimed[0]} and {claimed[1]}, but its lines {counted[0]} and {counted[1]}"
+    if starts != (whole := list(range(0, header.raw.size, header.chunk_bytes))):
         yield f"the summary {key} does not tell of each chunk of the object once, in their order"
     if beyond := {start for start, _ in known} - set(whole):
         yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(beyond):,}"
-
-
-def _differ(told: Mapping[str, int], counted: Mapping[str, int]) -> bool:
-    return any(told[name] != number for name, number in counted.items())
 
 
 _Listed = tuple[str, str | None, datetime]
@@ -232,7 +231,7 @@ def _marker(found: "DeleteMarkerEntryTypeDef") -> _Listed:
 
 
 def _kept(key: str, found: Sequence[_Listed]) -> Kept | None:
-    entry = LedgerKey.of(key)
+    entry = LedgerKey.parse(key)
     if entry is None:
         return None
     versions = tuple(version for _, version, _ in found if version)
@@ -260,11 +259,11 @@ def _first(check: _Check, kept: Kept) -> Any:
     return check.s3.get_object(Bucket=check.bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"]
 
 
-def _header(check: _Check, kept: Kept) -> Any:
+def _header(check: _Check, kept: Kept) -> LedgerHeader | None:
     """Read the header of a ledger file, and no more of it; None if it cannot be read, and that is taken down."""
     try:
         with closing(_first(check, kept)) as stream:
-            return header_of(kept.entry, parse_header(stream.read(HEADER_BYTES)))
-    except OF_NO_FILE as error:
+            return ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), kept.entry)
+    except UNREADABLE as error:
         check.findings.broken(_unreadable(kept, error))
         return None

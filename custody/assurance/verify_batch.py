@@ -5,27 +5,28 @@ All three are read once, beside each other, and nothing of them is kept.
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from custody.assurance.compare import ProcessedBytes, RawBytes, Tally
 from custody.assurance.findings import Findings, Result
-from custody.audit.dead_letters import GONE, chunk_of, open_span, raw_of
-from custody.audit.ledger_lines import RecordLine, Written, buffered, records
-from custody.audit.reader import LedgerKey
+from custody.audit.dead_letters import GONE, open_span
+from custody.audit.ledger_lines import buffered, records
 from functions.shared.model.ids import RawObject, record_id
+from functions.shared.model.keys import LedgerKey
+from functions.shared.model.ledger import LedgerHeader, Output, RecordLine, WrittenLine
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def prove(s3: "S3Client", entry: LedgerKey, header: Any, lines: Iterator[bytes], findings: Findings) -> int:
+def prove(s3: "S3Client", entry: LedgerKey, header: LedgerHeader, lines: Iterator[bytes], findings: Findings) -> int:
     """Check a batch by its ledger file, and take down what is found; give how many records were checked.
 
-    Raises one of OF_NO_FILE when a line is none.
+    Raises one of UNREADABLE when a line is none.
     """
-    raw, chunk = raw_of(header), chunk_of(header)
+    raw, chunk = header.raw, header.chunk
     if raw.id != entry.object_id:
         findings.broken(f"the ledger file {entry.key} tells of another object: {raw.id}")
         return 0
@@ -35,10 +36,10 @@ def prove(s3: "S3Client", entry: LedgerKey, header: Any, lines: Iterator[bytes],
     tally = Tally(entry.key, range(chunk.start, chunk.start + chunk.bytes) if chunk else None)
     with ExitStack() as stack:
         source = _Source(s3, raw, stack, findings)
-        delivery = _Delivery(s3, header["output"], stack)
+        delivery = _Delivery(s3, header.output, stack)
         for line in tally.passing(records(lines)):
             source.compare(line)
-            if isinstance(line, Written):
+            if isinstance(line, WrittenLine):
                 delivery.compare(raw.id, line)
         findings.broken(tally.differences(header))
         delivery.tell(findings, tally.written)
@@ -80,7 +81,7 @@ class _Delivery:
     Of the records that differ only the first is named: an object that was replaced may have a million.
     """
 
-    def __init__(self, s3: "S3Client", output: Any, stack: ExitStack) -> None:
+    def __init__(self, s3: "S3Client", output: Output | None, stack: ExitStack) -> None:
         self._s3 = s3
         self._output = output
         self._differing = 0
@@ -90,7 +91,7 @@ class _Delivery:
         if not output:
             return
         try:
-            answer = s3.get_object(Bucket=output["bucket"], Key=output["key"])
+            answer = s3.get_object(Bucket=output.bucket, Key=output.key)
         except ClientError as error:
             if _code(error) not in GONE:
                 raise
@@ -98,7 +99,7 @@ class _Delivery:
         self._version = answer.get("VersionId")
         self._bytes = ProcessedBytes(stack.enter_context(closing(buffered(answer["Body"]))))
 
-    def compare(self, object_id: str, line: Written) -> None:
+    def compare(self, object_id: str, line: WrittenLine) -> None:
         if self._bytes and (said := self._bytes.difference(line)):
             self._differing += 1
             self._first = self._first or f"record {record_id(object_id, line.position)}: {said}"
@@ -110,14 +111,14 @@ class _Delivery:
             if written:
                 findings.broken(f"the ledger names no processed object for {written} written records")
             return
-        uri = f"s3://{output['bucket']}/{output['key']}"
+        uri = f"s3://{output.bucket}/{output.key}"
         if self._bytes is None:
             findings.broken(_missing(self._s3, output, uri))
             return
         differences = [*self._differences(), *self._bytes.rest()]
-        if self._version != output["version_id"]:
+        if self._version != output.version_id:
             bytes_are = "other bytes than" if differences else "the same bytes as"
-            said = f"{uri}: replaced: its version {self._version} has {bytes_are} the committed {output['version_id']}"
+            said = f"{uri}: replaced: its version {self._version} has {bytes_are} the committed {output.version_id}"
             findings.add(Result.BROKEN if differences else Result.HOLDS, said)
         findings.broken(differences)
 
@@ -129,11 +130,11 @@ class _Delivery:
             yield self._first
 
 
-def _missing(s3: "S3Client", output: Any, uri: str) -> str:
+def _missing(s3: "S3Client", output: Output, uri: str) -> str:
     """Tell whether a processed object that cannot be read is gone for good, or only hidden; nothing may expire it."""
-    version = output["version_id"]
+    version = output.version_id
     try:
-        s3.head_object(Bucket=output["bucket"], Key=output["key"], VersionId=version)
+        s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=version)
     except ClientError as error:
         if _code(error) not in GONE:
             raise
@@ -141,11 +142,11 @@ def _missing(s3: "S3Client", output: Any, uri: str) -> str:
     return f"{uri}: deleted: a delete marker hides it; its version {version} is still there"
 
 
-def still_elsewhere(s3: "S3Client", output: Any, earlier: Iterable[Any]) -> Iterator[str]:
+def still_elsewhere(s3: "S3Client", output: Output | None, earlier: Iterable[Output]) -> Iterator[str]:
     """Check that what earlier attempts delivered elsewhere was taken back: the default dataset may have changed."""
-    places = dict.fromkeys((each["bucket"], each["key"]) for each in earlier)
+    places = dict.fromkeys((each.bucket, each.key) for each in earlier)
     if output:
-        places.pop((output["bucket"], output["key"]), None)
+        places.pop((output.bucket, output.key), None)
     for bucket, key in places:
         try:
             found = s3.head_object(Bucket=bucket, Key=key)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.resolution import SUMS_UP
 from custody.concurrency import map_ordered
-from functions.shared.audit.ledger_file import ENDS, REJECTED, START_DIGITS
 from functions.shared.model.ids import RawObject
-from functions.shared.model.messages import Chunk
+from functions.shared.model.keys import ENDS, REJECTED, START_DIGITS, DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import ChunkCounts, DeadLetter, SummaryHeader
+from functions.shared.model.messages import Counts
+from functions.shared.model.records import Span
 from functions.shared.records.reader import as_read, may_be_gzipped
 
 if TYPE_CHECKING:
@@ -61,13 +63,13 @@ class Filter:
             return True
         return dead_letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
 
-    def takes(self, body: dict[str, Any]) -> bool:
+    def takes(self, body: DeadLetter) -> bool:
         """Say whether a dead letter is one to take, by what it tells."""
-        recorded = datetime.fromisoformat(body["recorded_at"])
+        recorded = datetime.fromisoformat(body.recorded_at)
         return (
-            self.dataset in {None, body["dataset"]}
-            and self.error in {None, body["error"]}
-            and (self.step is None or body["step"].lower() == self.step.lower())
+            self.dataset in {None, body.dataset}
+            and self.error in {None, body.error}
+            and (self.step is None or body.step.lower() == self.step.lower())
             and (self.since is None or recorded >= self.since)
             and (self.until is None or recorded <= self.until)
         )
@@ -83,7 +85,7 @@ class Found:
     """A dead letter, what it tells, and whether it is open."""
 
     dead_letter: DeadLetterKey
-    body: dict[str, Any]
+    body: DeadLetter
     is_open: bool
 
 
@@ -170,14 +172,13 @@ def closed_by(audit: AuditReader, dead_letter: DeadLetterKey) -> str | None:
         return f"a later dead letter stands in its place: {latest.id}"
     what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was committed"
     try:
+        if entry.discards:
+            discard = audit.discard_header(entry)
+            return f"discarded on {discard.recorded_at} by {discard.discarded.by}: {discard.discarded.reason}"
         header = audit.header(entry)
-    except Unreadable as odd:
-        return f"{what}, but {odd}"
-    if entry.discards:
-        said = header["discarded"]
-        return f"discarded on {header['recorded_at']} by {said['by']}: {said['reason']}"
-    counts = header["counts"]
-    return f"{what} on {header['recorded_at']}: {counts['written']} written, {counts['rejected']} rejected"
+    except Unreadable as unreadable:
+        return f"{what}, but {unreadable}"
+    return f"{what} on {header.recorded_at}: {header.counts.written} written, {header.counts.rejected} rejected"
 
 
 @dataclass(frozen=True)
@@ -187,42 +188,33 @@ class Sum:
     `counts` and `chunks` are as in the header of the summary; None if there is none that can be read.
     """
 
-    counts: dict[str, int] | None
-    chunks: dict[str, int] | None
+    counts: Counts | None
+    chunks: ChunkCounts | None
     open: tuple[DeadLetterKey, ...]
 
 
-def summed_up(audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]) -> Sum | None:
+def summed_up(audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter) -> Sum | None:
     """Give what a dead letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
-    if not dead_letter.is_of_whole or body["error"] not in SUMS_UP:
+    if not dead_letter.is_of_whole or body.error not in SUMS_UP:
         return None
     resolution = audit.resolution(dead_letter.object_id)
     still_open = resolution.open_among(audit.dead_letters_of(dead_letter.object_id))
     entry = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
     try:
-        header = audit.header(entry) if entry in resolution.entries else {}
+        header = audit.header(entry) if entry in resolution.entries else None
     except Unreadable:
-        header = {}
+        header = None
     open_chunks = tuple(each for each in still_open if not each.is_of_whole)
-    return Sum(header.get("counts"), header.get("chunks"), open_chunks)
+    chunks = header.chunks if isinstance(header, SummaryHeader) else None
+    return Sum(header.counts if header else None, chunks, open_chunks)
 
 
-def raw_of(body: dict[str, Any]) -> RawObject:
-    """Give the object that a dead letter or the header of a ledger file is about."""
-    return RawObject(**{name: value for name, value in body["object"].items() if name != "id"})
-
-
-def chunk_of(body: dict[str, Any]) -> Chunk | None:
-    """Give the chunk that a dead letter or the header of a ledger file is about; None if it is about a whole object."""
-    return Chunk(**body["chunk"]) if body["chunk"] else None
-
-
-def record_bytes(s3: "S3Client", raw: RawObject, record: dict[str, Any]) -> bytes | None:
+def record_bytes(s3: "S3Client", raw: RawObject, record: Span) -> bytes | None:
     """Read the bytes of a record of an object, or what is left of them; None if that version of the object is gone."""
-    if record["length"] == 0:
+    if record.length == 0:
         return b""
     try:
-        with closing(open_span(s3, raw, record["offset"], record["offset"] + record["length"])) as stream:
+        with closing(open_span(s3, raw, record.offset, record.offset + record.length)) as stream:
             return bytes(stream.read())
     except ClientError as error:
         if error.response["Error"]["Code"] in GONE:
@@ -249,9 +241,3 @@ def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None
         if error.response["Error"]["Code"] == "InvalidRange":
             return io.BytesIO()
         raise
-
-
-def rejected_count(body: dict[str, Any]) -> int:
-    """Count the rejected records of a dead letter, which lists the first of them; an early one lists all."""
-    counted = body.get("rejected_count")
-    return len(body["rejected"]) if counted is None else int(counted)

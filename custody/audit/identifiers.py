@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
-from msgspec import Struct
 
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
-from functions.shared.audit.ledger_file import START_DIGITS
 from functions.shared.errors import MessageRefused
 from functions.shared.model.ids import HASH_LENGTH, NOT_SLUG, SLUG_LENGTH, RawObject
+from functions.shared.model.keys import START_DIGITS
 from functions.shared.model.messages import Batch
 
 if TYPE_CHECKING:
@@ -28,22 +27,6 @@ _DEAD_LETTER = re.compile(rf"(s3://[^/]+/)?(dead-letters/)?dt=[\d-]{{10}}/(?P<id
 _LEDGER_FILE = re.compile(rf"(s3://[^/]+/)?ledger/(?P<id>{_ID})/[^/]+")
 _PROCESSED = re.compile(rf"(?P<id>{_ID})(\.\d{{{START_DIGITS}}})?\.jsonl")
 _VERSION = "?versionId="
-
-
-class ObjectVersion(Struct, frozen=True):
-    """An object in a document of `--json`: one version of a key in the raw bucket, by its object id."""
-
-    id: str
-    bucket: str
-    key: str
-    version_id: str
-    size: int
-    etag: str
-
-    @classmethod
-    def of(cls, raw: RawObject) -> "ObjectVersion":
-        """Describe an object."""
-        return cls(raw.id, raw.bucket, raw.key, raw.version_id, raw.size, raw.etag)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,12 @@
 A record names the dead letter of its own chunk, and only if the record failed: never that of another record.
 """
 
-from typing import Any
-
-from custody.audit.dead_letters import raw_of
-from custody.audit.ledger_lines import Written
-from custody.audit.reader import DEAD_LETTERS, WHOLE, AuditReader, DeadLetterKey, LedgerKey, latest
+from custody.audit.reader import AuditReader
 from custody.audit.resolution import Resolution
 from custody.errors import USAGE, CommandFailed
 from custody.terminal.text import visible
-from functions.shared.audit.ledger_file import START_DIGITS
+from functions.shared.model.keys import DEAD_LETTERS, START_DIGITS, WHOLE, DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ledger import DeadLetter, DiscardHeader, LedgerHeader, WrittenLine
 from functions.shared.records.reader import may_be_gzipped
 
 _DOCUMENTS = (".json", ".json.gz")
@@ -19,6 +16,8 @@ _DOCUMENTS = (".json", ".json.gz")
 
 _NAMED = 5
 """How many dead letters are named where one of them is to be chosen."""
+
+_File = LedgerHeader | DiscardHeader | DeadLetter
 
 _FAR = 10**START_DIGITS
 """Behind the last byte of any object."""
@@ -31,7 +30,7 @@ def find_dead_letter(audit: AuditReader, text: str) -> DeadLetterKey:
     CommandFailed if there is none: so of a record that was written, or whose chunk the ledger do not tell of.
     """
     if "/" in text:
-        dead_letter = DeadLetterKey.of(_key(audit, text))
+        dead_letter = DeadLetterKey.parse(_key(audit, text))
         if dead_letter and dead_letter in audit.dead_letters(dead_letter.day, dead_letter.object_id):
             return dead_letter
     elif text and (about := _about(audit, text)):
@@ -113,8 +112,8 @@ def _without_dead_letter(resolution: Resolution, object_id: str) -> str:
     """Say why an object has no dead letter: nothing of it failed, or its commits are not closed."""
     last = resolution.summary or latest(resolution.entries).get(0)
     header = resolution.audit.header(last) if last else None
-    if header and (last == resolution.summary or not header["chunk"]) and not header["counts"]["rejected"]:
-        number = header["counts"]["received"]
+    if header and (last == resolution.summary or not header.chunk) and not header.counts.rejected:
+        number = header.counts.received
         records = "its 1 record is" if number == 1 else f"its {number:,} records are"
         return f"Nothing of {object_id} failed: {records} written. Follow it: custody trace {object_id}"
     return f"No dead letter tells of {object_id} yet. See what its commits say: custody trace {object_id}"
@@ -133,20 +132,20 @@ def _of_record(
     start = max((start for start in starts if start <= at), default=max(starts))
     told = _told(audit, resolution, dead_letters, start)
     _require_record(text, told)
-    chunk = told["chunk"]
-    if start > at or (chunk and at >= chunk["start"] + chunk["bytes"]):
+    chunk = told.chunk
+    if start > at or (chunk and at >= chunk.start + chunk.bytes):
         raise CommandFailed(_without_chunk(audit, resolution, text))
     if committed := latest(resolution.entries).get(start):
         _require_not_written(audit, committed, text, at)
     return [dead_letter for dead_letter in dead_letters if dead_letter.start == start]
 
 
-def _told(audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetterKey], start: int) -> Any:
+def _told(audit: AuditReader, resolution: Resolution, dead_letters: list[DeadLetterKey], start: int) -> _File:
     """Read what tells of a batch: its latest ledger file that a step committed, or else a dead letter, or else a discard."""
     if committed := latest(resolution.entries).get(start):
         return audit.header(committed)
     of_batch = [dead_letter for dead_letter in dead_letters if dead_letter.start == start]
-    return audit.read(of_batch[-1]) if of_batch else audit.header(resolution.of_batch[start][-1])
+    return audit.read(of_batch[-1]) if of_batch else audit.discard_header(resolution.of_batch[start][-1])
 
 
 def _without_chunk(audit: AuditReader, resolution: Resolution, text: str) -> str:
@@ -154,11 +153,10 @@ def _without_chunk(audit: AuditReader, resolution: Resolution, text: str) -> str
     object_id = _object_id(text)
     given_up = [entry for entry in resolution.of_batch.get(WHOLE, []) if entry.discards]
     if given_up:
-        header = audit.header(given_up[-1])
-        said = header["discarded"]
+        header = audit.discard_header(given_up[-1])
         why = (
-            f"the chunks of which nothing tells were discarded on {header['recorded_at']} by {said['by']}: "
-            f"{visible(said['reason'])}"
+            f"the chunks of which nothing tells were discarded on {header.recorded_at} by {header.discarded.by}: "
+            f"{visible(header.discarded.reason)}"
         )
     else:
         why = "that chunk is not processed yet, or its execution ended before it was"
@@ -172,29 +170,35 @@ def _require_not_written(audit: AuditReader, committed: LedgerKey, text: str, po
         raise CommandFailed(
             f"There is no record {text!r}: {committed.key} tells of all that begin there, and it is none.", USAGE
         )
-    if isinstance(found[1], Written):
+    if isinstance(found[1], WrittenLine):
         raise CommandFailed(
             f"{text} is written: nothing of it failed, and there is nothing to redrive or to discard. "
             f"Follow it: custody trace {text}"
         )
 
 
-def _require_record(text: str, told: Any) -> None:
+def _require_record(text: str, told: _File) -> None:
     """Raise CommandFailed for the id of a record that its object does not have, by what a dead letter or header tells."""
     object_id, _, position = text.partition(".")
-    counts = told.get("counts")
-    received, raw = counts["received"] if counts else told.get("received"), raw_of(told)
+    received, raw = _received(told), told.raw
     is_document = raw.key.lower().endswith(_DOCUMENTS)
     if is_document and received is None and position.isdecimal():
         return
     # The position of a line is the byte at which it begins; what is gzipped has more of them than are stored.
-    end = received if is_document else _FAR if may_be_gzipped(raw.key) else raw.size
+    end = received or 0 if is_document else _FAR if may_be_gzipped(raw.key) else raw.size
     if not _is_position(position) or int(position) >= end:
         number = f"{received} record{'' if received == 1 else 's'}"
         has = "it was not read" if received is None else f"it has {number}, counted from 0"
         if not is_document:
             has = f"the position of a record in it is the byte at which it begins, and it has {raw.size:,} bytes"
         raise CommandFailed(f"There is no record {text!r} in {object_id}: {has}.", USAGE)
+
+
+def _received(told: _File) -> int | None:
+    """Return how many records a batch had; None if it was not read."""
+    if isinstance(told, DeadLetter):
+        return told.received
+    return told.counts.received if told.counts else None
 
 
 def _is_position(text: str) -> bool:

@@ -2,18 +2,19 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from botocore.exceptions import ClientError
 
-from custody.audit.dead_letters import raw_of
 from custody.audit.identifiers import Named
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
+from custody.audit.reader import AuditReader
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.executions.pipeline import NOT_STARTED, Execution, Pipeline
 from functions.shared.errors import MessageRefused
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ledger import DeadLetter, LedgerHeader, SummaryHeader
 from functions.shared.model.messages import Batch
 
 
@@ -44,8 +45,8 @@ class ObjectState:
     executions: tuple[Execution, ...]
     untold: str | None
     last: LedgerKey | None
-    header: Any
-    told: Any
+    header: LedgerHeader | None
+    told: LedgerHeader | DeadLetter | None
 
     @classmethod
     def read(cls, audit: AuditReader, pipeline: Pipeline, named: Named) -> Self:
@@ -59,7 +60,7 @@ class ObjectState:
         ran, untold = _executions(pipeline, object_id, told, _highest(resolution, dead_letters))
         run = _run(pipeline, object_id, told, ran, untold)
         begun = _begun(pipeline, run)
-        raw = raw_of(told) if told else begun.object if begun else named.raw
+        raw = told.raw if told else begun.object if begun else named.raw
         if raw is None:
             raise CommandFailed(
                 f"Nothing tells of {object_id}: no ledger file and no dead letter; `custody reconcile` says what became of "
@@ -105,16 +106,16 @@ def _highest(resolution: Resolution, dead_letters: list[DeadLetterKey]) -> int:
 
 
 def _executions(
-    pipeline: Pipeline, object_id: str, told: Any, highest: int
+    pipeline: Pipeline, object_id: str, told: LedgerHeader | DeadLetter | None, highest: int
 ) -> tuple[tuple[Execution, ...], str | None]:
     """Ask for every execution of an object, from the first on; give what Step Functions says if it refuses."""
-    attempt = told["attempt"] if told else None
+    attempt = told.attempt if told else None
     try:
         for first in _firsts(pipeline, object_id, told):
             found = pipeline.history(object_id, first, 0 if told else None, highest)
-            if told and _of_object(told) not in {one.arn for one in found}:
+            if told and told.object_execution not in {one.arn for one in found}:
                 # Somebody has started it by a name of their own.
-                found += pipeline.history(object_id, _of_object(told), attempt, highest)
+                found += pipeline.history(object_id, told.object_execution, attempt, highest)
             if found:
                 by_arn = {one.arn: one for one in found}
                 return tuple(sorted(by_arn.values(), key=lambda one: one.started_at)), None
@@ -124,31 +125,31 @@ def _executions(
     return (), None
 
 
-def _run(pipeline: Pipeline, object_id: str, told: Any, executions: tuple[Execution, ...], untold: str | None) -> Run:
+def _run(
+    pipeline: Pipeline,
+    object_id: str,
+    told: LedgerHeader | DeadLetter | None,
+    executions: tuple[Execution, ...],
+    untold: str | None,
+) -> Run:
     if executions:
         last = executions[-1]
         return Run(last.arn, last.status, last.error, last.is_running)
     if told:
-        return Run(_of_object(told))
+        return Run(told.object_execution)
     return Run(_firsts(pipeline, object_id, None)[0]) if untold else Run(None, NOT_STARTED)
 
 
-def _firsts(pipeline: Pipeline, object_id: str, told: Any) -> list[str]:
+def _firsts(pipeline: Pipeline, object_id: str, told: LedgerHeader | DeadLetter | None) -> list[str]:
     """Say which ARN the first execution of an object has, or may have if nothing tells of which machine it is."""
     if told:
-        return [f"{_of_object(told).rpartition(':')[0]}:{object_id}"]
+        return [f"{told.object_execution.rpartition(':')[0]}:{object_id}"]
     return [pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in (False, True)[: len(pipeline.machines)]]
 
 
-def _of_object(told: Any) -> str:
-    """Give the ARN of the execution of an object in what tells of it, or of a chunk."""
-    return str(told.get("parent") or execution_in(told))
-
-
-def execution_in(told: Any) -> str:
+def execution_in(told: LedgerHeader | DeadLetter) -> str:
     """Give the ARN in a header or, as there is more told of it, in a dead letter."""
-    execution = told["execution"]
-    return str(execution["arn"] if isinstance(execution, dict) else execution)
+    return told.execution.arn if isinstance(told, DeadLetter) else told.execution
 
 
 def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
@@ -161,15 +162,20 @@ def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
         return None
 
 
-def _chunk_bytes(resolution: Resolution, dead_letters: list[DeadLetterKey], told: Any, begun: Batch | None) -> int:
-    if told and "chunk_bytes" in told:
-        return int(told["chunk_bytes"])
-    if told and told["chunk"]:
-        return int(told["chunk"]["bytes"])
+def _chunk_bytes(
+    resolution: Resolution,
+    dead_letters: list[DeadLetterKey],
+    told: LedgerHeader | DeadLetter | None,
+    begun: Batch | None,
+) -> int:
+    if isinstance(told, SummaryHeader):
+        return told.chunk_bytes
+    if told and told.chunk:
+        return told.chunk.bytes
     if begun and begun.plan:
         return begun.plan.chunk_bytes
     of_chunk = next(
         (dead_letter for dead_letter in dead_letters if not dead_letter.is_of_whole and dead_letter.start), None
     )
-    chunk = resolution.audit.read(of_chunk)["chunk"] if of_chunk else None
-    return int(chunk["bytes"]) if chunk else 0
+    chunk = resolution.audit.read(of_chunk).chunk if of_chunk else None
+    return chunk.bytes if chunk else 0

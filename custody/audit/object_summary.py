@@ -1,10 +1,11 @@
 """What the ledger have of one object, whether it is one batch or cut into chunks: read by as few calls as can be."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, Unreadable, latest
+from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.resolution import Resolution
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ledger import LedgerHeader, SummaryHeader
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Committed:
     entries: list[LedgerKey]
     dead_letters: list[DeadLetterKey]
     latest: LedgerKey | None
-    header: Any
+    header: LedgerHeader | None
     is_damaged: bool
     is_bulk: bool
     is_open: bool
@@ -34,12 +35,12 @@ class Committed:
             dead_letters = audit.dead_letters_of(object_id, since=since)
             is_bulk = is_bulk or any(dead_letter.start != 0 for dead_letter in dead_letters)
         elif header:
-            is_bulk = resolution.summary is not None or header["chunk"] is not None
+            is_bulk = resolution.summary is not None or header.chunk is not None
         else:
             is_bulk = is_bulk or any(start != 0 for start in committed)
         if is_bulk and resolution.summary is None:
             header, is_damaged = None, False
-        gone = _gone(resolution, header, committed) if is_bulk and header else ()
+        gone = _gone(resolution, header, committed) if is_bulk and isinstance(header, SummaryHeader) else ()
         is_written = header is not None and not gone and _left_out(header) == 0
         if dead_letters is None:
             dead_letters = [] if is_written else audit.dead_letters_of(object_id, since=since)
@@ -77,15 +78,15 @@ class Committed:
     @property
     def failed(self) -> int:
         """How many chunks failed, by the summary."""
-        return int(self.header["chunks"]["failed"]) if self.is_bulk and self.header else 0
+        return self.header.chunks.failed if isinstance(self.header, SummaryHeader) else 0
 
     @property
     def total(self) -> int:
         """How many chunks there are, by the summary."""
-        return int(self.header["chunks"]["total"]) if self.is_bulk and self.header else 0
+        return self.header.chunks.total if isinstance(self.header, SummaryHeader) else 0
 
 
-def _header(audit: AuditReader, entry: LedgerKey | None) -> tuple[Any, bool]:
+def _header(audit: AuditReader, entry: LedgerKey | None) -> tuple[LedgerHeader | None, bool]:
     """Read a header; say whether it is damaged."""
     try:
         return (audit.header(entry) if entry else None), False
@@ -93,15 +94,14 @@ def _header(audit: AuditReader, entry: LedgerKey | None) -> tuple[Any, bool]:
         return None, True
 
 
-def _left_out(header: Any) -> int:
+def _left_out(header: LedgerHeader) -> int:
     """Count what was not written: records, and of a summary chunks too."""
-    failed = header["chunks"]["failed"] if "chunks" in header else 0
-    return int(header["counts"]["rejected"] + failed)
+    return header.counts.rejected + (header.chunks.failed if isinstance(header, SummaryHeader) else 0)
 
 
-def _gone(resolution: Resolution, header: Any, committed: dict[int, LedgerKey]) -> tuple[int, ...]:
+def _gone(resolution: Resolution, header: SummaryHeader, committed: dict[int, LedgerKey]) -> tuple[int, ...]:
     """Say which chunks have no ledger file, though the summary tells of one."""
-    starts = range(0, header["object"]["size"], header["chunk_bytes"])
+    starts = range(0, header.object.size, header.chunk_bytes)
     missing = [start for start in starts if start not in committed]
     return tuple(
         start for start in missing if (line := resolution.chunks.get(start)) is None or line.attempt is not None

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from custody.audit.ledger_lines import ChunkLine, CommittedChunk
 from custody.errors import CommandFailed
 from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
+from functions.shared.model.ledger import ChunkLine, CommittedChunk, SummaryHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
+    from custody.audit.reader import AuditReader
+    from functions.shared.model.keys import DeadLetterKey, LedgerKey
 
 SUMS_UP = frozenset({ChunksFailed.__name__, RecordsRejected.__name__})
 """The errors of a bulk object that tell of nothing but its chunks."""
@@ -115,7 +116,7 @@ class Resolution:
         if self.summary is None or self.summary.attempt != dead_letter.attempt or self.unsettled():
             return False
         try:
-            return self.audit.read(dead_letter)["error"] in SUMS_UP
+            return self.audit.read(dead_letter).error in SUMS_UP
         except CommandFailed:
             return False
 
@@ -128,7 +129,7 @@ class Resolution:
             body = self.audit.read(dead_letter)
         except CommandFailed:
             return False
-        return bool(body["execution"]["arn"] == execution and body["error"] != AttemptTaken.__name__)
+        return body.execution.arn == execution and body.error != AttemptTaken.__name__
 
     def _told(self, committed: "LedgerKey") -> tuple[int, str]:
         """Say how much a ledger file leaves open, and whose it is: by the summary, where that tells of it.
@@ -139,5 +140,5 @@ class Resolution:
         if isinstance(line, CommittedChunk) and line.attempt == committed.attempt:
             return line.counts.rejected, line.execution
         header = self.audit.header(committed)
-        left = header["chunks"]["failed"] if committed.is_summary else 0
-        return header["counts"]["rejected"] + left, header["execution"]
+        left = header.chunks.failed if isinstance(header, SummaryHeader) else 0
+        return header.counts.rejected + left, header.execution

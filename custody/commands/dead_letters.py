@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
+from msgspec import to_builtins
 
-from custody.audit.dead_letters import Filter, Found, closed_by, rejected_count, select, summed_up
+from custody.audit.dead_letters import Filter, Found, closed_by, select, summed_up
 from custody.audit.identifiers import id_of
 from custody.audit.lookup import beside, find_dead_letter, find_open, position_of
-from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.deployment.target import Deployment, Target, find
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery import discard as recovery_discard
@@ -24,6 +25,7 @@ from custody.terminal.text import visible
 from custody.views import dead_letter as dead_letter_view
 from custody.views import discard as views_discard
 from custody.views.dead_letter import Page
+from functions.shared.model.keys import DeadLetterKey
 
 app = command_app(
     "List dead letters; `show` or `discard` one. Without a command, lists those that are open.", default="list"
@@ -147,7 +149,7 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
         facts = {"id": dead_letter.id, "uri": desk.uri(dead_letter.key), "open": closing is None, "closed_by": closing}
         facts["beside"] = [other.id for other in others]
         facts["chunks"] = [each.id for each in summed.open] if summed else []
-        sys.stdout.write(json.dumps(facts | {"dead_letter": body}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(facts | {"dead_letter": to_builtins(body)}, indent=2) + "\n")
         return
     running = (
         None if closing else recovery_discard.under_way(target.client("stepfunctions"), desk.audit, dead_letter, body)
@@ -156,13 +158,13 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     dead_letter_view.page(
         Page(dead_letter, body, desk.uri(dead_letter.key), state, closing is None, not target.is_local, summed)
     )
-    rejected = body["rejected"]
+    rejected = body.rejected
     shown = rejected if all_records else rejected[: console.SHOWN]
     for record in shown:
         dead_letter_view.record(desk.audit.s3, body, record)
     if len(shown) < len(rejected):
         _say(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
-    if len(rejected) < (number := rejected_count(body)):
+    if len(rejected) < (number := body.rejected_count or 0):
         _say(
             f"\nThe dead letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
         )
@@ -253,7 +255,7 @@ def _print_json(desk: Desk, found: Iterable[Found], odd: list[Unreadable]) -> No
     sys.stdout.write('{"dead_letters": [')
     for number, each in enumerate(found):
         rejected = dead_letter_view.count_of_rejected(each.body)
-        facts = {"id": each.dead_letter.id, "open": each.is_open} | each.body | {"rejected": rejected}
+        facts = {"id": each.dead_letter.id, "open": each.is_open} | to_builtins(each.body) | {"rejected": rejected}
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(facts))
     sys.stdout.write('\n], "unreadable": ' + json.dumps([desk.encode(each) for each in odd]) + "}\n")
 
@@ -280,5 +282,7 @@ def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
     if not asked:
         return said
     others = [found.body for found in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
-    there = [f"{name}s {', '.join(sorted({visible(body[name]) for body in others}))}" for name in asked if others]
+    there = [
+        f"{name}s {', '.join(sorted({visible(getattr(body, name)) for body in others}))}" for name in asked if others
+    ]
     return f"{said}; there are {' and '.join(there)}" if there else said

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from custody.audit.dead_letters import Filter, Found, open_of_day, select
 from custody.audit.identifiers import id_of
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.event_queue import EventLog, handle_events
 from custody.recovery.redrive import RedriveLog, Redriver
@@ -22,6 +22,7 @@ from custody.terminal.options import AsJson, Aws, DryRun, Env, NoWait, Patience,
 from custody.terminal.text import plural, visible
 from custody.views import event_queue as event_view
 from custody.views import redrive as redrive_view
+from functions.shared.model.keys import DeadLetterKey
 
 app = command_app()
 
@@ -179,7 +180,7 @@ def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
     for text in texts:
         dead_letter = find_dead_letter(audit, text)
         body = audit.read(dead_letter)
-        if wider := _wider_scope(text, dead_letter, is_of_chunk=bool(body.get("parent"))):
+        if wider := _wider_scope(text, dead_letter, is_of_chunk=bool(body.parent)):
             console.warn(f"{visible(text)} is {wider}")
         of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
         is_open = dead_letter in open_of_day(audit, dead_letter.object_id, dead_letter.day, of_day)

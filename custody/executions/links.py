@@ -5,7 +5,7 @@ from urllib.parse import urlencode, urlsplit
 
 from custody.deployment.target import Target
 from custody.executions.pipeline import Pipeline
-from functions.shared.audit.ledger_file import console_link
+from functions.shared.audit.dead_letter import console_link
 
 
 @dataclass(frozen=True)

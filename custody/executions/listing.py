@@ -9,14 +9,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from msgspec import to_builtins
 
 from custody.audit.identifiers import object_of
-from custody.audit.reader import WHOLE, AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.links import Links
 from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
 from custody.executions.timeline import facts
+from functions.shared.model.keys import WHOLE, LedgerKey
+from functions.shared.model.ledger import SummaryHeader
 from functions.shared.model.messages import Json
 
 if TYPE_CHECKING:
@@ -125,7 +128,7 @@ def _committed(
     except (CommandFailed, ClientError):
         # It is not there, or is damaged: `custody verify` tells that.
         return None, None
-    return header["counts"], header.get("chunks")
+    return header.counts.encode(), to_builtins(header.chunks) if isinstance(header, SummaryHeader) else None
 
 
 def _runs(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> dict[str, int] | None:

@@ -1,17 +1,19 @@
 """Follow one object through the ledger and its executions: what it came to, step by step, and where all of it lies."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
+from msgspec import to_builtins
+
 from custody.audit.identifiers import Named
-from custody.audit.ledger_lines import CommittedChunk, encode, shape
 from custody.audit.object_state import ObjectState
-from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.executions.timeline import Timelines, why_untold
 from custody.ingest.outcome import committed_batches, rejected_records
 from functions.shared.model.ids import record_id
+from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import CommittedChunk, StoredObject, SummaryHeader
 from functions.shared.model.messages import Json
 
 LISTED = 10
@@ -23,18 +25,18 @@ def of_object(audit: AuditReader, timelines: Timelines, wanted: Named) -> Json:
     known = ObjectState.read(audit, timelines.pipeline, wanted)
     header = known.header if known.is_closed else None
     discards = known.discards
-    output = header["output"] if header and not known.chunk_bytes else None
+    output = to_builtins(header.output) if header and not known.chunk_bytes else None
     ledger = known.last if header else None
     return {
-        "object": {"id": known.raw.id} | asdict(known.raw),
+        "object": to_builtins(StoredObject.of(known.raw)),
         "uri": known.raw.uri,
         "other_versions": list(wanted.others),
-        "dataset": known.told["dataset"] if known.told else None,
+        "dataset": known.told.dataset if known.told else None,
         "status": known.run.status,
         "error": known.run.error,
         # Before the ledger of a bulk object are closed, its first chunk tells which it is, and no more.
-        "attempt": header["attempt"] if header else known.attempt,
-        "counts": header["counts"] if header else None,
+        "attempt": header.attempt if header else known.attempt,
+        "counts": to_builtins(header.counts) if header else None,
         "chunks": _chunks(known) if known.chunk_bytes else None,
         "rejected": list(islice(_rejected(known), LISTED)) if header else [],
         "discards": [discard_of(audit, each) for each in discards[:LISTED]],
@@ -53,7 +55,7 @@ def _rejected(known: ObjectState) -> Iterator[Json]:
     given_up = frozenset(entry.start for entry in known.discards)
     for entry, line in rejected_records(known.audit, committed_batches(known.audit, known.resolution)):
         outcome = {"outcome": "discarded"} if entry.start in given_up else {}
-        yield {"record": record_id(entry.object_id, line.position)} | encode(line) | outcome
+        yield {"record": record_id(entry.object_id, line.position)} | to_builtins(line) | outcome
 
 
 def _chunks(known: ObjectState) -> Json:
@@ -64,12 +66,16 @@ def _chunks(known: ObjectState) -> Json:
             "start": line.start,
             "outcome": _outcome(line.start in given_up, isinstance(line, CommittedChunk)),
             "attempt": line.attempt,
-            "counts": shape(line.counts) if line.counts else None,
+            "counts": to_builtins(line.counts),
         }
         for line in known.resolution.chunks.values()
         if not isinstance(line, CommittedChunk) or line.counts.rejected
     ]
-    counted = known.header["chunks"] if known.is_closed else {"total": known.chunks, "committed": len(known.committed)}
+    counted = (
+        to_builtins(known.header.chunks)
+        if known.is_closed and isinstance(known.header, SummaryHeader)
+        else {"total": known.chunks, "committed": len(known.committed)}
+    )
     return {**counted, "not_written": left}
 
 
@@ -117,11 +123,11 @@ def discard_of(audit: AuditReader, entry: LedgerKey) -> Json:
     """Say who discarded a batch, when and why: null if that cannot be read; `start` is null for all that was left."""
     told = {"start": None if entry.start == WHOLE else entry.start, "ledger": f"s3://{audit.bucket}/{entry.key}"}
     try:
-        header = audit.header(entry)
+        header = audit.discard_header(entry)
     except Unreadable:
         return told | dict.fromkeys(("at", "by", "reason"))
     return told | {
-        "at": header["recorded_at"],
-        "by": header["discarded"]["by"],
-        "reason": header["discarded"]["reason"],
+        "at": header.recorded_at,
+        "by": header.discarded.by,
+        "reason": header.discarded.reason,
     }

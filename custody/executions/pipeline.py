@@ -7,13 +7,14 @@ The `pipeline` carries a batch an execution, `bulk` an object that is cut into c
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from custody.deployment.target import Deployment, Target
 from functions.shared.model.chunking import cut
@@ -168,7 +169,7 @@ class Pipeline:
         """Say how large the chunks are that a bulk execution was told of; 0 if it is gone, or was told of none."""
         try:
             begun = json.loads(self.client.describe_execution(executionArn=arn).get("input", ""))
-            return int(begun["chunk_bytes"])
+            return int(begun["plan"]["chunk_bytes"])
         except (self.client.exceptions.ExecutionDoesNotExist, ValueError, KeyError, TypeError):
             return 0
 

@@ -1,25 +1,28 @@
 """Follow one record through the ledger and its executions: straight to the one ledger file that tells of it."""
 
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from msgspec import to_builtins
 
-from custody.audit.dead_letters import GONE, raw_of, record_bytes
+from custody.audit.dead_letters import GONE, record_bytes
 from custody.audit.identifiers import Named
-from custody.audit.ledger_lines import RecordLine, Written, encode
 from custody.audit.object_state import ObjectState, execution_in
-from custody.audit.reader import AuditReader, LedgerKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import CommandFailed
 from custody.executions.object_trace import dead_letters_of, discard_of, executions_of, links_of
 from custody.executions.timeline import Timelines, in_order
 from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.ids import record_id
+from functions.shared.model.keys import LedgerKey
+from functions.shared.model.ledger import DeadLetter, LedgerHeader, RecordLine, StoredObject, WrittenLine
 from functions.shared.model.messages import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_s3 import S3Client
 
 
@@ -79,40 +82,41 @@ def _part(known: ObjectState) -> str:
 
 
 def _told(known: ObjectState, timelines: Timelines, entry: LedgerKey, line: RecordLine, text: str) -> Json:
-    audit, header = known.audit, known.audit.header(entry)
-    raw, output = raw_of(header), header["output"] if isinstance(line, Written) else None
-    place = encode(line)
+    audit = known.audit
+    header = audit.discard_header(entry) if entry.discards else audit.header(entry)
+    raw, output = header.raw, to_builtins(header.output) if isinstance(line, WrittenLine) else None
+    place = to_builtins(line)
     of_batch = known.resolution.of_batch[entry.start]
-    discard = of_batch[-1] if of_batch[-1].discards and not isinstance(line, Written) else None
+    discard = of_batch[-1] if of_batch[-1].discards and not isinstance(line, WrittenLine) else None
     return {
         "record": record_id(entry.object_id, line.position),
-        "object": {"id": raw.id} | asdict(raw),
+        "object": to_builtins(StoredObject.of(raw)),
         "uri": raw.uri,
-        "chunk": header["chunk"],
+        "chunk": to_builtins(header.chunk),
         "attempt": entry.attempt,
         "attempts": [
             {"attempt": each.attempt, "discarded": each.discards, "ledger": f"s3://{audit.bucket}/{each.key}"}
             for each in of_batch
         ],
-        "execution": header["execution"],
-        "parent": header.get("parent"),
+        "execution": header.execution,
+        "parent": header.parent,
         "status": known.run.status,
-        "recorded_at": header["recorded_at"],
-        "contract": header["contract"],
-        "code": header["code"],
+        "recorded_at": header.recorded_at,
+        "contract": header.contract,
+        "code": header.code,
         **place,
         "outcome": "discarded" if discard else place["outcome"],
         "discarded": discard_of(audit, discard) if discard else None,
         "output": place["output"] | output if output else None,
-        "received_text": _text(record_bytes(audit.s3, raw, place)),
-        "written_text": _text(_delivered(audit.s3, output, line)) if isinstance(line, Written) else None,
+        "received_text": _text(record_bytes(audit.s3, raw, line)),
+        "written_text": _text(_delivered(audit.s3, output, line)) if isinstance(line, WrittenLine) else None,
         "ledger": f"s3://{audit.bucket}/{entry.key}",
         "ledger_line": text,
         "dead_letters": dead_letters_of(
             known, timelines, [dead_letter for dead_letter in known.dead_letters if dead_letter.start == entry.start]
         ),
         "links": links_of(known, timelines, output, entry),
-        "executions": _of_chunk(known, timelines, entry) if header["chunk"] else executions_of(known, timelines),
+        "executions": _of_chunk(known, timelines, entry) if header.chunk else executions_of(known, timelines),
     }
 
 
@@ -121,7 +125,10 @@ def _of_chunk(known: ObjectState, timelines: Timelines, entry: LedgerKey) -> lis
     audit = known.audit
     committed = [one for one in known.resolution.of_batch[entry.start] if not one.discards]
     dead_letters = [dead_letter for dead_letter in known.dead_letters if dead_letter.start == entry.start]
-    bodies = [*(partial(audit.header, one) for one in committed), *(partial(audit.read, one) for one in dead_letters)]
+    bodies: list[Callable[[], LedgerHeader | DeadLetter]] = [
+        *(partial(audit.header, one) for one in committed),
+        *(partial(audit.read, one) for one in dead_letters),
+    ]
     arns: dict[str, None] = {}
     for body in bodies:
         with suppress(Unreadable):
@@ -129,7 +136,7 @@ def _of_chunk(known: ObjectState, timelines: Timelines, entry: LedgerKey) -> lis
     return in_order(map(timelines.named, arns))
 
 
-def _delivered(s3: "S3Client", output: Any, line: Written) -> bytes | None:
+def _delivered(s3: "S3Client", output: Any, line: WrittenLine) -> bytes | None:
     """Read the line of a record as it was delivered; None if that version is gone."""
     place = line.output
     try:

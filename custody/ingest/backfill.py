@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from custody.assurance.reconcile import execution_of
-from custody.audit.identifiers import ObjectVersion, slug_of_prefix
+from custody.audit.identifiers import slug_of_prefix
 from custody.audit.object_summary import Committed
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered, paced
@@ -23,6 +23,7 @@ from custody.ingest.inventory import STARTED_NOW, Inventory, InventoryItem, Item
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
+from functions.shared.model.ledger import DeadLetter, LedgerHeader, StoredObject, SummaryHeader
 from functions.shared.model.messages import Batch
 
 _RUNNING = "RUNNING"
@@ -135,21 +136,23 @@ class Backfiller:
         last = execution_of(self.audit, self.pipeline, raw.id, committed)
         if committed.is_bulk:
             header = committed.header
-            chunk_bytes = header["chunk_bytes"] if header else self.pipeline.chunk_bytes_of(last)
+            chunk_bytes = (
+                header.chunk_bytes if isinstance(header, SummaryHeader) else self.pipeline.chunk_bytes_of(last)
+            )
             plan = whole(raw, chunk_bytes or self.pipeline.chunk_bytes)
         return item, Batch(raw, attempt=(committed.attempt or 0) + 1, redrive_of=last, plan=plan)
 
     def _is_recent(self, committed: Committed) -> bool:
         """Tell whether the latest ledger file or dead letter of an object is not from before `committed_before`."""
         dead_letter, latest = committed.dead_letter, committed.latest
-        body = committed.header
+        body: LedgerHeader | DeadLetter | None = committed.header
         if dead_letter and (latest is None or dead_letter.attempt > latest.attempt):
             try:
                 body = self.audit.read(dead_letter)
             except Unreadable:
                 return False
         return bool(
-            body and self.committed_before and datetime.fromisoformat(body["recorded_at"]) >= self.committed_before
+            body and self.committed_before and datetime.fromisoformat(body.recorded_at) >= self.committed_before
         )
 
     @property
@@ -195,7 +198,7 @@ class BackfilledObject(Struct, frozen=True):
     of the execution that was started; null if none was.
     """
 
-    object: ObjectVersion
+    object: StoredObject
     last_modified: datetime
     deleted: bool
     status: ItemStatus
@@ -205,7 +208,7 @@ class BackfilledObject(Struct, frozen=True):
     @classmethod
     def of(cls, item: InventoryItem) -> "BackfilledObject":
         """Describe an item of the inventory."""
-        version, arrival = ObjectVersion.of(item.arrival.raw), item.arrival
+        version, arrival = StoredObject.of(item.arrival.raw), item.arrival
         return cls(version, arrival.at, arrival.is_deleted, item.status, item.why, item.execution or None)
 
 

@@ -6,66 +6,60 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from msgspec import Struct, convert
+from msgspec import Struct
 from msgspec.structs import asdict
 
-from custody.audit.identifiers import ObjectVersion
-from custody.audit.ledger_lines import Counts, Discarded, RecordLine, Rejected, Written, added, shape
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
+from custody.audit.reader import AuditReader
 from custody.audit.resolution import Resolution
 from custody.concurrency import map_ordered
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Execution
 from custody.executions.timeline import said
 from functions.shared.model.ids import RawObject, record_id
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ledger import (
+    ChunkCounts,
+    DiscardedLine,
+    Output,
+    RecordLine,
+    RejectedLine,
+    StoredObject,
+    SummaryHeader,
+    WrittenLine,
+)
+from functions.shared.model.messages import Counts
 
 LISTED = 1000
 """An object of at most this many records has each of them listed; a larger one its first rejected records."""
 
 
-class WrittenRecord(Written, frozen=True, kw_only=True, tag="written"):
+class WrittenRecord(WrittenLine, frozen=True, kw_only=True, tag="written"):
     """A record that was delivered, by its record id."""
 
     record: str
 
 
-class RejectedRecord(Rejected, frozen=True, kw_only=True, tag="rejected"):
+class RejectedRecord(RejectedLine, frozen=True, kw_only=True, tag="rejected"):
     """A record that a stage rejected, by its record id."""
 
     record: str
 
 
-class DiscardedRecord(Discarded, frozen=True, kw_only=True, tag="discarded"):
+class DiscardedRecord(DiscardedLine, frozen=True, kw_only=True, tag="discarded"):
     """A record that an operator discarded, by its record id."""
 
     record: str
 
 
 RecordOutcome = WrittenRecord | RejectedRecord | DiscardedRecord
-_STRUCTS: dict[type, Any] = {Written: WrittenRecord, Rejected: RejectedRecord, Discarded: DiscardedRecord}
-
-
-class ChunkCounts(Struct, frozen=True):
-    """The chunks of a bulk object: total = committed + failed."""
-
-    total: int
-    committed: int
-    failed: int
-
-
-class OutputVersion(Struct, frozen=True):
-    """The processed object that a ledger file names."""
-
-    bucket: str
-    key: str
-    version_id: str
+_STRUCTS: dict[type, Any] = {WrittenLine: WrittenRecord, RejectedLine: RejectedRecord, DiscardedLine: DiscardedRecord}
 
 
 class UploadedFile(Struct, frozen=True):
     """A file that was uploaded, the object that it became, and the ARN that its execution has or will have."""
 
     file: str
-    object: ObjectVersion
+    object: StoredObject
     execution: str
 
 
@@ -83,7 +77,7 @@ class FileOutcome(UploadedFile, frozen=True):
     chunks: ChunkCounts | None = None
     records: tuple[RecordOutcome, ...] = ()
     records_more: int = 0
-    output: OutputVersion | None = None
+    output: Output | None = None
     error: str | None = None
     cause: str | None = None
     dead_letter: str | None = None
@@ -113,7 +107,7 @@ class Upload:
     @property
     def document(self) -> UploadedFile:
         """The shape of `--json`."""
-        return UploadedFile(self.file, ObjectVersion.of(self.raw), self.execution)
+        return UploadedFile(self.file, StoredObject.of(self.raw), self.execution)
 
 
 @dataclass(frozen=True)
@@ -156,21 +150,20 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None
     summary = audit.header(resolution.summary) if resolution.summary else None
     batches = committed_batches(audit, resolution)
     counts, records = None, tuple[RecordOutcome, ...]()
-    for _, header in batches:
-        counts = added(counts or Counts(0, 0, 0), Counts(**header["counts"]))
+    for _, of_batch, _ in batches:
+        counts = (counts or Counts()) + of_batch
     if counts:
         lines = _listed(audit, batches, list_all=counts.received <= LISTED)
         records = tuple(_outcome_of(upload.raw.id, line) for line in lines)
     dead_letter = _dead_letter(audit, upload, execution) if execution else None
-    output = batches[0][1].get("output") if len(batches) == 1 else None
     document = FileOutcome(
         **asdict(upload.document),
         status=execution.status if execution else NOT_STARTED,
         counts=counts,
-        chunks=ChunkCounts(**summary["chunks"]) if summary else None,
+        chunks=summary.chunks if isinstance(summary, SummaryHeader) else None,
         records=records,
         records_more=(counts.received if counts else 0) - len(records),
-        output=convert(output, OutputVersion | None),
+        output=batches[0][2] if len(batches) == 1 else None,
         error=execution.error if execution else None,
         cause=said(execution.cause) if execution else None,
         dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
@@ -178,8 +171,8 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None
     return ObjectOutcome(upload, document, len(batches))
 
 
-Batch = tuple[LedgerKey, dict[str, Any]]
-"""A ledger file of records, and its header, or as much of that as the summary of a bulk object repeats."""
+Batch = tuple[LedgerKey, Counts, Output | None]
+"""A ledger file of records, with its counts and output, by its header or the summary of a bulk object."""
 
 
 def committed_batches(audit: AuditReader, resolution: Resolution) -> list[Batch]:
@@ -188,26 +181,28 @@ def committed_batches(audit: AuditReader, resolution: Resolution) -> list[Batch]
         return [
             (
                 LedgerKey(resolution.entries[0].object_id, line.start, line.attempt),
-                {"counts": shape(line.counts), "output": getattr(line, "output", None)},
+                line.counts,
+                getattr(line, "output", None),
             )
             for line in resolution.chunks.values()
             if line.attempt is not None and line.counts is not None
         ]
     keys = [key for key in latest(resolution.entries).values() if not key.is_summary]
-    return list(zip(keys, map_ordered(audit.header, keys), strict=True))
+    headers = map_ordered(audit.header, keys)
+    return [(key, header.counts, header.output) for key, header in zip(keys, headers, strict=True)]
 
 
-def rejected_records(audit: AuditReader, batches: list[Batch]) -> Iterator[tuple[LedgerKey, Rejected]]:
+def rejected_records(audit: AuditReader, batches: list[Batch]) -> Iterator[tuple[LedgerKey, RejectedLine]]:
     """Yield the rejected records; no ledger file is read beyond its last one."""
-    for key, header in batches:
-        if number := header["counts"]["rejected"]:
+    for key, counts, _ in batches:
+        if number := counts.rejected:
             with closing(audit.lines(key)) as lines:
-                yield from islice(((key, line) for line in lines if isinstance(line, Rejected)), number)
+                yield from islice(((key, line) for line in lines if isinstance(line, RejectedLine)), number)
 
 
 def _listed(audit: AuditReader, batches: list[Batch], *, list_all: bool) -> Iterator[RecordLine]:
     if list_all:
-        for key, _ in batches:
+        for key, _, _ in batches:
             yield from audit.lines(key)
         return
     yield from (line for _, line in islice(rejected_records(audit, batches), LISTED))

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from custody.audit.ledger_lines import Counts, added
-from custody.audit.reader import AuditReader, latest
+from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import Execution
 from custody.ingest.outcome import ObjectOutcome, Upload, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import latest
+from functions.shared.model.messages import Counts
 
 _STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
 _WAITING = "waiting for its event"
@@ -98,7 +99,7 @@ class _ChunkProgress:
         self._object_id = uploaded.raw.id
         self._total = uploaded.chunks or 0
         self._committed: set[int] = set()
-        self._counts = Counts(0, 0, 0)
+        self._counts = Counts()
 
     def add_to(self, progress: ExecutionProgress) -> ExecutionProgress:
         """Add the chunks committed so far, and the counts of their records."""
@@ -106,7 +107,7 @@ class _ChunkProgress:
         new = [key for key in files if not key.is_summary and key.start not in self._committed]
         for key, header in zip(new, map_ordered(self._audit.header, new), strict=True):
             self._committed.add(key.start)
-            self._counts = added(self._counts, Counts(**header["counts"]))
+            self._counts += header.counts
         is_summarizing = len(self._committed) >= self._total and not progress.has_ended
         state = "in Summarize" if is_summarizing else progress.state
         return replace(progress, state=state, chunks=(len(self._committed), self._total), counts=self._counts)

@@ -9,29 +9,37 @@ import io
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from custody.assurance.compare import differences_in_processed
-from custody.audit.dead_letters import GONE, chunk_of, closed_by, raw_of, rejected_count
-from custody.audit.ledger_lines import Readable, Rejected, Written, buffered, encode, of_dead_letter
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey, latest
+from custody.audit.dead_letters import GONE, closed_by
+from custody.audit.ledger_lines import Readable, buffered
+from custody.audit.reader import AuditReader
 from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.terminal.text import visible
 from custody.terminal.times import stamp
-from functions.shared.audit.ledger_file import processed_key
 from functions.shared.model.ids import record_id
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest, processed_key
+from functions.shared.model.ledger import (
+    DeadLetter,
+    Decision,
+    DiscardCounts,
+    DiscardedLine,
+    DiscardHeader,
+    LedgerHeader,
+    RejectedLine,
+    WrittenLine,
+)
 from functions.shared.model.messages import FORMAT, Batch, Chunk
-from functions.shared.records import strict_json
+from functions.shared.model.records import Rejected
+from functions.shared.records.strict_json import encode_struct
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
-
-_OF_A_SPAN = ("position", "offset", "length", "sha256")
-_OF_A_DEAD_LETTER = ("object", "chunk", "dataset", "contract", "code")
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,8 @@ class Committed:
     """What the ledger says by now of a batch, by the latest file that a step committed; of its lines, the rejected."""
 
     entry: LedgerKey
-    header: Any
-    rejected: tuple[Rejected, ...]
+    header: LedgerHeader
+    rejected: tuple[RejectedLine, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Discard:
     """
 
     dead_letter: DeadLetterKey
-    body: dict[str, Any]
+    body: DeadLetter
     committed: Committed | None
     reason: str
     by: str
@@ -66,10 +74,10 @@ class Discard:
     @property
     def rejected(self) -> tuple[Rejected, ...]:
         """The records that are known to be rejected, by the ledger or else by the dead letter; the latest word counts."""
-        return self.committed.rejected if self.committed else tuple(map(of_dead_letter, self.body["rejected"]))
+        return self.committed.rejected if self.committed else self.body.rejected
 
     @property
-    def counts(self) -> dict[str, int] | None:
+    def counts(self) -> DiscardCounts | None:
         """Count the records of the batch, received = written + rejected + discarded; None if it was never read.
 
         None also for what is left of a bulk object: some of its chunks were never read.
@@ -77,13 +85,13 @@ class Discard:
         if self.dead_letter.is_of_whole:
             return None
         if self.committed:
-            committed = self.committed.header["counts"]
-            received, written = committed["received"], committed["written"]
-        elif self.body["received"] is not None:
-            received, written = self.body["received"], 0
+            committed = self.committed.header.counts
+            received, written = committed.received, committed.written
+        elif self.body.received is not None:
+            received, written = self.body.received, 0
         else:
             return None
-        return {"received": received, "written": written, "rejected": 0, "discarded": received - written}
+        return DiscardCounts(received, written, 0, received - written)
 
     def __str__(self) -> str:
         """Say what is given up, such as `2 records`."""
@@ -92,35 +100,37 @@ class Discard:
             return "the chunks that were never committed"
         if counts is None:
             return "the whole batch, which was never read"
-        records = f"{counts['discarded']:,} record{'' if counts['discarded'] == 1 else 's'}"
-        if self.committed is None and counts["discarded"] != rejected_count(self.body):
+        records = f"{counts.discarded:,} record{'' if counts.discarded == 1 else 's'}"
+        if self.committed is None and counts.discarded != self.body.rejected_count:
             return f"the whole batch of {records}"
         if self.committed and self.committed.entry.attempt < self.dead_letter.attempt:
-            return (
-                f"{records} ({counts['written']} of the batch were written by attempt {self.committed.entry.attempt})"
-            )
+            return f"{records} ({counts.written} of the batch were written by attempt {self.committed.entry.attempt})"
         return records
 
     def ledger_file(self) -> bytes:
         """Write it as a ledger file: a header, then a line a rejected record, gzipped."""
-        header = {
-            "format": FORMAT,
-            **{name: self.body[name] for name in _OF_A_DEAD_LETTER},
-            "execution": self.body["execution"]["arn"],
-            "redrive_of": self.body.get("redrive_of"),
-            "parent": self.body.get("parent"),
-            "attempt": self.dead_letter.attempt,
-            "recorded_at": stamp(self.at),
-            "counts": self.counts,
-            "output": None,
-            "discarded": {"dead_letter": self.dead_letter.key, "reason": self.reason, "by": self.by},
-        }
+        body = self.body
+        header = DiscardHeader(
+            format=FORMAT,
+            object=body.object,
+            chunk=body.chunk,
+            dataset=body.dataset,
+            contract=body.contract,
+            code=body.code,
+            execution=body.execution.arn,
+            redrive_of=body.redrive_of,
+            parent=body.parent,
+            attempt=self.dead_letter.attempt,
+            recorded_at=stamp(self.at),
+            counts=self.counts,
+            discarded=Decision(self.dead_letter.key, self.reason, self.by),
+        )
         file = io.BytesIO()
         with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped:
-            zipped.write(strict_json.encode(header) + b"\n")
+            zipped.write(encode_struct(header) + b"\n")
             for record in self.rejected:
-                given_up = {name: part for name, part in encode(record).items() if name in _OF_A_SPAN}
-                zipped.write(strict_json.encode(given_up | {"outcome": "discarded"}) + b"\n")
+                line = DiscardedLine(record.position, record.offset, record.length, record.sha256)
+                zipped.write(encode_struct(line) + b"\n")
         return file.getvalue()
 
 
@@ -133,7 +143,7 @@ def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
 
 
 def require_at_rest(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
 ) -> None:
     """Raise CommandFailed while an execution is at work on the batch: that of the dead letter, or one that redrives it."""
     if arn := under_way(stepfunctions, audit, dead_letter, body):
@@ -144,16 +154,16 @@ def require_at_rest(
 
 
 def under_way(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: dict[str, Any]
+    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
 ) -> str | None:
     """Name the execution that is at work on the batch of a dead letter, its own or one that redrives it; None if none is.
 
     A chunk is at work while any chunk of its object is: it is the execution of all of them that does it again.
     """
-    execution = body.get("parent") or body["execution"]["arn"]
+    execution = body.object_execution
     machine, _, _ = execution.rpartition(":")
     last = dead_letter.attempt
-    if dead_letter.is_of_whole or body.get("parent"):
+    if dead_letter.is_of_whole or body.parent:
         # Other chunks may have been tried again since, and this one not.
         last = max(last, audit.attempt_of(dead_letter.object_id))
     later = (f"{machine}:{dead_letter.object_id}-r{attempt + 1}" for attempt in range(dead_letter.attempt, last + 1))
@@ -193,7 +203,7 @@ class Discarder:
 def require_alone(decision: Discard, position: int) -> None:
     """Raise CommandFailed if a discard gives up more than the record at a position: nobody has named the others."""
     counts = decision.counts
-    is_alone = counts is not None and counts["discarded"] == 1
+    is_alone = counts is not None and counts.discarded == 1
     if not is_alone or [record.position for record in decision.rejected] != [position]:
         raise CommandFailed(
             f"{record_id(decision.dead_letter.object_id, position)} is not alone in its dead letter, which gives up {decision}. "
@@ -221,7 +231,7 @@ def latest_committed(audit: AuditReader, dead_letter: DeadLetterKey, resolution:
     ]
     if not entries or dead_letter.is_of_whole:
         return None
-    rejected = tuple(line for line in audit.lines(entries[-1]) if isinstance(line, Rejected))
+    rejected = tuple(line for line in audit.lines(entries[-1]) if isinstance(line, RejectedLine))
     return Committed(entries[-1], audit.header(entries[-1]), rejected)
 
 
@@ -236,8 +246,8 @@ def require_claimed(audit: AuditReader, processed: str, decision: Discard) -> No
     if decision.dead_letter.is_of_whole:
         key = _unclaimed(audit, processed, decision, modified)
     else:
-        batch = Batch(raw_of(decision.body), chunk_of(decision.body))
-        key = processed_key(batch, decision.body["dataset"], modified)
+        batch = Batch(decision.body.raw, decision.body.chunk)
+        key = processed_key(batch, decision.body.dataset, modified)
         if _is_claimed(audit, processed, decision, key):
             key = None
     if key:
@@ -260,7 +270,7 @@ def _is_claimed(audit: AuditReader, processed: str, decision: Discard, key: str)
 
 def _unclaimed(audit: AuditReader, processed: str, decision: Discard, modified: str) -> str | None:
     """Find a chunk that was delivered and that no ledger file tells of; give its key."""
-    raw, dataset = raw_of(decision.body), decision.body["dataset"]
+    raw, dataset = decision.body.raw, decision.body.dataset
     committed = (start for start in latest(audit.entries(raw.id)))
     known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in committed}
     prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
@@ -271,16 +281,16 @@ def _unclaimed(audit: AuditReader, processed: str, decision: Discard, modified: 
 
 def _claims(audit: AuditReader, committed: Committed | None, key: str, stream: Readable) -> bool:
     """Say whether a ledger file tells just what is in the processed object of a key."""
-    if committed is None or committed.header["output"] is None or committed.header["output"]["key"] != key:
+    if committed is None or committed.header.output is None or committed.header.output.key != key:
         return False
     with closing(audit.lines(committed.entry)) as lines:
-        written = (line for line in lines if isinstance(line, Written))
+        written = (line for line in lines if isinstance(line, WrittenLine))
         return not any(differences_in_processed(stream, committed.entry.object_id, written))
 
 
-def _modified(s3: "S3Client", body: dict[str, Any]) -> str | None:
+def _modified(s3: "S3Client", body: DeadLetter) -> str | None:
     """Say when the raw version came, whose day is part of where it is delivered; None if it is gone."""
-    raw = raw_of(body)
+    raw = body.raw
     try:
         modified = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["LastModified"]
     except ClientError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.audit.dead_letters import closed_by
-from custody.audit.reader import AuditReader, DeadLetterKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.resolution import SUMS_UP, Resolution
 from custody.concurrency import map_ordered, paced
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline, execution_name
@@ -25,6 +25,8 @@ from custody.recovery.redrive_plan import (
     Resolved,
     decide,
 )
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import LedgerHeader, SummaryHeader
 from functions.shared.model.messages import Plan
 
 
@@ -149,7 +151,7 @@ class Redriver:
     def _left(self, candidate: Candidate, resolution: Resolution) -> Plan:
         """List the chunks that are left to do: those that the summary leaves open, else all of them."""
         try:
-            chunk_bytes = self.audit.header(resolution.summary)["chunk_bytes"] if resolution.summary else 0
+            chunk_bytes = _chunk_bytes(self.audit.header(resolution.summary)) if resolution.summary else 0
         except Unreadable:
             chunk_bytes = 0
         left = tuple(resolution.to_do()) if chunk_bytes else ()
@@ -219,3 +221,7 @@ def _is_left_known(candidate: Candidate, resolution: Resolution, last: Execution
 
 def _not_started(plan: RedrivePlan, outcome: Outcome, why: str) -> Redrive:
     return Redrive(replace(plan, how=outcome, why=why), plan.execution)
+
+
+def _chunk_bytes(header: LedgerHeader) -> int:
+    return header.chunk_bytes if isinstance(header, SummaryHeader) else 0

@@ -7,13 +7,13 @@ from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from custody.audit.dead_letters import Found, chunk_of, raw_of
-from custody.audit.identifiers import ObjectVersion
-from custody.audit.reader import DeadLetterKey
+from custody.audit.dead_letters import Found
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution
 from custody.recovery.event_queue import EventResult
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch, Chunk, Plan
 
 
@@ -59,7 +59,7 @@ class RedriveResult(Struct, frozen=True):
     """
 
     dead_letter: str
-    object: ObjectVersion
+    object: StoredObject
     how: str
     why: str
     attempt: int
@@ -102,11 +102,11 @@ class Candidate:
     def of(cls, found: Found) -> "Candidate":
         """Extract a candidate from a dead letter."""
         body, dead_letter = found.body, found.dead_letter
-        parent = body.get("parent")
+        parent = body.parent
         is_bulk = dead_letter.is_of_whole or parent is not None
-        chunk = None if is_bulk else chunk_of(body)
-        execution = parent or body["execution"]["arn"]
-        return cls(dead_letter, found.is_open, raw_of(body), chunk, execution, str(body["error"]), is_bulk)
+        chunk = None if is_bulk else body.chunk
+        execution = body.object_execution
+        return cls(dead_letter, found.is_open, body.raw, chunk, execution, body.error, is_bulk)
 
     @property
     def work(self) -> Hashable:
@@ -186,7 +186,7 @@ class RedrivePlan:
 
     def result(self, execution: str) -> RedriveResult:
         """Describe the plan, and the execution that would do the work."""
-        version = ObjectVersion.of(self.candidate.raw)
+        version = StoredObject.of(self.candidate.raw)
         id_ = self.candidate.dead_letter.id
         return RedriveResult(id_, version, self.how, self.why, self.attempt, self.chunks, execution)
 

@@ -3,20 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from custody.audit.dead_letters import Found, Sum, chunk_of, raw_of, record_bytes, rejected_count
-from custody.audit.reader import DeadLetterKey
+from custody.audit.dead_letters import Found, Sum, record_bytes
 from custody.terminal import console
 from custody.terminal.text import visible
 from custody.views.excerpt import excerpt, place
 from functions.shared.errors import RecordsRejected
-from functions.shared.model.messages import Violation
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import DeadLetter, ListedRecord
+from functions.shared.model.records import Violation
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,7 +35,7 @@ class Page:
     """
 
     dead_letter: DeadLetterKey
-    body: dict[str, Any]
+    body: DeadLetter
     uri: str
     state: str
     is_open: bool
@@ -62,22 +63,22 @@ def table(found: Iterable[Found]) -> int:
 def page(shown: Page) -> None:
     """Show the facts of a dead letter."""
     dead_letter, body = shown.dead_letter, shown.body
-    raw = raw_of(body)
-    execution = body["execution"]
+    raw = body.raw
+    execution = body.execution
     facts = {
-        "what": f"{body['error']} at {body['step']}, attempt {body['attempt']}, on {body['recorded_at']}",
-        "cause": body["cause"],
-        "advice": body["advice"],
+        "what": f"{body.error} at {body.step}, attempt {body.attempt}, on {body.recorded_at}",
+        "cause": body.cause,
+        "advice": body.advice,
         "state": shown.state,
         "object": f"{raw.uri} ({raw.size:,} bytes)",
         "records": _summed(shown.summed) if shown.summed else _records(body),
-        "contract": body["contract"] or (None if shown.summed else "not known: the batch was not read"),
-        "code": ", ".join(f"{stage} {version}" for stage, version in body["code"].items()) or "not known",
-        "execution": execution["arn"],
-        "console": execution["console"] if shown.has_console else None,
-        "part of": body.get("parent"),
-        "redrive of": body.get("redrive_of"),
-        "resumes at": body.get("resumes_at"),
+        "contract": body.contract or (None if shown.summed else "not known: the batch was not read"),
+        "code": ", ".join(f"{stage} {version}" for stage, version in body.code.items()) or "not known",
+        "execution": execution.arn,
+        "console": execution.console if shown.has_console else None,
+        "part of": body.parent,
+        "redrive of": body.redrive_of,
+        "resumes at": body.resumes_at,
         "dead_letter": shown.uri,
     }
     console.console.print(Text(dead_letter.id, style="bold"), soft_wrap=True)
@@ -88,40 +89,37 @@ def page(shown: Page) -> None:
             console.console.print(line, soft_wrap=True)
 
 
-def record(s3: "S3Client", body: dict[str, Any], rejected: dict[str, Any]) -> None:
+def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
     """Show what a record breaks, each violation with the place in the bytes that it is about."""
-    where = (
-        f"  at {visible(rejected['stage'])}; {rejected['length']:,} bytes at byte {rejected['offset']:,} of the object"
-    )
-    console.console.print(Text.assemble("\n", (visible(rejected["record"]), "bold"), (where, "dim")), soft_wrap=True)
-    content = record_bytes(s3, raw_of(body), rejected)
+    where = f"  at {visible(rejected.stage)}; {rejected.length:,} bytes at byte {rejected.offset:,} of the object"
+    console.console.print(Text.assemble("\n", (visible(rejected.record), "bold"), (where, "dim")), soft_wrap=True)
+    content = record_bytes(s3, body.raw, rejected)
     if content is None:
         console.console.print("    the raw version is gone, so its bytes cannot be shown", style="yellow")
-    elif sha256(content).hexdigest() != rejected["sha256"]:
+    elif sha256(content).hexdigest() != rejected.sha256:
         console.console.print(
             "    the bytes there now are not those that were rejected: their hash differs", style="red"
         )
-    for given in rejected["violations"]:
-        violation = Violation(**given)
+    for violation in rejected.violations:
         console.console.print(Text(f"    {visible(str(violation))}", style="red"), soft_wrap=True)
         if content is not None:
             _print_place(content, violation)
 
 
-def count_of_rejected(body: dict[str, Any]) -> int | None:
+def count_of_rejected(body: DeadLetter) -> int | None:
     """Count the rejected records, if it is these that the dead letter is about; None if it is about the whole batch.
 
     None also if it sums up the chunks of an object: their own dead-letters list them.
     """
-    is_known = body["error"] == RecordsRejected.__name__ and body["received"] is not None
-    return rejected_count(body) if is_known else None
+    is_known = body.error == RecordsRejected.__name__ and body.received is not None
+    return body.rejected_count if is_known else None
 
 
-def _records(body: dict[str, Any]) -> str:
+def _records(body: DeadLetter) -> str:
     """Say how many records a batch had, and which part of its object it was."""
-    rejected = rejected_count(body)
-    counts = "not read" if body["received"] is None else f"{body['received']:,} received, {rejected:,} rejected"
-    chunk = chunk_of(body)
+    rejected = body.rejected_count or 0
+    counts = "not read" if body.received is None else f"{body.received:,} received, {rejected:,} rejected"
+    chunk = body.chunk
     return f"{counts} (the chunk of {chunk.bytes:,} bytes that begins at byte {chunk.start:,})" if chunk else counts
 
 
@@ -130,10 +128,10 @@ def _summed(summed: Sum) -> str:
     counts, chunks = summed.counts, summed.chunks
     if counts is None or chunks is None:
         return "not counted: the summary of the object cannot be read"
-    failed = f", of which {chunks['failed']:,} failed" if chunks["failed"] else ""
+    failed = f", of which {chunks.failed:,} failed" if chunks.failed else ""
     return (
-        f"{counts['received']:,} received, {counts['written']:,} written, {counts['rejected']:,} rejected "
-        f"({chunks['total']:,} chunks{failed})"
+        f"{counts.received:,} received, {counts.written:,} written, {counts.rejected:,} rejected "
+        f"({chunks.total:,} chunks{failed})"
     )
 
 
@@ -143,12 +141,12 @@ def _row(found: Found) -> list[Text]:
     whole = "whole object" if found.dead_letter.is_of_whole else "whole batch"
     return [
         Text(found.dead_letter.id, style="bold"),
-        Text(visible(body["dataset"])),
-        Text(str(body["attempt"])),
-        Text(visible(body["step"])),
-        Text(visible(body["error"]), style="red"),
-        Text(whole if rejected is None else f"{rejected:,} of {body['received']:,}"),
-        Text(_minute(body["recorded_at"])),
+        Text(visible(body.dataset)),
+        Text(str(body.attempt)),
+        Text(visible(body.step)),
+        Text(visible(body.error), style="red"),
+        Text(whole if rejected is None else f"{rejected:,} of {body.received:,}"),
+        Text(_minute(body.recorded_at)),
         _state(is_open=found.is_open),
     ]
 

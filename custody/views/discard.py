@@ -13,15 +13,16 @@ from typing import Any
 
 from rich.text import Text
 
-from custody.audit.dead_letters import closed_by, raw_of
-from custody.audit.ledger_lines import Rejected
-from custody.audit.reader import DeadLetterKey
+from custody.audit.dead_letters import closed_by
 from custody.concurrency import map_ordered
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
 from custody.terminal import console
 from custody.terminal.text import visible
 from functions.shared.model.ids import record_id
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import DiscardCounts
+from functions.shared.model.records import Rejected
 
 _LISTED = 1000
 """Records that the JSON of a discard lists; its ledger file has all."""
@@ -35,7 +36,7 @@ class GivenUp:
     object_uri: str
     ledger: str
     what: str
-    counts: dict[str, int] | None
+    counts: DiscardCounts | None
     first: tuple[Rejected, ...]
     number: int
     reason: str
@@ -46,7 +47,7 @@ class GivenUp:
         """Keep so many records of a discard, and no more of its lines; the ledger is in the bucket."""
         return cls(
             decision.dead_letter,
-            raw_of(decision.body).uri,
+            decision.body.raw.uri,
             f"s3://{bucket}/{decision.entry.key}",
             str(decision),
             decision.counts,
@@ -61,7 +62,7 @@ class GivenUp:
         return {
             "dead_letter": self.dead_letter.id,
             "ledger": self.ledger,
-            "counts": self.counts,
+            "counts": self.counts and self.counts.encode(),
             "records": [record_id(self.dead_letter.object_id, record.position) for record in self.first],
             "records_more": self.number - len(self.first),
             "reason": self.reason,
@@ -99,7 +100,7 @@ class Tally:
         given_up = GivenUp.of(decision, self.discarder.audit.bucket, self.listed)
         with self._lock:
             self.dead_letters += 1
-            self.records += given_up.counts["discarded"] if given_up.counts else 0
+            self.records += given_up.counts.discarded if given_up.counts else 0
             self.note(given_up)
 
 

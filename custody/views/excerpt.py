@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from json import JSONDecoder
 
 from custody.terminal.text import visible
-from functions.shared.model.messages import Violation
+from functions.shared.model.records import Violation
 
 _WINDOW = 160
 _CONTEXT_BEFORE = 0.4

@@ -12,7 +12,7 @@ from custody.executions.timeline import sentence
 from custody.terminal import console
 from custody.terminal.text import visible
 from custody.terminal.times import took
-from functions.shared.model.messages import Violation
+from functions.shared.model.records import Violation
 
 _WIDEST = 2000
 """Characters of a record that are shown; `--json` has all."""

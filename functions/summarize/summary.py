@@ -61,7 +61,7 @@ def summary(step: Step, totals: ChunkTotals, *, dataset: str, code_version: str)
 def failure(totals: ChunkTotals, tolerated_percent: float) -> DataError | None:
     """Return the error with which the object ends: chunks failed, or more records were rejected than are tolerated."""
     counts = totals.open_counts
-    reasons = "see their dead letters for the reasons: `custody dead-letters`"
+    reasons = "their dead letters say why: `custody dead-letters`"
     if totals.failed:
         starts = _list(totals.failed, lambda chunk: f"{chunk.start}")
         failed, total = len(totals.failed), len(totals.chunks)

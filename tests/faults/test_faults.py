@@ -10,10 +10,12 @@ import pytest
 
 from custody.assurance.reconcile import Reconciler, State
 from custody.assurance.verify import Result, holdings, verify
-from custody.audit.reader import WHOLE, AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import Arrival
-from functions.shared.model.messages import Batch
+from functions.shared.model.keys import WHOLE, LedgerKey
+from functions.shared.model.ledger import ChunkCounts, SummaryHeader
+from functions.shared.model.messages import Batch, Counts
 from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
 from tests.faults.world import Scenario, World
@@ -152,7 +154,10 @@ def assert_findable(world: World, execution: Execution) -> None:
     dead_letters = audit.dead_letters_of(execution.name)
     assert dead_letters, f"{execution.error} has no dead letter"
     headers = [audit.header(entry) for entry in audit.entries(execution.name) if is_of_whole(world, entry)]
-    done = any(not header["counts"]["rejected"] and not header.get("chunks", {}).get("failed") for header in headers)
+    done = any(
+        not header.counts.rejected and not (isinstance(header, SummaryHeader) and header.chunks.failed)
+        for header in headers
+    )
     assert bool(audit.open_among(dead_letters)) != done, (
         f"open: {audit.open_among(dead_letters)}, though all written: {done}"
     )
@@ -165,16 +170,20 @@ def assert_exactly_one_outcome(world: World, object_id: str) -> None:
     assert latest, "there is no ledger file"
     if world.scenario.is_cut:
         assert_summed_up(audit, latest.pop(WHOLE), list(latest.values()))
-    found = [(line.position, type(line).__name__.lower()) for entry in latest.values() for line in audit.lines(entry)]
+    found = [
+        (line.position, type(line).__name__.removesuffix("Line").lower())
+        for entry in latest.values()
+        for line in audit.lines(entry)
+    ]
     assert found == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
 
 
 def assert_summed_up(audit: AuditReader, summary: LedgerKey, chunks: list[LedgerKey]) -> None:
     """The summary of a bulk object says of each chunk what the latest ledger file of that says."""
     header = audit.header(summary)
-    counts = [audit.header(entry)["counts"] for entry in chunks]
-    assert header["chunks"] == {"total": len(chunks), "committed": len(chunks), "failed": 0}
-    assert header["counts"] == {name: sum(each[name] for each in counts) for name in header["counts"]}
+    assert isinstance(header, SummaryHeader)
+    assert header.chunks == ChunkCounts(total=len(chunks), committed=len(chunks), failed=0)
+    assert header.counts == sum((audit.header(entry).counts for entry in chunks), Counts())
     assert [(chunk.start, chunk.attempt) for chunk in audit.chunks(summary)] == [
         (entry.start, entry.attempt) for entry in chunks
     ]

@@ -4,11 +4,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator
+from msgspec.structs import replace
 
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared import aws

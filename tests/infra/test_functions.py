@@ -3,10 +3,10 @@
 import importlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from infra.app import ROOT, build
 from infra.checks import datasets
@@ -24,7 +24,7 @@ def test_a_function_gets_exactly_the_variables_that_its_code_reads(deployment: D
     read = importlib.import_module(f"functions.{name}.handler").Environment
 
     assert {variable for variable in variables if not variable.startswith("POWERTOOLS_")} == {
-        field.name.upper() for field in fields(read)
+        field.name.upper() for field in structs.fields(read)
     }
 
 

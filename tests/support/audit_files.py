@@ -3,18 +3,20 @@
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 from typer.testing import Result
 
-from custody.audit.dead_letters import Filter, raw_of, select
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
+from custody.audit.dead_letters import Filter, select
+from custody.audit.reader import AuditReader
 from custody.deployment.target import Deployment, Target
 from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.buckets import EXECUTION_ARN, Buckets, session
 from tests.support.stages import BAD, GOOD, written
 
@@ -68,14 +70,13 @@ def posted(  # noqa: PLR0913 - one parameter a fact
     dead_letter = DeadLetterKey(raw.id if raw else an_id(number), start, attempt, day, name)
     body = {
         **head(dead_letter.object_id, start, attempt, raw),
-        "dataset": "mission",
-        "contract": None,
-        "code": {},
         "step": "Write" if name == "Rejected" else name,
         "error": "AccessRefused",
         "cause": "told by a test",
         "advice": "None.",
+        "resumes_at": "Validate",
         "received": None,
+        "rejected_count": len(facts["rejected"]) if "rejected" in facts else None,
         "rejected": [],
         "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "redrives": 0, "console": "https://console"},
         "recorded_at": f"{day}T09:00:01.000Z",
@@ -91,8 +92,12 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
         "format": 1,
         "object": {"id": object_id} | asdict(named),
         "chunk": {"start": start, "bytes": 100} if start else None,
+        "dataset": "mission",
+        "contract": None,
+        "code": {},
         "attempt": attempt,
         "redrive_of": None,
+        "parent": None,
     }
 
 
@@ -107,7 +112,7 @@ def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLett
     """Send a good record and a bad one through the stages; give the dead letter of the bad one."""
     with pytest.raises(RecordsRejected):
         written(buckets, key, MIXED)
-    (found,) = (dead_letter for dead_letter in map(DeadLetterKey.of, buckets.keys("audit")) if dead_letter)
+    (found,) = (dead_letter for dead_letter in map(DeadLetterKey.parse, buckets.keys("audit")) if dead_letter)
     return found
 
 
@@ -115,7 +120,7 @@ def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetterKey:
     """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the dead letter of that, which knows no record."""
     with pytest.raises(RecordsRejected):
         written(buckets, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
-    raw = raw_of(buckets.dead_letter())
+    raw = RawObject(**{name: part for name, part in buckets.dead_letter()["object"].items() if name != "id"})
     return posted(buckets, raw=raw, attempt=1, name=name)
 
 

@@ -96,12 +96,19 @@ class Buckets:
         return self.body(bucket, keys[0])
 
     def ledger(self) -> list[Any]:
-        """Read the one ledger file: its header, then a line a record."""
-        return [json.loads(line) for line in gzip.decompress(self.the_only("audit", "ledger/")).splitlines()]
+        """Read the only ledger file: its header, then a line a record."""
+        header, lines = parse_ledger_file(self.the_only("audit", "ledger/"))
+        return [header, *lines]
 
     def dead_letter(self) -> Any:
         """Read the one dead letter."""
         return json.loads(self.the_only("audit", "dead-letters/"))
+
+
+def parse_ledger_file(body: bytes) -> tuple[Any, list[Any]]:
+    """Parse a ledger file: its header, and a line a record."""
+    header, *lines = map(json.loads, gzip.decompress(body).splitlines())
+    return header, lines
 
 
 def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """An object that is cut into chunks, in memory: each is processed by the handlers as the state machine calls them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import CustodyError, RecordsRejected

@@ -10,13 +10,15 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
-from functions.shared.audit import ledger_file
-from functions.shared.audit.ledger_file import Failure
-from functions.shared.model.messages import Batch, Counts, Execution, Facts, Rejected, Span, Step
+from functions.shared.audit.dead_letter import Failure, dead_letter
+from functions.shared.audit.ledger_file import header_of, ledger_file
+from functions.shared.model.keys import DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import OutputSpan, RejectedLine, WrittenLine
+from functions.shared.model.messages import Batch, Counts, Execution, Facts, Step
 from functions.shared.records.gzip_lines import Packed
-from functions.shared.records.strict_json import encode
-from functions.shared.staging import staged_batch
+from functions.shared.records.strict_json import encode_struct
 from tests.support.buckets import Buckets
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
@@ -36,33 +38,32 @@ def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
 def post(buckets: Buckets, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
     """Write the dead letter of a batch and attempt; give its id."""
     step = step_of(batch, arn=arn or None)
-    body = ledger_file.dead_letter(step, Failure("Write", error, "told by a test"), "mission", None)
-    key = ledger_file.dead_letter_key(batch, name, step.execution)
-    buckets.s3.put_object(Bucket="audit", Key=key, Body=body)
-    return key.removeprefix("dead-letters/").removesuffix(".json")
+    body = dead_letter(step, Failure("Write", error, "told by a test"), "mission", None)
+    key = DeadLetterKey.of(batch, name, step.execution)
+    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=body)
+    return key.id
 
 
 def commit(buckets: Buckets, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
     """Write the ledger file of a batch and attempt; give its key."""
     first = batch.start
-    spans = [Span(position, 0, 1, "0") for position in range(first, first + written + rejected)]
+    spans = [(position, 0, 1, "0") for position in range(first, first + written + rejected)]
     facts = Facts("mission", "2026-11-23T09:00:00Z", "urn:contract")
-    key = ledger_file.ledger_key(batch)
-    header = ledger_file.header(step_of(batch, arn=arn or None), facts, Counts(written, rejected))
+    key = LedgerKey.of(batch).key
+    header = header_of(step_of(batch, arn=arn or None), facts, Counts(written + rejected, written, rejected))
     with Packed() as lines:
         for span in spans[:written]:
-            output = {"offset": 0, "length": 1, "sha256": "0"}
-            lines.add(encode(span.encode() | {"outcome": "written", "output": output}) + b"\n")
+            lines.add(encode_struct(WrittenLine(*span, OutputSpan(0, 1, "0"))) + b"\n")
         for span in spans[written:]:
-            lines.add(staged_batch.ledger_line(encode(Rejected(span, "validate", ()).encode())))
-        with ledger_file.ledger_file(header, lines) as file:
+            lines.add(encode_struct(RejectedLine(*span, "validate", ())) + b"\n")
+        with ledger_file(header, lines) as file:
             buckets.s3.put_object(Bucket="audit", Key=key, Body=file.read())
     return key
 
 
 def discard(buckets: Buckets, batch: Batch) -> None:
     """Discard the records of a batch and attempt, as an operator does."""
-    key = ledger_file.ledger_key(batch).replace(".jsonl.gz", ".discarded.jsonl.gz")
+    key = replace(LedgerKey.of(batch), discards=True).key
     buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
 
 

@@ -2,16 +2,17 @@
 
 import gzip
 import json
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
-from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from functions.shared.audit.ledger_file import HEADER_BYTES
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from tests.support.buckets import EXECUTION_ARN, Buckets
 
 DAY = "2026-11-23"
@@ -29,26 +30,26 @@ def a_dead_letter(attempt: int = 0, name: str = "Write", *, start: int = 0, day:
     return DeadLetterKey(OBJECT, start, attempt, day, name)
 
 
-def facts(object_id: str, start: int, attempt: int) -> dict[str, Any]:
+def facts(object_id: str, attempt: int) -> dict[str, Any]:
     """Give what a dead letter or the header of a ledger file begins with."""
     raw = RawObject("raw", "mission/a.json", "v1", 1, "e")
     moment = f"{DAY}T09:00:00.000Z"
     of_object = {"id": object_id} | asdict(raw)
-    return {"format": 1, "object": of_object, "chunk": start or None, "attempt": attempt, "recorded_at": moment}
+    named: dict[str, Any] = {"dataset": "mission", "contract": None, "code": {}, "redrive_of": None, "parent": None}
+    return named | {"format": 1, "object": of_object, "chunk": None, "attempt": attempt, "recorded_at": moment}
 
 
 def post(buckets: Buckets, dead_letter: DeadLetterKey, arn: str = EXECUTION_ARN, error: str = "AccessRefused") -> None:
-    body = facts(dead_letter.object_id, dead_letter.start, dead_letter.attempt) | {
-        "dataset": "mission",
-        "contract": None,
-        "code": {},
+    body = facts(dead_letter.object_id, dead_letter.attempt) | {
+        "resumes_at": "Write",
+        "rejected_count": None,
         "step": "Write",
         "error": error,
         "cause": "told by a test",
         "advice": "None.",
         "received": None,
         "rejected": [],
-        "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "console": ""},
+        "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "redrives": 0, "console": ""},
     }
     buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
 
@@ -61,7 +62,7 @@ def audit_reader(buckets: Buckets, *dead_letters: DeadLetterKey) -> AuditReader:
 
 def commit(buckets: Buckets, entry: LedgerKey, *, rejected: int = 0, written: int = 1) -> None:
     counts = {"received": written + rejected, "written": written, "rejected": rejected}
-    header = facts(entry.object_id, entry.start, entry.attempt) | {"counts": counts}
+    header = facts(entry.object_id, entry.attempt) | {"counts": counts}
     header |= {"execution": EXECUTION_ARN, "output": None}
     buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(json.dumps(header).encode() + b"\n"))
 
@@ -240,7 +241,7 @@ def test_of_a_large_ledger_file_only_the_beginning_is_read_for_its_header(
         return true(**call)
 
     monkeypatch.setattr(buckets.s3, "get_object", noting)
-    assert audit.header(entry)["counts"]["received"] == 1
+    assert audit.header(entry).counts.received == 1
     assert asked == [f"bytes=0-{HEADER_BYTES - 1}"]
     assert sum(1 for _ in audit.lines(entry)) == 9000
 
@@ -288,20 +289,20 @@ def test_dead_letters_are_listed_by_day_the_newest_first_and_others_keys_are_pas
 
 @given(st.builds(DeadLetterKey, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
 def test_the_key_of_a_dead_letter_tells_all_of_it(dead_letter: DeadLetterKey) -> None:
-    assert DeadLetterKey.of(dead_letter.key) == dead_letter
+    assert DeadLetterKey.parse(dead_letter.key) == dead_letter
     assert dead_letter.key == f"dead-letters/{dead_letter.id}.json"
-    assert LedgerKey.of(dead_letter.key) is None
+    assert LedgerKey.parse(dead_letter.key) is None
 
 
 @given(st.builds(LedgerKey, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()))
 def test_the_key_of_a_ledger_file_tells_all_of_it(entry: LedgerKey) -> None:
-    assert LedgerKey.of(entry.key) == entry
-    assert DeadLetterKey.of(entry.key) is None
+    assert LedgerKey.parse(entry.key) == entry
+    assert DeadLetterKey.parse(entry.key) is None
 
 
 @given(st.text())
 def test_no_other_text_is_taken_for_a_key(text: str) -> None:
-    dead_letter, entry = DeadLetterKey.of(text), LedgerKey.of(text)
+    dead_letter, entry = DeadLetterKey.parse(text), LedgerKey.parse(text)
     assert dead_letter is None or text.startswith("dead-letters/dt=")
     assert entry is None or text.startswith("ledger/")
 
@@ -323,5 +324,5 @@ def test_no_other_text_is_taken_for_a_key(text: str) -> None:
     ],
 )
 def test_a_key_of_another_form_is_foreign(key: str) -> None:
-    assert LedgerKey.of(key) is None
-    assert DeadLetterKey.of(key) is None
+    assert LedgerKey.parse(key) is None
+    assert DeadLetterKey.parse(key) is None

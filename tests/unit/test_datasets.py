@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from datasets.mission import transform as mission
 from functions.shared.errors import TransformFailed, UnknownDataset
-from functions.shared.model.messages import Page, Record, Span
-from functions.shared.model.rejection import Rejection
+from functions.shared.model.records import Page, Record, Rejection, Span
 from functions.shared.records.reader import Limits, of_object
 from functions.shared.records.strict_json import encode
 from functions.shared.staging import map_records, staged_batch
@@ -124,7 +123,7 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
 
     after = map_records.apply(core.STAGE, transform, page(0, 1, 2))
     assert [record.document for record in after.records] == [{"was": 0}, {"was": 2}]
-    assert [(rejected.span.position, rejected.stage, str(rejected.violations[0])) for rejected in after.rejected] == [
+    assert [(rejected.position, rejected.stage, str(rejected.violations[0])) for rejected in after.rejected] == [
         (1, "transform", "/a: known 3")
     ]
 
@@ -134,9 +133,9 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
     [object(), float("nan"), {"a": [float("inf")]}, {1, 2}, "\ud800", b"bytes", {1: "a"}, date(2026, 11, 23), [{1}]],
 )
 def test_a_result_that_is_not_json_is_reported_with_its_position(returned: Any) -> None:
-    with pytest.raises(staged_batch.NoJson, match="position 1") as raised:
-        staged_batch.written(map_records.apply(core.STAGE, lambda document: document or returned, page(1, None)))
-    assert "position 1" in str(map_records.no_json(raised.value))
+    with pytest.raises(staged_batch.NotJson, match="position 1") as raised:
+        staged_batch.write(map_records.apply(core.STAGE, lambda document: document or returned, page(1, None)))
+    assert "position 1" in str(map_records.not_json(raised.value))
 
 
 def test_a_crash_of_a_transform_is_reported_without_its_message() -> None:

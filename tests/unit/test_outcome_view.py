@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from custody.audit.ledger_lines import Counts
 from custody.ingest.outcome import FileOutcome, ObjectOutcome, Upload
 from custody.views import outcome as outcome_view
 from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Counts
 
 RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
 UPLOAD = Upload("a", RAW, "arn").document

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custody.views.excerpt import Excerpt, excerpt, locate, place
-from functions.shared.model.messages import Violation
+from functions.shared.model.records import Violation
 from functions.validate.rules import pointer
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from custody.audit.reader import WHOLE, DeadLetterKey
 from custody.executions.pipeline import Execution, execution_name
 from custody.recovery.redrive_plan import (
     BatchState,
@@ -20,6 +19,7 @@ from custody.recovery.redrive_plan import (
     decide,
 )
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import WHOLE, DeadLetterKey
 from functions.shared.model.messages import Batch, Chunk, Plan
 
 RAW = RawObject("raw", "mission/a.json", "v1", 60, "etag")

@@ -7,7 +7,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 from msgspec import structs
 
-from functions.shared.model.messages import Violation
+from functions.shared.model.records import Violation
 from functions.shared.records import reader
 from functions.shared.records.reader import Limits, Raw
 from functions.validate import contracts, rules
@@ -104,5 +104,5 @@ def test_good_and_bad_records_keep_their_places() -> None:
         for raw in read(b"[{},{},{}]")
     ]
     records, rejected = rules.check(raws, Draft202012Validator({}))
-    assert [record.span.position for record in records] == [0, 2]
-    assert [record.span.position for record in rejected] == [1]
+    assert [record.position for record in records] == [0, 2]
+    assert [record.position for record in rejected] == [1]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from functions.shared.audit import ledger_file
 from functions.shared.errors import AccessRefused, ServiceUnavailable
 from functions.transform import core
+from tests.support.buckets import parse_ledger_file
 from tests.support.steps import BULK, STEPS
 from tests.workflow.conftest import EngineError, Run, Workflow
 
@@ -30,7 +30,7 @@ def run(workflow: Workflow, *records: Any) -> Run:
 
 def summary(workflow: Workflow) -> tuple[Any, list[Any]]:
     (key,) = [key for key in workflow.buckets.keys("audit", "ledger/") if "/object." in key]
-    return ledger_file.parse_ledger_file(workflow.buckets.body("audit", key))
+    return parse_ledger_file(workflow.buckets.body("audit", key))
 
 
 def delivered(workflow: Workflow) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.shared.errors import AccessRefused, RecordsRejected, ServiceUnavailable
-from functions.shared.model.rejection import Rejection
+from functions.shared.model.records import Rejection
 from functions.transform import core
 from tests.support.steps import PIPELINE, STEPS
 from tests.workflow.conftest import EngineError, Workflow

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from functions.shared.model.messages import Violation
+from functions.shared.model.records import Violation
 from tests.support.samples import Sample, datasets, samples
 from tests.support.steps import ROOT
 from tests.workflow.conftest import Workflow

@@ -3,19 +3,23 @@
 from functools import partial
 from typing import IO
 
+from msgspec.json import Decoder
+
 from functions.shared import aws
 from functions.shared.audit.ledger_file import (
     HEADER_BYTES,
-    LEDGER_HEADER,
     RESTORE,
     UNREADABLE,
     hash_of_lines,
-    parse_header,
+    header_line,
 )
 from functions.shared.errors import AttemptTaken, MessageRefused
+from functions.shared.model.decoding import decode
 from functions.shared.model.keys import LedgerKey, ledger_prefix
 from functions.shared.model.ledger import LedgerHeader
 from functions.shared.model.messages import Step
+
+_HEADER = Decoder(LedgerHeader)
 
 
 def headers(bucket: str, step: Step) -> list[LedgerHeader]:
@@ -55,13 +59,13 @@ def header_at(bucket: str, key: LedgerKey) -> LedgerHeader:
     """Read the header of a ledger file; raise MessageRefused if it cannot be parsed, or what a read raises."""
     beginning = aws.read_start(bucket, key.key, HEADER_BYTES)
     try:
-        return parse_header(beginning, LEDGER_HEADER)
+        return decode(header_line(beginning), _HEADER)
     except UNREADABLE as error:
         raise MessageRefused(f"the ledger file {key.key} cannot be read ({error}); {RESTORE}") from error
 
 
 def _taken(step: Step, how: str) -> AttemptTaken:
     return AttemptTaken(
-        f"attempt {step.batch.attempt} of {step.batch.object.id} was already committed {how}; redrive "
+        f"attempt {step.batch.attempt} of {step.batch.object.id} was committed {how}; redrive "
         f"{step.execution.arn} once more"
     )

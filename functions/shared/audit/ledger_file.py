@@ -11,8 +11,8 @@ from typing import IO
 
 from msgspec.json import Decoder
 
-from functions.shared.model.decoding import Shape, decode
-from functions.shared.model.ledger import AuditFile, ChunkLine, LedgerHeader, ObjectVersion, Output, SummaryHeader
+from functions.shared.model.decoding import decode
+from functions.shared.model.ledger import AuditFile, ChunkLine, LedgerHeader, Output, StoredObject, SummaryHeader
 from functions.shared.model.messages import FORMAT, Counts, Facts, Json, Step
 from functions.shared.records import gzip_lines
 from functions.shared.records.gzip_lines import Packed, pack, spool
@@ -27,7 +27,6 @@ UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
 RESTORE = "restore its first version, then redrive"
 """What to do about a ledger file that is not as it was committed."""
 
-LEDGER_HEADER = Decoder(LedgerHeader)
 _SUMMARY_HEADER = Decoder(SummaryHeader)
 _CHUNK_LINE: Decoder[ChunkLine] = Decoder(ChunkLine)
 
@@ -50,7 +49,7 @@ def batch_fields(step: Step) -> Json:
     batch = step.batch
     return {
         "format": FORMAT,
-        "object": ObjectVersion.of(batch.object),
+        "object": StoredObject.of(batch.object),
         "chunk": batch.chunk,
         "redrive_of": batch.redrive_of,
         "parent": batch.parent,
@@ -71,10 +70,10 @@ def ledger_file(header: AuditFile, lines: Packed) -> IO[bytes]:
     return file
 
 
-def parse_header(beginning: bytes, decoder: Decoder[Shape]) -> Shape:
-    """Decode the header of a ledger file from its first HEADER_BYTES; raise one of UNREADABLE."""
+def header_line(beginning: bytes) -> bytes:
+    """Return the header of a ledger file from its first HEADER_BYTES; raise one of UNREADABLE."""
     with gzip.open(io.BytesIO(beginning)) as lines:
-        return decode(lines.readline(), decoder)
+        return lines.readline()
 
 
 def parse_summary(body: bytes) -> tuple[SummaryHeader, list[ChunkLine]]:

@@ -15,7 +15,7 @@ from functions.shared.model.records import Rejected, Span
 ExecutionArn = Annotated[str, Meta(pattern="^arn:.*:execution:")]
 
 
-class ObjectVersion(Struct, frozen=True):
+class StoredObject(Struct, frozen=True):
     """A raw object with its id."""
 
     id: Text
@@ -43,7 +43,7 @@ class AuditFile(Struct, frozen=True, kw_only=True):
     """What ledger files and dead letters have in common; times are ISO 8601, UTC."""
 
     format: Literal[1]
-    object: ObjectVersion
+    object: StoredObject
     chunk: Chunk | None
     dataset: str
     contract: str | None

@@ -4,9 +4,9 @@ Every message carries the format, the object, the chunk and the attempt, so that
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta, Struct, field, to_builtins
+from msgspec import Meta, Struct, field, json, to_builtins
 from msgspec.structs import replace
 
 from functions.shared.errors import MessageRefused
@@ -14,7 +14,7 @@ from functions.shared.model.decoding import Shape, Undecodable, from_builtins
 from functions.shared.model.ids import Count, RawObject, Text
 from functions.shared.model.records import Page, Record, Rejected, Span
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 CHUNK_SUFFIX = "Chunk"
 """Ends the name of a step in the bulk state machine, where every state needs a unique name."""
@@ -49,7 +49,7 @@ class Part(Struct, frozen=True):
 
     def encode(self) -> Json:
         """Return the JSON shape."""
-        shape: Json = to_builtins(self)
+        shape: Json = json.decode(json.encode(self))
         return shape
 
 
@@ -76,8 +76,11 @@ class Batch(Part, frozen=True, tag_field="format", tag=FORMAT):
     @classmethod
     def decode(cls, message: Any) -> Self:
         """Decode the head of a message; raise MessageRefused for another format or shape."""
-        if isinstance(message, dict) and message.get("format") != FORMAT:
+        if not isinstance(message, dict) or message.get("format") != FORMAT:
             raise MessageRefused(f"a message does not have format {FORMAT}, the only one that this code reads")
+        for part in ("chunk", "attempt"):
+            if part not in message:
+                raise MessageRefused(f"a message does not have the expected shape: it lacks `{part}`")
         return part_of(message, cls)
 
 

@@ -5,24 +5,24 @@ import json
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from io import StringIO
 from threading import Event
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from custody.audit.ledger_lines import CommittedChunk, FailedChunk
-from custody.audit.reader import WHOLE, AuditReader, DeadLetterKey, LedgerKey, Unreadable
+from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, under_way
 from custody.terminal import console
 from custody.views import discard as views_discard
-from functions.shared.audit.ledger_file import parse_ledger_file
+from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import CommittedChunk, FailedChunk
 from tests.support.audit_files import Run, reads_of
-from tests.support.buckets import Buckets
+from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.executions import Machine
 
@@ -56,7 +56,7 @@ def test_the_key_of_a_summary_and_of_its_dead_letter_say_that_they_are_of_the_wh
     dead_letter = audit.dead_letters_of(bulk.id)[-1]
     assert dead_letter.is_of_whole
     assert dead_letter.id.endswith("/object.0.Summarize")
-    assert DeadLetterKey.of(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
+    assert DeadLetterKey.parse(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
         "it has another name"
     )
 
@@ -82,7 +82,7 @@ def test_a_summary_with_a_line_of_another_form_is_not_what_custody_wrote(bulk: B
 def test_the_header_of_a_chunk_is_no_summary(bulk: Bulk) -> None:
     body = bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
     bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=body)
-    with pytest.raises(Unreadable, match="the header is of another form"):
+    with pytest.raises(Unreadable, match="missing required field `chunk_bytes`"):
         audit_on(bulk.buckets).header(LedgerKey(bulk.id, WHOLE, 0))
 
 

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State
-from custody.audit.reader import WHOLE, AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model import chunking
+from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import reads_of
 from tests.support.buckets import Buckets

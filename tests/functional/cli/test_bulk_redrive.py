@@ -1,16 +1,17 @@
 """A bulk object is redriven once, however many dead letters it has: by its own execution, or by a new one."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import WHOLE, AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
 from custody.recovery.redrive_plan import Candidate, Method, Outcome, RedrivePlan, choose_candidates
+from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from custody.audit.dead_letters import Filter, select
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
 from functions.shared.errors import RecordsRejected
+from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.audit_files import DAY, NEXT_DAY, Run, an_id, chosen, committed, delivered_in_part, posted
 from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.stages import BAD, GOOD, written

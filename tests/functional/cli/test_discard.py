@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from custody.audit.lookup import find_open
-from custody.audit.reader import AuditReader, DeadLetterKey, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
 from custody.recovery.discard import require_at_rest
-from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.audit_files import (
-    DAY,
     MIXED,
     NEXT_DAY,
     Run,
@@ -25,7 +24,7 @@ from tests.support.audit_files import (
     posted,
     redriven_in_vain,
 )
-from tests.support.buckets import EXECUTION_ARN, Buckets
+from tests.support.buckets import EXECUTION_ARN, Buckets, parse_ledger_file
 from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
@@ -146,8 +145,8 @@ def test_a_dead_letter_is_not_discarded_while_a_redrive_is_under_way(buckets: Bu
     audit, machine = AuditReader(buckets.s3, "audit"), Machine()
     stepfunctions: Any = machine
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
-    body = {"execution": {"arn": arn_of(an_id(1))}}
-    dead_letter = DeadLetterKey(an_id(1), 0, 0, DAY, "Write")
+    dead_letter = posted(buckets, 1, arn=arn_of(an_id(1)))
+    body = audit.read(dead_letter)
 
     with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
         require_at_rest(stepfunctions, audit, dead_letter, body)

@@ -1,16 +1,15 @@
 """`custody executions`: both machines in one list, the newest first."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 from rich.console import Console
 from typer.testing import Result
 
-from custody.audit.dead_letters import raw_of
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Execution
 from custody.terminal import console
@@ -122,7 +121,7 @@ def test_what_a_failed_execution_has_committed_is_counted_by_the_ledger(
 ) -> None:
     """The run of a chunk fails of which every record is rejected; and yet it is committed."""
     dead_letter = delivered_in_part(buckets)
-    machine.add(Batch(raw_of(AuditReader(buckets.s3, "audit").read(dead_letter))), error="RecordsRejected")
+    machine.add(Batch(AuditReader(buckets.s3, "audit").read(dead_letter).raw), error="RecordsRejected")
     bulk = Bulk.upload(buckets, lines(8, bad=tuple(range(8))), "mission/bad.jsonl")
     machine.add(bulk.batch, error=bulk.run())
 

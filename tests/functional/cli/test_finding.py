@@ -9,10 +9,11 @@ import pytest
 
 from custody.audit.identifiers import id_of, named
 from custody.audit.lookup import find_dead_letter
-from custody.audit.reader import AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import LedgerKey
 from tests.support.audit_files import Run, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines

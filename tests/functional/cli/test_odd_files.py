@@ -7,22 +7,23 @@ from typing import Any
 
 import pytest
 
-from custody.audit.reader import LedgerKey, Unreadable
+from custody.audit.reader import Unreadable
+from functions.shared.model.keys import LedgerKey
 from tests.support.audit_files import DAY, Run, chosen, delivered_in_part, posted, redriven_in_vain
 from tests.support.buckets import Buckets
 
 NOT_LETTERS = [
-    (b"no JSON", "Expecting value"),
-    (b"[]", "the dead letter is of another form: /: type"),
-    (b"{}", "the dead letter is of another form: /: required advice"),
-    (b"[" * 100_000, "recursion"),
-    ({"recorded_at": "yesterday"}, "/recorded_at: format"),
-    ({"recorded_at": "2026-11-23T09:00:00"}, "/recorded_at: format"),
-    ({"rejected": [{"position": 0}]}, "/rejected/0: required"),
+    (b"no JSON", "JSON is malformed"),
+    (b"[]", "Expected `object`, got `array`"),
+    (b"{}", "missing required field `format`"),
+    (b"[" * 100_000, "Expected `object`"),
+    ({"recorded_at": "yesterday"}, "`recorded_at` is not an ISO 8601 time"),
+    ({"recorded_at": "2026-11-23T09:00:00"}, "`recorded_at` is not an ISO 8601 time"),
+    ({"rejected": [{"position": 0}]}, r"missing required field .* - at `\$.rejected\[0\]`"),
     ({"attempt": 7}, "another object or attempt"),
-    ({"object": "a.json"}, "/object: type"),
-    ({"format": 2}, "/format: const"),
-    ({"execution": {"arn": "x", "started_at": f"{DAY}T09:00:00Z", "console": ""}}, "/execution/arn: pattern"),
+    ({"object": "a.json"}, r"at `\$.object`"),
+    ({"format": 2}, r"at `\$.format`"),
+    ({"execution": {"arn": "x", "started_at": f"{DAY}T09:00:00Z", "console": ""}}, r"at `\$.execution.arn`"),
 ]
 
 

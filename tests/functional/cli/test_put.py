@@ -17,8 +17,6 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from custody.app import app
-from custody.audit.ledger_lines import Counts
-from custody.audit.reader import LedgerKey
 from custody.commands import put as put_command
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
@@ -31,7 +29,9 @@ from custody.session import Session
 from custody.terminal import console
 from custody.views import put as put_view
 from functions.shared.model import chunking
-from functions.shared.model.messages import Batch
+from functions.shared.model.keys import LedgerKey
+from functions.shared.model.ledger import ChunkCounts
+from functions.shared.model.messages import Batch, Counts
 from tests.support.audit_files import a_deployment, a_session, reads_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
@@ -79,7 +79,7 @@ def bulk_of(buckets: Buckets, uploaded: Upload) -> Bulk:
     bulk = Bulk.upload(buckets, lines(20))
     assert bulk.batch.plan is not None
     starts = tuple(range(0, uploaded.raw.size, CHUNK_BYTES))
-    return Bulk(buckets, Batch(uploaded.raw, plan=replace(bulk.batch.plan, chunks=starts)))
+    return Bulk(buckets, Batch(uploaded.raw, plan=structs.replace(bulk.batch.plan, chunks=starts)))
 
 
 def test_a_bulk_object_is_watched_chunk_by_chunk(
@@ -112,7 +112,7 @@ def test_a_bulk_object_is_watched_chunk_by_chunk(
     document = result.document
     assert result.code == 3
     assert document.counts == Counts(20, 18, 2)
-    assert document.chunks == outcome.ChunkCounts(total=7, committed=7, failed=0)
+    assert document.chunks == ChunkCounts(total=7, committed=7, failed=0)
     assert (len(document.records), document.records_more) == (20, 0)
     assert (document.dead_letter or "").endswith("/object.0.Summarize.json")
     assert document.cause == "2 of 20"

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
+from msgspec.structs import replace
 
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.messages import Batch, Chunk

@@ -3,19 +3,19 @@
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from custody.audit.dead_letters import raw_of
-from custody.audit.reader import AuditReader, LedgerKey
+from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
 from custody.recovery.discard import Discarder
 from custody.terminal import console as terminal_console
 from custody.views import trace
+from functions.shared.model.keys import LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, delivered_in_part, posted, reads_of, redriven_in_vain
 from tests.support.buckets import Buckets
@@ -179,10 +179,10 @@ def test_a_record_of_a_chunk_that_was_given_up_unread_says_who_did(bulk: Bulk, r
 
 def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 200)
-    header = AuditReader(bulk.buckets.s3, "audit").header(LedgerKey(bulk.id, 200, 0, discards=True))
-    said = f"on {header['recorded_at']} by arn:aws:iam::1:user/eve: sent by mistake"
+    header = AuditReader(bulk.buckets.s3, "audit").discard_header(LedgerKey(bulk.id, 200, 0, discards=True))
+    said = f"on {header.recorded_at} by arn:aws:iam::1:user/eve: sent by mistake"
     assert f"discarded at attempt 0, {said}" in run(f"{bulk.id}.244").stdout
-    assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header["recorded_at"]
+    assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header.recorded_at
     assert "sent by mistake" not in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
 
     shown = run(bulk.id).stdout
@@ -317,7 +317,7 @@ def section(shown: str, name: str) -> list[str]:
 
 def test_each_execution_of_an_object_is_told_step_by_step(buckets: Buckets, machine: Telling, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets)
-    raw = raw_of(AuditReader(buckets.s3, "audit").read(dead_letter))
+    raw = AuditReader(buckets.s3, "audit").read(dead_letter).raw
     ended = STARTED + timedelta(seconds=12)
     first = machine.add(Batch(raw), error="RecordsRejected", stopDate=ended)
     later = STARTED + timedelta(hours=1)
@@ -507,7 +507,7 @@ def test_an_execution_that_was_started_by_another_name_is_told_of_too(
     buckets: Buckets, machine: Telling, run: Run
 ) -> None:
     dead_letter = posted(buckets, raw=buckets.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
-    batch = Batch(raw_of(AuditReader(buckets.s3, "audit").read(dead_letter)))
+    batch = Batch(AuditReader(buckets.s3, "audit").read(dead_letter).raw)
     machine.add(batch, name="by-hand")
     machine.add(batch, "ABORTED")
     machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)

@@ -14,19 +14,19 @@ from rich.console import Console
 from custody import concurrency
 from custody.assurance import verify
 from custody.assurance.verify import Verdict, holdings, verdicts
-from custody.audit.dead_letters import raw_of, record_bytes
-from custody.audit.ledger_lines import encode
-from custody.audit.reader import AuditReader, LedgerKey
+from custody.audit.dead_letters import record_bytes
+from custody.audit.reader import AuditReader
 from custody.commands import verify as verify_command
 from custody.errors import CommandFailed
 from custody.terminal import console
 from functions.dead_letter.handler import handle as dead_letter
-from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.errors import RecordsRejected
+from functions.shared.model.keys import LedgerKey
+from functions.shared.model.records import Span
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 from tests.support.audit_files import Run
-from tests.support.buckets import Buckets, called_with
+from tests.support.buckets import Buckets, called_with, parse_ledger_file
 from tests.support.command_line import CommandLine
 from tests.support.stages import BAD, GOOD, transformed, written
 
@@ -46,7 +46,7 @@ def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> 
         written(buckets, key, body)
     except RecordsRejected:
         assert BAD in body, "only a bad record may be rejected"
-    (entry,) = filter(None, map(LedgerKey.of, set(buckets.keys("audit")) - before))
+    (entry,) = filter(None, map(LedgerKey.parse, set(buckets.keys("audit")) - before))
     return entry.object_id
 
 
@@ -62,7 +62,7 @@ def processed(buckets: Buckets) -> tuple[str, bytes]:
 
 def rewrite(buckets: Buckets, change: Callable[[Any, list[Any]], None]) -> None:
     """Change the ledger file as if it had been written so: its old version is destroyed."""
-    (key,) = (key for key in buckets.keys("audit") if LedgerKey.of(key))
+    (key,) = (key for key in buckets.keys("audit") if LedgerKey.parse(key))
     header, lines = parse_ledger_file(buckets.body("audit", key))
     change(header, lines)
     forget(buckets, "audit", key)
@@ -256,7 +256,7 @@ def lose_a_part(header: Any, lines: list[Any]) -> None:
         (name_another_object, "tells of another object: mission-a-json-"),
         (name_no_output, "the ledger names no processed object for 2 written records"),
         (shift_an_output, "{id}.2: by the ledger it begins at byte"),
-        (lose_a_part, "cannot be read: line 2 is of another form: /: required outcome"),
+        (lose_a_part, "cannot be read: line 2: Object missing required field `outcome`"),
     ],
 )
 def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
@@ -572,18 +572,18 @@ def test_a_gzipped_object_is_compared_as_it_was_read(buckets: Buckets, key: str)
     verdict = the_verdict(buckets)
     assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
 
-    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := LedgerKey.of(key))]
+    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := LedgerKey.parse(key))]
     audit = AuditReader(buckets.s3, "audit")
     header = audit.header(entry)
-    assert header["object"]["id"] == object_id
-    found = [record_bytes(buckets.s3, raw_of(header), encode(line)) for line in audit.lines(entry)]
+    assert header.object.id == object_id
+    found = [record_bytes(buckets.s3, header.raw, line) for line in audit.lines(entry)]
     assert found == [GOOD, GOOD, GOOD]
 
 
 def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(buckets: Buckets) -> None:
     damaged = gzip.compress(b"{}" * 99)[:-9]
     raw = buckets.upload("mission/a.json.gz", damaged).object
-    assert record_bytes(buckets.s3, raw, {"offset": 0, "length": len(damaged)}) == damaged
+    assert record_bytes(buckets.s3, raw, Span(0, 0, len(damaged), "")) == damaged
 
 
 def test_a_key_names_the_object_of_its_newest_version(buckets: Buckets, run: Run) -> None:

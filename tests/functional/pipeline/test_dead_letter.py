@@ -171,7 +171,7 @@ def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_ba
         handle(failed(message, "Transform", error), None)
 
     answer = handle(failed(message, "Transform", error, redrives=1), None)
-    assert answer == {name: message[name] for name in ("format", "object", "chunk", "redrive_of")} | {
+    assert answer == {name: message[name] for name in ("format", "object", "chunk", "redrive_of", "parent", "plan")} | {
         "attempt": 1,
         "resume": "Validate",
     }
@@ -524,5 +524,5 @@ def test_an_execution_that_somebody_began_with_no_batch_has_nothing_to_account_f
 
 
 def test_an_end_of_a_batch_in_another_format_is_kept_for_code_that_knows_it(buckets: Buckets) -> None:
-    with pytest.raises(MessageRefused, match="format 2"):
+    with pytest.raises(MessageRefused, match="format 1"):
         handle(ended(buckets.upload("mission/a.json", GOOD).encode() | {"format": 2}, "ABORTED"), None)

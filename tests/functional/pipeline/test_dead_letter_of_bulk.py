@@ -1,9 +1,9 @@
 """DeadLetter of a bulk object: a dead letter for the object and for each chunk; a redrive runs again what is needed."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.dead_letter.handler import handle
 from functions.shared import aws
@@ -72,7 +72,7 @@ def test_chunks_that_failed_have_the_object_a_dead_letter_of_its_own(buckets: Bu
         "ChunksFailed",
         "ProcessChunks",
     )
-    assert dead_letter["cause"].startswith("2 of 3 chunks failed, those that begin at byte 10, 20;")
+    assert dead_letter["cause"].startswith("2 of 3 chunks failed, starting at byte 10, 20;")
     assert (dead_letter["chunk"], dead_letter["parent"], dead_letter["rejected"]) == (None, None, [])
     assert dead_letter["code"] == {"summarize": "s-code"}
     assert "only these chunks are processed again" in dead_letter["advice"]
@@ -84,7 +84,7 @@ def test_a_redrive_processes_only_the_chunks_that_failed(buckets: Buckets, batch
 
     assert redriven(message, "Summarize", "ChunksFailed") == message | {
         "attempt": 1,
-        "chunks": [10, 20],
+        "plan": {"chunk_bytes": 10, "chunks": [10, 20]},
         "resume": "ProcessChunks",
     }
 
@@ -98,7 +98,7 @@ def test_a_redrive_after_rejects_processes_only_the_chunks_that_have_some(bucket
         "its name is not Rejected: Summarize has written no dead letter"
     )
     answer = redriven(message, "Summarize", "RecordsRejected")
-    assert (answer["chunks"], answer["resume"], answer["attempt"]) == ([10], "ProcessChunks", 1)
+    assert (answer["plan"]["chunks"], answer["resume"], answer["attempt"]) == ([10], "ProcessChunks", 1)
 
 
 def test_each_redrive_narrows_further_and_has_a_dead_letter_if_it_fails_again(buckets: Buckets, batch: Batch) -> None:
@@ -109,7 +109,7 @@ def test_each_redrive_narrows_further_and_has_a_dead_letter_if_it_fails_again(bu
     message = account_and_fail(again, redrives=1)
 
     assert dead_letters(buckets) == ["object.0.Summarize.json", "object.1.Summarize.json"]
-    assert redriven(message, "Summarize", "ChunksFailed", redrives=2)["chunks"] == [10]
+    assert redriven(message, "Summarize", "ChunksFailed", redrives=2)["plan"]["chunks"] == [10]
 
 
 def test_a_redrive_of_what_ended_in_the_map_before_finds_the_summary_of_the_attempt_that_failed(
@@ -120,7 +120,7 @@ def test_a_redrive_of_what_ended_in_the_map_before_finds_the_summary_of_the_atte
     message = account_and_fail(batch, redrives=1)
 
     answer = redriven(message, "Summarize", "ChunksFailed", redrives=2)
-    assert (answer["attempt"], answer["chunks"]) == (2, [10, 20])
+    assert (answer["attempt"], answer["plan"]["chunks"]) == (2, [10, 20])
 
 
 def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batch: Batch) -> None:
@@ -128,7 +128,7 @@ def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batc
     message = account_and_fail(batch)
     buckets.s3.delete_object(Bucket="audit", Key=f"ledger/{batch.object.id}/object.0.jsonl.gz")
 
-    assert redriven(message, "Summarize", "ChunksFailed")["chunks"] == list(STARTS)
+    assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 
 def test_a_summary_that_may_not_be_read_does_not_hold_back_a_redrive(
@@ -141,7 +141,7 @@ def test_a_summary_that_may_not_be_read_does_not_hold_back_a_redrive(
         raise AccessRefused("GetObject was answered AccessDenied")
 
     monkeypatch.setattr(aws, "read", refuse)
-    assert redriven(message, "Summarize", "ChunksFailed")["chunks"] == list(STARTS)
+    assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 
 def test_a_summary_of_another_execution_is_none_of_ones_own(buckets: Buckets, batch: Batch) -> None:
@@ -151,7 +151,7 @@ def test_a_summary_of_another_execution_is_none_of_ones_own(buckets: Buckets, ba
     event = failed(batch.encode(), "Summarize", "ChunksFailed", redrives=1)
     event["execution"] |= {"RedriveTime": REDRIVEN_AT, "Id": f"{EXECUTION_ARN}-r1"}
 
-    assert handle(event, None)["chunks"] == list(STARTS)
+    assert handle(event, None)["plan"]["chunks"] == list(STARTS)
 
 
 def test_what_is_no_fault_of_the_chunks_has_account_alone_done_again(buckets: Buckets, batch: Batch) -> None:
@@ -190,7 +190,11 @@ def test_after_account_alone_was_done_again_the_chunks_go_on_with_an_attempt_of_
     message = account_and_fail(Batch.decode(again), redrives=1, chunks_attempt=0)
 
     answer = redriven(message, "Summarize", "ChunksFailed", redrives=2)
-    assert answer == batch.encode() | {"attempt": 2, "chunks": [20], "resume": "ProcessChunks"}
+    assert answer == batch.encode() | {
+        "attempt": 2,
+        "plan": {"chunk_bytes": 10, "chunks": [20]},
+        "resume": "ProcessChunks",
+    }
 
 
 def test_a_map_that_fails_itself_is_run_again_as_it_was(buckets: Buckets, batch: Batch) -> None:

@@ -3,15 +3,16 @@
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.dead_letter import handler as dead_letter
-from functions.shared.audit import ledger_file
 from functions.shared.errors import MessageRefused, ObjectTooLarge, RecordsRejected, TransformFailed
-from functions.shared.model.messages import Batch, Chunk, Page, Record, Span
+from functions.shared.model.keys import LedgerKey
+from functions.shared.model.messages import Batch, Chunk
+from functions.shared.model.records import Page, Record, Span
 from functions.shared.records import gzip_lines, raw_object
 from functions.shared.staging import map_records
 from functions.transform import core
@@ -97,7 +98,7 @@ def commit(buckets: Buckets, chunk: Batch) -> None:
     payload = called_with(chunk.encode() | caught, "DeadLetterChunk")
     with pytest.raises(RecordsRejected):
         dead_letter.handle(payload, None)
-    assert ledger_file.ledger_key(chunk) in buckets.keys("audit", "ledger/")
+    assert LedgerKey.of(chunk).key in buckets.keys("audit", "ledger/")
 
 
 @pytest.mark.usefixtures("small")
@@ -112,7 +113,7 @@ def test_a_chunk_inside_a_line_has_no_records_and_succeeds(buckets: Buckets) -> 
 @pytest.mark.usefixtures("small")
 def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
-    assert message["counts"] == {"received": 84, "written": 23, "rejected": 61}
+    assert message["counts"] == {"accepted": 23, "rejected": 61}
     assert message["claim"]["raw"] is True
     staged = gzip.decompress(buckets.body("staging", message["claim"]["rejected"]["key"])).splitlines()
     assert len(staged) == 1 + 61, "only what is rejected is staged, and a line of facts"
@@ -125,7 +126,7 @@ def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(bu
 def test_an_object_that_reads_otherwise_than_before_is_refused(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     message["claim"]["rejected"] = None
-    with pytest.raises(MessageRefused, match="does not read as it did"):
+    with pytest.raises(MessageRefused, match="reads differently"):
         transform.handle(called_with(message, "Transform"), None)
 
 
@@ -137,7 +138,7 @@ def test_records_that_are_lost_between_two_steps_are_missed(buckets: Buckets) ->
     lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
     shorter = buckets.s3.put_object(Bucket="staging", Key=claim["key"], Body=gzip_lines.pack(b"".join(lines[:-1])))
     handed["claim"] = claim | {"version_id": shorter["VersionId"]}
-    with pytest.raises(MessageRefused, match="says 23 good and 61 rejected"):
+    with pytest.raises(MessageRefused, match="announces 23 accepted and 61 rejected"):
         write.handle(called_with(handed, "Write"), None)
     assert buckets.keys("audit", "ledger/") == []
 
@@ -178,7 +179,7 @@ def test_gzipped_lines_are_read_as_a_stream_and_no_further_than_a_chunk(
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=10_000))
     fits, bomb = (gzip.compress((GOOD + b"\n") * number) for number in (160, 170))
     answer = validate.handle(called_with(buckets.upload(key, fits).encode(), "Validate"), None)
-    assert answer["counts"]["written"] == 160
+    assert answer["counts"]["accepted"] == 160
     with pytest.raises(ObjectTooLarge, match=r"10,000 bytes when decompressed \(chunk_bytes\)"):
         validate.handle(called_with(buckets.upload(key, bomb).encode(), "Validate"), None)
 
@@ -198,8 +199,8 @@ def test_records_that_are_lost_before_transform_are_missed(buckets: Buckets) -> 
     body = (GOOD + b"\n") * 50
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", body).encode(), "Validate"), None)
     assert message["claim"] == {"raw": True, "rejected": None}
-    message["counts"] = {"received": 51, "written": 51, "rejected": 0}
-    with pytest.raises(MessageRefused, match="says 51 good and 0 rejected records, and there are 50 and 0"):
+    message["counts"] = {"accepted": 51, "rejected": 0}
+    with pytest.raises(MessageRefused, match="announces 51 accepted and 0 rejected records, but has 50 and 0"):
         transform.handle(called_with(message, "Transform"), None)
 
 
@@ -237,7 +238,7 @@ def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(bucke
     answer = validate.handle(
         called_with(buckets.upload("mission/a.jsonl", b"\n".join(lines)).encode(), "Validate"), None
     )
-    assert answer["counts"] == {"received": 4, "written": 2, "rejected": 2}
+    assert answer["counts"] == {"accepted": 2, "rejected": 2}
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_a_damaged_list_of_rejects_is_refused_and_its_dead_letter_is_written_all
     staged = gzip_lines.pack(b'{"dataset": "mission"}\n{"position": 1}\n')
     put = buckets.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)
     message["claim"]["rejected"]["version_id"] = put["VersionId"]
-    with pytest.raises(MessageRefused, match="of another form") as refused:
+    with pytest.raises(MessageRefused, match="does not have the expected shape") as refused:
         transform.handle(called_with(message, "Transform"), None)
 
     caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}

@@ -9,7 +9,7 @@ from custody.audit.reader import AuditReader
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected, TransformFailed
 from functions.shared.model.messages import Facts, Step
-from functions.shared.model.rejection import Rejection
+from functions.shared.model.records import Rejection
 from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 from functions.write.handler import handle as write
@@ -81,7 +81,7 @@ def test_its_dead_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(bucket
     assert not list(select(AuditReader(buckets.s3, "audit"), Filter(step="write")))
     resumed = dead_letter(failed(message, "AccessRefused", redrives=1), None)
     assert (resumed["resume"], resumed["attempt"]) == ("Enrich", 1)
-    assert enrich(resumed)["counts"]["written"] == 1
+    assert enrich(resumed)["counts"]["accepted"] == 1
 
 
 def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
@@ -103,5 +103,5 @@ def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
 
 def test_what_lies_in_the_raw_bucket_still_is_refused_for_only_transform_reads_it_there(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.json", GOOD) | {"claim": {"raw": True, "rejected": None}}
-    with pytest.raises(MessageRefused, match="a step before this one must make them ready"):
+    with pytest.raises(MessageRefused, match="a step before this one must process them"):
         enrich(message)

@@ -1,17 +1,16 @@
 """Where only some folders of a bucket are taken, each step finds the dataset behind them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.dead_letter import handler as dead_letter
-from functions.shared.audit.ledger_file import parse_ledger_file
 from functions.shared.errors import UnknownDataset
 from functions.summarize import handler as account
 from functions.validate import handler as validate
-from tests.support.buckets import Buckets
+from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.stages import GOOD, validated, written
 

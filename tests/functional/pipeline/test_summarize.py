@@ -2,18 +2,19 @@
 
 import gzip
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from functions.shared import aws
 from functions.shared.audit import ledger_file
 from functions.shared.errors import AccessRefused, AttemptTaken, ChunksFailed, MessageRefused, RecordsRejected
+from functions.shared.model.keys import LedgerKey
 from functions.shared.model.messages import Batch, Chunk, Plan
 from functions.summarize import handler
 from functions.summarize.handler import handle
-from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with
+from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with, parse_ledger_file
 from tests.support.executions import arn_of, commit
 
 CHUNK = 10
@@ -36,7 +37,7 @@ def account(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
 
 
 def summary(buckets: Buckets, batch: Batch, attempt: int = 0) -> tuple[Any, list[Any]]:
-    return ledger_file.parse_ledger_file(buckets.body("audit", f"ledger/{batch.object.id}/object.{attempt}.jsonl.gz"))
+    return parse_ledger_file(buckets.body("audit", f"ledger/{batch.object.id}/object.{attempt}.jsonl.gz"))
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, b
 
 def test_an_object_with_chunks_that_failed_fails_after_its_commits_are_closed(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 10), written=2)
-    with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, those that begin at byte 0, 20; their dead letters"):
+    with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, starting at byte 0, 20; their dead letters"):
         account(batch)
 
     header, lines = summary(buckets, batch)
@@ -165,7 +166,7 @@ def test_a_chunk_that_failed_again_is_told_with_what_an_earlier_attempt_delivere
 ) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
-    with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, those that begin at byte 10;"):
+    with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, starting at byte 10;"):
         account(replace(batch, attempt=1, plan=Plan(CHUNK, (10,))), redrives=1)
 
     header, lines = summary(buckets, batch, attempt=1)
@@ -234,15 +235,15 @@ def test_a_summary_that_is_no_longer_true_is_not_claimed(buckets: Buckets, batch
 def test_a_ledger_file_that_cannot_be_read_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
     keys = [commit(buckets, of(batch, start)) for start in STARTS]
     buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
-    with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*put the version back"):
+    with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*restore its first version"):
         account(batch)
 
 
 def test_an_object_that_is_not_cut_is_refused(buckets: Buckets) -> None:
     whole = replace(buckets.upload("mission/a.json", b"{}"), plan=Plan(1, (0, 1)))
-    with pytest.raises(MessageRefused, match=r"mission/a\.json, which is not cut into chunks"):
+    with pytest.raises(MessageRefused, match=r"mission/a\.json, which is not divided into"):
         account(whole)
-    with pytest.raises(MessageRefused, match="not cut into chunks"):
+    with pytest.raises(MessageRefused, match="not divided into"):
         account(replace(whole, plan=None))
 
 
@@ -283,8 +284,8 @@ def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
     starts = tuple(range(0, 50_000, CHUNK))
     batch = replace(buckets.upload("mission/huge.jsonl", b"x" * 50_000), plan=Plan(CHUNK, starts))
     first = commit(buckets, of(batch, 0), written=3, rejected=1)
-    head, _ = ledger_file.parse_ledger_file(buckets.body("audit", first))
-    keys = {ledger_file.ledger_key(of(batch, start)): None for start in starts}
+    head, _ = parse_ledger_file(buckets.body("audit", first))
+    keys = {LedgerKey.of(of(batch, start)).key: None for start in starts}
 
     read_summary = aws.read_start
 

@@ -1,9 +1,9 @@
 """Validate: what it reads, what it passes on, and what it refuses."""
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from functions.shared.errors import ObjectMissing, ObjectTooLarge, RecordsRejected, UnknownDataset
 from functions.validate import handler
@@ -25,7 +25,7 @@ def test_with_inline_off_no_document_is_in_the_message(buckets: Buckets, monkeyp
     message = validated(buckets, "mission/a.json", GOOD)
 
     assert "MASINT" not in json.dumps(message)
-    assert message["counts"] == {"received": 1, "written": 1, "rejected": 0}
+    assert message["counts"] == {"accepted": 1, "rejected": 0}
     assert message["claim"] == {"raw": True, "rejected": None}, (
         "what was read stays where it is: it cannot change there"
     )
