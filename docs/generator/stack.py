@@ -12,7 +12,7 @@ _WITH = {"prod": "", "buffered": ", with `buffered`", "existing": ", with `raw_b
 
 
 def permissions(deployments: Mapping[str, Deployment]) -> str:
-    """Write who may do what on which resource, beside logs and traces: in prod, then what other settings add."""
+    """Write who may do what on which resource, beside logs, traces and the key: in prod, then what other settings add."""
     usual = list(_permissions(deployments["prod"]))
     rows = [
         (f"`{who}`{added}", *cells)
@@ -29,7 +29,7 @@ def _permissions(deployment: Deployment) -> Iterator[Row]:
     for arn, who in roles.items():
         for statement in deployment.statements(arn):
             actions, resources = listed(statement["Action"]), listed(statement["Resource"])
-            if actions[0].startswith(("logs:", "xray:")):
+            if actions[0].startswith(("logs:", "xray:")) or resources == [deployment.key]:
                 continue
             conditions = [
                 f"`{key}` is `{_plain(value, deployment)}`"

@@ -162,6 +162,11 @@ def execution_status(cloud: Cloud, arn: str) -> str | None:
         return None
 
 
+def wait_for_status(cloud: Cloud, arn: str, status: str) -> None:
+    """Wait until an execution has a status."""
+    until(lambda: execution_status(cloud, arn) == status, 60, f"{arn} {status}")
+
+
 def wait_for_end(cloud: Cloud, *keys: str) -> None:
     """Wait until the executions of the latest versions of raw objects have ended, for the keys that exist."""
     s3, deployment = cloud.client("s3"), cloud.deployment

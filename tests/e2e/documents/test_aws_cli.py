@@ -15,12 +15,12 @@ from tests.support.documents import (
     Shell,
     blocks,
     examples,
-    execution_status,
     put,
     queue_length,
     read,
     sections,
     wait_for_end,
+    wait_for_status,
     without_events,
 )
 
@@ -67,10 +67,6 @@ def follow(shell: Shell, section: str, after_block: Callable[[], Any] = lambda: 
         after_block()
 
 
-def wait_for(cloud: Cloud, arn: str, status: str) -> None:
-    until(lambda: execution_status(cloud, arn) == status, 60, f"{arn} {status}")
-
-
 def test_the_first_hour(cloud: Cloud) -> None:
     shell = reader(cloud)
     follow(shell, SEND, lambda: wait_for_end(cloud, "mission/good.json", "mission/lines.jsonl"))
@@ -82,15 +78,15 @@ def test_redrive(cloud: Cloud, tmp_path: Path) -> None:
     with ExitStack() as broken:
         broken.enter_context(without(cloud, "write", "s3:PutObject"))
         execution = put(cloud, tmp_path, "refused", GOOD)["execution"]
-        wait_for(cloud, execution, "FAILED")
+        wait_for_status(cloud, execution, "FAILED")
         shell = reader(cloud, execution=execution)
-    follow(shell, "Redrive", lambda: wait_for(cloud, execution, "SUCCEEDED"))
+    follow(shell, "Redrive", lambda: wait_for_status(cloud, execution, "SUCCEEDED"))
 
 
 def test_stop(cloud: Cloud, tmp_path: Path) -> None:
     with slow(cloud, seconds=60, timeout=600):
         execution = put(cloud, tmp_path, "stopped", GOOD)["execution"]
-        wait_for(cloud, execution, "RUNNING")
+        wait_for_status(cloud, execution, "RUNNING")
         follow(reader(cloud, running_execution=execution), "Stop an execution")
 
 

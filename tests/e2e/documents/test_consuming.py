@@ -15,7 +15,7 @@ from custody.deployment.target import ROOT
 from samples import consumer
 from tests.support.breaking import until
 from tests.support.deployed import Cloud
-from tests.support.documents import Shell, blocks, execution_status, read, sections, wait_for_end
+from tests.support.documents import Shell, blocks, read, sections, wait_for_end, wait_for_status
 
 DOCUMENT = read("docs/consuming.md")
 SECTIONS = sections(DOCUMENT)
@@ -107,7 +107,7 @@ def test_a_consumer_reads_deliveries_exactly_once(cloud: Cloud, tmp_path: Path) 
         # Its redrive writes the whole batch again, as a new version.
         client.redrive_execution(executionArn=failed["executionArn"])
         (event,) = wait_for_events(cloud, 1)
-        until(lambda: execution_status(cloud, failed["executionArn"]) != "RUNNING", 60, "the end of the redrive")
+        wait_for_status(cloud, failed["executionArn"], "FAILED")
         delivery = event["detail"]["object"]
         assert failed["name"] in delivery["key"]
         assert delivery["version-id"] == latest_version(cloud, delivery["key"])

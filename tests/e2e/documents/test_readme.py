@@ -1,14 +1,20 @@
-"""The README shows what happens."""
+"""The README shows what happens, and every example of `custody … --help` works."""
 
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from custody.deployment.target import ROOT
 from tests.support.deployed import Cloud, command_environment
 from tests.support.documents import Shell, blocks, read, require_shown, sections
+from tests.support.manual import commands, examples
 
 README = read("README.md")
+ELSEWHERE = frozenset({"up", "down"})
+"""Tested elsewhere: they would disturb the embedded AWS that tests share."""
 
 
 def test_make_run_prints_what_the_readme_shows(cloud: Cloud) -> None:
@@ -32,3 +38,20 @@ def test_the_commands_of_the_first_hour_work(cloud: Cloud) -> None:
     assert commands
     for block in commands:
         shell.run(block)
+
+
+def test_each_example_of_help_works(cloud: Cloud, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples" / "objects", tmp_path / "samples" / "objects")
+    good, bad = (tmp_path / "samples" / "objects" / name for name in ("good.json", "two-violations.json"))
+    (accepted,) = cloud.custody("put", good, "--key", "mission/good.json", "--json").json["objects"]
+    (rejected,) = cloud.custody("put", bad, "--json").json["objects"]
+    values = {"RECORD": accepted["records"][0]["record"], "DEAD_LETTER": rejected["object"]["id"]}
+    pages = commands()
+
+    # A discarded dead letter cannot be redriven any more.
+    for name in sorted(pages.keys() - ELSEWHERE, key=lambda name: (name == "dead-letters discard", name)):
+        for example in examples(pages[name]):
+            _, *words = shlex.split(example)
+            ran = cloud.custody(*(values.get(word, word) for word in words), cwd=tmp_path)
+            assert ran.code in {0, 3}, (example, ran.err)
+            assert "Traceback" not in ran.err
