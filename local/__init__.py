@@ -1,7 +1,7 @@
-"""Embedded AWS: MiniStack on loopback, with the gaps filled that a pipeline would trip over.
+"""Embedded AWS: MiniStack on loopback, patched where it differs from AWS in what a pipeline needs.
 
-It knows nothing of what runs on it. `start` gives an `Instance`; `Instance.environment()` is what boto3, the AWS CLI
-and the CDK CLI need to talk to it.
+It is independent of what runs on it. `start` returns an `Instance`; `Instance.environment()` is what boto3, the AWS
+CLI and the CDK CLI need to talk to it.
 """
 
 from local.instance import Instance, find

@@ -1,4 +1,4 @@
-"""The server process: fill the gaps, then run MiniStack on the socket it was handed.
+"""The server process: patch MiniStack, then run it on the socket it was handed.
 
 Started by `local.server` as `python -m local.serve TOKEN SOCKET WORKERS`; not meant to be started by hand.
 """
@@ -12,11 +12,11 @@ from local import patches
 
 
 def main(socket_number: int, workers: int) -> None:
-    """Serve until SIGTERM, then save the state and end with all workers."""
+    """Serve until SIGTERM, then save the state and exit with all workers."""
     os.environ.pop("PYTHONPATH", None)
     os.chdir(os.environ["TMPDIR"])
     _allow_many_open_files()
-    patches.fill(workers)
+    patches.apply(workers)
     from hypercorn.asyncio import serve  # noqa: PLC0415 - MiniStack must set Hypercorn's defaults first
     from hypercorn.config import Config  # noqa: PLC0415
 
@@ -30,7 +30,7 @@ def main(socket_number: int, workers: int) -> None:
         patches.module("core.lambda_runtime").reset()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # threads of handlers that still run must not hold the process
+        os._exit(0)  # running handlers must not keep the process alive
 
 
 def _allow_many_open_files() -> None:

@@ -1,4 +1,4 @@
-"""How a gap is filled: wrap a function, or change a line of one, at run time and on the exact version only."""
+"""Patch MiniStack at run time: wrap a function, or change a line of one, in exactly one version."""
 
 import ast
 import functools
@@ -14,18 +14,18 @@ _CHANGED = "_changed_source"
 
 
 class PatchError(RuntimeError):
-    """MiniStack is not as a gap expects it, so that filling it would do something else than was tested."""
+    """A patch does not fit the installed MiniStack, so that it would do something other than what was tested."""
 
     def __init__(self, where: str, problem: str) -> None:
-        """Say what is wrong, where, and what to do."""
+        """Describe the problem, and what to do about it."""
         super().__init__(
-            f"MiniStack's {where}: {problem}. The gaps in local/gaps are written for MiniStack {PIN}: install that "
-            f"version, or adapt the gap named in the traceback to the one that is installed."
+            f"MiniStack's {where}: {problem}. The patches in local/patches are written for MiniStack {PIN}: install "
+            f"that version, or adapt the patch named in the traceback to the installed one."
         )
 
 
 def check_pin() -> None:
-    """Refuse any other version than the one the gaps were written for."""
+    """Refuse any version other than the one that the patches were written for."""
     installed = importlib.metadata.version("ministack")
     if installed != PIN:
         raise PatchError("version", f"{installed} is installed")
@@ -40,7 +40,7 @@ def module(name: str) -> Any:
 
 
 def member(owner: Any, name: str) -> Any:
-    """Get a function or constant that a gap relies on."""
+    """Return a function or constant that a patch relies on."""
     try:
         return getattr(owner, name)
     except AttributeError as exc:
@@ -54,28 +54,28 @@ def wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[
 
 
 def change(owner: Any, name: str, anchors: Mapping[str, str], names: Mapping[str, Any] | None = None) -> None:
-    """Compile function `owner.name` anew with each anchor replaced; `names` are what the replacements refer to."""
+    """Recompile function `owner.name` with each anchor replaced; `names` are globals for the replacements."""
     function = member(owner, name)
     where = f"{owner.__name__}.{name}"
     taken = set(names or {}) & set(function.__globals__)
     if taken or hasattr(function, "__wrapped__"):
-        raise PatchError(where, f"another gap or its module already has {', '.join(taken) or 'wrapped it'}")
+        raise PatchError(where, f"another patch or its module already has {', '.join(taken) or 'wrapped it'}")
     earlier = getattr(function, _CHANGED, None) or textwrap.dedent(inspect.getsource(function))
     source = replace_once(earlier, anchors, where)
     tree = ast.parse(source)
     ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
     function.__globals__.update(names or {})
-    made: dict[str, Any] = {}
-    exec(compile(tree, function.__code__.co_filename, "exec"), function.__globals__, made)  # noqa: S102
-    setattr(made[name], _CHANGED, source)
-    setattr(owner, name, made[name])
+    compiled: dict[str, Any] = {}
+    exec(compile(tree, function.__code__.co_filename, "exec"), function.__globals__, compiled)  # noqa: S102
+    setattr(compiled[name], _CHANGED, source)
+    setattr(owner, name, compiled[name])
 
 
 def replace_once(text: str, anchors: Mapping[str, str], where: str) -> str:
-    """Replace each anchor in `text`; each must be there exactly once."""
+    """Replace each anchor in `text`; each must occur exactly once."""
     for anchor, replacement in anchors.items():
         count = text.count(anchor)
         if count != 1:
-            raise PatchError(where, f"{anchor!r} is there {count} times instead of once")
+            raise PatchError(where, f"{anchor!r} occurs {count} times instead of once")
         text = text.replace(anchor, replacement)
     return text

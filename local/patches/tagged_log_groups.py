@@ -10,7 +10,7 @@ from typing import Any
 from local.patches.patch import member, module
 
 
-def fill() -> None:
+def apply() -> None:
     """Add log groups to what the tagging API lists."""
     groups = member(module("services.cloudwatch_logs"), "_log_groups")
 

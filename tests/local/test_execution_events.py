@@ -152,22 +152,6 @@ def test_a_redrive_is_told_as_running_again(cloud: EmbeddedAws, machine: str, qu
     assert (failed["status"], failed["redriveCount"], failed["redriveStatus"]) == ("FAILED", 1, "REDRIVABLE")
 
 
-def test_an_express_workflow_tells_nothing_and_is_not_redriven(cloud: EmbeddedAws) -> None:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html."""
-    definition = json.dumps(one({"Type": "Fail"}))
-    machine = cloud.machines.create_state_machine(
-        name="express", definition=definition, roleArn=cloud.role("express"), type="EXPRESS"
-    )["stateMachineArn"]
-    target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
-    every = rule("express", machine, ["RUNNING", "FAILED"], target)
-    ids = cloud.stack("express", {"Queue": {"Type": "AWS::SQS::Queue"}, "May": lets_in("Queue"), "Rule": every})
-    ended = cloud.run(machine)
-    assert (ended["status"], ended["redriveStatus"]) == ("FAILED", "NOT_REDRIVABLE")
-    with pytest.raises(cloud.machines.exceptions.ExecutionNotRedrivable):
-        cloud.machines.redrive_execution(executionArn=ended["executionArn"])
-    assert messages(cloud, ids["Queue"]) == []
-
-
 def target_of(cloud: EmbeddedAws, name: str, machine: str, function: str, *, permitted: bool = True) -> dict[str, str]:
     target = {
         "Id": "function",

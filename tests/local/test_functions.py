@@ -185,15 +185,3 @@ def test_an_event_that_keeps_failing_reaches_the_destination_as_the_record_of_aw
     }
     assert record["responsePayload"]["errorType"] == "ValueError"
     assert record["responsePayload"]["requestId"] == request, "a retry has the request id of the first attempt"
-
-
-def test_a_dead_letter_queue_gets_the_event_itself(cloud: EmbeddedAws) -> None:
-    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq."""
-    url, arn = queue(cloud, "dead")
-    cloud.function("dying", FAILING, policy=allow("sqs:SendMessage", arn), DeadLetterConfig={"TargetArn": arn})
-    cloud.functions.invoke(FunctionName="dying", InvocationType="Event", Payload=b'{"key": "a"}')
-    messages = until(
-        lambda: cloud.queues.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages"), "the event"
-    )
-    assert json.loads(messages[0]["Body"]) == {"key": "a"}
-    assert messages[0]["MessageAttributes"]["ErrorMessage"]["StringValue"] == "told to fail"

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from local.patches.step_functions.core import retries
+from local.patches.step_functions import tasks
 from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 REJECTING = "class RecordsRejected(Exception): pass\ndef handler(event, context): raise RecordsRejected('bad')\n"
+THROTTLED = "Lambda.TooManyRequestsException"
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
 
 
@@ -19,7 +20,7 @@ def task(function: str, **more: Any) -> dict[str, Any]:
     return {"Type": "Task", "Resource": OPTIMIZED, "Parameters": parameters, "OutputPath": "$.Payload", **end, **more}
 
 
-def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+def only(state: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"StartAt": "Do", "States": {"Do": state}, **more}
 
 
@@ -37,7 +38,7 @@ def rejecting(cloud: EmbeddedAws) -> str:
 
 
 def test_a_failed_execution_carries_class_name_and_report(cloud: EmbeddedAws, rejecting: str) -> None:
-    ended = cloud.run(cloud.machine("failing", one(task(rejecting))))
+    ended = cloud.run(cloud.machine("failing", only(task(rejecting))))
     assert (ended["status"], ended["error"], ended["output"]) == ("FAILED", "RecordsRejected", None)
     cause = json.loads(ended["cause"])
     assert (cause["errorType"], cause["errorMessage"]) == ("RecordsRejected", "bad")
@@ -46,7 +47,7 @@ def test_a_failed_execution_carries_class_name_and_report(cloud: EmbeddedAws, re
     assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == ["RecordsRejected"]
 
 
-def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: EmbeddedAws, rejecting: str, echo: str) -> None:
+def test_catch_matches_the_class_and_creates_its_result_path(cloud: EmbeddedAws, rejecting: str, echo: str) -> None:
     catch = [
         {"ErrorEquals": ["Exception"], "ResultPath": "$.wrong", "Next": "DeadLetter"},
         {"ErrorEquals": ["RecordsRejected"], "ResultPath": "$.failure.Do", "Next": "DeadLetter"},
@@ -57,7 +58,7 @@ def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Embedded
             "Payload": {"failure.$": "$.failure", "execution.$": "$$.Execution", "state.$": "$$.State", "in.$": "$.in"},
         }
     }
-    definition = one(task(rejecting, Catch=catch, Next="DeadLetter"))
+    definition = only(task(rejecting, Catch=catch, Next="DeadLetter"))
     definition["States"]["DeadLetter"] = dead_letter
     ended = cloud.run(cloud.machine("catching", definition), {"in": 1})
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
@@ -70,7 +71,7 @@ def test_catch_matches_the_class_and_makes_the_path_it_writes_to(cloud: Embedded
     assert given["state"]["EnteredTime"].endswith("Z")
 
 
-def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: EmbeddedAws, rejecting: str) -> None:
+def test_retry_matches_the_class_and_honours_the_maximum_delay(cloud: EmbeddedAws, rejecting: str) -> None:
     retry = {
         "ErrorEquals": ["RecordsRejected"],
         "IntervalSeconds": 1,
@@ -80,7 +81,7 @@ def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: EmbeddedAw
         "JitterStrategy": "FULL",
     }
     before = time.monotonic()
-    ended = cloud.run(cloud.machine("retrying", one(task(rejecting, Retry=[retry]))))
+    ended = cloud.run(cloud.machine("retrying", only(task(rejecting, Retry=[retry]))))
     assert time.monotonic() - before < 4, "waits are scaled to a tenth: at most 0.5 s of them were asked for"
     history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
     assert len([event for event in history if event["type"] == "TaskFailed"]) == 4
@@ -88,9 +89,9 @@ def test_retry_matches_the_class_and_honours_the_longest_delay(cloud: EmbeddedAw
 
 @pytest.mark.parametrize(("earlier", "most"), [(0, 2.0), (1, 6.0), (2, 7.0), (9, 7.0)])
 @pytest.mark.parametrize("jitter", ["NONE", "FULL"])
-def test_a_delay_grows_up_to_the_longest_and_full_jitter_spreads_it(earlier: int, most: float, jitter: str) -> None:
+def test_a_delay_grows_up_to_the_maximum_and_jitter_spreads_it(earlier: int, most: float, jitter: str) -> None:
     retrier = {"IntervalSeconds": 2, "BackoffRate": 3, "MaxDelaySeconds": 7, "JitterStrategy": jitter}
-    delays = [retries.delay(retrier, earlier) for _ in range(200)]
+    delays = [tasks.delay(retrier, earlier) for _ in range(200)]
     assert (0 if jitter == "FULL" else most) <= min(delays) <= max(delays) <= most
     assert (max(delays) - min(delays) > most / 2) == (jitter == "FULL")
 
@@ -99,7 +100,7 @@ def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Embe
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     function = cloud.function("large", "def handler(event, context): return 'x' * event['size']\n")
     catch = [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]
-    definition = one(task(function, Catch=catch))
+    definition = only(task(function, Catch=catch))
     definition["States"]["Caught"] = {"Type": "Succeed"}
     machine = cloud.machine("large", definition)
     assert cloud.run(machine, {"size": 256 * 1024 - 2})["status"] == "SUCCEEDED"
@@ -107,14 +108,26 @@ def test_a_result_over_256_kib_fails_and_is_not_caught_by_states_all(cloud: Embe
     assert (ended["status"], ended.get("error")) == ("FAILED", "States.DataLimitExceeded")
 
 
+def test_a_throttled_task_fails_as_a_throttle_and_is_retried(cloud: EmbeddedAws) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception."""
+    function = cloud.function("throttled", "def handler(event, context): return event\n")
+    cloud.functions.put_function_concurrency(FunctionName="throttled", ReservedConcurrentExecutions=0)
+    retry = [{"ErrorEquals": [THROTTLED], "IntervalSeconds": 1, "MaxAttempts": 1, "MaxDelaySeconds": 1}]
+    ended = cloud.run(cloud.machine("throttling", only(task(function, Retry=retry))))
+    assert (ended["status"], ended["error"]) == ("FAILED", THROTTLED)
+    assert "ReservedFunctionConcurrentInvocationLimitExceeded" in ended["cause"]
+    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == [THROTTLED] * 2
+
+
 # https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
 
 
-def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: EmbeddedAws) -> None:
+def test_a_machine_that_exceeds_its_timeout_stays_timed_out(cloud: EmbeddedAws) -> None:
     function = cloud.function(
         "late", "import time\ndef handler(event, context): time.sleep(1.5); raise ValueError\n", Timeout=9
     )
-    machine = cloud.machine("late", one(task(function), TimeoutSeconds=1))
+    machine = cloud.machine("late", only(task(function), TimeoutSeconds=1))
     ended = cloud.run(machine)
     assert (ended["status"], ended.get("error")) == ("TIMED_OUT", "States.Timeout")
     time.sleep(1)  # until the function has failed
@@ -126,8 +139,8 @@ def test_a_machine_that_takes_too_long_is_timed_out_and_stays_so(cloud: Embedded
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
 
-def test_a_repeated_start_gives_the_running_execution(cloud: EmbeddedAws) -> None:
-    machine = cloud.machine("waiting", one({"Type": "Wait", "Seconds": 20, "End": True}))
+def test_a_repeated_start_returns_the_running_execution(cloud: EmbeddedAws) -> None:
+    machine = cloud.machine("waiting", only({"Type": "Wait", "Seconds": 20, "End": True}))
     first = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
     again = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
     assert (again["executionArn"], again["startDate"]) == (first["executionArn"], first["startDate"])
@@ -141,7 +154,7 @@ def test_a_repeated_start_gives_the_running_execution(cloud: EmbeddedAws) -> Non
 @pytest.mark.parametrize("name", ["a b", "a/b", "a" * 81])
 def test_a_name_that_aws_refuses_is_refused(cloud: EmbeddedAws, name: str) -> None:
     machine = cloud.machine(
-        f"named-{len(name)}-{name[1]}".replace("/", "s").replace(" ", "b"), one({"Type": "Succeed"})
+        f"named-{len(name)}-{name[1]}".replace("/", "s").replace(" ", "b"), only({"Type": "Succeed"})
     )
     with pytest.raises(cloud.machines.exceptions.InvalidName):
         cloud.machines.start_execution(stateMachineArn=machine, name=name)
@@ -149,7 +162,7 @@ def test_a_name_that_aws_refuses_is_refused(cloud: EmbeddedAws, name: str) -> No
 
 def test_a_machine_invokes_only_what_its_role_allows(cloud: EmbeddedAws, echo: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/lambda-iam.html."""
-    ended = cloud.run(cloud.machine("powerless", one(task(echo)), allow("lambda:InvokeFunction", f"{echo}-other")))
+    ended = cloud.run(cloud.machine("powerless", only(task(echo)), allow("lambda:InvokeFunction", f"{echo}-other")))
     assert (ended["status"], ended.get("error")) == ("FAILED", "Lambda.AWSLambdaException")
     assert f"not authorized to perform: lambda:InvokeFunction on resource: {echo}" in ended["cause"]
 
@@ -157,9 +170,9 @@ def test_a_machine_invokes_only_what_its_role_allows(cloud: EmbeddedAws, echo: s
 def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: EmbeddedAws, echo: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
     inner = task(echo) | {"Parameters": {"FunctionName": echo, "Payload": {"execution.$": "$$.Execution"}}}
-    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **one(inner)}
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **only(inner)}
     each = {"Type": "Map", "ItemProcessor": processor, "ItemsPath": "$.items", "Label": "Chunks", "End": True}
-    ended = cloud.run(cloud.machine("mapping", one(each)), {"items": [0, 7]})
+    ended = cloud.run(cloud.machine("mapping", only(each)), {"items": [0, 7]})
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     children = [child["execution"] for child in ended["output"]]
     assert [child["Input"] for child in children] == [0, 7]
@@ -167,7 +180,7 @@ def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Embedd
 
 
 def previous(cloud: EmbeddedAws, execution: str) -> list[tuple[str, str | None]]:
-    """Tell of each event its type and that of the event that it names before it, None if that is none."""
+    """Return the type of each event and of its previous event, None if it has none."""
     events = cloud.machines.get_execution_history(executionArn=execution)["events"]
     kinds: dict[int, str] = {event["id"]: event["type"] for event in events}
     return [(event["type"], kinds[event["previousEventId"]] if event["previousEventId"] else None) for event in events]
@@ -176,7 +189,7 @@ def previous(cloud: EmbeddedAws, execution: str) -> list[tuple[str, str | None]]
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
 
 
-def test_an_event_names_the_one_before_it(cloud: EmbeddedAws, echo: str) -> None:
+def test_each_event_names_the_previous_one(cloud: EmbeddedAws, echo: str) -> None:
     definition = {"StartAt": "Do", "States": {"Do": task(echo, Next="Done"), "Done": {"Type": "Succeed"}}}
     execution = cloud.run(cloud.machine("linked", definition))["executionArn"]
     assert previous(cloud, execution) == [
@@ -191,27 +204,7 @@ def test_an_event_names_the_one_before_it(cloud: EmbeddedAws, echo: str) -> None
     ]
 
 
-def test_branches_are_told_apart_by_the_event_before_each(cloud: EmbeddedAws) -> None:
-    def branch(name: str, **wait: Any) -> dict[str, Any]:
-        states = {name: {"Type": "Wait", **wait, "Next": f"{name}Done"}, f"{name}Done": {"Type": "Succeed"}}
-        return {"StartAt": name, "States": states}
-
-    both = {"Type": "Parallel", "Branches": [branch("Left", Seconds=1), branch("Right", Seconds=1)], "End": True}
-    execution = cloud.run(cloud.machine("branches", one(both)))["executionArn"]
-    events = cloud.machines.get_execution_history(executionArn=execution)["events"]
-    by_id = {event["id"]: event for event in events}
-
-    def name_of(event: Any) -> str:
-        return str((event.get("stateEnteredEventDetails") or event.get("stateExitedEventDetails") or event)["name"])
-
-    for event in events:
-        if event["type"] in {"WaitStateExited", "SucceedStateEntered", "SucceedStateExited"}:
-            assert name_of(by_id[event["previousEventId"]])[:4] == name_of(event)[:4]
-    entered = [by_id[event["previousEventId"]] for event in events if event["type"] == "WaitStateEntered"]
-    assert [name_of(event) for event in entered] == ["Do", "Do"]
-
-
-def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: EmbeddedAws) -> None:
+def test_an_end_and_a_redrive_follow_every_earlier_event(cloud: EmbeddedAws) -> None:
     definition = {"StartAt": "Pause", "States": {"Pause": {"Type": "Wait", "Seconds": 600, "End": True}}}
     machine = cloud.machine("stopped-in-a-state", definition)
     execution = cloud.machines.start_execution(stateMachineArn=machine)["executionArn"]
@@ -227,10 +220,10 @@ def test_what_ends_or_redrives_an_execution_follows_all_that_was_there(cloud: Em
     ]
 
 
-def test_executions_are_listed_by_their_start_whenever_they_ended(cloud: EmbeddedAws) -> None:
+def test_executions_are_listed_by_their_start_not_their_end(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html."""
     pause = {"Type": "Wait", "SecondsPath": "$.seconds", "End": True}
-    machine = cloud.machine("listed", one(pause))
+    machine = cloud.machine("listed", only(pause))
     names = ["long", "short", "shorter"]
     started = []
     for name, seconds in zip(names, (10, 3, 0), strict=True):

@@ -1,4 +1,4 @@
-"""A Distributed Map runs, counts, tells, stops and is redriven as on AWS.
+"""A Distributed Map runs, counts, stops and is redriven as on AWS.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html
 """
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.local.test_execution_events import events, lets_in
-from tests.local.test_redrive import MAY, OPTIMIZED, calls, history, kinds, mend, redriven
+from tests.local.test_redrive import MAY, OPTIMIZED, calls, fix, history, kinds, redriven
 from tests.support.embedded_aws import EmbeddedAws, allow, until
 
-# Fails while no marker named by `need` is there, for the items that are told to; `hold` makes it wait for a marker.
+# Fails for the `bad` items until there is a marker named by `need`; waits for a marker named by `hold`.
 CHUNK = """
     import time
     import boto3
@@ -23,15 +23,15 @@ CHUNK = """
     class BadChunk(Exception):
         pass
 
-    def there(marker):
+    def exists(marker):
         return s3.list_objects_v2(Bucket="markers", Prefix=marker)["KeyCount"]
 
     def handler(event, context):
         batch = event["batch"]
         s3.put_object(Bucket="calls", Key=f"{batch['need']}/{batch['chunk']['start']}/{context.aws_request_id}")
-        while batch.get("hold") and not there(batch["hold"]):
+        while batch.get("hold") and not exists(batch["hold"]):
             time.sleep(0.05)
-        if batch["chunk"]["start"] in batch["bad"] and not there(batch["need"]):
+        if batch["chunk"]["start"] in batch["bad"] and not exists(batch["need"]):
             raise BadChunk(str(batch["chunk"]["start"]))
         return event
 """
@@ -110,7 +110,7 @@ def children(cloud: EmbeddedAws, run: str, **criteria: Any) -> list[dict[str, An
     return [dict(child) for page in pages for child in page["executions"]]
 
 
-def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: EmbeddedAws, chunk: str) -> None:
+def test_children_are_executions_and_the_parent_continues_when_some_fail(cloud: EmbeddedAws, chunk: str) -> None:
     child = {
         "Do": task(chunk, Catch=[{"ErrorEquals": ["BadChunk"], "ResultPath": "$.failure", "Next": "Lost"}]),
         "Lost": {"Type": "Fail", "Error": "Lost"},
@@ -122,7 +122,7 @@ def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: Em
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     assert ended["output"] == items, "ResultPath is null"
     listed = cloud.machines.list_executions(stateMachineArn=machine)["executions"]
-    assert [one["executionArn"] for one in listed] == [arn]
+    assert [execution["executionArn"] for execution in listed] == [arn]
 
     run = run_of(cloud, arn)
     assert re.fullmatch(r"arn:aws:states:us-east-1:0{12}:mapRun:tolerant/Chunks:[0-9a-f-]{36}", run["mapRunArn"])
@@ -143,24 +143,24 @@ def test_children_are_executions_and_the_parent_goes_on_when_some_fail(cloud: Em
     assert json.loads(found["input"])["parent"] == arn
 
 
-def test_what_a_child_sees_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
+def test_the_context_of_a_child_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     arn = cloud.run(cloud.machine("seeing", definition), given("seeing", [4], []))["executionArn"]
     (child,) = children(cloud, run_of(cloud, arn)["mapRunArn"])
     found = cloud.machines.describe_execution(executionArn=child["executionArn"])
-    told = json.loads(found["output"])
-    assert told["state"]["Name"] == "Do"
-    own = told["execution"]
+    seen = json.loads(found["output"])
+    assert seen["state"]["Name"] == "Do"
+    own = seen["execution"]
     assert (own["Id"], own["Name"], own["RedriveCount"]) == (child["executionArn"], child["name"], 0)
-    assert own["Input"] == json.loads(found["input"]) == told["batch"]
+    assert own["Input"] == json.loads(found["input"]) == seen["batch"]
 
 
-def test_the_histories_of_parent_and_child(cloud: EmbeddedAws, chunk: str) -> None:
+def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html."""
     child = {"Do": task(chunk, Next="Done"), "Done": {"Type": "Succeed"}}
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(child)}}
-    arn = cloud.run(cloud.machine("told", definition), given("told", [0], []))["executionArn"]
+    arn = cloud.run(cloud.machine("history", definition), given("history", [0], []))["executionArn"]
     events = history(cloud, arn)
     assert kinds(events) == [
         "ExecutionStarted",
@@ -220,7 +220,7 @@ def test_no_more_children_run_than_there_are_workers(cloud: EmbeddedAws, chunk: 
     run = run_of(cloud, arn)
     assert run["maxConcurrency"] == 40
     assert (run["executionCounts"]["running"], run["executionCounts"]["pending"]) == (3, 6)
-    mend(cloud, "hold-wide")
+    fix(cloud, "hold-wide")
     assert cloud.ended(arn)["status"] == "SUCCEEDED"
     assert run_of(cloud, arn)["executionCounts"]["succeeded"] == 9
 
@@ -246,7 +246,7 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     assert len(found) == 2
     assert kinds(history(cloud, found[0]["executionArn"]))[-1] == "ExecutionAborted"
 
-    mend(cloud, f"hold-{need}")
+    fix(cloud, f"hold-{need}")
     ended = redriven(cloud, arn)
     assert ended["status"] == "SUCCEEDED", ended.get("cause")
     again = run_of(cloud, arn)
@@ -258,13 +258,13 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     assert calls(cloud, need) == 6
 
 
-def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: EmbeddedAws, chunk: str) -> None:
-    account = cloud.function("summarize", SUMMARIZE)
+def test_a_redrive_that_returns_to_the_map_starts_a_new_map_run(cloud: EmbeddedAws, chunk: str) -> None:
+    summarize = cloud.function("summarize", SUMMARIZE)
     choice = {"Variable": "$.resume", "StringEquals": "Chunks", "Next": "Chunks"}
     states = {
         "Chunks": {key: value for key, value in mapping({"Do": task(chunk)}).items() if key != "End"}
         | {"Next": "Summarize"},
-        "Summarize": task(account, Next="Resume"),
+        "Summarize": task(summarize, Next="Resume"),
         "Resume": {"Type": "Choice", "Choices": [choice], "Default": "Done"},
         "Done": {"Type": "Succeed"},
     }
@@ -272,7 +272,7 @@ def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: 
     failed = cloud.run(machine, given("back", [1, 2], [2]))
     assert failed["error"] == "ChunksFailed"
     first = run_of(cloud, failed["executionArn"])["mapRunArn"]
-    mend(cloud, "back")
+    fix(cloud, "back")
     assert redriven(cloud, failed["executionArn"])["status"] == "SUCCEEDED"
     runs = [run["mapRunArn"] for run in cloud.machines.list_map_runs(executionArn=failed["executionArn"])["mapRuns"]]
     assert len(runs) == 2
@@ -285,7 +285,7 @@ def test_a_redrive_that_goes_back_to_the_map_begins_a_map_run_of_its_own(cloud: 
     assert kinds(history(cloud, failed["executionArn"])).count("MapRunStarted") == 2
 
 
-def test_a_child_that_is_stopped_stays_so(cloud: EmbeddedAws, chunk: str) -> None:
+def test_a_stopped_child_stays_aborted(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html."""
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     items = json.dumps(given("stopped-child", [0], [], hold="hold-stopped-child"))
@@ -296,13 +296,13 @@ def test_a_child_that_is_stopped_stays_so(cloud: EmbeddedAws, chunk: str) -> Non
     assert run["executionCounts"]["running"] == 1
     (child,) = children(cloud, run["mapRunArn"], statusFilter="RUNNING")
     cloud.machines.stop_execution(executionArn=child["executionArn"])
-    mend(cloud, "hold-stopped-child")
+    fix(cloud, "hold-stopped-child")
     assert cloud.ended(arn)["status"] == "SUCCEEDED", "a failure of every child is tolerated"
     assert cloud.ended(child["executionArn"])["status"] == "ABORTED"
     assert run_of(cloud, arn)["executionCounts"]["aborted"] == 1
 
 
-def test_only_the_parent_is_told_of(cloud: EmbeddedAws, chunk: str) -> None:
+def test_only_the_parent_has_status_events(cloud: EmbeddedAws, chunk: str) -> None:
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     machine = cloud.machine("quiet", definition)
     pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [{"prefix": machine}]}}
@@ -317,11 +317,11 @@ def test_only_the_parent_is_told_of(cloud: EmbeddedAws, chunk: str) -> None:
         "Queue"
     ]
     arn = cloud.run(machine, given("quiet", [0, 1], [1]))["executionArn"]
-    told = events(cloud, queue, 2)
-    assert [event["detail"]["executionArn"] for event in told] == [arn, arn]
+    published = events(cloud, queue, 2)
+    assert [event["detail"]["executionArn"] for event in published] == [arn, arn]
 
 
-def test_results_of_more_than_256_kib_together_fail_the_map(cloud: EmbeddedAws) -> None:
+def test_results_of_more_than_256_kib_in_total_fail_the_map(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     large = {"Do": {"Type": "Pass", "Result": "x" * 1000, "End": True}}
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(large)}}

@@ -1,4 +1,4 @@
-"""A gap that does not fit the MiniStack that is installed stops the start and says what, where and what to do."""
+"""A patch that does not fit the installed MiniStack stops the start, and says where and what to do."""
 
 import types
 
@@ -24,16 +24,12 @@ def test_an_anchor_is_replaced_and_a_second_change_builds_on_the_first(owner: ty
 
 
 @pytest.mark.parametrize(("anchor", "count"), [("missing", 0), ("name", 2)])
-def test_an_anchor_that_is_not_there_exactly_once_is_named(
-    owner: types.SimpleNamespace, anchor: str, count: int
-) -> None:
-    with pytest.raises(
-        patch.PatchError, match=rf"owner\.greet: '{anchor}' is there {count} times instead of once.*1\.5"
-    ):
+def test_an_anchor_must_occur_exactly_once(owner: types.SimpleNamespace, anchor: str, count: int) -> None:
+    with pytest.raises(patch.PatchError, match=rf"owner\.greet: '{anchor}' occurs {count} times instead of once.*1\.5"):
         patch.change(owner, "greet", {anchor: "x"})
 
 
-def test_a_name_that_is_gone_is_named(owner: types.SimpleNamespace) -> None:
+def test_a_missing_name_is_reported(owner: types.SimpleNamespace) -> None:
     with pytest.raises(patch.PatchError, match=r"owner\.leave: there is no such name"):
         patch.wrap(owner, "leave", lambda original: original)
 

@@ -80,6 +80,7 @@ class EmbeddedAws:
         self.queues: SQSClient = self._session.client("sqs", endpoint_url=url)
         self.roles: IAMClient = self._session.client("iam", endpoint_url=url)
         self.topics: SNSClient = self._session.client("sns", endpoint_url=url)
+        self.tags: Any = self._session.client("resourcegroupstaggingapi", endpoint_url=url)
 
     def close(self) -> None:
         """Close what the clients hold open."""

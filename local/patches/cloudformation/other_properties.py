@@ -1,7 +1,6 @@
-"""What a template says about functions, state machines, topics and alarms holds for them.
+"""The properties of functions, state machines and topics in a template take effect.
 
-MiniStack's CloudFormation drops these properties, stores a state machine's logging under names that its API does not
-have, and refuses alarms on metric math (they are kept here, not evaluated).
+MiniStack's CloudFormation ignores these, and stores the logging of a state machine under names that its API lacks:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 """
 
@@ -11,83 +10,65 @@ from typing import Any
 from local.patches.cloudformation.resources import Properties, after, replace
 from local.patches.patch import member, module, wrap
 
-_TOPIC_ATTRIBUTES = ("KmsMasterKeyId", "SignatureVersion", "TracingConfig")
-_ONE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit")
 
-
-def fill() -> None:
-    """Apply the properties after MiniStack has made or changed the resource."""
+def apply() -> None:
+    """Apply the properties when a resource is created or updated."""
     after("AWS::Lambda::Function", _function)
     after("AWS::StepFunctions::StateMachine", _state_machine)
     after("AWS::SNS::Topic", _topic)
-    replace("AWS::Lambda::Function", {"delete": _deleting_a_function})
-    wrap(module("services.lambda_svc"), "_event_invoke_config", _reading_an_event_invoke_config)
-    wrap(module("services.cloudformation.provisioners"), "_cw_metric_alarm_record", _recording_an_alarm)
+    replace("AWS::Lambda::Function", {"delete": _deleting_function})
+    wrap(module("services.lambda_svc"), "_event_invoke_config", _reading_event_invoke_config)
 
 
-def _function(name: str, said: Properties, _earlier: Properties) -> None:
+def _function(name: str, properties: Properties, _earlier: Properties) -> None:
     function = member(module("services.lambda_svc"), "_functions")[name]
-    reserved = said.get("ReservedConcurrentExecutions")
+    reserved = properties.get("ReservedConcurrentExecutions")
     function["concurrency"] = None if reserved is None else int(reserved)
     config = function["config"]
-    for key, value in (("DeadLetterConfig", said.get("DeadLetterConfig")), ("KMSKeyArn", said.get("KmsKeyArn"))):
-        config.pop(key, None)
-        if value:
-            config[key] = value
-    usual = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
-    config["LoggingConfig"] = usual | (said.get("LoggingConfig") or {})
+    config.pop("KMSKeyArn", None)
+    if key := properties.get("KmsKeyArn"):
+        config["KMSKeyArn"] = key
+    default = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
+    config["LoggingConfig"] = default | (properties.get("LoggingConfig") or {})
 
 
-def _deleting_a_function(delete: Callable[..., Any]) -> Callable[..., Any]:
-    def deleted(name: str, said: Properties) -> None:
-        delete(name, said)
+def _deleting_function(delete: Callable[..., Any]) -> Callable[..., Any]:
+    def delete_with_workers(name: str, properties: Properties) -> None:
+        delete(name, properties)
         module("core.lambda_runtime").invalidate_worker(name)
 
-    return deleted
+    return delete_with_workers
 
 
-def _reading_an_event_invoke_config(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Unqualified and $LATEST are the same one: templates write the latter, readers name none."""
+def _reading_event_invoke_config(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Treat unqualified and $LATEST as the same: templates write the latter, readers name none."""
 
-    def found(function: Any, qualifier: str | None) -> Any:
+    def read_either(function: Any, qualifier: str | None) -> Any:
         other = {None: "$LATEST", "": "$LATEST", "$LATEST": None}
         return read(function, qualifier) or (read(function, other[qualifier]) if qualifier in other else None)
 
-    return found
+    return read_either
 
 
-def _state_machine(arn: str, said: Properties, _earlier: Properties) -> None:
+def _state_machine(arn: str, properties: Properties, _earlier: Properties) -> None:
     machine = member(module("services.stepfunctions"), "_state_machines")[arn]
-    if "LoggingConfiguration" in said:
-        machine["loggingConfiguration"] = _as_api({"Level": "OFF"} | said["LoggingConfiguration"])
-    enabled = (said.get("TracingConfiguration") or {}).get("Enabled", False)
+    if "LoggingConfiguration" in properties:
+        machine["loggingConfiguration"] = _api_form({"Level": "OFF"} | properties["LoggingConfiguration"])
+    enabled = (properties.get("TracingConfiguration") or {}).get("Enabled", False)
     machine["tracingConfiguration"] = {"enabled": str(enabled).lower() == "true"}
 
 
-def _as_api(said: Any) -> Any:
-    """Step Functions' API has CloudFormation's names, beginning in lower case."""
-    if isinstance(said, list):
-        return [_as_api(one) for one in said]
-    if isinstance(said, dict):
-        return {key[0].lower() + key[1:]: _as_api(value) for key, value in said.items()}
-    return {"true": True, "false": False}.get(said, said) if isinstance(said, str) else said
+def _api_form(value: Any) -> Any:
+    """Convert CloudFormation's names to those of Step Functions' API, which start in lower case."""
+    if isinstance(value, list):
+        return [_api_form(item) for item in value]
+    if isinstance(value, dict):
+        return {key[0].lower() + key[1:]: _api_form(item) for key, item in value.items()}
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-def _topic(arn: str, said: Properties, _earlier: Properties) -> None:
+def _topic(arn: str, properties: Properties, _earlier: Properties) -> None:
     attributes = member(module("services.sns"), "_topics")[arn]["attributes"]
-    for name in _TOPIC_ATTRIBUTES:
-        attributes.pop(name, None)
-        if said.get(name):
-            attributes[name] = str(said[name])
-
-
-def _recording_an_alarm(record: Callable[..., Any]) -> Callable[..., Any]:
-    def recorded(name: str, said: Properties) -> dict[str, Any]:
-        if not said.get("Metrics"):
-            alarm: dict[str, Any] = record(name, said)
-            return alarm
-        one_metric = {k: v for k, v in said.items() if k != "Metrics"} | {"MetricName": "-", "Namespace": "-"}
-        alarm = record(name, one_metric)
-        return {k: v for k, v in alarm.items() if k not in _ONE_METRIC} | {"Metrics": said["Metrics"]}
-
-    return recorded
+    attributes.pop("KmsMasterKeyId", None)
+    if key := properties.get("KmsMasterKeyId"):
+        attributes["KmsMasterKeyId"] = str(key)

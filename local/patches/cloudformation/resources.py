@@ -1,4 +1,4 @@
-"""How the CloudFormation gaps reach a resource type: run after MiniStack's own create and update of it."""
+"""Run code with MiniStack's own handlers of a CloudFormation resource type."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,23 +10,23 @@ Apply = Callable[[str, Properties, Properties], None]
 
 
 def after(resource_type: str, apply: Apply) -> None:
-    """Call `apply(physical id, properties, earlier properties)` once MiniStack has created or updated a resource."""
+    """Call `apply(physical id, properties, earlier properties)` after MiniStack creates or updates a resource."""
 
     def creating(create: Callable[..., Any]) -> Callable[..., Any]:
-        def created(logical_id: str, properties: Properties, stack: str) -> Any:
+        def create_and_apply(logical_id: str, properties: Properties, stack: str) -> Any:
             physical_id, attributes = create(logical_id, properties, stack)
             apply(physical_id, properties, {})
             return physical_id, attributes
 
-        return created
+        return create_and_apply
 
     def updating(update: Callable[..., Any]) -> Callable[..., Any]:
-        def updated(physical_id: str, earlier: Properties, properties: Properties, *rest: Any) -> Any:
+        def update_and_apply(physical_id: str, earlier: Properties, properties: Properties, *rest: Any) -> Any:
             new_id, attributes = update(physical_id, earlier, properties, *rest)
             apply(new_id, properties, earlier if new_id == physical_id else {})
             return new_id, attributes
 
-        return updated
+        return update_and_apply
 
     replace(resource_type, {"create": creating, "update": updating})
 
@@ -40,8 +40,8 @@ def replace(resource_type: str, around: Mapping[str, Callable[[Callable[..., Any
         handlers[name] = make(handlers[name])
 
 
-def accepted(answer: tuple[int, Any, Any], what: str) -> None:
-    """Fail the stack's operation when a service refused what the template says."""
+def accepted(answer: tuple[int, Any, Any], request: str) -> None:
+    """Raise ValueError, which fails the stack's operation, if a service refused a request."""
     status, _, body = answer
     if status >= 400:  # noqa: PLR2004 - the first of HTTP's error statuses
-        raise ValueError(f"{what} was refused: {body!r}")
+        raise ValueError(f"{request} was refused: {body!r}")

@@ -1,12 +1,9 @@
-"""What an on-failure destination or a dead-letter queue receives is what AWS sends.
+"""An on-failure destination receives the record that AWS sends, if the role of the function allows it.
 
-MiniStack's record lacks the request id, the version, the time and the true number of attempts, sends the same record to
-dead-letter queues, and gives every attempt another request id. The record is described in
-https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html: a destination gets the invocation's
-record; a dead-letter queue gets the event itself, with attributes. A function's role must be allowed to send it.
+MiniStack's record lacks the request id, the version, the time and the true number of attempts, and each attempt has
+another request id: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 """
 
-import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -16,13 +13,11 @@ from local.patches import roles
 from local.patches.patch import change, member, module
 
 _request_id: ContextVar[str | None] = ContextVar("request_id_of_the_asynchronous_invocation", default=None)
-_SEND = {"sqs": "sqs:SendMessage", "sns": "sns:Publish", "lambda": "lambda:InvokeFunction"}
-_ATTRIBUTE_LIMIT = 1024
 _log = logging.getLogger(__name__)
 
 
-def fill() -> None:
-    """Keep one request id over all attempts, count them, and send what AWS sends."""
+def apply() -> None:
+    """Keep one request id for all attempts, count them, and complete the record."""
     service = module("services.lambda_svc")
     member(service, "new_uuid")
     change(
@@ -49,36 +44,22 @@ def fill() -> None:
             "body = json.dumps(envelope)": (
                 "config = _functions.get(func_name, {}).get('config', {})\n"
                 "        if not _local_may_send(config, target_arn):\n            return\n"
-                "        body, attributes = _local_message(envelope, config, target_arn, result)"
+                "        body = json.dumps(_local_complete(envelope, config, result))"
             ),
-            '"message_attributes": {},': '"message_attributes": attributes,',
         },
-        {"_local_may_send": _may_send, "_local_message": _message},
+        {"_local_may_send": _may_send, "_local_complete": _complete},
     )
 
 
 def _may_send(config: dict[str, Any], target: str) -> bool:
-    action = _SEND.get(target.split(":")[2], "")
-    if not roles.are_enforced() or roles.may(config.get("Role", ""), action, target, config.get("FunctionName", "")):
+    role, name = config.get("Role", ""), config.get("FunctionName", "")
+    if not roles.are_enforced() or roles.may(role, "sqs:SendMessage", target, name):
         return True
-    _log.warning(
-        "The role of %s may not %s to %s: the failed event is lost", config.get("FunctionName"), action, target
-    )
+    _log.warning("The role of %s does not allow sqs:SendMessage to %s: the failed event is lost", name, target)
     return False
 
 
-def _message(
-    record: dict[str, Any], config: dict[str, Any], target: str, result: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """Give the body to send, and its attributes; `record` is completed in place, for functions get it as it is."""
-    failure = result.get("body") or {}
-    if (config.get("DeadLetterConfig") or {}).get("TargetArn") == target:
-        attributes = {
-            "RequestID": _text(_request_id.get() or ""),
-            "ErrorCode": _text("200"),
-            "ErrorMessage": _text(str(failure.get("errorMessage", ""))[:_ATTRIBUTE_LIMIT]),
-        }
-        return json.dumps(record["requestPayload"]), attributes
+def _complete(record: dict[str, Any], config: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     version = config.get("Version", "$LATEST")
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     record |= {"version": "1.0", "timestamp": now}
@@ -89,8 +70,4 @@ def _message(
         "approximateInvokeCount": result.get("attempts"),
     }
     record["responseContext"]["executedVersion"] = version
-    return json.dumps(record), {}
-
-
-def _text(value: str) -> dict[str, str]:
-    return {"DataType": "String", "StringValue": value}
+    return record

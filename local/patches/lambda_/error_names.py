@@ -34,7 +34,7 @@ class InitFailedError(RuntimeError):
         self.report: dict[str, Any] | None = answer.get("report")
 
 
-def fill() -> None:
+def apply() -> None:
     """Carry the report from the worker script to what Lambda answers."""
     runtime, service = module("core.lambda_runtime"), module("services.lambda_svc")
     script = member(runtime, "_PYTHON_WORKER_SCRIPT")

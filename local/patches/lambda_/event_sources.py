@@ -21,7 +21,7 @@ _AT_ONCE = 10
 _PARTIAL = "ReportBatchItemFailures"
 
 
-def fill() -> None:
+def apply() -> None:
     """Check a mapping when it is made, gather its batches, and decide which messages of one have failed."""
     service, queues = module("services.lambda_svc"), module("services.sqs")
     for owner, name in ((service, "_functions"), (service, "_invalid_parameter_value"), (queues, "_queue_by_arn")):

@@ -18,7 +18,7 @@ _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", 
 _READ = "init = json.loads(sys.stdin.readline())"
 
 
-def fill() -> None:
+def apply() -> None:
     """Give workers a clean environment and only the runtime's packages."""
     runtime = module("core.lambda_runtime")
     packages = _runtime_folder(Path(tempfile.gettempdir()))

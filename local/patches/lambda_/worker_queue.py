@@ -15,7 +15,7 @@ from typing import Any
 from local.patches.patch import change, member, module, wrap
 
 
-def fill(workers: int) -> None:
+def apply(workers: int) -> None:
     """Let at most `workers` calls of a function, and children of a Map, run at a time."""
     service = module("services.lambda_svc")
     running = member(service, "_inflight")

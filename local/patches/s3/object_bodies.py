@@ -82,7 +82,7 @@ def _remove(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a finalizer may run when modules are being taken down
 
 
-def fill() -> None:
+def apply() -> None:
     """Put what is stored into files, send from there, and copy less of what comes in."""
     s3 = module("services.s3")
     wrap(s3, "_record_object_version", _recording)

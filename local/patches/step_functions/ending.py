@@ -1,7 +1,7 @@
-"""An execution that takes longer than its machine's TimeoutSeconds is TIMED_OUT, and what has ended stays ended.
+"""An execution that exceeds its machine's TimeoutSeconds is TIMED_OUT, and one that has ended stays ended.
 
-MiniStack ignores the machine's TimeoutSeconds, lets a Task that fails after a stop turn ABORTED into FAILED, goes on
-retrying it, runs on in branches, and gives failed executions an output.
+MiniStack ignores the machine's TimeoutSeconds, lets a Task that fails after a stop turn ABORTED into FAILED, keeps
+retrying it, continues the children of a Map, and gives failed executions an output.
 https://docs.aws.amazon.com/step-functions/latest/dg/statemachine-structure.html
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
 """
@@ -13,18 +13,18 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 from local.patches.patch import change, member, module, wrap
-from local.patches.step_functions.core.definition_of_start import machine_of
+from local.patches.step_functions.executions import machine_of
 
-# Held while an execution ends or is redriven, so that it does one of them at a time.
+# Held while an execution ends or is redriven, so that only one of both happens at a time.
 ending = threading.RLock()
 
 _ERROR = "States.Timeout"
-# The execution that runs and, in a child of a Distributed Map, the child beside its parent.
-_running: ContextVar[tuple[dict[str, Any], ...]] = ContextVar("executions_that_run", default=())
+# The running execution; within a child of a Distributed Map, the parent and the child.
+_running: ContextVar[tuple[dict[str, Any], ...]] = ContextVar("running_executions", default=())
 
 
-def fill() -> None:
-    """Watch the clock beside the running machine."""
+def apply() -> None:
+    """Run a timer for each execution, and let nothing change one that has ended."""
     machines = module("services.stepfunctions")
     for name in ("now_iso", "_emit_execution_status_event"):
         member(machines, name)
@@ -36,13 +36,13 @@ def fill() -> None:
     change(
         machines,
         "_run_sub_machine",
-        {"while current_name:": "while current_name:\n        _local_stay_ended()"},
-        {"_local_stay_ended": _stay_ended},
+        {"while current_name:": "while current_name:\n        _local_check_running()"},
+        {"_local_check_running": _check_running},
     )
 
 
 def _watching(run: Callable[..., Any]) -> Callable[..., Any]:
-    def watched(execution_arn: str) -> Any:
+    def run_with_timeout(execution_arn: str) -> Any:
         execution = module("services.stepfunctions")._executions.get(execution_arn) or {}  # noqa: SLF001
         _running.set((execution,))
         seconds = _timeout(execution)
@@ -56,56 +56,56 @@ def _watching(run: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             timer.cancel()
 
-    return watched
+    return run_with_timeout
 
 
 def _failing(fail: Callable[..., Any]) -> Callable[..., Any]:
-    def failed(execution: dict[str, Any], error: str, cause: str) -> None:
+    def fail_if_running(execution: dict[str, Any], error: str, cause: str) -> None:
         with ending:
             if execution["status"] == "RUNNING":
                 fail(execution, error, cause)
                 execution["output"] = None
 
-    return failed
+    return fail_if_running
 
 
 def _stopping(stop: Callable[..., Any]) -> Callable[..., Any]:
-    def stopped(request: dict[str, Any]) -> Any:
+    def stop_alone(request: dict[str, Any]) -> Any:
         with ending:
             return stop(request)
 
-    return stopped
+    return stop_alone
 
 
 def _adding(add: Callable[..., Any]) -> Callable[..., Any]:
-    def added(execution: dict[str, Any], kind: str, details: Any = None) -> None:
+    def add_if_running(execution: dict[str, Any], kind: str, details: Any = None) -> None:
         if execution["status"] == "RUNNING" or kind.startswith("Execution"):
             add(execution, kind, details)
 
-    return added
+    return add_if_running
 
 
 def _retrying(find: Callable[..., Any]) -> Callable[..., Any]:
-    def found(*error: Any) -> Any:
+    def find_if_running(*error: Any) -> Any:
         return (None, None) if has_ended() else find(*error)
 
-    return found
+    return find_if_running
 
 
-def _stay_ended() -> None:
-    """Run no further state of a branch, or of a Map's child, once the execution has ended."""
+def _check_running() -> None:
+    """Stop a child of a Map before its next state once the execution has ended."""
     if has_ended():
         error = module("services.stepfunctions")._ExecutionError  # noqa: SLF001
         raise error("States.Aborted", "The execution has ended")
 
 
-def runs_too(child: dict[str, Any]) -> None:
-    """Let what runs from here on end also with `child`, beside its parent."""
+def run_child(child: dict[str, Any]) -> None:
+    """Let what runs from here on in this context end with `child`, too."""
     _running.set((*_running.get(), child))
 
 
 def has_ended() -> bool:
-    """Whether the execution that this runs for has ended, or the parent of that."""
+    """Whether the running execution, or the parent of a child, has ended."""
     return any(execution.get("status") != "RUNNING" for execution in _running.get())
 
 

@@ -1,11 +1,11 @@
-"""A Map Run is told of in its parent's history, counts its children, and ends with its parent.
+"""A Map Run appears in its parent's history, counts its children, and ends with its parent.
 
-MiniStack tells of none, goes on with children after the parent has ended, counts those as failed, and never asks the
-role. The role of the machine must be allowed to start it, and to redrive its children:
+MiniStack records none, continues children after the parent has ended, counts those as failed, and never checks the
+role. The machine's role must be allowed to start it, and to redrive its children:
 https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html (here the state fails with
 States.Runtime otherwise; AWS does not say with what). The counts are those of
-https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeMapRun.html. A run beyond its tolerance runs
-its other children to their end here; on AWS it aborts them.
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeMapRun.html. A run beyond its tolerance
+finishes its other children here; AWS aborts them.
 """
 
 from collections import Counter
@@ -14,9 +14,9 @@ from typing import Any
 
 from local.patches import roles
 from local.patches.patch import change, member, module, wrap
-from local.patches.step_functions.core.definition_of_start import machine_of
-from local.patches.step_functions.core.execution_end import ending, has_ended
-from local.patches.step_functions.map import map_children
+from local.patches.step_functions import map_children
+from local.patches.step_functions.ending import ending, has_ended
+from local.patches.step_functions.executions import machine_of
 
 _STORED = "_map_runs[map_run_arn] = run"
 _END = """run["status"] = "FAILED" if exceeded else "SUCCEEDED"
@@ -34,8 +34,8 @@ _THRESHOLD = {
 }
 
 
-def fill() -> None:
-    """Tell the beginning and the end of a run, abort it with its parent, and count when asked."""
+def apply() -> None:
+    """Record the start and end of a run, abort it with its parent, and count its children on request."""
     machines = module("services.stepfunctions")
     for name in ("now_iso", "_add_event", "_executions", "_map_runs", "_ExecutionError"):
         member(machines, name)
@@ -51,7 +51,7 @@ def fill() -> None:
         {"_local_may_run": _may_run, "_local_run_begins": _begin, "_local_run_ends": _end},
     )
     wrap(machines, "_map_run_view", _viewing)
-    wrap(machines, "_emit_execution_status_event", _telling)
+    wrap(machines, "_emit_execution_status_event", _emitting)
 
 
 def _may_run(execution: dict[str, Any], run: dict[str, Any]) -> None:
@@ -68,8 +68,8 @@ def _may_run(execution: dict[str, Any], run: dict[str, Any]) -> None:
 def _begin(execution: dict[str, Any], run: dict[str, Any], items: int) -> None:
     if run["redriveCount"]:
         return
-    _tell(execution, "MapStateStarted", {"mapStateStartedEventDetails": {"length": items}})
-    _tell(execution, "MapRunStarted", {"mapRunStartedEventDetails": {"mapRunArn": run["mapRunArn"]}})
+    _add(execution, "MapStateStarted", {"mapStateStartedEventDetails": {"length": items}})
+    _add(execution, "MapRunStarted", {"mapRunStartedEventDetails": {"mapRunArn": run["mapRunArn"]}})
 
 
 def _end(execution: dict[str, Any], run: dict[str, Any], exceeded: bool) -> None:  # noqa: FBT001 - as it is called
@@ -79,28 +79,28 @@ def _end(execution: dict[str, Any], run: dict[str, Any], exceeded: bool) -> None
             raise machines._ExecutionError("States.Aborted", "The execution has ended")  # noqa: SLF001
         run.update(status="FAILED" if exceeded else "SUCCEEDED", stopDate=machines.now_iso())
     if exceeded:
-        _tell(execution, "MapRunFailed", {"mapRunFailedEventDetails": _THRESHOLD})
-        _tell(execution, "MapStateFailed", None)
+        _add(execution, "MapRunFailed", {"mapRunFailedEventDetails": _THRESHOLD})
+        _add(execution, "MapStateFailed", None)
     else:
-        _tell(execution, "MapRunSucceeded", None)
-        _tell(execution, "MapStateSucceeded", None)
+        _add(execution, "MapRunSucceeded", None)
+        _add(execution, "MapStateSucceeded", None)
 
 
-def _tell(execution: dict[str, Any], kind: str, details: dict[str, Any] | None) -> None:
+def _add(execution: dict[str, Any], kind: str, details: dict[str, Any] | None) -> None:
     module("services.stepfunctions")._add_event(execution, kind, details)  # noqa: SLF001
 
 
-def _telling(emit: Callable[..., Any]) -> Callable[..., Any]:
-    """End the runs of an execution that has ended; children themselves are not told of."""
+def _emitting(emit: Callable[..., Any]) -> Callable[..., Any]:
+    """Abort the runs of an execution that has ended; children have no status events."""
 
-    def told(execution: dict[str, Any]) -> None:
+    def emit_and_abort(execution: dict[str, Any]) -> None:
         if execution.get("mapRunArn"):
             return
         if execution["status"] != "RUNNING":
             _abort_runs(execution["executionArn"])
         emit(execution)
 
-    return told
+    return emit_and_abort
 
 
 def _abort_runs(parent: str) -> None:
@@ -120,12 +120,12 @@ def _children(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _viewing(view: Callable[..., Any]) -> Callable[..., Any]:
-    def viewed(run: dict[str, Any]) -> dict[str, Any]:
+    def view_with_counts(run: dict[str, Any]) -> dict[str, Any]:
         counts = run["executionCounts"] | _counted(run)
         shown: dict[str, Any] = view(run) | {"itemCounts": counts, "executionCounts": counts}
         return shown
 
-    return viewed
+    return view_with_counts
 
 
 def _counted(run: dict[str, Any]) -> dict[str, int]:

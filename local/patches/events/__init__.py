@@ -1,1 +1,0 @@
-"""EventBridge and SQS, as on AWS."""

@@ -1,1 +1,0 @@
-"""Executions and their histories, as on AWS."""

@@ -1,1 +1,0 @@
-"""Distributed Map, as on AWS."""

@@ -1,1 +1,0 @@
-"""RedriveExecution, as on AWS."""
