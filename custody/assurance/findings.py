@@ -1,79 +1,71 @@
-"""What a check of the ledger finds, and how bad it is."""
+"""What the verification of an object finds, and its verdict."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any
+from enum import StrEnum
 
-_TOLD = 10
-"""How many findings an object keeps; one is enough to be broken, and there may be one a record."""
+from msgspec import Struct
 
-
-class Result(IntEnum):
-    """What becomes of a check; the worst one counts."""
-
-    HOLDS = 0
-    EXPIRED = 1
-    BROKEN = 2
-
-    def __str__(self) -> str:
-        """Name it as people read it."""
-        return self.name.lower()
+_KEPT = 10
+"""The number of findings kept per object: one is enough to be broken, and there may be one per record."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something to tell of an object: a line for people, and how bad it is."""
+class Result(StrEnum):
+    """The result of a check; `expired` means that the raw version is gone."""
 
+    HOLDS = "holds"
+    EXPIRED = "expired"
+    BROKEN = "broken"
+
+
+_WORST_FIRST = (Result.BROKEN, Result.EXPIRED, Result.HOLDS)
+
+
+class ObjectVerdict(Struct, frozen=True):
+    """The verdict on an object: `records` is how many were checked, `where` has a sentence for each of the first findings."""
+
+    object: str
     result: Result
-    said: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of an object: `records` is how many were checked, `findings` the first few things to tell."""
-
-    object_id: str
     records: int
-    findings: tuple[Finding, ...]
-    untold: int = 0
+    where: list[str]
 
-    @property
-    def result(self) -> Result:
-        """The worst of it."""
-        return max((finding.result for finding in self.findings), default=Result.HOLDS)
 
-    @property
-    def where(self) -> list[str]:
-        """A line for each finding."""
-        more = [f"and {self.untold} more"] if self.untold else []
-        return [finding.said for finding in self.findings] + more
+class VerdictCounts(Struct, frozen=True):
+    """How many objects there are, by result."""
 
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape of `--json`."""
-        return {"object": self.object_id, "result": str(self.result), "records": self.records, "where": self.where}
+    holds: int = 0
+    expired: int = 0
+    broken: int = 0
+
+
+class VerifyDocument(Struct, frozen=True):
+    """Whether the stored objects match the ledger: every object that was checked."""
+
+    objects: list[ObjectVerdict]
+    counts: VerdictCounts
 
 
 class Findings:
-    """Gathers findings: of each kind the first few, and how many there are."""
+    """Collects the findings on an object: of each result the first few, and their number."""
 
     def __init__(self) -> None:
-        self.first: dict[Result, list[Finding]] = defaultdict(list)
-        self.number = Counter[Result]()
+        self._first: dict[Result, list[str]] = defaultdict(list)
+        self._number = Counter[Result]()
 
-    def add(self, result: Result, said: str) -> None:
-        """Take down a finding."""
-        self.number[result] += 1
-        if len(self.first[result]) < _TOLD:
-            self.first[result].append(Finding(result, said))
+    def add(self, result: Result, message: str) -> None:
+        """Add a finding."""
+        self._number[result] += 1
+        if len(self._first[result]) < _KEPT:
+            self._first[result].append(message)
 
-    def broken(self, said: str | Iterable[str]) -> None:
-        """Take down what is broken."""
-        for each in [said] if isinstance(said, str) else said:
-            self.add(Result.BROKEN, each)
+    def add_broken(self, messages: Iterable[str]) -> None:
+        """Add findings that break the object."""
+        for message in messages:
+            self.add(Result.BROKEN, message)
 
-    def verdict(self, object_id: str, records: int) -> Verdict:
-        """Judge an object by what was gathered: the worst comes first."""
-        found = [finding for result in sorted(Result, reverse=True) for finding in self.first[result]]
-        return Verdict(object_id, records, tuple(found[:_TOLD]), max(0, self.number.total() - _TOLD))
+    def verdict(self, object_id: str, records: int) -> ObjectVerdict:
+        """Return the verdict, the worst findings first."""
+        where = [message for result in _WORST_FIRST for message in self._first[result]][:_KEPT]
+        more = [f"and {number} more"] if (number := self._number.total() - len(where)) else []
+        worst = next((result for result in _WORST_FIRST if self._number[result]), Result.HOLDS)
+        return ObjectVerdict(object_id, worst, records, where + more)

@@ -1,269 +1,245 @@
-"""Check what the ledger says against what is there: recompute the hashes of raw and processed objects.
+"""Verify the ledger against what is stored: recompute the hashes of raw and processed objects.
 
-Only the ledger is taken at its word, and only while it has not been touched: each of its files is written once.
+The ledger itself is trusted, but only as it was first written: each of its files is written once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from msgspec import to_builtins
-
-from custody.assurance.findings import Findings, Result, Verdict
-from custody.assurance.verify_batch import prove, still_elsewhere
+from custody.assurance.findings import Findings, ObjectVerdict, Result
+from custody.assurance.verify_batch import delivered_elsewhere, format_counts, verify_batch
 from custody.audit import ledger_lines
-from custody.audit.ledger_lines import UNREADABLE
+from custody.audit.object_versions import object_versions
 from custody.concurrency import map_ordered
-from functions.shared.audit.ledger_file import HEADER_BYTES, header_line
+from custody.terminal.text import plural
+from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_line
 from functions.shared.model.keys import LEDGER, LedgerKey
 from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, LedgerHeader, SummaryHeader
 from functions.shared.model.messages import Counts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import DeleteMarkerEntryTypeDef, ObjectVersionTypeDef
-
-__all__ = ["Holding", "Progress", "Result", "Verdict", "holdings", "verdicts", "verify"]
 
 _WORKERS = 4
-"""Each streams the ledger files of one object, and what they tell of."""
-
-_Known = dict[tuple[int, int], Counts | None]
-"""What the header of a chunk's ledger file counts, by its start and attempt; None if it cannot be read."""
-
+"""Each worker streams the ledger files of one object, and what they describe."""
 
 _STEP = 10_000
-"""Records after which it is told how far a check is."""
+"""The number of records after which progress is reported."""
 
-Passed = Callable[[int], None]
-"""Is told, in any thread, of so many more records that have been checked."""
+OnProgress = Callable[[int], object]
+"""Called, in any thread, with the number of records just checked."""
 
 
 class Progress:
-    """Counts the records that have been checked, in whatever threads: one object may have a million."""
+    """Counts the records checked so far, in any thread: one object may have a million."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._records = 0
 
     def add(self, number: int) -> None:
-        """Count so many more."""
+        """Count more records."""
         with self._lock:
             self._records += number
 
     def __str__(self) -> str:
-        """Say how many there are so far."""
-        return f"{self._records:,} record{'' if self._records == 1 else 's'}"
-
-
-def _unheard(_: int) -> None:
-    """Tell nobody."""
+        """Format the number of records."""
+        return plural(self._records, "record")
 
 
 @dataclass(frozen=True)
-class _Check:
-    """A check of one object: where its commits are, what is found, and what the headers of its chunks count."""
+class StoredFile:
+    """A ledger file as the audit bucket keeps it: its versions, newest first, and whether it was deleted."""
 
-    s3: "S3Client"
-    bucket: str
-    passed: Passed
-    findings: Findings
-    known: _Known
-
-    def counted(self, found: Iterator[bytes]) -> Iterator[bytes]:
-        """Give the lines of a ledger file on, and tell of them."""
-        number = 0
-        for number, line in enumerate(found, 1):
-            if number % _STEP == 0:
-                self.passed(_STEP)
-            yield line
-        self.passed(number % _STEP)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A ledger file as the audit bucket keeps it: its versions, the newest first, and whether it was deleted."""
-
-    entry: LedgerKey
+    key: LedgerKey
     versions: tuple[str, ...]
     is_deleted: bool
     modified: datetime
 
 
 @dataclass(frozen=True)
-class Holding:
+class StoredLedger:
     """The ledger files of an object."""
 
     object_id: str
-    files: tuple[Kept, ...]
+    files: tuple[StoredFile, ...]
 
     @property
     def modified(self) -> datetime:
-        """When the last of them was put."""
-        return max(kept.modified for kept in self.files)
+        """When the last of them was written."""
+        return max(file.modified for file in self.files)
 
     @property
-    def to_check(self) -> list[Sequence[Kept]]:
-        """The files that a step committed and that are there still, by batch; the latest attempt last."""
-        return [list(of_batch) for _, of_batch in groupby(self._committed(), lambda kept: kept.entry.start)]
+    def batches(self) -> list[Sequence[StoredFile]]:
+        """The committed files that still exist, by batch; the latest attempt last."""
+        committed = sorted(self._committed(summaries=False), key=attrgetter("key"))
+        return [list(files) for _, files in groupby(committed, lambda file: file.key.start)]
 
     @property
-    def summary(self) -> Kept | None:
-        """The summary of the latest attempt, if the object is cut into chunks and that is there still."""
-        return max(self._committed(summaries=True), key=lambda kept: kept.entry, default=None)
+    def summary(self) -> StoredFile | None:
+        """The summary of the latest attempt; None if there is none, or if it no longer exists."""
+        return max(self._committed(summaries=True), key=attrgetter("key"), default=None)
 
-    def _committed(self, *, summaries: bool = False) -> list[Kept]:
-        committed = (kept for kept in self.files if kept.versions and not kept.entry.discards)
-        return sorted((kept for kept in committed if kept.entry.is_summary is summaries), key=lambda kept: kept.entry)
+    def _committed(self, *, summaries: bool) -> Iterator[StoredFile]:
+        existing = (file for file in self.files if file.versions and not file.key.discards)
+        return (file for file in existing if file.key.is_summary is summaries)
 
 
-def holdings(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[Holding]:
+def stored_ledgers(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[StoredLedger]:
     """List the ledger by object, page by page, with what was deleted or replaced; or only that of one object."""
-    pages = s3.get_paginator("list_object_versions").paginate(
-        Bucket=bucket, Prefix=f"{LEDGER}{object_id}/" if object_id else LEDGER
-    )
-    listed = (
-        found
-        for page in pages
-        for found in sorted(
-            [*map(_version, page.get("Versions", [])), *map(_marker, page.get("DeleteMarkers", []))], key=_KEY
-        )
-    )
-    kept = (_kept(key, list(found)) for key, found in groupby(listed, _KEY))
-    files = (each for each in kept if each)
-    for of_object, its_files in groupby(files, lambda each: each.entry.object_id):
-        yield Holding(of_object, tuple(its_files))
+    versions = object_versions(s3, bucket, f"{LEDGER}{object_id}/" if object_id else LEDGER)
+    files = (_stored_file(key, list(group)) for key, group in groupby(versions, attrgetter("key")))
+    for of_object, group in groupby(filter(None, files), lambda file: file.key.object_id):
+        yield StoredLedger(of_object, tuple(group))
 
 
-def verdicts(s3: "S3Client", bucket: str, found: Iterable[Holding], passed: Passed = _unheard) -> Iterator[Verdict]:
-    """Check objects, a few at a time, and give their verdicts in the same order."""
-    return map_ordered(lambda holding: verify(s3, bucket, holding, passed), found, _WORKERS)
+def verify_all(
+    s3: "S3Client", bucket: str, ledgers: Iterable[StoredLedger], on_progress: OnProgress = lambda _: None
+) -> Iterator[ObjectVerdict]:
+    """Verify objects, a few at a time, and yield their verdicts in order."""
+    return map_ordered(lambda ledger: verify(s3, bucket, ledger, on_progress), ledgers, _WORKERS)
 
 
-def verify(s3: "S3Client", bucket: str, holding: Holding, passed: Passed = _unheard) -> Verdict:
-    """Check one object: its ledger files, its raw version, and its processed objects as they are now."""
-    check = _Check(s3, bucket, passed, Findings(), {})
-    for kept in holding.files:
-        check.findings.broken(_touched(kept))
-    records = sum(_batch(check, of_batch) for of_batch in holding.to_check)
-    if holding.summary:
-        _summary(check, holding.summary)
-    return check.findings.verdict(holding.object_id, records)
+def verify(
+    s3: "S3Client", bucket: str, ledger: StoredLedger, on_progress: OnProgress = lambda _: None
+) -> ObjectVerdict:
+    """Verify an object: its ledger files, its raw version, and its processed objects as they are now."""
+    check = _Check(s3, bucket, on_progress)
+    for file in ledger.files:
+        check.findings.add_broken(_tampering(file))
+    records = sum(map(check.verify_batch, ledger.batches))
+    if ledger.summary:
+        check.verify_summary(ledger.summary)
+    return check.findings.verdict(ledger.object_id, records)
 
 
-def _batch(check: _Check, of_batch: Sequence[Kept]) -> int:
-    """Check a batch by the ledger file of its latest attempt; give how many records that has."""
-    *earlier, latest = of_batch
-    findings, known = check.findings, check.known
-    outputs = []
-    for kept in earlier:
-        header = _header(check, kept)
-        known[kept.entry.start, kept.entry.attempt] = header.counts if header else None
-        outputs.append(header.output if header else None)
-    entry = latest.entry
-    known[entry.start, entry.attempt] = None
-    try:
-        with closing(_first(check, latest)) as stream:
-            line, found = ledger_lines.opened(stream)
-            header = ledger_lines.committed_header(line, entry)
-            known[entry.start, entry.attempt] = header.counts
-            number = prove(check.s3, entry, header, check.counted(found), findings)
-    except UNREADABLE as error:
-        findings.broken(_unreadable(latest, error))
-        return 0
-    findings.broken(still_elsewhere(check.s3, header.output, filter(None, outputs)))
-    return number
+@dataclass(frozen=True)
+class _Check:
+    """The check of one object.
+
+    `counts` are those in the headers of its chunks, by start and attempt; None if a header cannot be read.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    on_progress: OnProgress
+    findings: Findings = field(default_factory=Findings)
+    counts: dict[tuple[int, int], Counts | None] = field(default_factory=dict)
+
+    def verify_batch(self, files: Sequence[StoredFile]) -> int:
+        """Verify a batch by the ledger file of its latest attempt, and return how many records that has."""
+        *earlier, latest = files
+        outputs = []
+        for file in earlier:
+            header = self._header(file)
+            self.counts[file.key.start, file.key.attempt] = header.counts if header else None
+            outputs.append(header.output if header else None)
+        key = latest.key
+        self.counts[key.start, key.attempt] = None
+        try:
+            with closing(self._open(latest)) as stream:
+                line, lines = ledger_lines.opened(stream)
+                header = ledger_lines.committed_header(line, key)
+                self.counts[key.start, key.attempt] = header.counts
+                number = verify_batch(self.s3, key, header, self._counted(lines), self.findings)
+        except UNREADABLE as error:
+            self._add_unreadable(latest, error)
+            return 0
+        self.findings.add_broken(delivered_elsewhere(self.s3, header.output, filter(None, outputs)))
+        return number
+
+    def verify_summary(self, file: StoredFile) -> None:
+        """Verify the summary of an object against the ledger files of its chunks."""
+        try:
+            with closing(self._open(file)) as stream:
+                line, lines = ledger_lines.opened(stream)
+                header = ledger_lines.committed_header(line, file.key)
+                if isinstance(header, SummaryHeader):
+                    chunks = ledger_lines.chunks(lines)
+                    self.findings.add_broken(self._summary_differences(file.key.key, header, chunks))
+        except UNREADABLE as error:
+            self._add_unreadable(file, error)
+
+    def _summary_differences(self, key: str, header: SummaryHeader, lines: Iterable[ChunkLine]) -> Iterator[str]:
+        starts: list[int] = []
+        counts, committed = Counts(), 0
+        for line in lines:
+            starts.append(line.start)
+            committed += isinstance(line, CommittedChunk)
+            if line.counts is None or line.attempt is None:
+                continue
+            counts += line.counts
+            where = f"the chunk at byte {line.start:,}, attempt {line.attempt}"
+            if (line.start, line.attempt) not in self.counts:
+                yield f"the summary {key} has {where}, but there is no such ledger file"
+            elif (of_chunk := self.counts[line.start, line.attempt]) is not None and of_chunk != line.counts:
+                yield (
+                    f"the summary {key} counts {format_counts(line.counts)} for {where}, but its ledger file "
+                    f"{format_counts(of_chunk)}"
+                )
+        chunks = ChunkCounts(len(starts), committed, len(starts) - committed)
+        if header.counts != counts:
+            yield f"the summary {key} counts {format_counts(header.counts)}, but its lines {format_counts(counts)}"
+        if header.chunks != chunks:
+            yield f"the summary {key} counts {_format_chunks(header.chunks)}, but its lines {_format_chunks(chunks)}"
+        whole = list(range(0, header.object.size, header.chunk_bytes))
+        if starts != whole:
+            yield f"the summary {key} does not have each chunk of the object once, in order"
+        if foreign := {start for start, _ in self.counts} - set(whole):
+            yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(foreign):,}"
+
+    def _header(self, file: StoredFile) -> LedgerHeader | None:
+        """Read only the header of a ledger file; None if it cannot be read, which is added to the findings."""
+        try:
+            with closing(self._open(file)) as stream:
+                return ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
+        except UNREADABLE as error:
+            self._add_unreadable(file, error)
+            return None
+
+    def _open(self, file: StoredFile) -> Any:
+        """Open the first version of a ledger file."""
+        return self.s3.get_object(Bucket=self.bucket, Key=file.key.key, VersionId=file.versions[-1])["Body"]
+
+    def _counted(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the lines of a ledger file, and report progress."""
+        number = 0
+        for number, line in enumerate(lines, 1):
+            if number % _STEP == 0:
+                self.on_progress(_STEP)
+            yield line
+        self.on_progress(number % _STEP)
+
+    def _add_unreadable(self, file: StoredFile, error: Exception) -> None:
+        self.findings.add(Result.BROKEN, f"the ledger file {file.key.key} cannot be read: {error}")
 
 
-def _summary(check: _Check, kept: Kept) -> None:
-    """Check the summary of an object against the ledger files of its chunks."""
-    try:
-        with closing(_first(check, kept)) as stream:
-            line, found = ledger_lines.opened(stream)
-            header = ledger_lines.summary_header(line, kept.entry)
-            check.findings.broken(_missummed(kept.entry.key, header, ledger_lines.chunks(found), check.known))
-    except UNREADABLE as error:
-        check.findings.broken(_unreadable(kept, error))
-
-
-def _missummed(key: str, header: SummaryHeader, found: Iterable[ChunkLine], known: _Known) -> Iterator[str]:
-    starts: list[int] = []
-    summed = Counts()
-    committed = 0
-    for line in found:
-        starts.append(line.start)
-        committed += isinstance(line, CommittedChunk)
-        if line.counts is None or line.attempt is None:
-            continue
-        summed += line.counts
-        where = f"the chunk at byte {line.start:,}, attempt {line.attempt}"
-        if (line.start, line.attempt) not in known:
-            yield f"the summary {key} tells of {where}, but that has no ledger file"
-        elif (told := known[line.start, line.attempt]) is not None and told != line.counts:
-            yield (f"the summary {key} counts {line.counts.encode()} for {where}, but its ledger file {told.encode()}")
-    chunks = ChunkCounts(len(starts), committed, len(starts) - committed)
-    if (header.counts, header.chunks) != (summed, chunks):
-        claimed, counted = (to_builtins(each) for each in ((header.counts, header.chunks), (summed, chunks)))
-        yield f"the summary {key} counts {claimed[0]} and {claimed[1]}, but its lines {counted[0]} and {counted[1]}"
-    if starts != (whole := list(range(0, header.raw.size, header.chunk_bytes))):
-        yield f"the summary {key} does not tell of each chunk of the object once, in their order"
-    if beyond := {start for start, _ in known} - set(whole):
-        yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(beyond):,}"
-
-
-_Listed = tuple[str, str | None, datetime]
-"""A key, its version id or None for a delete marker, and when that was put."""
-
-_KEY = itemgetter(0)
-
-
-def _version(found: "ObjectVersionTypeDef") -> _Listed:
-    return found["Key"], found["VersionId"], found["LastModified"]
-
-
-def _marker(found: "DeleteMarkerEntryTypeDef") -> _Listed:
-    return found["Key"], None, found["LastModified"]
-
-
-def _kept(key: str, found: Sequence[_Listed]) -> Kept | None:
-    entry = LedgerKey.parse(key)
-    if entry is None:
+def _stored_file(key: str, versions: Sequence[Any]) -> StoredFile | None:
+    parsed = LedgerKey.parse(key)
+    if parsed is None:
         return None
-    versions = tuple(version for _, version, _ in found if version)
-    return Kept(entry, versions, len(versions) < len(found), max(modified for _, _, modified in found))
+    version_ids = tuple(version.version_id for version in versions if not version.is_marker)
+    modified = max(version.modified for version in versions)
+    return StoredFile(parsed, version_ids, len(version_ids) < len(versions), modified)
 
 
-def _unreadable(kept: Kept, why: Exception) -> str:
-    return f"the ledger file {kept.entry.key} cannot be read: {why}"
-
-
-def _touched(kept: Kept) -> Iterator[str]:
-    """Tell of a ledger file that was touched after it was written."""
-    if kept.is_deleted:
-        still = f"; its first version is {kept.versions[-1]}" if kept.versions else ", and no version of it is left"
-        yield f"the ledger file {kept.entry.key} was deleted{still}"
-    if len(kept.versions) > 1:
+def _tampering(file: StoredFile) -> Iterator[str]:
+    """Describe how a ledger file was changed after it was written."""
+    if file.is_deleted:
+        left = f"; its first version is {file.versions[-1]}" if file.versions else ", and no version of it is left"
+        yield f"the ledger file {file.key.key} was deleted{left}"
+    if len(file.versions) > 1:
         yield (
-            f"the ledger file {kept.entry.key} was replaced: it has {len(kept.versions)} versions, "
-            f"of which {kept.versions[-1]} is the first"
+            f"the ledger file {file.key.key} was replaced: it has {len(file.versions)} versions, of which "
+            f"{file.versions[-1]} is the first"
         )
 
 
-def _first(check: _Check, kept: Kept) -> Any:
-    """Open the first version of a ledger file."""
-    return check.s3.get_object(Bucket=check.bucket, Key=kept.entry.key, VersionId=kept.versions[-1])["Body"]
-
-
-def _header(check: _Check, kept: Kept) -> LedgerHeader | None:
-    """Read the header of a ledger file, and no more of it; None if it cannot be read, and that is taken down."""
-    try:
-        with closing(_first(check, kept)) as stream:
-            return ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), kept.entry)
-    except UNREADABLE as error:
-        check.findings.broken(_unreadable(kept, error))
-        return None
+def _format_chunks(chunks: ChunkCounts) -> str:
+    return f"{chunks.total:,} chunks, {chunks.committed:,} committed, {chunks.failed:,} failed"

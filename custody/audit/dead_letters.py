@@ -1,48 +1,35 @@
-"""Dead letters as an operator looks for them: selected by what they tell, and what they are about."""
+"""Select dead letters by what they say, and describe what resolved them."""
 
-import io
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from msgspec import Struct
+from msgspec.structs import asdict
 
+from custody.audit.object_state import SUMMARIZING, ObjectState
 from custody.audit.reader import AuditReader, Unreadable
-from custody.audit.resolution import SUMS_UP
 from custody.concurrency import map_ordered
-from functions.shared.model.ids import RawObject
-from functions.shared.model.keys import ENDS, REJECTED, START_DIGITS, DeadLetterKey, LedgerKey
-from functions.shared.model.ledger import ChunkCounts, DeadLetter, SummaryHeader
+from functions.shared.errors import RecordsRejected
+from functions.shared.model.keys import ENDS, REJECTED, DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import AuditFile, ChunkCounts, DeadLetter, FailedExecution, SummaryHeader
 from functions.shared.model.messages import Counts
-from functions.shared.model.records import Span
-from functions.shared.records.reader import as_read, may_be_gzipped
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-_OF_NO_STEP = frozenset({REJECTED, *ENDS.values()})
-"""A dead letter of one of these names tells in its body alone of which step it is; any other is named after its step."""
-
-GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
-"""What S3 answers for a version that is not there any more; the last if it is a delete marker."""
-
-_FAR = 10**START_DIGITS
-"""Behind the last byte of any object."""
+_NOT_STEPS = frozenset({REJECTED, *ENDS.values()})
+"""The names of dead letters whose step stands only in their body; all others are named after their step."""
 
 _MANY = 20
-"""Up to so many dead letters of an object are read one after the other."""
+"""Up to this many dead letters of an object are read one after the other."""
 
 _DAYS_OF_A_FIRST_ATTEMPT = 2
-"""On how many days a first attempt may be recorded, and more: the state machine ends it 3 hours after its start."""
+"""The days within which a first attempt is recorded, with room: the state machine ends it 3 hours after its start."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters to take; what is None or empty takes all. `since` and `until` are of the time of recording."""
+    """Which dead letters to select; `since` and `until` are times of recording, and None means all."""
 
     dataset: str | None = None
     error: str | None = None
@@ -51,20 +38,20 @@ class Filter:
     until: datetime | None = None
     open_only: bool = True
 
-    def takes_day(self, day: str) -> bool:
-        """Say whether executions that started on a day may have dead letters to take: none is recorded before that."""
+    def accepts_day(self, day: str) -> bool:
+        """Tell whether executions that started on a day may have dead letters to select: they are recorded later."""
         return self.until is None or day <= self.until.astimezone(UTC).date().isoformat()
 
-    def may_take(self, dead_letter: DeadLetterKey) -> bool:
-        """Say whether a dead letter is worth reading, by its key alone."""
-        if self.step and dead_letter.name not in _OF_NO_STEP and dead_letter.name.lower() != self.step.lower():
+    def accepts_key(self, key: DeadLetterKey) -> bool:
+        """Tell from its key alone whether a dead letter is worth reading."""
+        if self.step and key.name not in _NOT_STEPS and key.name.lower() != self.step.lower():
             return False
-        if self.since is None or dead_letter.attempt > 0:
+        if self.since is None or key.attempt > 0:
             return True
-        return dead_letter.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
+        return key.day >= _days_before(self.since, _DAYS_OF_A_FIRST_ATTEMPT)
 
-    def takes(self, body: DeadLetter) -> bool:
-        """Say whether a dead letter is one to take, by what it tells."""
+    def accepts(self, body: DeadLetter) -> bool:
+        """Tell whether to select a dead letter."""
         recorded = datetime.fromisoformat(body.recorded_at)
         return (
             self.dataset in {None, body.dataset}
@@ -75,117 +62,175 @@ class Filter:
         )
 
 
-def _days_before(moment: datetime, days: int) -> str:
-    """Name the UTC day so many days before; text, so that a dead letter under an impossible day can be compared too."""
-    return date.fromordinal(max(1, moment.astimezone(UTC).toordinal() - days)).isoformat()
+class DeadLetterRow(AuditFile, frozen=True, kw_only=True):
+    """A dead letter in the list: all that it says, but only the number of rejected records, null if it is not about them."""
+
+    id: str
+    open: bool
+    step: str
+    error: str
+    cause: str
+    advice: str
+    resumes_at: str
+    received: int | None
+    rejected: int | None
+    rejected_count: int | None
+    execution: FailedExecution
+
+
+class UnreadableFile(Struct, frozen=True):
+    """A file of the audit bucket that is not what Custody wrote, and why."""
+
+    key: str
+    uri: str
+    why: str
+
+
+class DeadLettersDocument(Struct, frozen=True):
+    """The dead letters that match, newest day first, and those that cannot be read."""
+
+    dead_letters: list[DeadLetterRow]
+    unreadable: list[UnreadableFile]
+
+
+class DeadLetterDocument(Struct, frozen=True):
+    """A dead letter and what it means now: `resolution` says what resolved it, null while it is open.
+
+    `same_attempt` are the ids of other dead letters of its batch and attempt, `chunks` those of the open dead letters of
+    chunks that it summarizes.
+    """
+
+    id: str
+    uri: str
+    open: bool
+    resolution: str | None
+    same_attempt: list[str]
+    chunks: list[str]
+    dead_letter: DeadLetter
+
+
+class UnreadableDocument(Struct, frozen=True):
+    """Instead of a dead letter: the file that cannot be read."""
+
+    unreadable: list[UnreadableFile]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A dead letter, what it tells, and whether it is open."""
+    """A dead letter, what it says, and whether it is open."""
 
     dead_letter: DeadLetterKey
     body: DeadLetter
     is_open: bool
 
+    @property
+    def rejected(self) -> int | None:
+        """The number of rejected records; None if the dead letter is about a whole batch, or summarizes chunks."""
+        return self.body.rejected_count if self.body.error == RecordsRejected.__name__ else None
 
-def select(audit: AuditReader, wanted: Filter, odd: list[Unreadable] | None = None) -> Iterator[Found]:
-    """Give the dead letters that a filter takes, one by one: the newest day first, and within a day those of an object.
+    @property
+    def row(self) -> DeadLetterRow:
+        """The shape in the list of `--json`."""
+        body = asdict(self.body) | {"rejected": self.rejected}
+        return DeadLetterRow(**body, id=self.dead_letter.id, open=self.is_open)
 
-    A dead letter that cannot be read is added to `odd`; without such a list, Unreadable is raised.
+
+def select(audit: AuditReader, wanted: Filter, unreadable: list[Unreadable] | None = None) -> Iterator[Found]:
+    """Stream the dead letters that a filter accepts, newest day first, and within a day by object.
+
+    A dead letter that cannot be read is added to `unreadable`; without such a list, Unreadable is raised.
     """
-    for of_an_object in map_ordered(lambda of_a_day: _selected(audit, of_a_day, wanted), _candidates(audit, wanted)):
-        for found in of_an_object:
-            if isinstance(found, Found):
-                yield found
-            elif odd is None:
-                raise found
+    for selected in map_ordered(partial(_selected, audit, wanted), _candidates(audit, wanted)):
+        for each in selected:
+            if isinstance(each, Found):
+                yield each
+            elif unreadable is None:
+                raise each
             else:
-                odd.append(found)
+                unreadable.append(each)
 
 
 def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetterKey]]:
-    """List the dead letters that an object has of a day, for each day and object, if there is one worth reading."""
-    for day in filter(wanted.takes_day, audit.days):
-        for _, dead_letters in groupby(audit.dead_letters(day), lambda dead_letter: dead_letter.object_id):
-            of_a_day = list(dead_letters)
-            if any(map(wanted.may_take, of_a_day)):
-                yield of_a_day
+    """List the dead letters of each day and object of which at least one is worth reading."""
+    for day in filter(wanted.accepts_day, audit.days):
+        for _, keys in groupby(audit.dead_letters(day), lambda key: key.object_id):
+            of_object = list(keys)
+            if any(map(wanted.accepts_key, of_object)):
+                yield of_object
 
 
-def _selected(audit: AuditReader, of_a_day: list[DeadLetterKey], wanted: Filter) -> list[Found | Unreadable]:
-    """Take those of an object's dead letters of a day that a filter takes; ask whether they are open at most once."""
+def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> list[Found | Unreadable]:
+    """Select from an object's dead letters of a day, looking up at most once which are open."""
 
     @cache
-    def open_ones() -> frozenset[DeadLetterKey]:
-        return frozenset(open_of_day(audit, of_a_day[0].object_id, of_a_day[0].day, of_a_day))
+    def open_keys() -> frozenset[DeadLetterKey]:
+        return frozenset(open_of_day(audit, keys))
 
-    candidates = list(filter(wanted.may_take, of_a_day))
+    candidates = list(filter(wanted.accepts_key, keys))
     if wanted.open_only and candidates:
-        candidates = [dead_letter for dead_letter in candidates if dead_letter in open_ones()]
-    found: list[Found | Unreadable] = []
-    for dead_letter, body in zip(candidates, _bodies(audit, candidates), strict=True):
+        candidates = [key for key in candidates if key in open_keys()]
+    selected: list[Found | Unreadable] = []
+    for key, body in zip(candidates, _bodies(audit, candidates), strict=True):
         if isinstance(body, Unreadable):
-            found.append(body)
-        elif wanted.takes(body):
-            found.append(Found(dead_letter, body, dead_letter in open_ones()))
-    return found
+            selected.append(body)
+        elif wanted.accepts(body):
+            selected.append(Found(key, body, key in open_keys()))
+    return selected
 
 
-def _bodies(audit: AuditReader, dead_letters: list[DeadLetterKey]) -> Iterator[Any]:
-    """Read dead letters, several at a time where there are many: a bulk object may have one a chunk."""
+def _bodies(audit: AuditReader, keys: list[DeadLetterKey]) -> Iterator[DeadLetter | Unreadable]:
+    """Read dead letters, concurrently where there are many: a bulk object may have one per chunk."""
 
-    def read(dead_letter: DeadLetterKey) -> Any:
+    def read(key: DeadLetterKey) -> DeadLetter | Unreadable:
         try:
-            return audit.read(dead_letter)
-        except Unreadable as unreadable:
-            return unreadable
+            return audit.read(key)
+        except Unreadable as error:
+            return error
 
-    return map_ordered(read, dead_letters) if len(dead_letters) > _MANY else map(read, dead_letters)
+    return map_ordered(read, keys) if len(keys) > _MANY else map(read, keys)
 
 
-def open_of_day(audit: AuditReader, object_id: str, day: str, dead_letters: list[DeadLetterKey]) -> list[DeadLetterKey]:
-    """Give the open ones among all the dead letters that an object has of one day.
+def open_of_day(audit: AuditReader, keys: list[DeadLetterKey]) -> list[DeadLetterKey]:
+    """Select the open ones from all the dead letters that an object has of one day.
 
-    A later attempt starts on the same day or a later one, so that no earlier day needs to be looked at; and no day at
-    all, if the ledger closes them.
+    A later attempt starts on the same day or a later one, so earlier days are not listed; and none is, if the ledger
+    resolves them.
     """
-    resolution = audit.resolution(object_id)
-    candidates = resolution.open_among(dead_letters)
+    day = keys[0].day
+    state = ObjectState(audit, keys[0].object_id, since=day)
+    candidates = state.open_among(keys)
     if not candidates or day == audit.days[0]:
         return candidates
-    still_open = frozenset(resolution.open_among(audit.dead_letters_of(object_id, since=day)))
-    return [dead_letter for dead_letter in candidates if dead_letter in still_open]
+    still_open = frozenset(state.open_dead_letters)
+    return [key for key in candidates if key in still_open]
 
 
-def closed_by(audit: AuditReader, dead_letter: DeadLetterKey) -> str | None:
-    """Say what closed a dead letter; None while it is open."""
-    dead_letters = audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
-    resolution = audit.resolution(dead_letter.object_id)
-    if dead_letter in resolution.open_among(dead_letters):
+def resolution(state: ObjectState, dead_letter: DeadLetterKey) -> str | None:
+    """Describe what resolved a dead letter; None while it is open."""
+    if dead_letter in state.open_dead_letters:
         return None
-    entry = resolution.closing(dead_letter)
-    if entry is None:
-        latest = max(each for each in dead_letters if each.batch == dead_letter.batch)
+    key = state.resolving_key(dead_letter)
+    if key is None:
+        latest = max(each for each in state.dead_letters if each.batch == dead_letter.batch)
         if latest.attempt == dead_letter.attempt:
-            return "it sums up its chunks, and each of these is written or discarded by now"
-        return f"a later dead letter stands in its place: {latest.id}"
-    what = "it was discarded" if entry.discards else f"attempt {entry.attempt} was committed"
+            return "it summarizes its chunks, and all of them are written or discarded"
+        return f"superseded by a later dead letter: {latest.id}"
+    how = "discarded" if key.discards else f"attempt {key.attempt} was committed"
     try:
-        if entry.discards:
-            discard = audit.discard_header(entry)
-            return f"discarded on {discard.recorded_at} by {discard.discarded.by}: {discard.discarded.reason}"
-        header = audit.header(entry)
-    except Unreadable as unreadable:
-        return f"{what}, but {unreadable}"
-    return f"{what} on {header.recorded_at}: {header.counts.written} written, {header.counts.rejected} rejected"
+        if key.discards:
+            discard = state.audit.discard_header(key)
+            return f"{how} on {discard.recorded_at} by {discard.discarded.by}: {discard.discarded.reason}"
+        header = state.header(key)
+    except Unreadable as error:
+        return f"{how}, but {error}"
+    return f"{how} on {header.recorded_at}: {header.counts.written} written, {header.counts.rejected} rejected"
 
 
 @dataclass(frozen=True)
-class Sum:
-    """What the dead letter of a bulk object sums up: what its summary counts, and the open dead letters of its chunks.
+class BulkTotals:
+    """What the dead letter of a bulk object summarizes: the totals of its summary, and the open dead letters of its chunks.
 
-    `counts` and `chunks` are as in the header of the summary; None if there is none that can be read.
+    `counts` and `chunks` are as in the header of the summary; None if that cannot be read.
     """
 
     counts: Counts | None
@@ -193,51 +238,29 @@ class Sum:
     open: tuple[DeadLetterKey, ...]
 
 
-def summed_up(audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter) -> Sum | None:
-    """Give what a dead letter sums up; None if it is that of a batch, or tells of the execution of an object itself."""
-    if not dead_letter.is_of_whole or body.error not in SUMS_UP:
+def bulk_totals(state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter) -> BulkTotals | None:
+    """Return what a dead letter summarizes; None if it is that of a batch, or of the execution of a bulk object itself."""
+    if not dead_letter.is_of_whole or body.error not in SUMMARIZING:
         return None
-    resolution = audit.resolution(dead_letter.object_id)
-    still_open = resolution.open_among(audit.dead_letters_of(dead_letter.object_id))
-    entry = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
+    key = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
     try:
-        header = audit.header(entry) if entry in resolution.entries else None
+        header = state.header(key) if key in state.ledger_keys else None
     except Unreadable:
         header = None
-    open_chunks = tuple(each for each in still_open if not each.is_of_whole)
+    open_chunks = tuple(each for each in state.open_dead_letters if not each.is_of_whole)
     chunks = header.chunks if isinstance(header, SummaryHeader) else None
-    return Sum(header.counts if header else None, chunks, open_chunks)
+    return BulkTotals(header.counts if header else None, chunks, open_chunks)
 
 
-def record_bytes(s3: "S3Client", raw: RawObject, record: Span) -> bytes | None:
-    """Read the bytes of a record of an object, or what is left of them; None if that version of the object is gone."""
-    if record.length == 0:
-        return b""
-    try:
-        with closing(open_span(s3, raw, record.offset, record.offset + record.length)) as stream:
-            return bytes(stream.read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
-            return None
-        raise
+def same_attempt(state: ObjectState, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
+    """List the other dead letters of the same batch and attempt, whatever day its executions started on."""
+    return [
+        key
+        for key in state.dead_letters
+        if key != dead_letter and (key.batch, key.attempt) == (dead_letter.batch, dead_letter.attempt)
+    ]
 
 
-def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None) -> Any:
-    """Open a raw version from byte `start` up to `end`, or to its end, as it was read; raise ClientError if it is gone.
-
-    What may be gzipped is read whole, for only so can it be told whether it is: there is no more of it than one batch
-    may have.
-    """
-    if may_be_gzipped(raw.key):
-        body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
-        return io.BytesIO(as_read(body, raw.key, _FAR if end is None else end)[start:])
-    if end is not None and start >= end:
-        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
-        return io.BytesIO()
-    span = f"bytes={start}-" + ("" if end is None else str(end - 1))
-    try:
-        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "InvalidRange":
-            return io.BytesIO()
-        raise
+def _days_before(moment: datetime, days: int) -> str:
+    """Format the UTC day a number of days earlier: text, so that dead letters under an impossible day compare too."""
+    return date.fromordinal(max(1, moment.astimezone(UTC).toordinal() - days)).isoformat()

@@ -1,4 +1,4 @@
-"""What a person names: an object or a record of it, by an id, or by any address in which its id stands."""
+"""Resolve what an operator names: an object or a record, by its id or by any address that contains the id."""
 
 import json
 import re
@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
+from custody.audit.object_versions import object_versions
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Pipeline
+from custody.executions.pipeline import OBJECT_ID, Pipeline
 from functions.shared.errors import MessageRefused
-from functions.shared.model.ids import HASH_LENGTH, NOT_SLUG, SLUG_LENGTH, RawObject
+from functions.shared.model.ids import NOT_SLUG, SLUG_LENGTH, RawObject
 from functions.shared.model.keys import START_DIGITS
 from functions.shared.model.messages import Batch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_ID = rf"[0-9A-Za-z_-]+-[0-9a-f]{{{HASH_LENGTH}}}"
-_OBJECT = re.compile(_ID)
+_ID = OBJECT_ID.pattern
 _RECORD = re.compile(rf"(?P<id>{_ID})\.(?P<position>[0-9]{{1,{START_DIGITS}}})")
 _ARN = re.compile(r"arn:[\w-]+:states:[^:]*:[^:]*:execution:[^:]+:(?P<name>[^:]+)")
 _EXECUTION = re.compile(rf"(?P<id>{_ID})(-r\d+)?")
@@ -29,113 +30,126 @@ _PROCESSED = re.compile(rf"(?P<id>{_ID})(\.\d{{{START_DIGITS}}})?\.jsonl")
 _VERSION = "?versionId="
 
 
+class ObjectVersion(Struct, frozen=True):
+    """An object in a document of `--json`: one version of a key in the raw bucket, by its object id."""
+
+    id: str
+    bucket: str
+    key: str
+    version_id: str
+    size: int
+    etag: str
+
+    @classmethod
+    def of(cls, raw: RawObject) -> "ObjectVersion":
+        """Describe an object."""
+        return cls(raw.id, raw.bucket, raw.key, raw.version_id, raw.size, raw.etag)
+
+
 @dataclass(frozen=True)
-class Named:
-    """What was asked for: an object, or the record at a position of it; `others` are other versions of its key."""
+class Subject:
+    """An object, or the record at a position of it.
+
+    `raw` is known if it was named by its key; `other_versions` are then the object ids of the other versions of that.
+    """
 
     object_id: str
     position: int | None = None
     raw: RawObject | None = None
-    others: tuple[str, ...] = ()
+    other_versions: tuple[str, ...] = ()
 
 
 def slug_of_prefix(prefix: str) -> str:
-    """Say what the ids of all objects begin with whose keys begin with a prefix; nothing, if they may all differ."""
+    """Return what the ids of all objects whose keys begin with a prefix begin with; empty if they have nothing in common."""
     return NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
 
 
-def object_of(text: str) -> str | None:
-    """Give the object id in an object id or a record id; None if it is neither."""
+def object_id_in(text: str) -> str | None:
+    """Return the object id in an object id or a record id; None if the text is neither."""
     if record := _RECORD.fullmatch(text):
         return record["id"]
-    return text if _OBJECT.fullmatch(text) else None
+    return text if OBJECT_ID.fullmatch(text) else None
 
 
 def id_of(s3: "S3Client", raw_bucket: str, text: str) -> str:
-    """Give the object id of the newest version of a key in the raw bucket; what is no such key is given as it is."""
-    if not text or object_of(text):
+    """Return the object id of the newest version of a key in the raw bucket; return anything else unchanged."""
+    if not text or object_id_in(text):
         return text
-    found = _of_key(s3, raw_bucket, text)
-    return found.object_id if found else text
+    subject = _subject_by_key(s3, raw_bucket, text)
+    return subject.object_id if subject else text
 
 
-def named(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Named:
-    """Say what is named by a record id, an object id, a key, or an address that Custody prints.
+def resolve_subject(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Subject:
+    """Resolve a record id, an object id, a key, or any address that Custody prints.
 
-    Such are the S3 URIs of raw versions, processed objects, dead letters and ledger files, the id of a dead letter, and the ARN
-    of an execution. Raises CommandFailed if it is nothing.
+    These are the S3 URIs of raw versions, processed objects, dead letters and ledger files, the ids of dead letters, and the
+    ARNs of executions. Raises CommandFailed for anything else.
     """
     if record := _RECORD.fullmatch(text):
-        return Named(record["id"], int(record["position"]))
-    if _OBJECT.fullmatch(text):
-        return Named(text)
-    # A key may look like the address of a dead letter or of a ledger file: what lies in the raw bucket is meant then.
-    if found := _of_key(s3, raw_bucket, text):
-        return found
-    is_of_raw = text.startswith(f"s3://{raw_bucket}/")
-    if not is_of_raw and (object_id := _addressed(pipeline, processed_bucket, text)):
-        return Named(object_id)
+        return Subject(record["id"], int(record["position"]))
+    if OBJECT_ID.fullmatch(text):
+        return Subject(text)
+    # A key may look like the address of a dead letter or of a ledger file: an object in the raw bucket takes precedence.
+    if subject := _subject_by_key(s3, raw_bucket, text):
+        return subject
+    if not text.startswith(f"s3://{raw_bucket}/") and (
+        object_id := _object_id_in_address(pipeline, processed_bucket, text)
+    ):
+        return Subject(object_id)
     raise CommandFailed(
-        f"Nothing tells of {text!r}: it is no record id, no object id, and no key in {raw_bucket}. See what there "
-        "is: custody executions, custody dead-letters --all."
+        f"No record, object or key {text!r} found in {raw_bucket}. See what there is: custody executions, custody "
+        "dead-letters --all."
     )
 
 
-def _of_key(s3: "S3Client", raw_bucket: str, text: str) -> Named | None:
-    """Find the newest version of a key, or the version that a URI names; None if there is neither."""
+def _subject_by_key(s3: "S3Client", raw_bucket: str, text: str) -> Subject | None:
+    """Find the newest version of a key, or the version that a URI names; None if there is none."""
     key = text.removeprefix(f"s3://{raw_bucket}/")
     if not key or key.startswith(("s3://", "arn:")):
         return None
-    if version := _version_of(s3, raw_bucket, key):
-        return version
+    # What looks like the version in a URI may be part of the key itself.
+    name, mark, version_id = key.rpartition(_VERSION)
+    if mark and name:
+        versions = _versions(s3, raw_bucket, name)
+        if named := next((raw for raw in versions if raw.version_id == unquote(version_id)), None):
+            return Subject(named.id, None, named, tuple(raw.id for raw in versions if raw != named))
     if not (versions := _versions(s3, raw_bucket, key)):
         return None
     newest, *others = versions
-    return Named(newest.id, None, newest, tuple(other.id for other in others))
+    return Subject(newest.id, None, newest, tuple(raw.id for raw in others))
 
 
-def _addressed(pipeline: Pipeline, processed_bucket: str, text: str) -> str | None:
-    """Read the object id out of an address that it stands in; None if it stands in none."""
+def _object_id_in_address(pipeline: Pipeline, processed_bucket: str, text: str) -> str | None:
+    """Parse the object id in an address; None if it has none."""
     if execution := _ARN.fullmatch(text):
         if not pipeline.has(text):
-            raise CommandFailed(f"{text} is of no state machine of this deployment. Name the other one: --env, --aws.")
+            raise CommandFailed(
+                f"{text} is not an execution of this deployment. Name the deployment that it is of: --env, --aws."
+            )
         by_name = _EXECUTION.fullmatch(execution["name"])
-        return by_name["id"] if by_name else _begun(pipeline, text)
+        return by_name["id"] if by_name else _object_id_in_input(pipeline, text)
     processed = f"s3://{processed_bucket}/"
-    last = text.partition(_VERSION)[0].rpartition("/")[2] if text.startswith(processed) else ""
-    found = _DEAD_LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(last)
-    return found["id"] if found else None
+    name = text.partition(_VERSION)[0].rpartition("/")[2] if text.startswith(processed) else ""
+    match = _DEAD_LETTER.fullmatch(text) or _LEDGER_FILE.fullmatch(text) or _PROCESSED.fullmatch(name)
+    return match["id"] if match else None
 
 
-def _begun(pipeline: Pipeline, arn: str) -> str | None:
-    """Say which object an execution is of that is not named by it: that of a chunk; None if nothing is known of it."""
+def _object_id_in_input(pipeline: Pipeline, arn: str) -> str | None:
+    """Read the object id in the input of an execution, such as that of a chunk; None if it is not known."""
     try:
-        begun = pipeline.client.describe_execution(executionArn=arn).get("input", "")
-        return Batch.decode(json.loads(begun)).object.id
+        text = pipeline.client.describe_execution(executionArn=arn).get("input", "")
+        return Batch.decode(json.loads(text)).object.id
     except (ClientError, ValueError, MessageRefused):
         return None
 
 
-def _version_of(s3: "S3Client", bucket: str, text: str) -> Named | None:
-    """Find the version that the URI of one names; None if it names none, for a key may look so too."""
-    key, mark, version = text.rpartition(_VERSION)
-    versions = _versions(s3, bucket, key) if mark and key else []
-    found = next((one for one in versions if one.version_id == unquote(version)), None)
-    return Named(found.id, None, found, tuple(one.id for one in versions if one != found)) if found else None
-
-
 def _versions(s3: "S3Client", bucket: str, key: str) -> list[RawObject]:
-    """List the versions of a key, the newest first."""
-    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key)
-    found: list[RawObject] = []
-    for page in pages:
-        listed = page.get("Versions", [])
-        found += [
-            RawObject(bucket, key, each["VersionId"], each["Size"], each["ETag"].strip('"'))
-            for each in listed
-            if each["Key"] == key
-        ]
-        if any(each["Key"] != key for each in listed):
-            # Keys come in order: what begins alike and is longer comes behind.
+    """List the versions of a key, newest first."""
+    versions: list[RawObject] = []
+    for version in object_versions(s3, bucket, key):
+        if version.key != key:
+            # Keys come in order: longer ones with the same beginning follow.
             break
-    return found
+        if not version.is_marker:
+            versions.append(version.raw)
+    return versions

@@ -1,181 +1,320 @@
-"""All that is known of one object, wherever it stands: in its ledger files, its dead letters, and its executions."""
+"""The state of one object: its ledger files, its dead letters and which of them are open, and its executions.
 
-import json
-from dataclasses import dataclass
-from typing import Self
+Nothing in the audit bucket is ever changed or deleted, so whether a dead letter is open is derived. It is resolved once the
+ledger has its attempt or a later one as written or discarded, or a later dead letter has taken its place. A dead letter of a
+bulk object that reports no more than failed chunks or rejected records summarizes those of its chunks: it is open while one
+of them is.
+"""
 
-from botocore.exceptions import ClientError
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 
-from custody.audit.identifiers import Named
-from custody.audit.reader import AuditReader
-from custody.audit.resolution import Resolution
+from custody.audit.reader import AuditReader, Unreadable
+from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
-from custody.executions.pipeline import NOT_STARTED, Execution, Pipeline
-from functions.shared.errors import MessageRefused
-from functions.shared.model.ids import RawObject
-from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest
-from functions.shared.model.ledger import DeadLetter, LedgerHeader, SummaryHeader
-from functions.shared.model.messages import Batch
+from custody.executions.pipeline import Execution, Pipeline
+from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
+from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ledger import (
+    ChunkLine,
+    CommittedChunk,
+    LedgerHeader,
+    Output,
+    RejectedLine,
+    SummaryHeader,
+)
+from functions.shared.model.messages import Counts
+
+SUMMARIZING = frozenset({ChunksFailed.__name__, RecordsRejected.__name__})
+"""The errors of a bulk object that report nothing but those of its chunks."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """The execution that is at work on an object, or was last; `status` is None if Step Functions does not say."""
+class CommittedBatch:
+    """The latest ledger file of a batch, and what its header, or the summary of the object, says of it."""
 
-    arn: str | None
-    status: str | None = None
-    error: str | None = None
-    is_running: bool = False
+    key: LedgerKey
+    counts: Counts
+    output: Output | None
 
 
 @dataclass(frozen=True)
 class ObjectState:
-    """An object: `told` is the header of its summary, or else of a ledger file, or else a dead letter; None without any.
+    """All that is known of an object. Each fact is fetched when it is first asked for, and once.
 
-    `header` is `told` if that is of a ledger file. `chunk_bytes` is 0 for an object that is one batch. `executions` are
-    those that Step Functions tells of, oldest first; `untold` is what it said instead, if it refused.
+    `since` is a day before which the object has no dead letter. `is_large` says that an upload of this size would now be
+    cut into chunks: it decides whether an object is bulk where the audit bucket does not.
     """
 
     audit: AuditReader
-    resolution: Resolution
-    dead_letters: list[DeadLetterKey]
-    raw: RawObject
-    chunk_bytes: int
-    run: Run
-    executions: tuple[Execution, ...]
-    untold: str | None
-    last: LedgerKey | None
-    header: LedgerHeader | None
-    told: LedgerHeader | DeadLetter | None
+    object_id: str
+    since: str = ""
+    is_large: bool = False
+    _headers: dict[LedgerKey, LedgerHeader | Unreadable] = field(default_factory=dict, compare=False, repr=False)
 
-    @classmethod
-    def read(cls, audit: AuditReader, pipeline: Pipeline, named: Named) -> Self:
-        """Read what is known of an object; raise CommandFailed if nothing is."""
-        object_id = named.object_id
-        resolution, dead_letters = audit.resolution(object_id), audit.dead_letters_of(object_id)
-        committed = latest(resolution.entries)
-        last = resolution.summary or committed[min(committed)] if committed else None
-        header = audit.header(last) if last else None
-        told = header or (audit.read(dead_letters[-1]) if dead_letters else None)
-        ran, untold = _executions(pipeline, object_id, told, _highest(resolution, dead_letters))
-        run = _run(pipeline, object_id, told, ran, untold)
-        begun = _begun(pipeline, run)
-        raw = told.raw if told else begun.object if begun else named.raw
-        if raw is None:
-            raise CommandFailed(
-                f"Nothing tells of {object_id}: no ledger file and no dead letter; `custody reconcile` says what became of "
-                "every object"
-            )
-        chunk_bytes = _chunk_bytes(resolution, dead_letters, told, begun)
-        return cls(audit, resolution, dead_letters, raw, chunk_bytes, run, ran, untold, last, header, told)
+    @cached_property
+    def ledger_keys(self) -> list[LedgerKey]:
+        """All ledger files, by batch and attempt."""
+        return self.audit.ledger_keys(self.object_id)
+
+    @cached_property
+    def dead_letters(self) -> list[DeadLetterKey]:
+        """All dead letters, by batch and attempt."""
+        return self.audit.dead_letters_of(self.object_id, self.since)
 
     @property
+    def keys(self) -> list[LedgerKey | DeadLetterKey]:
+        """All files in the audit bucket."""
+        return [*self.ledger_keys, *self.dead_letters]
+
+    @property
+    def attempt(self) -> int | None:
+        """The highest attempt in the audit bucket; None if the object is not there."""
+        return max((key.attempt for key in self.keys), default=None)
+
+    @cached_property
+    def by_start(self) -> Mapping[int, list[LedgerKey]]:
+        """The ledger files of each batch, by its start."""
+        keys: dict[int, list[LedgerKey]] = defaultdict(list)
+        for key in self.ledger_keys:
+            keys[key.start].append(key)
+        return keys
+
+    @cached_property
     def committed(self) -> dict[int, LedgerKey]:
-        """Give the ledger file of the latest attempt of each batch, by start."""
-        return {start: entry for start, entry in latest(self.resolution.entries).items() if not entry.is_summary}
+        """The latest committed ledger file of each batch, by its start."""
+        return {start: key for start, key in latest(self.ledger_keys).items() if not key.is_summary}
 
-    @property
-    def attempt(self) -> int:
-        """The highest attempt that the ledger know."""
-        return max(0, _highest(self.resolution, self.dead_letters))
+    @cached_property
+    def summary(self) -> LedgerKey | None:
+        """The latest summary; None if the object has none."""
+        return max((key for key in self.ledger_keys if key.is_summary), default=None)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether its commits are closed."""
-        return self.header is not None and (not self.chunk_bytes or self.resolution.summary is not None)
+    @cached_property
+    def chunks(self) -> dict[int, ChunkLine]:
+        """The chunks in the summary, by start; empty if there is none, or if it cannot be read."""
+        try:
+            return {line.start: line for line in self.audit.chunks(self.summary)} if self.summary else {}
+        except CommandFailed:
+            return {}
 
-    @property
-    def chunks(self) -> int:
-        """How many chunks it is cut into."""
-        return -(-self.raw.size // self.chunk_bytes) if self.chunk_bytes else 0
-
-    def start_of(self, position: int) -> int:
-        """Say at which byte the batch begins in which a record would."""
-        return position // self.chunk_bytes * self.chunk_bytes if self.chunk_bytes else 0
-
-    @property
+    @cached_property
     def discards(self) -> list[LedgerKey]:
-        """Give the discards that hold: no later attempt was committed of their batch."""
-        return [entries[-1] for _, entries in sorted(self.resolution.of_batch.items()) if entries[-1].discards]
+        """The discards in force: no later attempt of their batch was committed."""
+        return [keys[-1] for _, keys in sorted(self.by_start.items()) if keys[-1].discards]
+
+    def header(self, key: LedgerKey) -> LedgerHeader:
+        """Read the header of a committed ledger file; raise Unreadable."""
+        if key not in self._headers:
+            try:
+                self._headers[key] = self.audit.header(key)
+            except Unreadable as error:
+                self._headers[key] = error
+        header = self._headers[key]
+        if isinstance(header, Unreadable):
+            raise header
+        return header
+
+    @cached_property
+    def is_bulk(self) -> bool:
+        """Whether the object is cut into chunks."""
+        if self.summary or any(self.committed):
+            return True
+        if not self.committed:
+            return self.is_large or any(key.start for key in self.dead_letters)
+        try:
+            return self.header(self.committed[0]).chunk is not None
+        except Unreadable:
+            return self.is_large
+
+    @property
+    def outcome_key(self) -> LedgerKey | None:
+        """The ledger file with the outcome of the whole object; None before it is committed."""
+        return self.summary if self.is_bulk else self.committed.get(0)
+
+    @property
+    def outcome(self) -> LedgerHeader | None:
+        """The header of that file; None before it is committed. Raises Unreadable."""
+        return self.header(self.outcome_key) if self.outcome_key else None
+
+    @cached_property
+    def is_damaged(self) -> bool:
+        """Whether that file cannot be read."""
+        if self.outcome_key is None:
+            return False
+        try:
+            self.header(self.outcome_key)
+        except Unreadable:
+            return True
+        return False
+
+    @cached_property
+    def missing_chunks(self) -> tuple[int, ...]:
+        """The starts of the chunks that are committed by the summary, but have no ledger file."""
+        if self.is_damaged or not isinstance(self.outcome, SummaryHeader):
+            return ()
+        starts = range(0, self.outcome.object.size, self.outcome.chunk_bytes)
+        absent = [start for start in starts if start not in self.committed]
+        return tuple(start for start in absent if (line := self.chunks.get(start)) is None or line.attempt is not None)
+
+    @cached_property
+    def is_written(self) -> bool:
+        """Whether the ledger has every record of the object as written."""
+        if self.is_damaged or not self.outcome or self.missing_chunks:
+            return False
+        return _unwritten(self.outcome) == 0
+
+    @cached_property
+    def batches(self) -> list[CommittedBatch]:
+        """The committed batches, from the summary where there is one. Raises Unreadable."""
+        if self.chunks:
+            return [
+                CommittedBatch(
+                    LedgerKey(self.object_id, line.start, line.attempt), line.counts, getattr(line, "output", None)
+                )
+                for line in self.chunks.values()
+                if line.attempt is not None and line.counts is not None
+            ]
+        keys = list(self.committed.values())
+        headers = zip(keys, map_ordered(self.header, keys), strict=True)
+        return [CommittedBatch(key, header.counts, header.output) for key, header in headers]
+
+    def rejected(self) -> Iterator[tuple[LedgerKey, RejectedLine]]:
+        """Stream the rejected records of all batches, reading each ledger file no further than to its last one."""
+        for batch in self.batches:
+            if batch.counts.rejected:
+                with closing(self.audit.lines(batch.key)) as lines:
+                    rejected = ((batch.key, line) for line in lines if isinstance(line, RejectedLine))
+                    yield from islice(rejected, batch.counts.rejected)
+
+    @cached_property
+    def open_dead_letters(self) -> list[DeadLetterKey]:
+        """The dead letters that are open."""
+        return self.open_among(self.dead_letters)
+
+    def open_among(self, dead_letters: Iterable[DeadLetterKey]) -> list[DeadLetterKey]:
+        """Select the open ones of the object's dead letters: of all, or of all since a day."""
+        latest_of_batch: dict[int, list[DeadLetterKey]] = {}
+        for key in sorted(dead_letters):
+            keys = latest_of_batch.setdefault(key.start, [])
+            if keys and keys[0].attempt < key.attempt:
+                keys.clear()
+            keys.append(key)
+        still_open: list[DeadLetterKey] = []
+        # That of the whole object sorts last, behind those of the chunks that it summarizes.
+        for keys in latest_of_batch.values():
+            for key in keys:
+                if self.resolving_key(key) is None and not self._is_summary_resolved(key, still_open):
+                    still_open.append(key)
+        return still_open
+
+    def resolving_key(self, dead_letter: DeadLetterKey) -> LedgerKey | None:
+        """Find the latest ledger file that resolves a dead letter by itself; None if none does.
+
+        A later attempt does, and so does a discard. The delivery of its own attempt does if that rejected no record, and
+        if it is of the same execution: otherwise the execution of the dead letter has delivered nothing.
+        """
+        keys = self.by_start.get(dead_letter.start, [])
+        own = (dead_letter.attempt, False)
+        if later := [key for key in keys if (key.attempt, key.discards) > own]:
+            return max(later)
+        committed = next((key for key in keys if (key.attempt, key.discards) == own), None)
+        return committed if committed and self._resolves(committed, dead_letter) else None
+
+    @property
+    def latest_dead_letter(self) -> DeadLetterKey | None:
+        """The dead letter of the highest attempt, that of a whole bulk object before those of its chunks.
+
+        None once every record is written: then it is not looked for.
+        """
+        keys = [] if self.is_written else self.dead_letters
+        return max(keys, key=lambda key: (key.attempt, key.is_of_whole), default=None)
+
+    def chunks_to_redo(self) -> list[int]:
+        """List the starts of the chunks that failed or have rejected records, unless these were discarded since."""
+        return [
+            line.start
+            for line in self.chunks.values()
+            if (not isinstance(line, CommittedChunk) or line.counts.rejected)
+            and not any(key.discards for key in self.by_start.get(line.start, [])[-1:])
+        ]
+
+    def executions(self, pipeline: Pipeline) -> tuple[Execution, ...]:
+        """Look up the execution that the audit bucket names last and those started since, the latest last."""
+        return pipeline.history(self.object_id, self.last_execution(pipeline), self._execution_attempt, self.attempt)
+
+    def last_execution(self, pipeline: Pipeline) -> str:
+        """Return the ARN of the latest execution that the audit bucket names, or else of the first of the object."""
+        dead_letter, key = self.latest_dead_letter, self.outcome_key
+        own = pipeline.arn_of(self.object_id, is_bulk=self.is_bulk)
+        if dead_letter and (key is None or dead_letter.attempt > key.attempt):
+            try:
+                return self.audit.read(dead_letter).object_execution
+            except Unreadable:
+                return own
+        if key and self.is_damaged:
+            return pipeline.latest(self.object_id, key.attempt, is_bulk=self.is_bulk)
+        return self.outcome.execution if self.outcome else own
+
+    @property
+    def _execution_attempt(self) -> int | None:
+        """The highest attempt of its executions, as far as is known: a chunk that was redriven alone has counted on."""
+        if not self.is_bulk or self.attempt is None:
+            return self.attempt
+        return max((key.attempt for key in self.keys if key.start == WHOLE), default=0)
+
+    def _is_summary_resolved(self, dead_letter: DeadLetterKey, still_open: list[DeadLetterKey]) -> bool:
+        """Tell whether a dead letter summarizes chunks that are all resolved; what cannot be read resolves nothing."""
+        if not dead_letter.is_of_whole or any(not key.is_of_whole for key in still_open) or not self.chunks:
+            return False
+        if self.summary is None or self.summary.attempt != dead_letter.attempt:
+            return False
+        if any(map(self._is_unresolved, self.chunks.values())):
+            return False
+        try:
+            return self.audit.read(dead_letter).error in SUMMARIZING
+        except CommandFailed:
+            return False
+
+    def _is_unresolved(self, line: ChunkLine) -> bool:
+        """Tell whether the ledger leaves a chunk open: never committed, or with rejected records.
+
+        A discard resolves it, and so does a later attempt: if that one rejected records, it has a dead letter of its own.
+        """
+        keys = self.by_start.get(line.start, [])
+        if not keys:
+            return True
+        if line.attempt is None or line.counts is None or not line.counts.rejected:
+            return False
+        return max((key.attempt, key.discards) for key in keys) <= (line.attempt, False)
+
+    def _resolves(self, committed: LedgerKey, dead_letter: DeadLetterKey) -> bool:
+        """Tell whether the delivery of a dead letter's own attempt resolves it; what cannot be read resolves nothing."""
+        try:
+            unwritten, execution = self._delivery(committed)
+            if unwritten:
+                return False
+            body = self.audit.read(dead_letter)
+        except CommandFailed:
+            return False
+        return body.execution.arn == execution and body.error != AttemptTaken.__name__
+
+    def _delivery(self, committed: LedgerKey) -> tuple[int, str]:
+        """Count what a ledger file leaves unwritten, and name its execution.
+
+        From the summary where it has them: there may be thousands of chunks, and the summary is one file.
+        """
+        line = self.chunks.get(committed.start)
+        if isinstance(line, CommittedChunk) and line.attempt == committed.attempt:
+            return line.counts.rejected, line.execution
+        header = self.header(committed)
+        return _unwritten(header), header.execution
 
 
-def _highest(resolution: Resolution, dead_letters: list[DeadLetterKey]) -> int:
-    return max(
-        [-1, *(entry.attempt for entry in resolution.entries), *(dead_letter.attempt for dead_letter in dead_letters)]
-    )
-
-
-def _executions(
-    pipeline: Pipeline, object_id: str, told: LedgerHeader | DeadLetter | None, highest: int
-) -> tuple[tuple[Execution, ...], str | None]:
-    """Ask for every execution of an object, from the first on; give what Step Functions says if it refuses."""
-    attempt = told.attempt if told else None
-    try:
-        for first in _firsts(pipeline, object_id, told):
-            found = pipeline.history(object_id, first, 0 if told else None, highest)
-            if told and told.object_execution not in {one.arn for one in found}:
-                # Somebody has started it by a name of their own.
-                found += pipeline.history(object_id, told.object_execution, attempt, highest)
-            if found:
-                by_arn = {one.arn: one for one in found}
-                return tuple(sorted(by_arn.values(), key=lambda one: one.started_at)), None
-    except ClientError as error:
-        # Who may read the ledger may not ask Step Functions; and it may answer too many others.
-        return (), str(error)
-    return (), None
-
-
-def _run(
-    pipeline: Pipeline,
-    object_id: str,
-    told: LedgerHeader | DeadLetter | None,
-    executions: tuple[Execution, ...],
-    untold: str | None,
-) -> Run:
-    if executions:
-        last = executions[-1]
-        return Run(last.arn, last.status, last.error, last.is_running)
-    if told:
-        return Run(told.object_execution)
-    return Run(_firsts(pipeline, object_id, None)[0]) if untold else Run(None, NOT_STARTED)
-
-
-def _firsts(pipeline: Pipeline, object_id: str, told: LedgerHeader | DeadLetter | None) -> list[str]:
-    """Say which ARN the first execution of an object has, or may have if nothing tells of which machine it is."""
-    if told:
-        return [f"{told.object_execution.rpartition(':')[0]}:{object_id}"]
-    return [pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in (False, True)[: len(pipeline.machines)]]
-
-
-def execution_in(told: LedgerHeader | DeadLetter) -> str:
-    """Give the ARN in a header or, as there is more told of it, in a dead letter."""
-    return told.execution.arn if isinstance(told, DeadLetter) else told.execution
-
-
-def _begun(pipeline: Pipeline, run: Run) -> Batch | None:
-    """Read what an execution began with; None if that is not known, or nothing of ours."""
-    if run.arn is None or run.status is None:
-        return None
-    try:
-        return Batch.decode(json.loads(pipeline.client.describe_execution(executionArn=run.arn).get("input", "")))
-    except (ClientError, ValueError, MessageRefused):
-        return None
-
-
-def _chunk_bytes(
-    resolution: Resolution,
-    dead_letters: list[DeadLetterKey],
-    told: LedgerHeader | DeadLetter | None,
-    begun: Batch | None,
-) -> int:
-    if isinstance(told, SummaryHeader):
-        return told.chunk_bytes
-    if told and told.chunk:
-        return told.chunk.bytes
-    if begun and begun.plan:
-        return begun.plan.chunk_bytes
-    of_chunk = next(
-        (dead_letter for dead_letter in dead_letters if not dead_letter.is_of_whole and dead_letter.start), None
-    )
-    chunk = resolution.audit.read(of_chunk).chunk if of_chunk else None
-    return chunk.bytes if chunk else 0
+def _unwritten(header: LedgerHeader) -> int:
+    """Count what was not written: records, and failed chunks of a summary."""
+    return header.counts.rejected + (header.chunks.failed if isinstance(header, SummaryHeader) else 0)

@@ -15,7 +15,7 @@ PAGE = 1000
 """The most versions that S3 returns in a page."""
 
 
-class ObjectVersion(Struct, frozen=True):
+class ListedVersion(Struct, frozen=True):
     """A version of a key or, if `is_marker`, a delete marker; `is_latest` if S3 serves it for the key."""
 
     bucket: str
@@ -33,7 +33,7 @@ class ObjectVersion(Struct, frozen=True):
         return RawObject(self.bucket, self.key, self.version_id, self.size, self.etag)
 
 
-def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = PAGE) -> Iterator[ObjectVersion]:
+def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = PAGE) -> Iterator[ListedVersion]:
     """List versions and delete markers by key, page by page: of a key its markers first, and each kind newest first.
 
     Where a page ends within a key, its later versions follow with the next page.
@@ -43,13 +43,13 @@ def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = P
     )
     for listed in pages:
         markers = [
-            ObjectVersion(
+            ListedVersion(
                 bucket, each["Key"], each["VersionId"], each["LastModified"], each["IsLatest"], is_marker=True
             )
             for each in listed.get("DeleteMarkers", [])
         ]
         versions = [
-            ObjectVersion(
+            ListedVersion(
                 bucket,
                 each["Key"],
                 each["VersionId"],

@@ -1,30 +1,39 @@
-"""`custody dead-letters`: what failed and is not yet settled, one dead letter for people, and giving one up."""
+"""`custody dead-letters`: list what failed and is unresolved, show one dead letter, and discard it."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 from msgspec import to_builtins
 
-from custody.audit.dead_letters import Filter, Found, closed_by, select, summed_up
+from custody.audit.dead_letters import (
+    DeadLetterDocument,
+    Filter,
+    Found,
+    UnreadableDocument,
+    UnreadableFile,
+    bulk_totals,
+    resolution,
+    same_attempt,
+    select,
+)
 from custody.audit.identifiers import id_of
-from custody.audit.lookup import beside, find_dead_letter, find_open, position_of
+from custody.audit.lookup import find_dead_letter, find_open_dead_letter, position_of
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
-from custody.deployment.target import Deployment, Target, find
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discarder
+from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, target_of
-from custody.terminal.text import visible
-from custody.views import dead_letter as dead_letter_view
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
+from custody.terminal.text import plural, visible
+from custody.views import dead_letter as view
 from custody.views import discard as views_discard
-from custody.views.dead_letter import Page
 from functions.shared.model.keys import DeadLetterKey
 
 app = command_app(
@@ -35,46 +44,10 @@ DeadLetterId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="A dead letter's id, key or S3 URI; or an object or record id, or a key in the raw bucket: its latest dead letter.",
+        help="The id, key or S3 URI of a dead letter; or an object id, a record id or a key in the raw bucket, for its "
+        "latest dead letter.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where the dead letters of a deployment are read."""
-
-    target: Target
-    deployment: Deployment
-    audit: AuditReader
-
-    @classmethod
-    def of(cls, target: Target, env: str) -> "Desk":
-        """Find the deployment of an environment; raise CommandFailed if there is none."""
-        deployment = find(target, env)
-        return cls(target, deployment, AuditReader(target.client("s3"), deployment.audit))
-
-    @contextmanager
-    def telling(self, *, as_json: bool) -> Iterator[None]:
-        """Let Unreadable through, with `as_json` after a document that tells so."""
-        try:
-            yield
-        except Unreadable as odd:
-            if as_json:
-                sys.stdout.write(json.dumps({"unreadable": [self.encode(odd)]}, indent=2) + "\n")
-            raise
-
-    def encode(self, odd: Unreadable) -> dict[str, str]:
-        """Give the JSON shape of a file that is not what Custody wrote."""
-        return {"key": odd.key, "uri": self.uri(odd.key), "why": str(odd)}
-
-    def named(self, text: str) -> str:
-        """Give what names a dead letter: for a key in the raw bucket the id of its newest version."""
-        return id_of(self.audit.s3, self.deployment.raw, text)
-
-    def uri(self, key: str) -> str:
-        """Address a file of the audit bucket."""
-        return f"s3://{self.deployment.audit}/{key}"
 
 
 @command(
@@ -87,7 +60,7 @@ class Desk:
 def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     *,
     open_only: Annotated[
-        bool, typer.Option("--open/--all", help="Only what is open, or closed dead letters too.")
+        bool, typer.Option("--open/--all", help="Only open dead letters, or resolved ones too.")
     ] = True,
     dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
     error: Annotated[str | None, typer.Option(help="Only with this error, by its class name.")] = None,
@@ -99,22 +72,23 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """List dead letters, the newest day first; `--since` and `--until` are of when the failure was recorded."""
-    desk = Desk.of(target_of(aws, profile), env)
+    """List dead letters, newest day first. `--since` and `--until` refer to when the failure was recorded."""
+    audit = Session.open(env, aws=aws, profile=profile).audit
     wanted = Filter(dataset, error, step, since, until, open_only)
-    odd: list[Unreadable] = []
-    counted = _Counted(select(desk.audit, wanted, odd))
+    unreadable: list[Unreadable] = []
+    counted = _Counted(select(audit, wanted, unreadable))
     if as_json:
-        _print_json(desk, counted, odd)
+        rows = (found.row for found in counted)
+        console.stream_json(
+            "dead_letters", rows, lambda: {"unreadable": [to_builtins(_file(audit, each)) for each in unreadable]}
+        )
     else:
-        dead_letter_view.table(console.watched(counted, lambda number: f"{number:,} dead letters found"))
-    for each in odd:
+        view.table(console.watched(counted, lambda number: f"{plural(number, 'dead letter')} found"))
+    for each in unreadable:
         _say(f"unreadable: {visible(str(each))}")
-    said = _summary(counted, open_only=open_only) if counted.dead_letters else _nothing_matches(desk.audit, wanted)
-    if odd:
-        said = f"{len(odd):,} unreadable; {said}"
-    _say(said)
-    if odd:
+    summary = _summary(counted, open_only=open_only) if counted.number else _nothing_matches(audit, wanted)
+    _say(f"{len(unreadable):,} unreadable; {summary}" if unreadable else summary)
+    if unreadable:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
 
@@ -137,45 +111,44 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     profile: Profile = None,
 ) -> None:
     """Show one dead letter, and point at what is wrong in the bytes of each rejected record."""
-    target = target_of(aws, profile)
-    desk = Desk.of(target, env)
-    with desk.telling(as_json=as_json):
-        dead_letter = find_dead_letter(desk.audit, desk.named(dead_letter_id))
-        body = desk.audit.read(dead_letter)
-    closing = closed_by(desk.audit, dead_letter)
-    others = beside(desk.audit, dead_letter)
-    summed = summed_up(desk.audit, dead_letter, body)
+    session = Session.open(env, aws=aws, profile=profile)
+    audit = session.audit
+    with _reporting_unreadable(audit, as_json=as_json):
+        dead_letter = find_dead_letter(audit, id_of(session.s3, session.deployment.raw, dead_letter_id))
+        body = audit.read(dead_letter)
+    state = ObjectState(audit, dead_letter.object_id)
+    resolved_by, others = resolution(state, dead_letter), same_attempt(state, dead_letter)
+    totals = bulk_totals(state, dead_letter, body)
+    open_chunks = totals.open if totals else ()
+    document = DeadLetterDocument(
+        id=dead_letter.id,
+        uri=audit.uri(dead_letter),
+        open=resolved_by is None,
+        resolution=resolved_by,
+        same_attempt=[other.id for other in others],
+        chunks=[chunk.id for chunk in open_chunks],
+        dead_letter=body,
+    )
     if as_json:
-        facts = {"id": dead_letter.id, "uri": desk.uri(dead_letter.key), "open": closing is None, "closed_by": closing}
-        facts["beside"] = [other.id for other in others]
-        facts["chunks"] = [each.id for each in summed.open] if summed else []
-        sys.stdout.write(json.dumps(facts | {"dead_letter": to_builtins(body)}, indent=2) + "\n")
+        console.write_json(document)
         return
-    running = (
-        None if closing else recovery_discard.under_way(target.client("stepfunctions"), desk.audit, dead_letter, body)
-    )
-    state = f"closed: {closing}" if closing else "open; a redrive is under way" if running else "open"
-    dead_letter_view.page(
-        Page(dead_letter, body, desk.uri(dead_letter.key), state, closing is None, not target.is_local, summed)
-    )
-    rejected = body.rejected
-    shown = rejected if all_records else rejected[: console.SHOWN]
+    running = document.open and bool(recovery_discard.under_way(session.pipeline.client, audit, dead_letter, body))
+    view.page(document, totals, running=running, has_console=not session.target.is_local)
+    shown = body.rejected if all_records else body.rejected[: console.SHOWN]
     for record in shown:
-        dead_letter_view.record(desk.audit.s3, body, record)
-    if len(shown) < len(rejected):
-        _say(f"\n{len(rejected) - len(shown):,} more rejected records: add --all-records")
-    if len(rejected) < (number := body.rejected_count or 0):
-        _say(
-            f"\nThe dead letter lists {len(rejected):,} of {number:,} rejected records; the ledger file has all of them."
-        )
+        view.record(audit.s3, body, record)
+    if len(shown) < len(body.rejected):
+        _say(f"\n{plural(len(body.rejected) - len(shown), 'more rejected record')}: add --all-records")
+    if len(body.rejected) < (number := body.rejected_count or 0):
+        _say(f"\nThe dead letter lists {len(body.rejected):,} of {number:,} rejected records; the ledger file has all.")
     for other in others:
         _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}")
-    if summed and summed.open:
-        _say(_of_chunks(summed.open))
-    if closing is None and not running:
+    if open_chunks:
+        _say(_list_chunks(open_chunks))
+    if document.open and not running:
         _say(
             f"\nRun it again: custody redrive {dead_letter.id}\n"
-            f"Give it up:   custody dead-letters discard {dead_letter.id} --reason TEXT"
+            f"Discard it:   custody dead-letters discard {dead_letter.id} --reason TEXT"
         )
 
 
@@ -200,89 +173,86 @@ def discard(  # noqa: PLR0913 - one parameter an option
     """
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
-    target = target_of(aws, profile)
-    desk = Desk.of(target, env)
-    with desk.telling(as_json=as_json):
-        wanted = desk.named(dead_letter_id)
-        dead_letter = find_open(desk.audit, wanted)
-        recovery_discard.require_open(desk.audit, dead_letter)
-        body = desk.audit.read(dead_letter)
-    recovery_discard.require_at_rest(target.client("stepfunctions"), desk.audit, dead_letter, body)
-    by = target.client("sts").get_caller_identity()["Arn"]
-    resolution = desk.audit.resolution(dead_letter.object_id)
-    discarder = Discarder(desk.audit, desk.deployment.processed, resolution, reason.strip(), by, position_of(wanted))
+    session = Session.open(env, aws=aws, profile=profile)
+    audit = session.audit
+    with _reporting_unreadable(audit, as_json=as_json):
+        name = id_of(session.s3, session.deployment.raw, dead_letter_id)
+        dead_letter = find_open_dead_letter(audit, name)
+        recovery_discard.require_open(audit, dead_letter)
+        body = audit.read(dead_letter)
+    recovery_discard.require_at_rest(session.pipeline.client, audit, dead_letter, body)
+    by = session.target.client("sts").get_caller_identity()["Arn"]
+    state = ObjectState(audit, dead_letter.object_id)
+    discarder = Discarder(audit, session.deployment.processed, state, reason.strip(), by, position_of(name))
     if dead_letter.is_of_whole:
         views_discard.give_up_whole(discarder, dead_letter, as_json=as_json)
         return
-    with desk.telling(as_json=as_json):
+    with _reporting_unreadable(audit, as_json=as_json):
         views_discard.give_up_one(discarder, dead_letter, as_json=as_json)
 
 
-def _say(said: str) -> None:
-    """Tell people something, behind what was printed so far: where both go to one pipe, that is still held back."""
+@contextmanager
+def _reporting_unreadable(audit: AuditReader, *, as_json: bool) -> Iterator[None]:
+    """Print a document for an unreadable file if `as_json`; Unreadable is raised all the same."""
+    try:
+        yield
+    except Unreadable as error:
+        if as_json:
+            console.write_json(UnreadableDocument([_file(audit, error)]))
+        raise
+
+
+def _file(audit: AuditReader, error: Unreadable) -> UnreadableFile:
+    return UnreadableFile(error.key, f"s3://{audit.bucket}/{error.key}", str(error))
+
+
+def _say(message: str) -> None:
+    """Print a message to stderr, after everything that was printed to stdout."""
     sys.stdout.flush()
-    console.stderr.print(said, soft_wrap=True, markup=False)
+    console.warn(message)
 
 
-def _of_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
-    """Name the first of the dead letters that another one sums up, each by the command that shows it."""
-    listed = [f"  custody dead-letters show {each.id}" for each in dead_letters[: console.SHOWN]]
-    more = (
-        [f"  and {len(dead_letters) - console.SHOWN:,} more: custody dead-letters"]
-        if len(dead_letters) > console.SHOWN
-        else []
-    )
-    number = "1 open dead letter" if len(dead_letters) == 1 else f"{len(dead_letters):,} open dead letters"
-    return "\n".join([f"\nIts chunks have {number}:", *listed, *more])
+def _list_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
+    """List the first open dead letters of the chunks, each by the command that shows it."""
+    commands = [f"  custody dead-letters show {each.id}" for each in dead_letters[: console.SHOWN]]
+    more = len(dead_letters) - console.SHOWN
+    rest = [f"  and {more:,} more: custody dead-letters"] if more > 0 else []
+    return "\n".join([f"\nIts chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest])
 
 
 class _Counted:
-    """Dead letters as they come, and how many of them came, and were open."""
+    """Dead letters as they come, with how many came, and how many of them are open."""
 
-    def __init__(self, found: Iterable[Found]) -> None:
-        self._found = found
-        self.dead_letters = self.open = 0
+    def __init__(self, dead_letters: Iterable[Found]) -> None:
+        self._dead_letters = dead_letters
+        self.number = self.open = 0
 
     def __iter__(self) -> Iterator[Found]:
-        for each in self._found:
-            self.dead_letters += 1
-            self.open += each.is_open
-            yield each
-
-
-def _print_json(desk: Desk, found: Iterable[Found], odd: list[Unreadable]) -> None:
-    """Print the dead letters as one JSON document, while they come, and what was unreadable by the end."""
-    sys.stdout.write('{"dead_letters": [')
-    for number, each in enumerate(found):
-        rejected = dead_letter_view.count_of_rejected(each.body)
-        facts = {"id": each.dead_letter.id, "open": each.is_open} | to_builtins(each.body) | {"rejected": rejected}
-        sys.stdout.write(("," if number else "") + "\n" + json.dumps(facts))
-    sys.stdout.write('\n], "unreadable": ' + json.dumps([desk.encode(each) for each in odd]) + "}\n")
+        for found in self._dead_letters:
+            self.number += 1
+            self.open += found.is_open
+            yield found
 
 
 def _summary(counted: _Counted, *, open_only: bool) -> str:
-    """Say how many dead letters there are and, of those that are open, what to do about them."""
-    number = counted.dead_letters
-    dead_letters = f"{number:,} {'open ' if open_only else ''}dead letter{'' if number == 1 else 's'}"
-    counts = dead_letters if open_only else f"{dead_letters}, {counted.open:,} open"
-    advice = [f"{counts}. See what one says: custody dead-letters show ID."]
+    """Count the dead letters, and say what to do about the open ones."""
+    counts = plural(counted.number, "open dead letter" if open_only else "dead letter")
+    advice = [f"{counts}{'' if open_only else f', {counted.open:,} open'}. See one: custody dead-letters show ID."]
     if counted.open:
-        one = "it" if open_only else "an open one"
+        which = "it" if open_only else "an open one"
         advice += [
-            f"Run {one} again: custody redrive ID.",
-            f"Give {one} up: custody dead-letters discard ID --reason TEXT",
+            f"Run {which} again: custody redrive ID.",
+            f"Discard {which}: custody dead-letters discard ID --reason TEXT",
         ]
     return " ".join(advice)
 
 
 def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
-    """Say that nothing was found and, for what may be misspelt, what there is."""
-    said = f"no {'open ' if wanted.open_only else ''}dead letter matches"
-    asked = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
-    if not asked:
-        return said
+    """Say that no dead letter matches and, for filters that may be misspelt, which values there are."""
+    message = f"no {'open ' if wanted.open_only else ''}dead letter matches"
+    given = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
+    if not given:
+        return message
     others = [found.body for found in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
-    there = [
-        f"{name}s {', '.join(sorted({visible(getattr(body, name)) for body in others}))}" for name in asked if others
-    ]
-    return f"{said}; there are {' and '.join(there)}" if there else said
+    values = [f"{name}s {', '.join(sorted({visible(getattr(body, name)) for body in others}))}" for name in given]
+    return f"{message}; there are {' and '.join(values)}" if others else message

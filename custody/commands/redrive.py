@@ -183,7 +183,7 @@ def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
         if wider := _wider_scope(text, dead_letter, is_of_chunk=bool(body.parent)):
             console.warn(f"{visible(text)} is {wider}")
         of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
-        is_open = dead_letter in open_of_day(audit, dead_letter.object_id, dead_letter.day, of_day)
+        is_open = dead_letter in open_of_day(audit, of_day)
         yield Found(dead_letter, body, is_open)
 
 

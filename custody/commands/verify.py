@@ -1,39 +1,27 @@
-"""`custody verify`: does what is stored still bear out what the ledger says?"""
+"""`custody verify`: check that what is stored still matches the ledger."""
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from custody.assurance.verify import Holding, Progress, Result, Verdict, holdings, verdicts
-from custody.audit.identifiers import id_of, object_of
-from custody.deployment.target import find
+from custody.assurance.findings import ObjectVerdict, Result
+from custody.assurance.verify import Progress, StoredLedger, stored_ledgers, verify_all
+from custody.audit.identifiers import id_of, object_id_in
 from custody.errors import USAGE, CommandFailed
+from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since, target_of
-from custody.terminal.text import visible
+from custody.terminal.options import AsJson, Aws, Env, Profile, Since
+from custody.views import verify as view
 
 app = command_app()
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
 BROKEN = 1
-"""The exit code if anything is broken."""
-
-_SHOWN = 50
-"""Up to so many objects all are shown; of more, only those that do not hold."""
-
-_COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bold red"}
+"""The exit code if any object is broken."""
 
 
 @command(
@@ -45,9 +33,7 @@ _COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bol
 def verify(  # noqa: PLR0913 - one parameter an option
     ids: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="ID", help="Object or record ids, or keys in the raw bucket; every object, if none is given."
-        ),
+        typer.Argument(metavar="ID", help="Object ids, record ids or keys in the raw bucket; every object by default."),
     ] = None,
     *,
     since: Since = None,
@@ -58,80 +44,45 @@ def verify(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Recompute the hashes of raw and processed objects, and compare them with the ledger.
 
-    An object holds, is broken, or is expired: its raw version is gone for good. Exit code 1: one is broken.
+    An object holds, is broken, or is expired, which means that its raw version is gone. `--since` refers to its latest
+    ledger file. Exit code 1: an object is broken.
     """
-    target = target_of(aws, profile)
-    deployment = find(target, env)
-    s3 = target.client("s3")
-    named = [id_of(s3, deployment.raw, each) for each in ids or []]
-    found = _named(s3, deployment.audit, named) if named else holdings(s3, deployment.audit)
-    # Each is there from the beginning: the spinner reads them in a thread of its own.
-    tally = Counter[Result](dict.fromkeys(Result, 0))
+    session = Session.open(env, aws=aws, profile=profile)
+    ledgers = _named(session, ids) if ids else stored_ledgers(session.s3, session.deployment.audit)
+    # A thread of its own reads the counts for the spinner, so each exists from the beginning.
+    counts = Counter[Result](dict.fromkeys(Result, 0))
     progress = Progress()
-    checked = _counted(verdicts(s3, deployment.audit, _since(found, since), progress.add), tally)
+    checked = _counted(verify_all(session.s3, session.deployment.audit, _since(ledgers, since), progress.add), counts)
     if as_json:
-        _print_json(checked, tally)
+        console.stream_json("objects", checked, lambda: {"counts": {str(each): counts[each] for each in Result}})
     else:
-        _print_table(console.watched(checked, lambda _: f"checked {_summary(tally)}; {progress}"), tally)
-    if tally[Result.BROKEN]:
+        view.verdicts(console.watched(checked, lambda _: f"checked {view.format_counts(counts)}; {progress}"))
+        console.console.print(view.format_counts(counts))
+    if counts[Result.BROKEN]:
         raise typer.Exit(BROKEN)
 
 
-def _named(s3: "S3Client", bucket: str, ids: list[str]) -> Iterable[Holding]:
-    """Find the objects of ids; raise CommandFailed, before anything is checked, for one that the ledger lacks."""
-    wanted = {each: object_of(each) for each in ids}
-    found = {object_id: list(holdings(s3, bucket, object_id)) for object_id in wanted.values() if object_id}
-    if missing := [each for each, object_id in wanted.items() if not (object_id and found[object_id])]:
+def _named(session: Session, names: list[str]) -> Iterable[StoredLedger]:
+    """Find the objects that were named; raise CommandFailed, before any check, for one that is not in the ledger."""
+    s3, deployment = session.s3, session.deployment
+    wanted = {name: object_id_in(name) for name in (id_of(s3, deployment.raw, name) for name in names)}
+    ledgers = {
+        object_id: list(stored_ledgers(s3, deployment.audit, object_id)) for object_id in wanted.values() if object_id
+    }
+    if missing := [name for name, object_id in wanted.items() if not (object_id and ledgers[object_id])]:
         raise CommandFailed(
             f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
-            "the raw bucket; what failed before it was committed: `custody dead-letters --all`.",
+            "the raw bucket. What failed before it was committed is listed by `custody dead-letters --all`.",
             USAGE,
         )
-    return chain.from_iterable(found.values())
+    return chain.from_iterable(ledgers.values())
 
 
-def _since(found: Iterable[Holding], since: datetime | None) -> Iterator[Holding]:
-    return (holding for holding in found if since is None or holding.modified >= since)
+def _since(ledgers: Iterable[StoredLedger], since: datetime | None) -> Iterator[StoredLedger]:
+    return (ledger for ledger in ledgers if since is None or ledger.modified >= since)
 
 
-def _counted(checked: Iterable[Verdict], tally: Counter[Result]) -> Iterator[Verdict]:
+def _counted(checked: Iterable[ObjectVerdict], counts: Counter[Result]) -> Iterator[ObjectVerdict]:
     for verdict in checked:
-        tally[verdict.result] += 1
+        counts[verdict.result] += 1
         yield verdict
-
-
-_NAMES = {Result.HOLDS: "hold", Result.EXPIRED: "expired", Result.BROKEN: "broken"}
-
-
-def _summary(tally: Counter[Result]) -> str:
-    parts = ", ".join(f"{tally[result]:,} {name}" for result, name in _NAMES.items())
-    return f"{tally.total():,} object{'' if tally.total() == 1 else 's'}: {parts}"
-
-
-def _print_json(checked: Iterable[Verdict], tally: Counter[Result]) -> None:
-    """Print the verdicts as one JSON document, while they come."""
-    sys.stdout.write('{"objects": [')
-    for number, verdict in enumerate(checked):
-        sys.stdout.write(("," if number else "") + "\n" + json.dumps(verdict.encode()))
-    counts = {str(result): tally[result] for result in Result}
-    sys.stdout.write('\n], "counts": ' + json.dumps(counts) + "}\n")
-
-
-def _print_table(checked: Iterable[Verdict], tally: Counter[Result]) -> None:
-    """Print a table of all, or of what does not hold if there are many, and the counts."""
-    shown: list[Verdict] = []
-    for verdict in checked:
-        if tally.total() == _SHOWN + 1:
-            shown = [each for each in shown if each.result is not Result.HOLDS]
-        if tally.total() <= _SHOWN or verdict.result is not Result.HOLDS:
-            shown.append(verdict)
-    table = Table("object", "result", "records", "where", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-    for verdict in shown:
-        result = Text(str(verdict.result), style=_COLOURS[verdict.result])
-        where = Text("\n".join(map(visible, verdict.where)))
-        table.add_row(verdict.object_id, result, f"{verdict.records:,}", where)
-    if shown:
-        console.console.print(table)
-    console.console.print(_summary(tally))

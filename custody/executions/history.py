@@ -1,26 +1,31 @@
-"""What an execution did, read from its history: the steps that it entered, and each call that a step made.
+"""Parse the history of an execution into the steps that it entered, and the tries of each step.
 
-Nothing is asked of AWS here. Events are as GetExecutionHistory gives them, of all pages, in ascending order:
+Events are those of GetExecutionHistory, of all pages and in ascending order; nothing is fetched here.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from custody.executions.pipeline import Runs
+from custody.terminal.times import seconds, stamp, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef as HistoryEvent
 
-Ended = Literal["succeeded", "failed", "timed_out", "aborted", "running"]
-Outcome = Literal["succeeded", "caught", "failed", "timed_out", "aborted", "running"]
+TryOutcome = Literal["succeeded", "failed", "timed_out", "aborted", "running"]
+StepOutcome = Literal["succeeded", "caught", "failed", "timed_out", "aborted", "running"]
 
-_STATE = re.compile(r"(?P<kind>[A-Z]\w+)State(?P<what>Entered|Exited|Aborted)")
-_CALL = re.compile(r"(?P<of>Task|LambdaFunction|Activity|MapRun)(?P<what>[A-Z]\w+)")
+_STATE = re.compile(r"(?P<kind>[A-Z]\w+)State(?P<change>Entered|Exited|Aborted)")
+_CALL = re.compile(r"(?P<service>Task|LambdaFunction|Activity|MapRun)(?P<change>[A-Z]\w+)")
 _BEGINS = frozenset({"Scheduled", "Started", "Redriven"})
-_ENDS: Mapping[str, Ended] = {
+_ENDS: Mapping[str, TryOutcome] = {
     "Succeeded": "succeeded",
     "Failed": "failed",
     "ScheduleFailed": "failed",
@@ -29,7 +34,7 @@ _ENDS: Mapping[str, Ended] = {
     "TimedOut": "timed_out",
     "Aborted": "aborted",
 }
-_EXECUTION_ENDS: Mapping[str, Ended] = {
+_EXECUTION_ENDS: Mapping[str, TryOutcome] = {
     "ExecutionSucceeded": "succeeded",
     "ExecutionFailed": "failed",
     "ExecutionTimedOut": "timed_out",
@@ -37,217 +42,213 @@ _EXECUTION_ENDS: Mapping[str, Ended] = {
 }
 
 
-@dataclass(frozen=True)
-class Try:
-    """One call of the function of a step, or one run of its Map, from when it was scheduled.
+class MapRun(Struct, frozen=True):
+    """A run of the Map of a bulk object, by ARN.
 
-    `ended_at` is None while it runs, and where an execution ended before its call did. `map_run` is the ARN of a run of
-    a Distributed Map.
+    `items` counts the executions of its chunks as they stand now; null if the same Map Run was redriven after this try, or
+    if Step Functions does not say.
     """
 
-    started_at: datetime
-    ended_at: datetime | None
-    error: str | None
-    cause: str | None
-    outcome: Ended
-    map_run: str | None = None
+    arn: str
+    items: Runs | None = None
 
 
-@dataclass(frozen=True)
-class Step:
-    """A state that was entered once: `caught` is one that failed and let the execution go on elsewhere.
+class Try(Struct, frozen=True):
+    """One call of a step's function, or one run of its Map.
 
-    `left_at` is when it was left, or when the execution ended in it; None while it runs. `redrive` is how often the
-    execution had been redriven when it was entered. One that a redrive entered again is a step of its own.
+    `ended_at` and `seconds` are null while it runs, and where the execution ended before the call did.
+    """
+
+    started_at: str
+    ended_at: str | None
+    seconds: float | None
+    outcome: TryOutcome
+    error: str | None = None
+    cause: str | None = None
+    map_run: MapRun | None = None
+
+
+class Step(Struct, frozen=True):
+    """A state that an execution entered; one that a redrive entered again is a step of its own.
+
+    `left_at` and `seconds` are null while it runs. `redrive` counts the redrives before it was entered. The outcome
+    `caught` means that it failed, and that the execution continued elsewhere.
     """
 
     name: str
     kind: str
-    entered_at: datetime
-    left_at: datetime | None
-    tries: tuple[Try, ...]
-    outcome: Outcome
+    outcome: StepOutcome
     redrive: int
+    entered_at: str
+    left_at: str | None
+    seconds: float | None
+    tries: list[Try]
 
 
-def steps(events: "Iterable[HistoryEvent]") -> tuple[Step, ...]:
-    """Give the steps of an execution, in the order in which they were entered."""
-    reading = _Reading()
+def steps(events: "Iterable[HistoryEvent]") -> list[Step]:
+    """Parse the events of an execution into its steps, in the order in which they were entered."""
+    parser = _Parser()
     for event in events:
-        reading.take(event)
-    return tuple(found.frozen() for found in reading.found)
+        parser.add(event)
+    return [step.freeze() for step in parser.steps]
 
 
-@dataclass
-class _Open:
-    """A step while it is read: `place` is how many were entered before it."""
+@dataclass(eq=False)
+class _Step:
+    """A step while it is parsed."""
 
-    place: int
     name: str
     kind: str
     entered_at: datetime
     redrive: int
     left_at: datetime | None = None
     tries: list[Try] = field(default_factory=list)
-    outcome: Outcome = "running"
+    outcome: StepOutcome = "running"
 
     @property
     def has_ended(self) -> bool:
         return self.outcome != "running"
 
     def begin(self, moment: datetime, map_run: str | None) -> None:
-        """Note that a call was scheduled; that it was also started is nothing new."""
+        """Add a try when it is scheduled; that it was also started adds nothing."""
         if not self.tries or self.tries[-1].outcome != "running":
-            self.tries.append(Try(moment, None, None, None, "running", map_run))
+            run = MapRun(map_run) if map_run else None
+            self.tries.append(Try(stamp(moment), None, None, "running", map_run=run))
 
-    def end(self, moment: datetime, outcome: Ended, details: Mapping[str, Any]) -> None:
-        """Note that a call ended, perhaps before it could be scheduled."""
+    def end(self, moment: datetime, outcome: TryOutcome, details: Mapping[str, Any]) -> None:
+        """End the last try, which may not even have been scheduled."""
         self.begin(moment, None)
-        error, cause = details.get("error") or None, details.get("cause") or None
-        self.tries[-1] = replace(self.tries[-1], ended_at=moment, outcome=outcome, error=error, cause=cause)
+        last = self.tries[-1]
+        self.tries[-1] = replace(
+            last,
+            ended_at=stamp(moment),
+            seconds=seconds(datetime.fromisoformat(last.started_at), moment),
+            outcome=outcome,
+            error=details.get("error") or None,
+            cause=details.get("cause") or None,
+        )
 
     def leave(self, moment: datetime) -> None:
-        """Note that it was left: a call that failed last was caught."""
-        is_good = not self.tries or self.tries[-1].outcome == "succeeded"
-        self.left_at, self.outcome = moment, "succeeded" if is_good else "caught"
+        """Exit the state: if its last try failed, the failure was caught."""
+        succeeded = not self.tries or self.tries[-1].outcome == "succeeded"
+        self.left_at, self.outcome = moment, "succeeded" if succeeded else "caught"
 
-    def stop(self, moment: datetime, outcome: Ended) -> None:
-        """Note that the execution ended in it."""
+    def stop(self, moment: datetime, outcome: TryOutcome) -> None:
+        """End the step together with its execution."""
         self.left_at, self.outcome = moment, outcome
         if self.tries and self.tries[-1].outcome == "running":
             self.tries[-1] = replace(self.tries[-1], outcome=outcome)
 
-    def frozen(self) -> Step:
-        return Step(self.name, self.kind, self.entered_at, self.left_at, tuple(self.tries), self.outcome, self.redrive)
+    def freeze(self) -> Step:
+        return Step(
+            self.name,
+            self.kind,
+            self.outcome,
+            self.redrive,
+            stamp(self.entered_at),
+            stamped(self.left_at),
+            seconds(self.entered_at, self.left_at),
+            self.tries,
+        )
 
 
-class _Shelf:
-    """Steps in the order in which they were put there; those of a kind, and of a name too, are found without a search.
+class _Parser:
+    """Assigns each event to a step: usually that of the event which it names as the one before it.
 
-    A history has up to 25,000 events, and where they name none before them each asks here.
-    """
-
-    def __init__(self) -> None:
-        self._found: defaultdict[tuple[str | None, str | None], dict[int, _Open]] = defaultdict(dict)
-
-    def put(self, one: _Open) -> None:
-        for key in self._keys(one):
-            self._found[key][one.place] = one
-
-    def take(self, one: _Open) -> None:
-        for key in self._keys(one):
-            self._found[key].pop(one.place, None)
-
-    def all(self, kind: str | None = None, name: str | None = None) -> tuple[_Open, ...]:
-        return tuple(self._found[kind, name].values())
-
-    def first(self, kind: str, name: str | None) -> _Open | None:
-        return next(iter(self._found[kind, name].values()), None)
-
-    def last(self, kind: str, name: str | None) -> _Open | None:
-        return next(reversed(self._found[kind, name].values()), None)
-
-    @staticmethod
-    def _keys(one: _Open) -> tuple[tuple[str | None, str | None], ...]:
-        return (None, None), (one.kind, None), (one.kind, one.name)
-
-
-class _Reading:
-    """The steps so far: each event belongs to the step of the event before it, which it names.
-
-    What runs is on one shelf, and on another what a redrive has yet to go on at: where the execution ended.
-
-    After a redrive an event names none: AWS schedules the Task again, or redrives the Map Run, in the state at which
-    the execution ended, and does not tell that this is entered again.
+    After a redrive an event names none: AWS schedules the Task again, or redrives the Map Run, in the state in which the
+    execution ended, and reports no new entry. So the steps that run are kept, and those at which a redrive has yet to
+    continue: few at a time, however many there are in all.
     https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
     """
 
     def __init__(self) -> None:
-        self.found: list[_Open] = []
-        self._of_event: dict[int, _Open] = {}
-        self._redrive = 0
-        self._running, self._left = _Shelf(), _Shelf()
-        self._stopped: list[_Open] = []
+        self.steps: list[_Step] = []
+        self._step_of_event: dict[int, _Step] = {}
+        self._redrives = 0
+        self._running: list[_Step] = []
+        self._stopped: list[_Step] = []
+        self._to_resume: list[_Step] = []
 
-    def take(self, event: "HistoryEvent") -> None:
+    def add(self, event: "HistoryEvent") -> None:
         moment, details = event["timestamp"].astimezone(UTC), _details(event)
         if state := _STATE.fullmatch(event["type"]):
-            one = self._state(event, state["kind"], state["what"], moment, details)
+            step = self._add_state(event, state["kind"], state["change"], moment, details)
         elif call := _CALL.fullmatch(event["type"]):
-            kind = "Map" if call["of"] == "MapRun" else "Task"
-            one = self._call(event, kind, call["what"], moment, details)
+            kind = "Map" if call["service"] == "MapRun" else "Task"
+            step = self._add_call(event, kind, call["change"], moment, details)
         elif event["type"].startswith("Execution"):
-            one = None
-            self._execution(event["type"], moment, details)
+            step = None
+            self._add_execution(event["type"], moment, details)
         else:
-            one = self._before(event)
-        if one:
-            self._of_event[event["id"]] = one
+            step = self._previous(event)
+        if step:
+            self._step_of_event[event["id"]] = step
 
-    def _state(
-        self, event: "HistoryEvent", kind: str, what: str, moment: datetime, details: Mapping[str, Any]
-    ) -> _Open | None:
-        if what == "Entered":
+    def _add_state(
+        self, event: "HistoryEvent", kind: str, change: str, moment: datetime, details: Mapping[str, Any]
+    ) -> _Step | None:
+        if change == "Entered":
             return self._enter(details["name"], kind, moment)
-        before = self._before(event)
-        if what == "Aborted":
-            one = before or self._unfinished(kind)
-            if one and not one.has_ended:
-                self._stop(one, moment, "aborted")
-            return one
+        previous = self._previous(event)
+        if change == "Aborted":
+            step = previous or self._unfinished(kind)
+            if step and not step.has_ended:
+                self._stop(step, moment, "aborted")
+            return step
         name = details["name"]
-        one = before if before and before.name == name else self._unfinished(kind, name)
-        if one is None or one.has_ended:
-            one = self._enter(name, kind, moment)
-        one.leave(moment)
-        self._running.take(one)
-        return one
+        step = previous if previous and previous.name == name else self._unfinished(kind, name)
+        if step is None or step.has_ended:
+            step = self._enter(name, kind, moment)
+        step.leave(moment)
+        self._running.remove(step)
+        return step
 
-    def _call(
-        self, event: "HistoryEvent", kind: str, what: str, moment: datetime, details: Mapping[str, Any]
-    ) -> _Open | None:
-        one = self._before(event) or self._unfinished(kind)
-        if one is None or what not in _BEGINS | _ENDS.keys():
-            return one
-        if one.has_ended:
-            one = self._enter(one.name, one.kind, moment)
-        if what in _BEGINS:
-            one.begin(moment, details.get("mapRunArn"))
+    def _add_call(
+        self, event: "HistoryEvent", kind: str, change: str, moment: datetime, details: Mapping[str, Any]
+    ) -> _Step | None:
+        step = self._previous(event) or self._unfinished(kind)
+        if step is None or change not in _BEGINS | _ENDS.keys():
+            return step
+        if step.has_ended:
+            step = self._enter(step.name, step.kind, moment)
+        if change in _BEGINS:
+            step.begin(moment, details.get("mapRunArn"))
         else:
-            one.end(moment, _ENDS[what], details)
-        return one
+            step.end(moment, _ENDS[change], details)
+        return step
 
-    def _execution(self, kind: str, moment: datetime, details: Mapping[str, Any]) -> None:
+    def _add_execution(self, kind: str, moment: datetime, details: Mapping[str, Any]) -> None:
         if kind == "ExecutionRedriven":
-            self._redrive = details.get("redriveCount", self._redrive + 1)
-            for one in sorted(self._stopped, key=lambda each: each.place):
-                self._left.put(one)
+            self._redrives = details.get("redriveCount", self._redrives + 1)
+            self._to_resume += self._stopped
             self._stopped = []
         if kind in _EXECUTION_ENDS:
-            for one in self._running.all():
-                self._stop(one, moment, _EXECUTION_ENDS[kind])
+            for step in list(self._running):
+                self._stop(step, moment, _EXECUTION_ENDS[kind])
 
-    def _stop(self, one: _Open, moment: datetime, outcome: Ended) -> None:
-        one.stop(moment, outcome)
-        self._running.take(one)
-        self._stopped.append(one)
+    def _stop(self, step: _Step, moment: datetime, outcome: TryOutcome) -> None:
+        step.stop(moment, outcome)
+        self._running.remove(step)
+        self._stopped.append(step)
 
-    def _before(self, event: "HistoryEvent") -> _Open | None:
-        return self._of_event.get(event.get("previousEventId", 0))
+    def _previous(self, event: "HistoryEvent") -> _Step | None:
+        return self._step_of_event.get(event.get("previousEventId", 0))
 
-    def _unfinished(self, kind: str, name: str | None = None) -> _Open | None:
-        """Give the step that runs or, after a redrive, the one at which the execution ended."""
-        return self._running.last(kind, name) or self._left.first(kind, name)
+    def _unfinished(self, kind: str, name: str | None = None) -> _Step | None:
+        """Find the step that runs or, after a redrive, the one in which the execution ended."""
+        candidates = [*reversed(self._running), *self._to_resume]
+        return next((step for step in candidates if step.kind == kind and name in {None, step.name}), None)
 
-    def _enter(self, name: str, kind: str, moment: datetime) -> _Open:
-        for one in self._left.all(kind, name):
-            self._left.take(one)
-        one = _Open(len(self.found), name, kind, moment, self._redrive)
-        self._running.put(one)
-        self.found.append(one)
-        return one
+    def _enter(self, name: str, kind: str, moment: datetime) -> _Step:
+        self._to_resume = [step for step in self._to_resume if (step.kind, step.name) != (kind, name)]
+        entered = _Step(name, kind, moment, self._redrives)
+        self._running.append(entered)
+        self.steps.append(entered)
+        return entered
 
 
 def _details(event: "HistoryEvent") -> Mapping[str, Any]:
-    """Give what an event tells, of which each kind has a key of its own."""
-    return next((cast("Mapping[str, Any]", told) for name, told in event.items() if name.endswith("EventDetails")), {})
+    """Return the details of an event, which each type has under a key of its own."""
+    return next(
+        (cast("Mapping[str, Any]", value) for name, value in event.items() if name.endswith("EventDetails")), {}
+    )

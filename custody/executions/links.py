@@ -10,16 +10,13 @@ from functions.shared.audit.dead_letter import console_link
 
 @dataclass(frozen=True)
 class Links:
-    """The console in which a deployment is seen: that of the partition and region of `machine`, an ARN there.
-
-    There is none for embedded AWS: then each link is None.
-    """
+    """Links into the console of the partition and region of `machine`, an ARN; None for embedded AWS, which has none."""
 
     machine: str | None
 
     @classmethod
     def of(cls, target: Target, pipeline: Pipeline) -> "Links":
-        """Give the links into a deployment."""
+        """Return the links into a deployment."""
         return cls(None if target.is_local else pipeline.arn)
 
     def execution(self, arn: str) -> str | None:
@@ -27,11 +24,11 @@ class Links:
         return console_link(arn) if self.machine else None
 
     def object(self, bucket: str, key: str, version_id: str | None = None) -> str | None:
-        """Link to an object: to a version of it if one is named, else to what it is now."""
+        """Link to a version of an object, or to its current one."""
         if self.machine is None:
             return None
         region = self.machine.split(":")[3]
-        # The domain of a console stands in one place: in the link to an execution.
+        # The link to an execution knows the domain of each partition.
         domain = urlsplit(console_link(self.machine)).netloc
-        wanted = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
-        return f"https://{domain}/s3/object/{bucket}?{urlencode(wanted)}"
+        query = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
+        return f"https://{domain}/s3/object/{bucket}?{urlencode(query)}"

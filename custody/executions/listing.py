@@ -1,67 +1,77 @@
-"""The executions of a deployment as Step Functions lists them: the newest first, over both machines."""
+"""List the executions of both state machines, newest first."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from botocore.exceptions import ClientError
-from msgspec import to_builtins
+from msgspec import Struct, ValidationError, convert
 
-from custody.audit.identifiers import object_of
-from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
-from custody.errors import CommandFailed
 from custody.executions.links import Links
-from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
-from custody.executions.timeline import facts
-from functions.shared.model.keys import WHOLE, LedgerKey
-from functions.shared.model.ledger import SummaryHeader
-from functions.shared.model.messages import Json
+from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, Execution, Pipeline, Runs, object_of_execution
+from custody.executions.timeline import describe
+from functions.shared.model.ledger import ChunkCounts
+from functions.shared.model.messages import Counts, Json
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-_PAGE = 100
+Counted = TypeVar("Counted")
+
+PAGE = 100
 _DESCRIBERS = 4
-"""Step Functions answers but some 15 such questions a second."""
-
-_COUNTS = ("received", "written", "rejected")
-_CHUNKS = ("total", "committed", "failed")
+"""Step Functions answers only some 15 DescribeExecution calls a second."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """An execution in a list: `counts` and, of a bulk one, `chunks` are what its attempt has committed; None if nothing.
+class Totals(Struct, frozen=True):
+    """What an attempt has committed: records and, of a bulk object, chunks."""
 
-    `runs` counts how the runs of the chunks of a bulk one ended, as long as its commits are not closed: a chunk of which
-    every record is rejected is committed, and its run FAILED.
+    counts: Counts | None = None
+    chunks: ChunkCounts | None = None
+
+
+class ExecutionRow(Struct, frozen=True, kw_only=True):
+    """An execution: what it works on, how it stands, and what its attempt has committed.
+
+    `key` is null if somebody started it with another input. `counts` and, of a bulk object, `chunks` are null before they
+    are committed; until then `runs` counts the executions of the chunks. A chunk of which every record is rejected is
+    committed, though its execution FAILED. `seconds` is how long it took, or has run so far, including the time between
+    redrives.
     """
 
-    execution: Execution
+    name: str
+    arn: str
     key: str | None
-    is_bulk: bool
-    counts: dict[str, int] | None
-    chunks: dict[str, int] | None
-    runs: dict[str, int] | None
+    machine: Literal["pipeline", "bulk"]
+    status: str
+    attempt: int
+    redrives: int
+    started_at: str
+    ended_at: str | None
+    seconds: float
+    counts: Counts | None
+    chunks: ChunkCounts | None
+    runs: Runs | None
+    error: str | None
+    cause: str | None
+    console: str | None
 
-    def encode(self, links: Links) -> Json:
-        """Give the JSON shape of `--json`."""
-        return facts(self.execution, links) | {
-            "key": self.key,
-            "machine": "bulk" if self.is_bulk else "pipeline",
-            "counts": self.counts,
-            "chunks": self.chunks,
-            "runs": self.runs,
-        }
+
+class ExecutionsDocument(Struct, frozen=True):
+    """Executions of both state machines, newest first; `more` if there are more of them than --limit."""
+
+    executions: list[ExecutionRow]
+    more: bool
 
 
 @dataclass(frozen=True)
-class Which:
-    """Which executions to list: `since` and `until` are of their start; what is None takes all."""
+class ExecutionFilter:
+    """Which executions to list; `since` and `until` are times of their start, and None means all."""
 
     status: str | None = None
     since: datetime | None = None
@@ -70,97 +80,92 @@ class Which:
 
 @dataclass(frozen=True)
 class Listing:
-    """The executions that were started last, the newest first: `rows` are described as they are taken.
+    """`number` executions, newest first, which are described as `rows` is consumed; `more` if there are older ones."""
 
-    `number` is how many rows come; `is_cut` says that there are more than were asked for.
-    """
-
-    rows: Iterator[Row]
+    rows: Iterator[ExecutionRow]
     number: int
-    is_cut: bool
+    more: bool
 
 
-def listed(pipeline: Pipeline, audit: AuditReader, which: Which, limit: int) -> Listing:
-    """List so many of the executions that are wanted.
+@dataclass(frozen=True)
+class ExecutionLister:
+    """Lists executions; `totals` reads from the ledger what an attempt has committed, if it has."""
 
-    No more is listed than that takes: Step Functions gives the most recent executions first.
-    """
-    of_each = (pipeline.listed(machine, which.status, which.since, _PAGE) for machine in pipeline.machines)
-    newest = (
-        found
-        for found in merge(*of_each, key=lambda found: -found["startDate"].timestamp())
-        if which.until is None or found["startDate"] <= which.until
-    )
-    arns = [found["executionArn"] for found in islice(newest, limit + 1)]
-    wanted = arns[:limit]
-    rows = map_ordered(lambda arn: _row(pipeline, audit, arn), wanted, _DESCRIBERS)
-    return Listing(rows, len(wanted), len(arns) > limit)
+    pipeline: Pipeline
+    links: Links
+    totals: Callable[[str, int, bool], Json | None]
+
+    def newest(self, wanted: ExecutionFilter, limit: int) -> Listing:
+        """List the newest executions; Step Functions returns them in this order, and no more pages are fetched than needed."""
+        of_each = (
+            self.pipeline.list_executions(machine, wanted.status, wanted.since, PAGE)
+            for machine in self.pipeline.machines
+        )
+        executions = (
+            listed
+            for listed in merge(*of_each, key=lambda listed: -listed["startDate"].timestamp())
+            if wanted.until is None or listed["startDate"] <= wanted.until
+        )
+        arns = [listed["executionArn"] for listed in islice(executions, limit + 1)]
+        rows = map_ordered(self._row, arns[:limit], _DESCRIBERS)
+        return Listing(rows, len(arns[:limit]), len(arns) > limit)
+
+    def _row(self, arn: str) -> ExecutionRow:
+        described = self.pipeline.client.describe_execution(executionArn=arn)
+        execution, is_bulk = Execution.of(described), self.pipeline.is_bulk(arn)
+        totals = self._totals(described, execution, is_bulk=is_bulk)
+        chunks = totals.chunks if is_bulk else None
+        return ExecutionRow(
+            **describe(execution, self.links),
+            key=_key(_parse(described.get("input"))),
+            machine="bulk" if is_bulk else "pipeline",
+            counts=totals.counts,
+            chunks=chunks,
+            runs=self._runs(arn) if is_bulk and not chunks else None,
+        )
+
+    def _totals(self, described: "DescribeExecutionOutputTypeDef", execution: Execution, *, is_bulk: bool) -> Totals:
+        """Read the totals from the output of an execution that succeeded, and else from the ledger."""
+        if execution.is_running:
+            return Totals()
+        if execution.status == SUCCEEDED:
+            totals: Json | None = _parse(described.get("output"))
+        else:
+            object_id = object_of_execution(execution.name)
+            totals = self.totals(object_id, execution.attempt, is_bulk) if OBJECT_ID.fullmatch(object_id) else None
+        counts = _convert(totals, "counts", Counts)
+        if counts and counts.received != counts.written + counts.rejected:
+            counts = None
+        return Totals(counts, _convert(totals, "chunks", ChunkCounts))
+
+    def _runs(self, arn: str) -> Runs | None:
+        """Count the executions of the chunks in the latest Map Run; None if that is refused."""
+        try:
+            map_runs = self.pipeline.client.list_map_runs(executionArn=arn)["mapRuns"]
+        except ClientError:
+            return None
+        latest = max(map_runs, key=lambda run: run["startDate"], default=None)
+        return self.pipeline.runs_of(latest["mapRunArn"]) if latest else None
 
 
-def _row(pipeline: Pipeline, audit: AuditReader, arn: str) -> Row:
-    described = pipeline.client.describe_execution(executionArn=arn)
-    execution, is_bulk = Execution.of(described), pipeline.is_bulk(arn)
-    if execution.status == SUCCEEDED:
-        ended = _read(described.get("output"))
-        counts, chunks = _numbers(ended, "counts", _COUNTS), _numbers(ended, "chunks", _CHUNKS)
-    else:
-        counts, chunks = (None, None) if execution.is_running else _committed(audit, execution, is_bulk=is_bulk)
-    return Row(
-        execution,
-        _key(_read(described.get("input"))),
-        is_bulk,
-        counts,
-        chunks if is_bulk else None,
-        _runs(pipeline, described) if is_bulk and not chunks else None,
-    )
-
-
-def _committed(
-    audit: AuditReader, execution: Execution, *, is_bulk: bool
-) -> tuple[dict[str, int] | None, dict[str, int] | None]:
-    """Read the counts of the records and chunks that the attempt of an execution that failed has committed."""
-    named, _, again = execution.name.rpartition("-r")
-    object_id = object_of(named if named and again.isdecimal() else execution.name)
-    if object_id is None:
-        return None, None
+def _parse(document: str | None) -> Json:
+    """Parse an input or output; empty if it is not Custody's: anyone can start an execution with anything."""
     try:
-        header = audit.header(LedgerKey(object_id, WHOLE if is_bulk else 0, execution.attempt))
-    except (CommandFailed, ClientError):
-        # It is not there, or is damaged: `custody verify` tells that.
-        return None, None
-    return header.counts.encode(), to_builtins(header.chunks) if isinstance(header, SummaryHeader) else None
-
-
-def _runs(pipeline: Pipeline, described: "DescribeExecutionOutputTypeDef") -> dict[str, int] | None:
-    """Count the runs of the chunks of a bulk execution as its Map Runs do; None if they do not say."""
-    try:
-        runs = pipeline.client.list_map_runs(executionArn=described["executionArn"])["mapRuns"]
-        last = max(runs, key=lambda run: run["startDate"], default=None)
-        return pipeline.items_of(last["mapRunArn"]) if last else None
-    except ClientError:
-        return None
-
-
-def _read(document: str | None) -> Json:
-    """Read what an execution began or ended with: anyone can start one with anything, so it may be nothing of ours."""
-    try:
-        found = json.loads(document or "{}")
+        parsed = json.loads(document or "{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
-def _key(begun: Json) -> str | None:
-    raw = begun.get("object")
+def _key(message: Json) -> str | None:
+    raw = message.get("object")
     key = raw.get("key") if isinstance(raw, dict) else None
     return key if isinstance(key, str) else None
 
 
-def _numbers(ended: Json, name: str, parts: tuple[str, ...]) -> dict[str, int] | None:
-    """Give the counts under a name; None unless there is one of each part."""
-    told = ended.get(name)
-    if not isinstance(told, dict):
+def _convert(totals: Json | None, name: str, shape: type[Counted]) -> Counted | None:
+    """Convert counts; None unless they have the shape of Custody's."""
+    try:
+        return convert((totals or {}).get(name), shape)
+    except ValidationError:
         return None
-    # A boolean is an int to Python, and no number in JSON.
-    found = {part: told[part] for part in parts if type(told.get(part)) is int and told[part] >= 0}
-    return found if len(found) == len(parts) else None

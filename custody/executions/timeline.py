@@ -1,137 +1,130 @@
-"""What an execution did that worked on an object: its steps with their times, and each try of them with its error."""
+"""The timeline of an execution: what it did, step by step, with each try and its error."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
+from msgspec.structs import replace
 
 from custody.executions.history import Step, Try, steps
 from custody.executions.links import Links
 from custody.executions.pipeline import Execution, Pipeline
-from custody.terminal.times import seconds, stamp, stamped
-from functions.shared.model.messages import Json
+from custody.terminal.times import stamp, stamped
 
-FORGOTTEN = "Step Functions has forgotten it, as it does 90 days after the end of an execution"
+EXPIRED = "Step Functions no longer has it: an execution is kept for 90 days after its end"
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-state-machine-executions"""
 
-_GONE = "ExecutionDoesNotExist"
+_MISSING = "ExecutionDoesNotExist"
 
-Counting = Callable[[Try], dict[str, int] | None]
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    """An execution that worked on an object, with its steps.
+
+    What is null is not known; `unavailable` says why Step Functions does not report the execution, or its steps. `seconds`
+    is how long it took, or has run so far, including the time between redrives.
+    """
+
+    name: str
+    arn: str
+    machine: Literal["pipeline", "bulk", "chunk"]
+    status: str | None = None
+    attempt: int | None = None
+    redrives: int | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    seconds: float | None = None
+    error: str | None = None
+    cause: str | None = None
+    console: str | None = None
+    steps: list[Step] | None = None
+    unavailable: str | None = None
 
 
 @dataclass(frozen=True)
 class Timelines:
-    """Tells of executions, with links to them where there is a console."""
+    """Reads timelines, with links to the console where there is one."""
 
     pipeline: Pipeline
     links: Links
 
-    def told(self, execution: Execution) -> Json:
-        """Tell of an execution; what Step Functions does not say of its steps is said in a line, in `untold`."""
-        told: tuple[Step, ...] | None = None
-        untold = None
+    def of(self, execution: Execution) -> Timeline:
+        """Read the timeline of an execution."""
+        timeline = Timeline(**describe(execution, self.links), machine=self._machine(execution.arn))
         try:
-            told = steps(self.pipeline.events(execution.arn))
+            return replace(timeline, steps=self._with_items(steps(self.pipeline.events(execution.arn))))
         except ClientError as error:
-            untold = why_untold(None if error.response["Error"]["Code"] == _GONE else str(error))
-        return facts(execution, self.links) | {
-            "machine": self._machine(execution.arn),
-            "steps": None if told is None else self._steps(told),
-            "untold": untold,
-        }
+            is_missing = error.response["Error"]["Code"] == _MISSING
+            return replace(timeline, unavailable=why_unavailable(None if is_missing else str(error)))
 
-    def named(self, arn: str) -> Json:
-        """Tell of an execution of which no more may be known than its ARN."""
+    def by_arn(self, arn: str) -> Timeline:
+        """Read the timeline of an execution of which only the ARN is known."""
         try:
-            found = self.pipeline.describe(arn)
+            execution = self.pipeline.describe(arn)
         except ClientError as error:
-            return self.untold(arn, why_untold(str(error)))
-        return self.told(found) if found else self.untold(arn, FORGOTTEN)
+            return self.unavailable(arn, why_unavailable(str(error)))
+        return self.of(execution) if execution else self.unavailable(arn, EXPIRED)
 
-    def untold(self, arn: str, why: str) -> Json:
-        """Tell of an execution of which no more is known."""
-        known = {"name": arn.rpartition(":")[2], "arn": arn, "machine": self._machine(arn)}
-        unknown = ("status", "attempt", "redrives", "started_at", "ended_at", "seconds", "error", "cause")
-        return known | dict.fromkeys(unknown) | {"console": self.links.execution(arn), "steps": None, "untold": why}
+    def unavailable(self, arn: str, why: str) -> Timeline:
+        """Return what is known of an execution that Step Functions does not report."""
+        name, console = arn.rpartition(":")[2], self.links.execution(arn)
+        return Timeline(name=name, arn=arn, machine=self._machine(arn), console=console, unavailable=why)
 
-    def _machine(self, arn: str) -> str:
-        """Name the state machine: that of a chunk is a part of that of bulk objects."""
+    def _machine(self, arn: str) -> Literal["pipeline", "bulk", "chunk"]:
         if "/" in arn.split(":")[6]:
             return "chunk"
         return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
 
-    def _steps(self, told: tuple[Step, ...]) -> list[Json]:
-        """Tell of steps; chunks are counted as they stand now, so only the last try of a Map Run has their counts."""
-        last = {one.map_run: one for step in told for one in step.tries if one.map_run}
+    def _with_items(self, found: list[Step]) -> list[Step]:
+        """Count the chunks of each Map Run, as they stand now: so only its last try has them."""
+        last = {one.map_run.arn: one for step in found for one in step.tries if one.map_run}
 
-        def items(one: Try) -> dict[str, int] | None:
-            return self.pipeline.items_of(one.map_run) if one.map_run and last[one.map_run] is one else None
+        def counted(one: Try) -> Try:
+            if not one.map_run or last[one.map_run.arn] is not one:
+                return one
+            return replace(one, map_run=replace(one.map_run, items=self.pipeline.runs_of(one.map_run.arn)))
 
-        return [_step(each, items) for each in told]
+        return [replace(step, tries=list(map(counted, step.tries))) for step in found]
 
 
-def facts(one: Execution, links: Links) -> Json:
-    """Tell of an execution what it says of itself, and where a console shows it."""
+def describe(execution: Execution, links: Links) -> dict[str, Any]:
+    """Return the fields that every document has of an execution."""
     return {
-        "name": one.name,
-        "arn": one.arn,
-        "status": one.status,
-        "attempt": one.attempt,
-        "redrives": one.redrives,
-        "started_at": stamp(one.started_at),
-        "ended_at": stamped(one.ended_at),
-        "seconds": round(one.seconds, 3),
-        "error": one.error,
-        "cause": one.cause,
-        "console": links.execution(one.arn),
+        "name": execution.name,
+        "arn": execution.arn,
+        "status": execution.status,
+        "attempt": execution.attempt,
+        "redrives": execution.redrives,
+        "started_at": stamp(execution.started_at),
+        "ended_at": stamped(execution.ended_at),
+        "seconds": round(execution.seconds, 3),
+        "error": execution.error,
+        "cause": execution.cause,
+        "console": links.execution(execution.arn),
     }
 
 
-def in_order(told: Iterable[Json]) -> list[Json]:
-    """Put executions into the order in which they were started; those of which that is not known come first."""
-    return sorted(told, key=lambda one: one["started_at"] or "")
+def by_start(timelines: Iterable[Timeline]) -> list[Timeline]:
+    """Sort timelines by their start; those without one come first."""
+    return sorted(timelines, key=lambda timeline: timeline.started_at or "")
 
 
-def said(cause: str | None) -> str | None:
-    """Take what a cause says out of the JSON that Lambda makes of an exception."""
+def error_message(cause: str | None) -> str | None:
+    """Return the message in a cause, out of the JSON that Lambda makes of an exception."""
     try:
-        told = json.loads(cause or "")
+        parsed = json.loads(cause or "")
     except (ValueError, RecursionError):
         return cause
-    return str(told.get("errorMessage", cause)) if isinstance(told, dict) else cause
+    return str(parsed.get("errorMessage", cause)) if isinstance(parsed, dict) else cause
 
 
-def sentence(cause: str | None) -> str:
-    """Take the first line of what a cause says."""
-    return next(iter((said(cause) or "").strip().splitlines()), "")
+def first_line(cause: str | None) -> str:
+    """Return the first line of the message in a cause."""
+    return next(iter((error_message(cause) or "").strip().splitlines()), "")
 
 
-def why_untold(refusal: str | None) -> str:
-    """Say why Step Functions does not tell of an execution: it refuses, or has forgotten it."""
-    return f"Step Functions does not say: {refusal}" if refusal else FORGOTTEN
-
-
-def _step(step: Step, items: Counting) -> Json:
-    return {
-        "name": step.name,
-        "kind": step.kind,
-        "outcome": step.outcome,
-        "redrive": step.redrive,
-        "entered_at": stamp(step.entered_at),
-        "left_at": stamped(step.left_at),
-        "seconds": seconds(step.entered_at, step.left_at),
-        "tries": [_try(each, items) for each in step.tries],
-    }
-
-
-def _try(one: Try, items: Counting) -> Json:
-    return {
-        "started_at": stamp(one.started_at),
-        "ended_at": stamped(one.ended_at),
-        "seconds": seconds(one.started_at, one.ended_at),
-        "outcome": one.outcome,
-        "error": one.error,
-        "cause": one.cause,
-        "map_run": {"arn": one.map_run, "items": items(one)} if one.map_run else None,
-    }
+def why_unavailable(refusal: str | None) -> str:
+    """Explain why Step Functions does not report an execution: it refuses, or no longer has it."""
+    return f"Step Functions does not report it: {refusal}" if refusal else EXPIRED

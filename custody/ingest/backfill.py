@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from custody.assurance.reconcile import execution_of
 from custody.audit.identifiers import slug_of_prefix
-from custody.audit.object_summary import Committed
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered, paced
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
@@ -62,7 +61,10 @@ class Backfiller:
         for execution_status, status in statuses.items():
             self.inventory.mark(map(object_of_execution, self._names(execution_status)), ItemStatus.NEW, status)
             yield number
-        for object_ids in (self.audit.told_in_dead_letters(), self.audit.told_in_ledger(slug_of_prefix(prefix))):
+        for object_ids in (
+            self.audit.object_ids_in_dead_letters(),
+            self.audit.object_ids_in_ledger(slug_of_prefix(prefix)),
+        ):
             self.inventory.mark(object_ids, ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
             yield number
 
@@ -125,27 +127,28 @@ class Backfiller:
         """Decide whether what was started before is processed again: whole, as its next attempt."""
         raw = item.arrival.raw
         plan = self.pipeline.plan_of(raw)
-        committed = Committed.read(self.audit, raw.id, item.arrival.day, is_bulk=plan is not None)
-        if committed.is_damaged:
+        state = ObjectState(self.audit, raw.id, since=item.arrival.day, is_large=plan is not None)
+        if state.is_damaged:
             why = f"its ledger file cannot be read: see `custody verify {raw.id}`"
             return replace(item, status=ItemStatus.REFUSED, why=why), None
-        if any(key.discards for key in committed.entries):
+        if any(key.discards for key in state.ledger_keys):
             return replace(item, status=ItemStatus.DISCARDED, why="its records were discarded, which stands"), None
-        if self._is_recent(committed):
+        if self._is_recent(state):
             return replace(item, status=ItemStatus.PROCESSED_SINCE), None
-        last = execution_of(self.audit, self.pipeline, raw.id, committed)
-        if committed.is_bulk:
-            header = committed.header
-            chunk_bytes = (
-                header.chunk_bytes if isinstance(header, SummaryHeader) else self.pipeline.chunk_bytes_of(last)
-            )
-            plan = whole(raw, chunk_bytes or self.pipeline.chunk_bytes)
-        return item, Batch(raw, attempt=(committed.attempt or 0) + 1, redrive_of=last, plan=plan)
+        last = state.last_execution(self.pipeline)
+        if state.is_bulk:
+            header = state.outcome
+            chunk_bytes = header.chunk_bytes if isinstance(header, SummaryHeader) else 0
+            chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(last) or self.pipeline.chunk_bytes
+            plan = whole(raw, chunk_bytes)
+        keys = state.ledger_keys if state.is_written else state.keys
+        attempt = max((key.attempt for key in keys), default=0)
+        return item, Batch(raw, attempt=attempt + 1, redrive_of=last, plan=plan)
 
-    def _is_recent(self, committed: Committed) -> bool:
+    def _is_recent(self, state: ObjectState) -> bool:
         """Tell whether the latest ledger file or dead letter of an object is not from before `committed_before`."""
-        dead_letter, latest = committed.dead_letter, committed.latest
-        body: LedgerHeader | DeadLetter | None = committed.header
+        dead_letter, latest = state.latest_dead_letter, state.outcome_key
+        body: LedgerHeader | DeadLetter | None = state.outcome
         if dead_letter and (latest is None or dead_letter.attempt > latest.attempt):
             try:
                 body = self.audit.read(dead_letter)
@@ -186,7 +189,7 @@ class Backfiller:
         """List the names of the executions of both state machines with a status, started `since` then."""
         earliest = since - _CLOCK_SKEW if since else None
         for machine in self.pipeline.machines:
-            executions = self.pipeline.listed(machine, status, earliest)
+            executions = self.pipeline.list_executions(machine, status, earliest)
             yield from (execution["executionArn"].rpartition(":")[2] for execution in executions)
 
 

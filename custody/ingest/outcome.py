@@ -1,7 +1,6 @@
 """The outcome of an uploaded object: counts, and the records that matter, however many there are."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -9,14 +8,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
-from custody.audit.resolution import Resolution
-from custody.concurrency import map_ordered
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Execution
-from custody.executions.timeline import said
+from custody.executions.timeline import error_message
 from functions.shared.model.ids import RawObject, record_id
-from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest
+from functions.shared.model.keys import DeadLetterKey
 from functions.shared.model.ledger import (
     ChunkCounts,
     DiscardedLine,
@@ -146,14 +144,13 @@ class ObjectOutcome:
 
 def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None) -> ObjectOutcome:
     """Read the outcome of an upload from its execution, its ledger files and its dead letters; raise Unreadable."""
-    resolution = audit.resolution(upload.raw.id)
-    summary = audit.header(resolution.summary) if resolution.summary else None
-    batches = committed_batches(audit, resolution)
+    state = ObjectState(audit, upload.raw.id)
+    summary = state.header(state.summary) if state.summary else None
     counts, records = None, tuple[RecordOutcome, ...]()
-    for _, of_batch, _ in batches:
-        counts = (counts or Counts()) + of_batch
+    for batch in state.batches:
+        counts = (counts or Counts()) + batch.counts
     if counts:
-        lines = _listed(audit, batches, list_all=counts.received <= LISTED)
+        lines = _listed(state, list_all=counts.received <= LISTED)
         records = tuple(_outcome_of(upload.raw.id, line) for line in lines)
     dead_letter = _dead_letter(audit, upload, execution) if execution else None
     document = FileOutcome(
@@ -163,49 +160,20 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None
         chunks=summary.chunks if isinstance(summary, SummaryHeader) else None,
         records=records,
         records_more=(counts.received if counts else 0) - len(records),
-        output=batches[0][2] if len(batches) == 1 else None,
+        output=state.batches[0].output if len(state.batches) == 1 else None,
         error=execution.error if execution else None,
-        cause=said(execution.cause) if execution else None,
+        cause=error_message(execution.cause) if execution else None,
         dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
     )
-    return ObjectOutcome(upload, document, len(batches))
+    return ObjectOutcome(upload, document, len(state.batches))
 
 
-Batch = tuple[LedgerKey, Counts, Output | None]
-"""A ledger file of records, with its counts and output, by its header or the summary of a bulk object."""
-
-
-def committed_batches(audit: AuditReader, resolution: Resolution) -> list[Batch]:
-    """Read the ledger file of the latest attempt of each batch, or the summary instead if there is one."""
-    if resolution.chunks:
-        return [
-            (
-                LedgerKey(resolution.entries[0].object_id, line.start, line.attempt),
-                line.counts,
-                getattr(line, "output", None),
-            )
-            for line in resolution.chunks.values()
-            if line.attempt is not None and line.counts is not None
-        ]
-    keys = [key for key in latest(resolution.entries).values() if not key.is_summary]
-    headers = map_ordered(audit.header, keys)
-    return [(key, header.counts, header.output) for key, header in zip(keys, headers, strict=True)]
-
-
-def rejected_records(audit: AuditReader, batches: list[Batch]) -> Iterator[tuple[LedgerKey, RejectedLine]]:
-    """Yield the rejected records; no ledger file is read beyond its last one."""
-    for key, counts, _ in batches:
-        if number := counts.rejected:
-            with closing(audit.lines(key)) as lines:
-                yield from islice(((key, line) for line in lines if isinstance(line, RejectedLine)), number)
-
-
-def _listed(audit: AuditReader, batches: list[Batch], *, list_all: bool) -> Iterator[RecordLine]:
+def _listed(state: ObjectState, *, list_all: bool) -> Iterator[RecordLine]:
     if list_all:
-        for key, _, _ in batches:
-            yield from audit.lines(key)
+        for batch in state.batches:
+            yield from state.audit.lines(batch.key)
         return
-    yield from (line for _, line in islice(rejected_records(audit, batches), LISTED))
+    yield from (line for _, line in islice(state.rejected(), LISTED))
 
 
 def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:

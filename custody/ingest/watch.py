@@ -103,7 +103,7 @@ class _ChunkProgress:
 
     def add_to(self, progress: ExecutionProgress) -> ExecutionProgress:
         """Add the chunks committed so far, and the counts of their records."""
-        files = latest(self._audit.entries(self._object_id)).values()
+        files = latest(self._audit.ledger_keys(self._object_id)).values()
         new = [key for key in files if not key.is_summary and key.start not in self._committed]
         for key, header in zip(new, map_ordered(self._audit.header, new), strict=True):
             self._committed.add(key.start)

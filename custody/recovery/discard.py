@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from custody.assurance.compare import differences_in_processed
-from custody.audit.dead_letters import GONE, closed_by
+from custody.assurance.verify_batch import differences_in_processed
+from custody.audit.dead_letters import resolution
 from custody.audit.ledger_lines import Readable, buffered
+from custody.audit.object_state import ObjectState
+from custody.audit.raw_object import GONE
 from custody.audit.reader import AuditReader
-from custody.audit.resolution import Resolution
 from custody.errors import CommandFailed
 from custody.terminal.text import visible
 from custody.terminal.times import stamp
@@ -136,9 +137,10 @@ class Discard:
 
 def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
     """Raise CommandFailed for a dead letter that is closed, and say by what."""
-    if closed := closed_by(audit, dead_letter):
+    state = ObjectState(audit, dead_letter.object_id, since=dead_letter.day)
+    if resolved_by := resolution(state, dead_letter):
         raise CommandFailed(
-            f"The dead letter {dead_letter.id} is closed already: {visible(closed)}. There is nothing to discard."
+            f"The dead letter {dead_letter.id} is already resolved: {visible(resolved_by)}. There is nothing to discard."
         )
 
 
@@ -165,7 +167,7 @@ def under_way(
     last = dead_letter.attempt
     if dead_letter.is_of_whole or body.parent:
         # Other chunks may have been tried again since, and this one not.
-        last = max(last, audit.attempt_of(dead_letter.object_id))
+        last = max(last, ObjectState(audit, dead_letter.object_id).attempt or 0)
     later = (f"{machine}:{dead_letter.object_id}-r{attempt + 1}" for attempt in range(dead_letter.attempt, last + 1))
     return next((arn for arn in (execution, *later) if _is_running(stepfunctions, arn)), None)
 
@@ -179,7 +181,7 @@ class Discarder:
 
     audit: AuditReader
     processed: str
-    resolution: Resolution
+    state: ObjectState
     reason: str
     by: str
     only: int | None = None
@@ -189,7 +191,7 @@ class Discarder:
 
         It may not if consumers read its records, or if it gives up more than was named.
         """
-        committed = latest_committed(self.audit, dead_letter, self.resolution)
+        committed = latest_committed(self.audit, dead_letter, self.state)
         decision = Discard(
             dead_letter, self.audit.read(dead_letter), committed, self.reason, self.by, datetime.now(UTC)
         )
@@ -215,18 +217,18 @@ def open_chunks(audit: AuditReader, dead_letter: DeadLetterKey) -> list[DeadLett
     """Give the open dead letters of the chunks of a bulk object, one a chunk, if it is the dead letter of such an object."""
     if not dead_letter.is_of_whole:
         return []
-    still_open = audit.open_among(audit.dead_letters_of(dead_letter.object_id))
+    still_open = ObjectState(audit, dead_letter.object_id).open_dead_letters
     return list({each.start: each for each in still_open if not each.is_of_whole}.values())
 
 
-def latest_committed(audit: AuditReader, dead_letter: DeadLetterKey, resolution: Resolution) -> Committed | None:
+def latest_committed(audit: AuditReader, dead_letter: DeadLetterKey, state: ObjectState) -> Committed | None:
     """Read what the attempt of a dead letter delivered and committed, or else the latest before it; None if none did.
 
     Raises Unreadable.
     """
     entries = [
         entry
-        for entry in resolution.of_batch.get(dead_letter.start, [])
+        for entry in state.by_start.get(dead_letter.start, [])
         if entry.attempt <= dead_letter.attempt and not entry.discards
     ]
     if not entries or dead_letter.is_of_whole:
@@ -271,7 +273,7 @@ def _is_claimed(audit: AuditReader, processed: str, decision: Discard, key: str)
 def _unclaimed(audit: AuditReader, processed: str, decision: Discard, modified: str) -> str | None:
     """Find a chunk that was delivered and that no ledger file tells of; give its key."""
     raw, dataset = decision.body.raw, decision.body.dataset
-    committed = (start for start in latest(audit.entries(raw.id)))
+    committed = (start for start in latest(audit.ledger_keys(raw.id)))
     known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in committed}
     prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
     pages = audit.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from custody.audit.dead_letters import closed_by
+from custody.audit.dead_letters import resolution
+from custody.audit.object_state import SUMMARIZING, ObjectState
 from custody.audit.reader import AuditReader, Unreadable
-from custody.audit.resolution import SUMS_UP, Resolution
 from custody.concurrency import map_ordered, paced
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline, execution_name
 from custody.recovery.redrive_plan import (
@@ -26,7 +26,7 @@ from custody.recovery.redrive_plan import (
     decide,
 )
 from functions.shared.model.keys import DeadLetterKey
-from functions.shared.model.ledger import LedgerHeader, SummaryHeader
+from functions.shared.model.ledger import SummaryHeader
 from functions.shared.model.messages import Plan
 
 
@@ -130,44 +130,37 @@ class Redriver:
     def _state(self, candidate: Candidate) -> BatchState:
         dead_letter, is_bulk = candidate.dead_letter, candidate.is_bulk
         if not candidate.is_open:
-            return BatchState(candidate, self._resolved(dead_letter))
-        highest = self.audit.attempt_of(dead_letter.object_id) if is_bulk else dead_letter.attempt
+            return BatchState(candidate, _resolved(self._object_state(dead_letter), dead_letter))
+        highest = dead_letter.attempt
+        if is_bulk:
+            highest = max(highest, ObjectState(self.audit, dead_letter.object_id).attempt or 0)
         executions = self.pipeline.history(dead_letter.object_id, candidate.execution, dead_letter.attempt, highest)
         # After the executions: what they have committed by now counts.
-        resolution = self.audit.resolution(dead_letter.object_id)
-        attempts = [key.attempt for key in resolution.entries if is_bulk or key.start == dead_letter.start]
-        others = [dead_letter]
-        if dead_letter.is_of_whole:
-            others = self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day)
+        state = self._object_state(dead_letter)
+        attempts = [key.attempt for key in state.ledger_keys if is_bulk or key.start == dead_letter.start]
+        others = state.dead_letters if dead_letter.is_of_whole else [dead_letter]
         return BatchState(
             candidate,
-            None if dead_letter in resolution.open_among(others) else self._resolved(dead_letter),
+            None if dead_letter in state.open_among(others) else _resolved(state, dead_letter),
             max([*attempts, highest] if is_bulk else attempts, default=-1),
             executions,
-            left=self._left(candidate, resolution) if is_bulk else None,
-            is_left_known=bool(executions) and _is_left_known(candidate, resolution, executions[-1]),
+            left=self._left(candidate, state) if is_bulk else None,
+            is_left_known=bool(executions) and _is_left_known(candidate, state, executions[-1]),
         )
 
-    def _left(self, candidate: Candidate, resolution: Resolution) -> Plan:
+    def _object_state(self, dead_letter: DeadLetterKey) -> ObjectState:
+        return ObjectState(self.audit, dead_letter.object_id, since=dead_letter.day)
+
+    def _left(self, candidate: Candidate, state: ObjectState) -> Plan:
         """List the chunks that are left to do: those that the summary leaves open, else all of them."""
         try:
-            chunk_bytes = _chunk_bytes(self.audit.header(resolution.summary)) if resolution.summary else 0
+            summary = state.header(state.summary) if state.summary else None
         except Unreadable:
-            chunk_bytes = 0
-        left = tuple(resolution.to_do()) if chunk_bytes else ()
+            summary = None
+        chunk_bytes = summary.chunk_bytes if isinstance(summary, SummaryHeader) else 0
+        left = tuple(state.chunks_to_redo()) if chunk_bytes else ()
         chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(candidate.execution) or self.pipeline.chunk_bytes
         return Plan(chunk_bytes, left or tuple(range(0, candidate.raw.size, chunk_bytes)))
-
-    def _resolved(self, dead_letter: DeadLetterKey) -> Resolved:
-        resolution = self.audit.resolution(dead_letter.object_id)
-        still_open = resolution.open_among(self.audit.dead_letters_of(dead_letter.object_id, since=dead_letter.day))
-        if later := [other for other in still_open if other.batch == dead_letter.batch]:
-            return Resolved(Outcome.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
-        why = closed_by(self.audit, dead_letter) or "it was resolved meanwhile"
-        key = resolution.closing(dead_letter)
-        if key and key.discards:
-            return Resolved(Outcome.DISCARDED, f"was {why}" if why.startswith("discarded") else why)
-        return Resolved(Outcome.RESOLVED, why)
 
     def _begin(self, plan: RedrivePlan) -> Redrive:
         try:
@@ -209,19 +202,25 @@ class Redriver:
         return replace(redrive, status=now.status, error=now.error, dead_letter=dead_letter.id if dead_letter else None)
 
 
-def _is_left_known(candidate: Candidate, resolution: Resolution, last: Execution) -> bool:
+def _is_left_known(candidate: Candidate, state: ObjectState, last: Execution) -> bool:
     """Tell whether the summary lists the chunks that a redrive of the last execution would process.
 
     It does if that execution has committed the summary, and failed of nothing but its chunks.
     """
-    summary = resolution.summary
-    failed_of_chunks = not candidate.dead_letter.is_of_whole or candidate.error in SUMS_UP
+    summary = state.summary
+    failed_of_chunks = not candidate.dead_letter.is_of_whole or candidate.error in SUMMARIZING
     return candidate.is_bulk and failed_of_chunks and summary is not None and summary.attempt == last.attempt
+
+
+def _resolved(state: ObjectState, dead_letter: DeadLetterKey) -> Resolved:
+    if later := [other for other in state.open_dead_letters if other.batch == dead_letter.batch]:
+        return Resolved(Outcome.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
+    why = resolution(state, dead_letter) or "it was resolved meanwhile"
+    key = state.resolving_key(dead_letter)
+    if key and key.discards:
+        return Resolved(Outcome.DISCARDED, f"was {why}")
+    return Resolved(Outcome.RESOLVED, why)
 
 
 def _not_started(plan: RedrivePlan, outcome: Outcome, why: str) -> Redrive:
     return Redrive(replace(plan, how=outcome, why=why), plan.execution)
-
-
-def _chunk_bytes(header: LedgerHeader) -> int:
-    return header.chunk_bytes if isinstance(header, SummaryHeader) else 0

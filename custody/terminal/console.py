@@ -9,13 +9,20 @@ from typing import Any, TypeVar
 from msgspec import to_builtins
 from rich import box
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
+
+from custody.terminal.text import visible
 
 WIDTH_OF_A_PIPE = 1000
 SHOWN = 20
 """Rows of a list that are shown before it ends with `and N more`."""
+
+_NAME_WIDTH = 13
+"""Columns for the name of a fact."""
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -36,9 +43,23 @@ def warn(message: str) -> None:
     stderr.print(message, soft_wrap=True, markup=False)
 
 
+def print_heading(text: str) -> None:
+    """Print the heading of a page, as it is."""
+    console.print(Text(visible(text), style="bold"), soft_wrap=True)
+
+
+def print_fact(name: str, text: str, style: str = "") -> None:
+    """Print a fact of a page beside its name, as it is."""
+    console.print(Text.assemble((f"  {name:<{_NAME_WIDTH}}", "dim"), (visible(text), style)), soft_wrap=True)
+
+
 def progress(describe: Callable[[], str]) -> AbstractContextManager[object]:
     """Show a spinner on a terminal while the block runs; `describe` is called in a thread each time it is drawn."""
-    return stderr.status(_Description(describe)) if stderr.is_terminal else nullcontext()
+    if not stderr.is_terminal:
+        return nullcontext()
+    # What is written to stdout meanwhile must stay there, so nothing is redirected.
+    spinner = Spinner("dots", _Description(describe))
+    return Live(spinner, console=stderr, refresh_per_second=12, transient=True, redirect_stdout=False)
 
 
 def watched(items: Iterable[Item], describe: Callable[[int], str]) -> Iterator[Item]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.text import Text
 
-from custody.audit.dead_letters import closed_by
+from custody.audit.dead_letters import resolution
+from custody.audit.object_state import ObjectState
 from custody.concurrency import map_ordered
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import Discard, Discarder
@@ -135,7 +136,7 @@ def give_up_whole(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: 
 
     tally = Tally(discarder, _LISTED, write) if as_json else Tally(discarder, console.SHOWN, keep)
     if as_json:
-        sys.stdout.write(f'{{"dead letter": {json.dumps(dead_letter.id)}, "discards": [')
+        sys.stdout.write(f'{{"dead_letter": {json.dumps(dead_letter.id)}, "discards": [')
     is_done = False
     try:
         is_on_screen = as_json and console.console.is_terminal
@@ -143,7 +144,8 @@ def give_up_whole(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: 
             _discard(
                 tally, chunks, lambda: progress(f"{tally.dead_letters:,} of {len(chunks):,} dead letters discarded")
             )
-            if closed_by(discarder.audit, dead_letter) is None:
+            state = ObjectState(discarder.audit, dead_letter.object_id, since=dead_letter.day)
+            if resolution(state, dead_letter) is None:
                 _discard(tally, [dead_letter])
         is_done = True
     finally:

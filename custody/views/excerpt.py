@@ -1,4 +1,4 @@
-"""Point at the place in a record that a violation is about. No input or output happens here."""
+"""Find the place in a record that a violation is about, and cut a line around it."""
 
 import re
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from functions.shared.model.records import Violation
 
 _WINDOW = 160
 _CONTEXT_BEFORE = 0.4
-"""The share of a window that comes before the place, if there is so much."""
+"""The share of a window before the place, if the text has as much."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _RULES_OF_TEXT = frozenset({"json", "utf-8"})
-"""What a record breaks that is no document: its limit names the place."""
+"""The rules for bytes that are not a JSON document: their limit names the place."""
 
 _NAMED_PLACE = re.compile(r" at (character|byte) (\d+)$")
 _INDEX = re.compile(r"0|[1-9][0-9]*")
 
 _VALUES = JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-"""Finds where a value ends; numbers stay text, so that none is too long."""
+"""Finds the end of a value; numbers stay text, so that none is too long."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A line of a record: the place that is pointed at, and what stands around it; nothing in it moves a cursor."""
+    """A line of a record: the place to point at, and the text around it; nothing in it moves a cursor."""
 
     before: str
     marked: str
@@ -32,9 +32,9 @@ class Excerpt:
 
 
 def place(body: bytes, violation: Violation) -> tuple[str, int, int]:
-    """Read a record as text, and find the characters that a violation is about: where they begin, and end.
+    """Decode a record, and find where the characters that a violation is about begin and end.
 
-    A byte that is no UTF-8 is shown in the text as Python would write it.
+    Bytes that are not UTF-8 become escapes, as Python writes them.
     """
     text = body.decode(errors="backslashreplace")
     named = _NAMED_PLACE.search(str(violation.limit)) if violation.rule in _RULES_OF_TEXT else None
@@ -48,9 +48,9 @@ def place(body: bytes, violation: Violation) -> tuple[str, int, int]:
 
 
 def locate(text: str, pointer: str) -> tuple[int, int]:
-    """Find the value that a JSON Pointer (RFC 6901) names: the characters at which it begins, and ends.
+    """Find where the value at a JSON Pointer (RFC 6901) begins and ends.
 
-    It is the whole text if there is no such value, or if the text is no JSON.
+    It is the whole text if there is no such value, or if the text is not JSON.
     """
     try:
         at = _skip(text, 0)
@@ -62,7 +62,7 @@ def locate(text: str, pointer: str) -> tuple[int, int]:
 
 
 def excerpt(text: str, start: int, end: int, width: int = _WINDOW) -> Excerpt:
-    """Cut a line of about `width` characters around a place, and make what cannot be seen visible.
+    """Cut a line of about `width` characters around a place, with invisible characters made visible.
 
     Each character stays one character. A place that is longer than the line is cut at its end.
     """
@@ -77,10 +77,10 @@ def excerpt(text: str, start: int, end: int, width: int = _WINDOW) -> Excerpt:
 
 
 def _member(text: str, at: int, token: str) -> int:
-    """Say where the member of an object or the element of an array begins; of two of the same name, the last."""
+    """Find where a member or element begins; of two members with the same name, the last."""
     if text[at] == "[":
         return _element(text, at, token)
-    found = None
+    member = None
     if text[at] != "{":
         raise LookupError(token)
     at = _skip(text, at + 1)
@@ -88,12 +88,12 @@ def _member(text: str, at: int, token: str) -> int:
         name, at = _VALUES.raw_decode(text, at)
         at = _skip(text, _skip(text, at) + 1)
         if name == token:
-            found = at
+            member = at
         at = _skip(text, _end(text, at))
         at = _skip(text, at + 1) if text[at] == "," else at
-    if found is None:
+    if member is None:
         raise LookupError(token)
-    return found
+    return member
 
 
 def _element(text: str, at: int, token: str) -> int:

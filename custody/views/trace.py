@@ -1,261 +1,248 @@
-"""A record or an object as `custody trace` shows it to people."""
+"""The trace of a record or an object, as people see it."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from textwrap import wrap
-from typing import Any
 
+from msgspec.structs import asdict
 from rich.text import Text
 
-from custody.executions.pipeline import RUNNING, SUCCEEDED
-from custody.executions.timeline import sentence
+from custody.audit.trace import (
+    ObjectTrace,
+    RecordTrace,
+    TracedChunks,
+    TracedDeadLetter,
+    TracedDiscard,
+)
+from custody.executions.history import Step, Try
+from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Runs
+from custody.executions.timeline import Timeline, first_line
 from custody.terminal import console
-from custody.terminal.text import visible
+from custody.terminal.console import print_fact, print_heading
+from custody.terminal.text import plural, visible
 from custody.terminal.times import took
-from functions.shared.model.records import Violation
+from functions.shared.model.ledger import ChunkCounts, Output
 
 _WIDEST = 2000
-"""Characters of a record that are shown; `--json` has all."""
+"""The most characters of a record that are shown; `--json` has all."""
 
 _COLOURS = {"written": "green", "rejected": "red", "discarded": "yellow", "failed": "red", "committed": "red"}
-_OUTCOMES = {"succeeded": "green", "running": "yellow", "caught": "yellow"}
-"""Colours of steps; all else is red."""
+_STEP_COLOURS = {"succeeded": "green", "running": "yellow", "caught": "yellow"}
+"""The colours of step outcomes; all others are red."""
 
 _INDENT = 4
 _NARROWEST = 20
 _FOLDED = 4
-"""Lines that what is said of a try may take; `--json` has all of it."""
+"""The most lines that an error takes; `--json` has all of it."""
 
 _CLOCK = len("10:00:02.113")
-"""Characters of a moment that tell it within its day."""
-
-_STATES = {"timedOut": "timed out"}
+"""The length of a time without its day."""
 
 
-def colour_of(status: str | None) -> str:
-    """Give the colour of the status of an execution."""
+def trace(traced: RecordTrace | ObjectTrace) -> None:
+    """Show a trace."""
+    if isinstance(traced, RecordTrace):
+        _print_record(traced)
+    else:
+        _print_object(traced)
+
+
+def status_colour(status: str | None) -> str:
+    """Return the colour of the status of an execution."""
     return "green" if status == SUCCEEDED else "yellow" if status in RUNNING else "red" if status else ""
 
 
-def record(told: dict[str, Any]) -> None:
-    """Show a record."""
-    outcome, discard = told["outcome"], told["discarded"]
-    chunk, output, links = told["chunk"], told["output"], told["links"]
-    part = f", in the chunk of {chunk['bytes']:,} bytes at byte {chunk['start']:,}" if chunk else ""
-    attempts = ", ".join(
-        str(each["attempt"]) + (" (discarded)" if each["discarded"] else "") for each in told["attempts"]
-    )
-    _print(told["record"], None)
-    since = _by(discard) if discard else f"on {told['recorded_at']}"
-    _print("outcome", f"{outcome} at attempt {told['attempt']}, {since}", _COLOURS[outcome])
-    for violation in told.get("violations", []):
-        _print("", f"{told['stage']}: {Violation(**violation)}", "red")
-    _print("object", told["uri"])
-    _print_link(links["raw"])
-    _print("lies at", f"byte {told['offset']:,}, {told['length']:,} bytes{part}")
-    _print("received", _shown(told["received_text"], "the raw version is gone"))
+def format_items(items: ChunkCounts | Runs, noun: str = "") -> str:
+    """Format counts of items by outcome, such as `7: 6 committed, 1 failed` or `7 runs: 5 succeeded, 2 failed`."""
+    counts = asdict(items)
+    total = counts.pop("total")
+    names = {"timedOut": "timed out"}
+    parts = ", ".join(f"{number:,} {names.get(name, name)}" for name, number in counts.items() if number)
+    return (plural(total, noun) if noun else f"{total:,}") + (f": {parts}" if parts else "")
+
+
+def _print_record(traced: RecordTrace) -> None:
+    chunk, output, discard, links = traced.chunk, traced.output, traced.discarded, traced.links
+    part = f", in the chunk of {chunk.bytes:,} bytes at byte {chunk.start:,}" if chunk else ""
+    print_heading(traced.record)
+    when = _format_discard(discard) if discard else f"on {traced.recorded_at}"
+    print_fact("outcome", f"{traced.outcome} at attempt {traced.attempt}, {when}", _COLOURS[traced.outcome])
+    for violation in traced.violations or ():
+        print_fact("", f"{traced.stage}: {violation}", "red")
+    print_fact("object", traced.uri)
+    _print_link(links.raw)
+    print_fact("lies at", f"byte {traced.offset:,}, {traced.length:,} bytes{part}")
+    print_fact("received", _shorten(traced.received_text, "the raw version is gone"))
     if output:
-        _print("written to", f"s3://{output['bucket']}/{output['key']}?versionId={output['version_id']}")
-        _print_link(links["output"])
-        _print("lies at", f"byte {output['offset']:,}, {output['length']:,} bytes")
-        _print("written", _shown(told["written_text"], "that version is gone: see `custody verify`"))
-    _print("attempts", attempts)
-    for ledger in [told["ledger"], *([discard["ledger"]] if discard else [])]:
-        _print("ledger", ledger)
-    _print_link(links["ledger"])
-    _print("its line", _shown(told["ledger_line"], ""))
-    _print_dead_letters(told, ", of its chunk" if chunk else ", of its object")
-    if told["parent"]:
-        _print("part of", told["parent"])
-    _print_executions(told)
+        _print_output(output, links.output)
+        print_fact("lies at", f"byte {output.offset:,}, {output.length:,} bytes")
+        print_fact("written", _shorten(traced.written_text, "that version is gone: see `custody verify`"))
+    attempts = (f"{each.attempt}{' (discarded)' if each.discarded else ''}" for each in traced.attempts)
+    print_fact("attempts", ", ".join(attempts))
+    for ledger in [traced.ledger, *([discard.ledger] if discard else [])]:
+        print_fact("ledger", ledger)
+    _print_link(links.ledger)
+    print_fact("its line", _shorten(traced.ledger_line, ""))
+    _print_dead_letters(traced.dead_letters, ", of its chunk" if chunk else ", of its object")
+    if traced.parent:
+        print_fact("part of", traced.parent)
+    _print_executions(traced.executions)
 
 
-def whole(told: dict[str, Any]) -> None:
-    """Show an object."""
-    counts, output, links = told["counts"], told["output"], told["links"]
-    _print(told["object"]["id"], None)
-    _print("object", f"{told['uri']} ({told['object']['size']:,} bytes)")
-    _print_link(links["raw"])
-    _print_state(told)
-    numbers = (
-        ", ".join(f"{number:,} {name}" for name, number in counts.items()) if counts else "its commits are not closed"
-    )
-    _print("records", f"{numbers}, at attempt {told['attempt']}")
-    _print_rejected(told)
-    if told["chunks"]:
-        _print_chunks(told["chunks"])
-    for discard in told["discards"]:
-        what = "all that was left" if discard["start"] is None else f"the chunk at byte {discard['start']:,}"
-        of_what = f"{what}, " if told["chunks"] else ""
-        _print("discarded", f"{of_what}{_by(discard)}", _COLOURS["discarded"])
-    if told["discards_more"]:
-        _print("", f"and {told['discards_more']:,} more discards", _COLOURS["discarded"])
-    if output:
-        _print("written to", f"s3://{output['bucket']}/{output['key']}?versionId={output['version_id']}")
-        _print_link(links["output"])
-    if told["ledger"]:
-        _print("ledger", told["ledger"])
-        _print_link(links["ledger"])
-    for other in told["other_versions"]:
-        _print("see also", f"another version of its key: {other}")
-    _print_dead_letters(told, "")
-    _print_executions(told)
+def _print_object(traced: ObjectTrace) -> None:
+    print_heading(traced.object.id)
+    print_fact("object", f"{traced.uri} ({traced.object.size:,} bytes)")
+    _print_link(traced.links.raw)
+    _print_state(traced)
+    counts = ", ".join(f"{number:,} {name}" for name, number in asdict(traced.counts).items()) if traced.counts else ""
+    print_fact("records", f"{counts or 'not all of them have an outcome'}, at attempt {traced.attempt}")
+    _print_rejected(traced)
+    if traced.chunks:
+        _print_chunks(traced.chunks)
+    for discard in traced.discards:
+        what = "all that was left" if discard.start is None else f"the chunk at byte {discard.start:,}"
+        of_chunk = f"{what}, " if traced.chunks else ""
+        print_fact("discarded", f"{of_chunk}{_format_discard(discard)}", _COLOURS["discarded"])
+    if traced.discards_more:
+        print_fact("", f"and {plural(traced.discards_more, 'more discard')}", _COLOURS["discarded"])
+    if traced.output:
+        _print_output(traced.output, traced.links.output)
+    if traced.ledger:
+        print_fact("ledger", traced.ledger)
+        _print_link(traced.links.ledger)
+    for other in traced.other_versions:
+        print_fact("see also", f"another version of its key: {other}")
+    _print_dead_letters(traced.dead_letters, "")
+    _print_executions(traced.executions)
 
 
-def _print_state(told: dict[str, Any]) -> None:
-    status, error = told["status"], told["error"]
-    if status is None:
-        _print("state", "not known: Step Functions does not tell of its execution, or has forgotten it")
-    elif told["execution"] is None:
-        _print("state", "no execution yet: its event is under way, or lost; see custody reconcile", "yellow")
+def _print_state(traced: ObjectTrace) -> None:
+    if traced.status is None:
+        print_fact("state", "not known: Step Functions does not report its execution, or no longer has it")
+    elif traced.status == NOT_STARTED:
+        print_fact("state", "no execution yet: its event is on the way, or lost; see custody reconcile", "yellow")
     else:
-        _print("state", f"{status}: {error}" if error else status, colour_of(status))
+        error = f": {traced.error}" if traced.error else ""
+        print_fact("state", f"{traced.status}{error}", status_colour(traced.status))
 
 
-def _print_rejected(told: dict[str, Any]) -> None:
-    """Print the first rejected records, with all that they break."""
-    rejected = told["rejected"]
-    for each in rejected:
-        broken = "; ".join(str(Violation(**violation)) for violation in each["violations"])
-        _print("", f"{each['record']} {each['outcome']}: {broken}", _COLOURS[each["outcome"]])
-    if told["counts"] and (more := told["counts"]["rejected"] - len(rejected)) > 0:
-        _print("", f"and {more:,} more; the ledger has all")
+def _print_rejected(traced: ObjectTrace) -> None:
+    for record in traced.rejected:
+        violations = "; ".join(map(str, record.violations))
+        print_fact("", f"{record.record} {record.outcome}: {violations}", _COLOURS[record.outcome])
+    if traced.counts and (more := traced.counts.rejected - len(traced.rejected)) > 0:
+        print_fact("", f"and {more:,} more; the ledger has all")
 
 
-def _print_chunks(chunks: dict[str, Any]) -> None:
-    _print(
-        "chunks", ", ".join(f"{chunks[name]:,} {name}" for name in ("total", "committed", "failed") if name in chunks)
-    )
-    left = chunks["not_written"]
-    for chunk in left[: console.SHOWN]:
-        rejected = f", rejected records: {chunk['counts']['rejected']:,}" if chunk["counts"] else ""
-        _print("", f"{chunk['outcome']} at byte {chunk['start']:,}{rejected}", _COLOURS[chunk["outcome"]])
-    if len(left) > console.SHOWN:
-        _print("", f"and {len(left) - console.SHOWN:,} more")
+def _print_chunks(chunks: TracedChunks) -> None:
+    failed = f", {chunks.failed:,} failed" if isinstance(chunks.failed, int) else ""
+    print_fact("chunks", f"{chunks.total:,} total, {chunks.committed:,} committed{failed}")
+    for chunk in chunks.not_written[: console.SHOWN]:
+        rejected = f", rejected records: {chunk.counts.rejected:,}" if chunk.counts else ""
+        print_fact("", f"{chunk.outcome} at byte {chunk.start:,}{rejected}", _COLOURS[chunk.outcome])
+    if (more := len(chunks.not_written) - console.SHOWN) > 0:
+        print_fact("", f"and {more:,} more")
 
 
-def _by(discard: dict[str, Any]) -> str:
-    """Say who discarded, when and why."""
-    if discard["at"] is None:
-        return f"by whom is not known: {discard['ledger']} cannot be read"
-    return f"on {discard['at']} by {discard['by']}: {discard['reason']}"
+def _format_discard(discard: TracedDiscard) -> str:
+    if discard.at is None:
+        return f"by an unknown user: {discard.ledger} cannot be read"
+    return f"on {discard.at} by {discard.by}: {discard.reason}"
 
 
-def _print_dead_letters(told: dict[str, Any], of_what: str) -> None:
-    dead_letters = sorted(told["dead_letters"], key=lambda dead_letter: not dead_letter["open"])
-    for dead_letter in dead_letters[: console.SHOWN]:
-        is_open = dead_letter["open"]
-        _print(
-            "dead_letter",
-            f"{dead_letter['id']} ({'open' if is_open else 'closed'}{of_what})",
-            "yellow" if is_open else "",
-        )
-        if is_open:
-            _print_link(dead_letter["console"])
-    if (more := len(dead_letters) - console.SHOWN) > 0:
-        is_open = sum(dead_letter["open"] for dead_letter in dead_letters)
-        _print(
-            "",
-            f"and {more:,} more dead letter{'' if more == 1 else 's'}; {is_open:,} of all {len(dead_letters):,} are open",
-        )
+def _print_dead_letters(dead_letters: list[TracedDeadLetter], subject: str) -> None:
+    ordered = sorted(dead_letters, key=lambda dead_letter: not dead_letter.open)
+    for dead_letter in ordered[: console.SHOWN]:
+        state, style = ("open", "yellow") if dead_letter.open else ("resolved", "")
+        print_fact("dead letter", f"{dead_letter.id} ({state}{subject})", style)
+        if dead_letter.open:
+            _print_link(dead_letter.console)
+    if (more := len(ordered) - console.SHOWN) > 0:
+        still_open = sum(dead_letter.open for dead_letter in ordered)
+        print_fact("", f"and {plural(more, 'more dead letter')}; {still_open:,} of all {len(ordered):,} are open")
 
 
-def _print_executions(told: dict[str, Any]) -> None:
-    """Print each execution, oldest first, with its steps."""
-    for one in told["executions"]:
-        _print("execution", one["arn"])
-        if one["status"]:
-            redrives = f" ({one['redrives']} redrive{'' if one['redrives'] == 1 else 's'})" if one["redrives"] else ""
-            when = f"{_moment(one['started_at'])} UTC, {_took(one['seconds'])}"
-            said = f"{one['status']} at attempt {one['attempt']}{redrives}, {when}"
-            _print("", said, colour_of(one["status"]))
-        _print_link(one["console"])
-        if one["untold"]:
-            _print("", one["untold"], "yellow")
-        _print_steps(one["steps"] or [])
+def _print_executions(timelines: list[Timeline]) -> None:
+    for timeline in timelines:
+        print_fact("execution", timeline.arn)
+        if timeline.status and timeline.started_at:
+            redrives = f" ({plural(timeline.redrives, 'redrive')})" if timeline.redrives else ""
+            when = f"{_format_time(timeline.started_at)} UTC, {_took(timeline.seconds)}"
+            facts = f"{timeline.status} at attempt {timeline.attempt}{redrives}, {when}"
+            print_fact("", facts, status_colour(timeline.status))
+        _print_link(timeline.console)
+        if timeline.unavailable:
+            print_fact("", timeline.unavailable, "yellow")
+        _print_steps(timeline.steps or [])
 
 
-def _print_steps(steps: list[dict[str, Any]]) -> None:
-    widest = max((len(step["name"]) for step in steps), default=0)
+def _print_steps(steps: list[Step]) -> None:
+    width = max((len(step.name) for step in steps), default=0)
     redrive = 0
     for step in steps:
-        if step["redrive"] != redrive:
-            redrive = step["redrive"]
-            _line(f"redrive {redrive}", "dim")
-        said = Text(f"{_moment(step['entered_at'])}  {visible(step['name']):<{widest}}  ")
-        said.append(f"{_words(step['outcome']):<9}", _OUTCOMES.get(step["outcome"], "red"))
-        said.append(f"  {_took(step['seconds'])}")
-        console.console.print(Text(" " * _INDENT) + said, soft_wrap=True)
-        for told, style in told_of(step["tries"]):
-            _line(f"  {told}", style)
+        if step.redrive != redrive:
+            redrive = step.redrive
+            _print_folded(f"redrive {redrive}", "dim")
+        line = Text(f"{_format_time(step.entered_at)}  {visible(step.name):<{width}}  ")
+        line.append(f"{_words(step.outcome):<9}", _STEP_COLOURS.get(step.outcome, "red"))
+        line.append(f"  {_took(step.seconds)}")
+        console.console.print(Text(" " * _INDENT) + line, soft_wrap=True)
+        for text, style in describe_tries(step.tries):
+            _print_folded(f"  {text}", style)
 
 
-def told_of(tries: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Tell of the tries of a step: each, if there were several; of the only one, what went wrong, and its chunks."""
-    for number, one in enumerate(tries, 1):
-        map_run, error = one["map_run"], one["error"]
-        items = map_run and map_run["items"]
-        said = [
-            ": ".join(filter(None, (error, sentence(one["cause"])))),
-            counted(items, "run") if items else "",
+def describe_tries(tries: list[Try]) -> Iterator[tuple[str, str]]:
+    """Describe the tries of a step, with a style: each, if there were several; of a single one its error and its chunks."""
+    for number, each in enumerate(tries, 1):
+        items = each.map_run.items if each.map_run else None
+        parts = [
+            ": ".join(filter(None, (each.error, first_line(each.cause)))),
+            format_items(items, "run") if items else "",
         ]
         if len(tries) > 1:
-            said.insert(0, f"try {number} at {_moment(one['started_at'])[-_CLOCK:]}{_went(one)}")
-        if any(said):
-            yield "; ".join(filter(None, said)), "red" if error else ""
-
-
-def _went(one: dict[str, Any]) -> str:
-    """Say how long a try took, if the execution waited for its end, and how it went, if no error says that."""
-    duration = "" if one["seconds"] is None else f", {took(one['seconds'])}"
-    return duration if one["error"] else f"{duration}: {_words(one['outcome'])}"
+            duration = "" if each.seconds is None else f", {took(each.seconds)}"
+            outcome = "" if each.error else f": {_words(each.outcome)}"
+            parts.insert(0, f"try {number} at {_format_time(each.started_at)[-_CLOCK:]}{duration}{outcome}")
+        if any(parts):
+            yield "; ".join(filter(None, parts)), "red" if each.error else ""
 
 
 def _words(outcome: str) -> str:
     return outcome.replace("_", " ")
 
 
-def counted(items: dict[str, int], of: str = "") -> str:
-    """Count items by how they went, such as `7: 6 committed, 1 failed`, or with a noun `7 runs: 5 succeeded, 2 failed`."""
-    noun = f" {of}{'' if items['total'] == 1 else 's'}" if of else ""
-    parts = [f"{number:,} {_STATES.get(name, name)}" for name, number in items.items() if name != "total" and number]
-    return f"{items['total']:,}{noun}" + (f": {', '.join(parts)}" if parts else "")
-
-
-def _moment(stamped: str) -> str:
-    """Tell a moment, in UTC, to the thousandth of a second."""
-    return f"{datetime.fromisoformat(stamped):%Y-%m-%d %H:%M:%S.%f}"[:-3]
+def _format_time(stamp: str) -> str:
+    """Format a time in UTC, to the millisecond."""
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _took(duration: float | None) -> str:
     return "not ended" if duration is None else took(duration)
 
 
-def _shown(text: str | None, otherwise: str) -> str:
+def _shorten(text: str | None, otherwise: str) -> str:
     if text is None:
         return otherwise
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text):,} characters; --json has all)"
 
 
+def _print_output(output: Output, link: str | None) -> None:
+    print_fact("written to", f"s3://{output.bucket}/{output.key}?versionId={output.version_id}")
+    _print_link(link)
+
+
 def _print_link(link: str | None) -> None:
     if link:
-        _print("", link, "dim")
+        print_fact("", link, "dim")
 
 
-def _line(said: str, style: str) -> None:
-    """Print what belongs to a step below it, folded to the width of the terminal: a cause may end with a file."""
-    room = max(_NARROWEST, console.console.width - _INDENT)
-    told = visible(said)
-    indent = " " * (len(told) - len(told.lstrip(" ")) + 2)
-    folded = wrap(told, room, subsequent_indent=indent, break_on_hyphens=False)
-    shown = folded if len(folded) <= _FOLDED else [*folded[:_FOLDED], f"{indent}… (--json has all)"]
-    for line in shown:
+def _print_folded(text: str, style: str) -> None:
+    """Print a line below a step, folded to the width of the terminal."""
+    width = max(_NARROWEST, console.console.width - _INDENT)
+    shown = visible(text)
+    indent = " " * (len(shown) - len(shown.lstrip(" ")) + 2)
+    lines = wrap(shown, width, subsequent_indent=indent, break_on_hyphens=False)
+    if len(lines) > _FOLDED:
+        lines = [*lines[:_FOLDED], f"{indent}… (--json has all)"]
+    for line in lines:
         console.console.print(Text(" " * _INDENT) + Text(line, style), soft_wrap=True)
-
-
-def _print(name: str, fact: str | None, style: str = "") -> None:
-    """Print a fact under its name; without one, a heading."""
-    if fact is None:
-        console.console.print(Text(visible(name), style="bold"), soft_wrap=True)
-    else:
-        console.console.print(Text.assemble((f"  {name:<11}", "dim"), (visible(fact), style)), soft_wrap=True)

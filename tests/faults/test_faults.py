@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from custody.assurance.findings import Result
 from custody.assurance.reconcile import Reconciler, State
-from custody.assurance.verify import Result, holdings, verify
+from custody.assurance.verify import stored_ledgers, verify
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import Arrival
@@ -153,20 +155,19 @@ def assert_findable(world: World, execution: Execution) -> None:
     audit = AuditReader(world.buckets.s3, "audit")
     dead_letters = audit.dead_letters_of(execution.name)
     assert dead_letters, f"{execution.error} has no dead letter"
-    headers = [audit.header(entry) for entry in audit.entries(execution.name) if is_of_whole(world, entry)]
+    headers = [audit.header(entry) for entry in audit.ledger_keys(execution.name) if is_of_whole(world, entry)]
     done = any(
         not header.counts.rejected and not (isinstance(header, SummaryHeader) and header.chunks.failed)
         for header in headers
     )
-    assert bool(audit.open_among(dead_letters)) != done, (
-        f"open: {audit.open_among(dead_letters)}, though all written: {done}"
-    )
+    still_open = ObjectState(audit, execution.name).open_dead_letters
+    assert bool(still_open) != done, f"open: {still_open}, though all written: {done}"
 
 
 def assert_exactly_one_outcome(world: World, object_id: str) -> None:
     """The latest attempt of the batch, or of each chunk, says of each record what became of it, once."""
     audit = AuditReader(world.buckets.s3, "audit")
-    latest = {entry.start: entry for entry in audit.entries(object_id) if not entry.discards}
+    latest = {entry.start: entry for entry in audit.ledger_keys(object_id) if not entry.discards}
     assert latest, "there is no ledger file"
     if world.scenario.is_cut:
         assert_summed_up(audit, latest.pop(WHOLE), list(latest.values()))
@@ -218,14 +219,15 @@ def assert_one_processed_copy(world: World, batch: Batch) -> None:
 def assert_verified(world: World, batch: Batch) -> None:
     """What an operator can ask agrees: `verify` holds, and `reconcile` knows the object for what it is."""
     s3 = world.buckets.s3
-    for holding in holdings(s3, "audit", batch.object.id):
+    for holding in stored_ledgers(s3, "audit", batch.object.id):
         verdict = verify(s3, "audit", holding)
         assert verdict.result is Result.HOLDS, verdict.where
     pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
     found = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
     rejected = "rejected" in world.scenario.outcomes
     assert found.state is (State.REJECTED if rejected else State.WRITTEN), found
-    assert found.is_open is (True if rejected else None), "a dead letter is open if and only if records are rejected"
+    is_open = found.dead_letter and found.dead_letter.open
+    assert is_open is (True if rejected else None), "a dead letter is open if and only if records are rejected"
 
 
 def records(scenario: Scenario, positions: list[int]) -> list[Any]:

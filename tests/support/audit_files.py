@@ -1,4 +1,4 @@
-"""Dead letters and ledger files of which a test says what stands in them, and the command line that reads them."""
+"""Dead letters and ledger files with given contents, and helpers that read the audit bucket."""
 
 import gzip
 import json
@@ -6,18 +6,21 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+import boto3
 import pytest
-from msgspec.structs import asdict
+from msgspec import to_builtins
 from typer.testing import Result
 
 from custody.audit.dead_letters import Filter, select
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.deployment.target import Deployment, Target
 from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
-from tests.support.buckets import EXECUTION_ARN, Buckets, session
+from functions.shared.model.ledger import StoredObject
+from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.stages import BAD, GOOD, written
 
 DAY = "2026-11-23"
@@ -34,19 +37,28 @@ def a_deployment(**outputs: Any) -> Deployment:
 
 def a_session(deployment: Deployment | None = None) -> Session:
     """Open a session on the buckets in memory."""
-    return Session(Target("buckets in memory", session(), None), deployment or a_deployment())
+    return Session(Target("buckets in memory", boto3.Session(), None), deployment or a_deployment())
 
 
-def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[LedgerKey]:
-    """Take down which ledger files are read by a method of Books, such as `header`, from now on."""
-    read: list[LedgerKey] = []
-    true = getattr(AuditReader, name)
+def audit_of(buckets: Buckets) -> AuditReader:
+    return AuditReader(buckets.s3, "audit")
 
-    def noting(self: AuditReader, entry: LedgerKey, *more: Any) -> Any:
-        read.append(entry)
-        return true(self, entry, *more)
 
-    monkeypatch.setattr(AuditReader, name, noting)
+def state_of(buckets: Buckets, object_id: str) -> ObjectState:
+    """Return the state of an object as it is now."""
+    return ObjectState(audit_of(buckets), object_id)
+
+
+def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Record which files a method of AuditReader reads from now on, such as `header`."""
+    read: list[Any] = []
+    original = getattr(AuditReader, name)
+
+    def recording(self: AuditReader, key: Any, *more: Any) -> Any:
+        read.append(key)
+        return original(self, key, *more)
+
+    monkeypatch.setattr(AuditReader, name, recording)
     return read
 
 
@@ -67,12 +79,12 @@ def posted(  # noqa: PLR0913 - one parameter a fact
     **facts: Any,
 ) -> DeadLetterKey:
     """Put a dead letter of an object, by number, into the audit bucket."""
-    dead_letter = DeadLetterKey(raw.id if raw else an_id(number), start, attempt, day, name)
+    key = DeadLetterKey(raw.id if raw else an_id(number), start, attempt, day, name)
     body = {
-        **head(dead_letter.object_id, start, attempt, raw),
+        **head(key.object_id, start, attempt, raw),
         "step": "Write" if name == "Rejected" else name,
         "error": "AccessRefused",
-        "cause": "told by a test",
+        "cause": "test failure",
         "advice": "None.",
         "resumes_at": "Validate",
         "received": None,
@@ -81,16 +93,22 @@ def posted(  # noqa: PLR0913 - one parameter a fact
         "execution": {"arn": arn, "started_at": f"{DAY}T09:00:00.000Z", "redrives": 0, "console": "https://console"},
         "recorded_at": f"{day}T09:00:01.000Z",
     }
-    buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body | facts).encode())
-    return dead_letter
+    put(buckets, key, body | facts)
+    return key
+
+
+def put(buckets: Buckets, key: DeadLetterKey, body: Any) -> None:
+    """Put the bytes or the document of a dead letter."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=content)
 
 
 def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
-    """Give what every dead letter and ledger file begins with."""
-    named = raw or RawObject("raw", "mission/a.json", "v1", 1, "e")
+    """Return the fields that dead letters and ledger files share."""
+    version = StoredObject.of(raw or RawObject("raw", "mission/a.json", "v1", 1, "e"))
     return {
         "format": 1,
-        "object": {"id": object_id} | asdict(named),
+        "object": to_builtins(version) | {"id": object_id},
         "chunk": {"start": start, "bytes": 100} if start else None,
         "dataset": "mission",
         "contract": None,
@@ -101,28 +119,39 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
     }
 
 
-def committed(buckets: Buckets, entry: LedgerKey, *, rejected: int = 0, arn: str = EXECUTION_ARN) -> None:
+def committed(
+    buckets: Buckets, key: LedgerKey, *, rejected: int = 0, arn: str = EXECUTION_ARN, lines: bytes = b""
+) -> None:
+    """Put a ledger file with these counts; `lines` are its records."""
     counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
-    header = head(entry.object_id, entry.start, entry.attempt) | {"counts": counts, "execution": arn, "output": None}
-    body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode()
-    buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body + b"\n"))
+    header = head(key.object_id, key.start, key.attempt) | {"counts": counts, "execution": arn, "output": None}
+    body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode() + b"\n"
+    buckets.s3.put_object(
+        Bucket="audit", Key=key.key, Body=gzip.compress(body) + (gzip.compress(lines) if lines else b"")
+    )
+
+
+def discarded(buckets: Buckets, object_id: str, start: int, attempt: int = 0) -> None:
+    """Put a discard of a batch, of which only the key matters."""
+    key = LedgerKey(object_id, start, attempt, discards=True)
+    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=b"")
 
 
 def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLetterKey:
-    """Send a good record and a bad one through the stages; give the dead letter of the bad one."""
+    """Process a good record and a bad one; return the dead letter of the bad one."""
     with pytest.raises(RecordsRejected):
         written(buckets, key, MIXED)
-    (found,) = (dead_letter for dead_letter in map(DeadLetterKey.parse, buckets.keys("audit")) if dead_letter)
-    return found
+    (dead_letter,) = filter(None, map(DeadLetterKey.parse, buckets.keys("audit")))
+    return dead_letter
 
 
 def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetterKey:
-    """Deliver 2 of 6 records at attempt 0, then fail attempt 1; give the dead letter of that, which knows no record."""
+    """Deliver 2 of 6 records at attempt 0, then fail attempt 1; return its dead letter, which knows no record."""
     with pytest.raises(RecordsRejected):
         written(buckets, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
-    raw = RawObject(**{name: part for name, part in buckets.dead_letter()["object"].items() if name != "id"})
-    return posted(buckets, raw=raw, attempt=1, name=name)
+    key = next(filter(None, map(DeadLetterKey.parse, buckets.keys("audit"))))
+    return posted(buckets, raw=audit_of(buckets).read(key).raw, attempt=1, name=name)
 
 
 def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetterKey]:
-    return [found.dead_letter for found in select(AuditReader(buckets.s3, "audit"), Filter(**wanted))]
+    return [found.dead_letter for found in select(audit_of(buckets), Filter(**wanted))]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from custody.assurance.reconcile import Reconciler
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
@@ -60,7 +61,7 @@ def until(cloud: Cloud, name: str, wanted: dict[str, int]) -> None:
 def open_dead_letters(cloud: Cloud, executions: list[str]) -> list[Any]:
     audit = AuditReader(cloud.client("s3"), cloud.deployment.audit)
     ids = [arn.rpartition(":")[2] for arn in executions]
-    return [dead_letter for object_id in ids for dead_letter in audit.open_among(audit.dead_letters_of(object_id))]
+    return [dead_letter for object_id in ids for dead_letter in ObjectState(audit, object_id).open_dead_letters]
 
 
 def statuses(cloud: Cloud, executions: list[str]) -> list[tuple[str, int]]:

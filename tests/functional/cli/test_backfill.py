@@ -9,9 +9,9 @@ import pytest
 from typer.testing import Result
 
 from custody import concurrency
+from custody.assurance.findings import Result as Verified
 from custody.assurance.reconcile import Reconciler, State
-from custody.assurance.verify import Result as Verified
-from custody.assurance.verify import holdings, verdicts
+from custody.assurance.verify import stored_ledgers, verify_all
 from custody.audit import identifiers
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
@@ -329,7 +329,7 @@ def states(buckets: Buckets, machine: Machine, chunk_bytes: int = 10**6) -> list
 
 
 def verified(buckets: Buckets) -> list[Verified]:
-    return [item.result for item in verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"))]
+    return [item.result for item in verify_all(buckets.s3, "audit", stored_ledgers(buckets.s3, "audit"))]
 
 
 def test_again_processes_the_next_attempt_and_leaves_a_clean_ledger(

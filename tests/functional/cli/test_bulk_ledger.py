@@ -1,4 +1,4 @@
-"""The dead letters of a bulk object: open while a chunk is, and given up together with what its chunks have left."""
+"""The dead letters of a bulk object: open while one of its chunks is, and discarded together with those."""
 
 import gzip
 import json
@@ -21,39 +21,30 @@ from custody.terminal import console
 from custody.views import discard as views_discard
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import CommittedChunk, FailedChunk
-from tests.support.audit_files import Run, reads_of
+from tests.support.audit_files import Run, audit_of, discarded, reads_of, state_of
 from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.executions import Machine
 
 
-def audit_on(buckets: Buckets) -> AuditReader:
-    return AuditReader(buckets.s3, "audit")
-
-
 def open_starts(bulk: Bulk) -> list[int]:
-    audit = audit_on(bulk.buckets)
-    return [dead_letter.start for dead_letter in audit.open_among(audit.dead_letters_of(bulk.id))]
-
-
-def discard_chunk(bulk: Bulk, start: int, attempt: int = 0) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, attempt, discards=True).key, Body=b"")
+    return [key.start for key in state_of(bulk.buckets, bulk.id).open_dead_letters]
 
 
 @pytest.fixture
 def bulk(buckets: Buckets) -> Bulk:
-    """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
+    """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
     bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
 
-def test_the_key_of_a_summary_and_of_its_dead_letter_say_that_they_are_of_the_whole(bulk: Bulk) -> None:
-    audit = audit_on(bulk.buckets)
-    summary = audit.resolution(bulk.id).summary
+def test_the_keys_of_a_summary_and_its_dead_letter_name_the_whole_object(bulk: Bulk) -> None:
+    state = state_of(bulk.buckets, bulk.id)
+    summary = state.summary
     assert summary == LedgerKey(bulk.id, WHOLE, 0)
     assert summary.key == f"ledger/{bulk.id}/object.0.jsonl.gz"
-    dead_letter = audit.dead_letters_of(bulk.id)[-1]
+    dead_letter = state.dead_letters[-1]
     assert dead_letter.is_of_whole
     assert dead_letter.id.endswith("/object.0.Summarize")
     assert DeadLetterKey.parse(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
@@ -61,74 +52,70 @@ def test_the_key_of_a_summary_and_of_its_dead_letter_say_that_they_are_of_the_wh
     )
 
 
-def test_a_summary_is_read_a_chunk_at_a_time(bulk: Bulk) -> None:
-    audit = audit_on(bulk.buckets)
-    found = list(audit.chunks(LedgerKey(bulk.id, WHOLE, 0)))
-    assert [line.start for line in found] == list(bulk.starts)
-    assert [type(line) for line in found] == [CommittedChunk] * 2 + [FailedChunk] + [CommittedChunk] * 4
+def test_a_summary_is_streamed_chunk_by_chunk(bulk: Bulk) -> None:
+    audit = audit_of(bulk.buckets)
+    chunks = list(audit.chunks(LedgerKey(bulk.id, WHOLE, 0)))
+    assert [line.start for line in chunks] == list(bulk.starts)
+    assert [type(line) for line in chunks] == [CommittedChunk] * 2 + [FailedChunk] + [CommittedChunk] * 4
 
 
-@pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "committed", "start": 0}', b"no JSON"])
-def test_a_summary_with_a_line_of_another_form_is_not_what_custody_wrote(bulk: Bulk, line: bytes) -> None:
+@pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "committed", "start": 0}', b"not JSON"])
+def test_a_summary_with_a_foreign_line_is_unreadable(bulk: Bulk, line: bytes) -> None:
     entry = LedgerKey(bulk.id, WHOLE, 0)
     body = gzip.decompress(bulk.buckets.body("audit", entry.key)) + line + b"\n"
     bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
-    with pytest.raises(Unreadable, match="line 9") as told:
-        list(audit_on(bulk.buckets).chunks(entry))
-    assert "lost" not in str(told.value), "a value may be that of a record"
-    assert open_starts(bulk) == [200, 400, WHOLE], "what cannot be read closes nothing"
+    with pytest.raises(Unreadable, match="line 9") as raised:
+        list(audit_of(bulk.buckets).chunks(entry))
+    assert "lost" not in str(raised.value), "a value may be that of a record"
+    assert open_starts(bulk) == [200, 400, WHOLE], "what cannot be read resolves nothing"
 
 
-def test_the_header_of_a_chunk_is_no_summary(bulk: Bulk) -> None:
+def test_the_header_of_a_chunk_is_not_a_summary(bulk: Bulk) -> None:
     body = bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
     bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=body)
-    with pytest.raises(Unreadable, match="missing required field `chunk_bytes`"):
-        audit_on(bulk.buckets).header(LedgerKey(bulk.id, WHOLE, 0))
+    with pytest.raises(Unreadable, match="missing required field"):
+        audit_of(bulk.buckets).header(LedgerKey(bulk.id, WHOLE, 0))
 
 
-def test_the_dead_letter_of_the_whole_is_open_while_a_chunk_is(bulk: Bulk) -> None:
+def test_the_dead_letter_of_the_object_is_open_while_one_of_a_chunk_is(bulk: Bulk) -> None:
     assert open_starts(bulk) == [200, 400, WHOLE]
-    discard_chunk(bulk, 200)
+    discarded(bulk.buckets, bulk.id, 200)
     assert open_starts(bulk) == [400, WHOLE]
-    discard_chunk(bulk, 400)
+    discarded(bulk.buckets, bulk.id, 400)
     assert open_starts(bulk) == []
 
 
-def test_a_chunk_of_which_nothing_tells_keeps_the_whole_open(buckets: Buckets) -> None:
+def test_a_chunk_without_a_trace_keeps_the_object_open(buckets: Buckets) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     assert bulk.run(lost=(600,)) == "ChunksFailed"
     assert open_starts(bulk) == [WHOLE]
 
 
-def test_a_later_attempt_of_the_chunks_that_failed_closes_all(bulk: Bulk) -> None:
-    """The bad record stays bad; when it is given up, all is closed."""
+def test_a_later_attempt_and_a_discard_resolve_everything(bulk: Bulk) -> None:
     assert bulk.again(200, 400).run() == "RecordsRejected"
     assert open_starts(bulk) == [200, WHOLE]
-    discard_chunk(bulk, 200, 1)
+    discarded(bulk.buckets, bulk.id, 200, 1)
     assert open_starts(bulk) == []
 
 
-def test_a_dead_letter_that_tells_of_the_execution_itself_is_not_closed_by_its_chunks(buckets: Buckets) -> None:
+def test_a_failure_of_the_execution_itself_is_not_resolved_by_its_chunks(buckets: Buckets) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.end("AccessRefused", "Summarize")
     for start in bulk.starts:
         bulk.chunk(start)
-    assert open_starts(bulk) == [WHOLE], "nothing has closed the ledger"
+    assert open_starts(bulk) == [WHOLE], "there is no summary"
 
     assert bulk.again().run() is None
     assert open_starts(bulk) == []
 
 
-def test_what_the_ledger_says_of_thousands_of_chunks_is_read_from_one_file(
-    bulk: Bulk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    audit = audit_on(bulk.buckets)
+def test_thousands_of_chunks_are_read_from_one_file(bulk: Bulk, monkeypatch: pytest.MonkeyPatch) -> None:
     read = reads_of("header", monkeypatch)
-    assert len(audit.open_among(audit.dead_letters_of(bulk.id))) == 3
-    assert [entry.start for entry in read] == [WHOLE]
+    assert open_starts(bulk) == [200, 400, WHOLE]
+    assert [key.start for key in read] == [WHOLE]
 
 
-def test_an_object_is_discarded_by_the_dead_letter_of_the_whole_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
+def test_an_object_is_discarded_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
     done = run("discard", bulk.id, "--reason", "sent by mistake", "--json")
 
     assert done.exit_code == 0, done.output
@@ -143,7 +130,7 @@ def test_an_object_is_discarded_by_the_dead_letter_of_the_whole_chunk_by_chunk(b
     assert [line["position"] for line in discarded] == [244], "the record, and not those that were written"
     assert open_starts(bulk) == []
     assert bulk.buckets.keys("audit", LedgerKey(bulk.id, WHOLE, 0, discards=True).key) == [], "the sum needs none"
-    assert "each of these is written or discarded by now" in run("show", bulk.id).stdout
+    assert "all of them are written or discarded" in run("show", bulk.id).stdout
 
 
 def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +150,7 @@ def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         yield
 
     monkeypatch.setattr(recovery_discard, "commit", commit)
-    monkeypatch.setattr(views_discard, "answers", interrupted)
+    monkeypatch.setattr(views_discard, "map_ordered", interrupted)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
@@ -241,16 +228,14 @@ def test_a_terminal_is_told_that_a_discard_is_under_way_before_the_first_is_comm
     assert run("discard", name.format(id=bulk.id), "--reason", "sent by mistake").exit_code == 0
 
 
-def test_the_dead_letter_of_an_object_says_what_its_chunks_came_to_and_names_their_dead_letters(
-    bulk: Bulk, run: Run
-) -> None:
+def test_the_dead_letter_of_an_object_has_the_totals_and_dead_letters_of_its_chunks(bulk: Bulk, run: Run) -> None:
     shown = run("show", bulk.id)
     assert "17 received, 16 written, " in shown.stdout
     assert "1 rejected (7 chunks, of which 1 failed)" in shown.stdout
     assert "not read" not in shown.stdout
     assert "Its chunks have 2 open dead letters:" in shown.stderr
     dead_letters = [
-        dead_letter for dead_letter in audit_on(bulk.buckets).dead_letters_of(bulk.id) if not dead_letter.is_of_whole
+        dead_letter for dead_letter in audit_of(bulk.buckets).dead_letters_of(bulk.id) if not dead_letter.is_of_whole
     ]
     assert all(f"custody dead-letters show {dead_letter.id}\n" in shown.stderr for dead_letter in dead_letters)
     assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == [
@@ -258,18 +243,18 @@ def test_the_dead_letter_of_an_object_says_what_its_chunks_came_to_and_names_the
     ]
 
 
-def test_a_summary_that_cannot_be_read_is_not_told_as_no_records(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"odd")
-    assert "not counted: the summary of the object cannot be read" in run("show", bulk.id).stdout
+def test_the_totals_of_a_damaged_summary_are_not_known(bulk: Bulk, run: Run) -> None:
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"damaged")
+    assert "not known: the summary of the object cannot be read" in run("show", bulk.id).stdout
 
 
-def test_an_object_that_was_never_cut_is_said_not_to_be_read(buckets: Buckets, run: Run) -> None:
+def test_an_object_that_was_never_cut_was_not_read(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.end("AccessRefused", "Summarize")
-    assert "records    not read" in run("show", bulk.id).stdout
+    assert "records      not read" in run("show", bulk.id).stdout
 
 
-def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(buckets: Buckets, run: Run) -> None:
+def test_a_chunk_without_a_trace_is_discarded_with_the_object(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.run(lost=(600,))
 
@@ -282,7 +267,7 @@ def test_a_chunk_of_which_nothing_tells_is_discarded_with_the_whole(buckets: Buc
     assert open_starts(bulk) == []
 
 
-def test_a_whole_with_a_delivery_that_nothing_claims_is_not_discarded(buckets: Buckets, run: Run) -> None:
+def test_an_object_with_an_unclaimed_delivery_is_not_discarded(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.run(lost=(600,))
     day = buckets.keys("processed")[0].split("/")[1]
@@ -294,21 +279,19 @@ def test_a_whole_with_a_delivery_that_nothing_claims_is_not_discarded(buckets: B
     assert open_starts(bulk) == [WHOLE]
 
 
-def test_the_dead_letter_of_a_chunk_is_found_by_a_record_and_that_of_the_whole_by_the_object(
-    bulk: Bulk, run: Run
-) -> None:
+def test_a_record_names_the_dead_letter_of_its_chunk_and_an_object_that_of_the_whole(bulk: Bulk, run: Run) -> None:
     assert "/object.0.Summarize" in run("show", bulk.id).stdout.splitlines()[0]
     shown = run("show", f"{bulk.id}.244").stdout
     assert "/000000000000200.0.Rejected" in shown.splitlines()[0]
     assert "the chunk of 200 bytes that begins at byte 200" in shown
-    assert f"part of    {bulk.arn}" in shown
+    assert f"part of      {bulk.arn}" in shown
     refused = run("show", f"{bulk.id}.99999")
-    assert "the position of a record in it is the byte at which it begins, and it has" in str(refused.exception)
+    assert "the position of its records is the byte at which they begin, and it has" in str(refused.exception)
 
 
-def test_a_dead_letter_that_lists_only_some_of_its_records_says_how_many_there_are(bulk: Bulk, run: Run) -> None:
+def test_a_dead_letter_that_lists_some_records_has_their_number(bulk: Bulk, run: Run) -> None:
     dead_letter = next(
-        dead_letter for dead_letter in audit_on(bulk.buckets).dead_letters_of(bulk.id) if dead_letter.name == "Rejected"
+        dead_letter for dead_letter in audit_of(bulk.buckets).dead_letters_of(bulk.id) if dead_letter.name == "Rejected"
     )
     body = json.loads(bulk.buckets.body("audit", dead_letter.key)) | {"received": 400_000, "rejected_count": 20_000}
     bulk.buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
@@ -319,7 +302,7 @@ def test_a_dead_letter_that_lists_only_some_of_its_records_says_how_many_there_a
     assert next(each["rejected"] for each in listed if each["id"] == dead_letter.id) == 20_000
 
 
-def test_every_dead_letter_of_an_object_of_many_chunks_is_listed_in_order(buckets: Buckets, run: Run) -> None:
+def test_the_dead_letters_of_many_chunks_are_listed_in_order(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(100))
     bulk.run(failing=bulk.starts[1:-1])
     ids = [each["id"] for each in json.loads(run("--json").stdout)["dead_letters"]]
@@ -327,11 +310,11 @@ def test_every_dead_letter_of_an_object_of_many_chunks_is_listed_in_order(bucket
     assert ids == sorted(ids)
 
 
-def test_a_discard_waits_while_the_execution_of_all_chunks_is_at_work(bulk: Bulk) -> None:
+def test_a_discard_waits_for_the_execution_of_all_chunks(bulk: Bulk) -> None:
     machine = Machine()
     machine.add(replace(bulk.batch, attempt=3), "RUNNING")
-    discard_chunk(bulk, 600, 2)  # some chunk is at a later attempt by now
-    audit = audit_on(bulk.buckets)
+    discarded(bulk.buckets, bulk.id, 600, 2)  # some chunk is at a later attempt
+    audit = audit_of(bulk.buckets)
     dead_letter = next(dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == 400)
     client: Any = machine
     assert under_way(client, audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"

@@ -1,4 +1,4 @@
-"""A bulk object is reconciled as a whole: by its summary, by one list of its ledger, and by its execution."""
+"""A bulk object is reconciled as a whole: by its summary, one list of its ledger files, and its execution."""
 
 import json
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def redriven_by_another(bulk: Bulk, machine: Machine) -> None:
 
 
 def redriven_after_a_chunk_counted_on(bulk: Bulk, machine: Machine) -> None:
-    """Attempt 1 of the object is under way, and a chunk is at its third by a redrive of its own."""
+    """Attempt 1 of the object is running, and a redrive of its own has brought a chunk to its third."""
     failed(bulk, machine)
     machine.add(bulk.again(200).batch, "RUNNING")
     Bulk(bulk.buckets, replace(bulk.batch, attempt=3)).chunk(200)
@@ -96,9 +96,9 @@ def summary_gone(bulk: Bulk, machine: Machine) -> None:
     bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key)
 
 
-def summary_torn(bulk: Bulk, machine: Machine) -> None:
+def summary_damaged(bulk: Bulk, machine: Machine) -> None:
     written(bulk, machine)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"torn")
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"damaged")
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def summary_torn(bulk: Bulk, machine: Machine) -> None:
     [
         (written, (State.WRITTEN, "", None)),
         (failed, (State.FAILED, "2 of its 7 chunks failed; dead letter open", True)),
-        (discarded, (State.FAILED, "2 of its 7 chunks failed; dead letter closed: discarded", False)),
+        (discarded, (State.FAILED, "2 of its 7 chunks failed; dead letter resolved: discarded", False)),
         (running, (State.IN_FLIGHT, "attempt 0 is running", None)),
         (redriven_by_another, (State.IN_FLIGHT, "attempt 1 is running", True)),
         (redriven_after_a_chunk_counted_on, (State.IN_FLIGHT, "attempt 1 is running", True)),
         (aborted, (State.FAILED, "ABORTED; dead letter open", True)),
-        (never_started, (State.MISSING, "nothing tells of it", None)),
+        (never_started, (State.MISSING, "no execution, no dead letter and no ledger file", None)),
         (one_ledger_file_gone, (State.MISSING, "the ledger files of 1 of its 7 chunks are gone", None)),
         (summary_gone, (State.MISSING, "its execution succeeded, but its ledger file is gone", None)),
-        (summary_torn, (State.MISSING, "its ledger file cannot be read", None)),
+        (summary_damaged, (State.MISSING, "its ledger file cannot be read", None)),
     ],
 )
 def test_a_bulk_object_is_in_one_state(
@@ -123,20 +123,20 @@ def test_a_bulk_object_is_in_one_state(
     state, why, is_open = expected
     story(Bulk.upload(buckets, lines(20)), machine)
     found = reconciled(buckets, machine)
-    assert (found.state, found.is_open) == (state, is_open), found
+    assert (found.state, found.dead_letter and found.dead_letter.open) == (state, is_open), found
     assert found.why.startswith(why)
 
 
-def test_records_that_were_rejected_are_counted_over_all_chunks(buckets: Buckets, machine: Machine) -> None:
+def test_rejected_records_are_counted_over_all_chunks(buckets: Buckets, machine: Machine) -> None:
     bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
     rejected(bulk, machine)
     found = reconciled(buckets, machine)
     assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
     assert found.dead_letter is not None
-    assert found.dead_letter.endswith("/object.0.Summarize"), "the dead letter that tells of all"
+    assert found.dead_letter.id.endswith("/object.0.Summarize")
 
 
-def test_what_was_never_started_is_started_cut_into_chunks(
+def test_an_object_that_was_never_started_is_started_in_chunks(
     buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
@@ -147,29 +147,30 @@ def test_what_was_never_started_is_started_cut_into_chunks(
     assert list(machine.executions) == [arn_of(bulk.id, BULK_ARN)]
 
 
-def test_only_the_chunks_whose_ledger_files_are_gone_are_done_again(buckets: Buckets, machine: Machine) -> None:
+def test_only_chunks_whose_ledger_files_are_gone_are_repeated(buckets: Buckets, machine: Machine) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     one_ledger_file_gone(bulk, machine)
-    reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed anew since
+    reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed with another size since
     (missing,) = reconciler.run(arrivals(buckets.s3, "raw", ArrivalFilter()))
     started = reconciler.start(missing)
     assert started.started == f"{bulk.id}-r1"
-    begun = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
-    assert Batch.decode(json.loads(begun)) == bulk.again(400).batch
+    message = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
+    assert Batch.decode(json.loads(message)) == bulk.again(400).batch
 
     assert bulk.again(400).run() is None
     assert reconciled(buckets, machine).state is State.WRITTEN
 
 
-def test_an_object_that_was_one_batch_when_it_came_stays_one(buckets: Buckets, machine: Machine) -> None:
-    """Chunks were larger then."""
+def test_an_object_that_was_one_batch_stays_one_though_chunks_are_smaller_now(
+    buckets: Buckets, machine: Machine
+) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(replace(bulk.batch, plan=None), "SUCCEEDED")
     commit(buckets, replace(bulk.batch, plan=None))
     assert reconciled(buckets, machine).state is State.WRITTEN
 
 
-def test_the_first_chunk_alone_is_not_taken_for_the_object_though_chunks_are_larger_now(
+def test_the_first_chunk_is_not_mistaken_for_the_object_though_chunks_are_larger_now(
     buckets: Buckets, machine: Machine
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
@@ -183,5 +184,5 @@ def test_no_header_of_a_chunk_is_read(buckets: Buckets, machine: Machine, monkey
     bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
     rejected(bulk, machine)
     read = reads_of("header", monkeypatch)
-    assert reconciled(buckets, machine).is_open
-    assert {entry.start for entry in read} == {WHOLE}
+    assert reconciled(buckets, machine).state is State.REJECTED
+    assert {key.start for key in read} == {WHOLE}

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from custody.audit.dead_letters import Filter, select
+from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
@@ -128,7 +129,7 @@ def test_the_dead_letter_of_the_whole_is_resolved_with_its_chunks(buckets: Bucke
         buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
     (plan,) = redriver.plan(choose_candidates(candidates))
     assert (plan.how, plan.starts) == (Outcome.RESOLVED, False)
-    assert "it sums up its chunks" in plan.why
+    assert "it summarizes its chunks" in plan.why
 
 
 def test_each_state_machine_is_compared_with_its_own_definition(buckets: Buckets, machine: Machine) -> None:
@@ -151,7 +152,7 @@ def test_a_redrive_that_rejects_records_again_names_the_dead_letter_of_the_whole
     bulk.again(200, 400).run()
     (done,) = redriver.watch(begun, 10)
     assert (done.outcome, done.dead_letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Summarize")
-    assert AuditReader(buckets.s3, "audit").resolution(bulk.id).summary == LedgerKey(bulk.id, WHOLE, 1)
+    assert ObjectState(AuditReader(buckets.s3, "audit"), bulk.id).summary == LedgerKey(bulk.id, WHOLE, 1)
 
 
 @pytest.fixture

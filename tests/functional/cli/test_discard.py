@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from custody.audit.lookup import find_open
+from custody.audit.lookup import find_open_dead_letter
 from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
 from custody.recovery.discard import require_at_rest
@@ -104,7 +104,7 @@ def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> No
         ),
         (
             lambda buckets: posted(buckets, 1, attempt=1, day=NEXT_DAY),
-            "a later dead letter .*dt=2026-11-24/.*1.Validate",
+            "superseded by a later dead letter: dt=2026-11-24/.*1.Validate",
         ),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_second_discard_is_refused_with_the_reason_of_the_first(buckets: Bucke
     dead_letter = delivered_in_part(buckets)
     run("discard", dead_letter.id, "--reason", "the first")
     refused = run("discard", dead_letter.id, "--reason", "the second")
-    assert "is closed already: discarded on" in str(refused.exception)
+    assert "is already resolved: discarded on" in str(refused.exception)
     assert "the first" in str(refused.exception)
 
 
@@ -134,7 +134,7 @@ def test_of_two_discards_at_the_same_moment_one_is_refused(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead_letter = delivered_in_part(buckets)
-    monkeypatch.setattr("custody.recovery.discard.closed_by", lambda *_: None)
+    monkeypatch.setattr("custody.recovery.discard.resolution", lambda *_: None)
     run("discard", dead_letter.id, "--reason", "the first")
     refused = run("discard", dead_letter.id, "--reason", "the second")
     assert "just now" in str(refused.exception)
@@ -231,13 +231,15 @@ def test_of_two_open_dead_letters_of_an_object_none_is_discarded_by_its_id(bucke
 
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
-    assert f"2 dead letters of {one.object_id} are open: {one.id}, {other.id}. Name one." in str(refused.exception)
+    assert f"2 dead letters of {one.object_id} are open: {one.id}, {other.id}. Name one of them." in str(
+        refused.exception
+    )
     assert buckets.keys("audit", "ledger/") == []
     assert (
         f"There is another dead letter of attempt 0: custody dead-letters show {one.id}"
         in run("show", one.object_id).stderr
     )
-    assert json.loads(run("show", one.object_id, "--json").stdout)["beside"] == [one.id]
+    assert json.loads(run("show", one.object_id, "--json").stdout)["same_attempt"] == [one.id]
 
 
 def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_one_beside_it(buckets: Buckets) -> None:
@@ -246,7 +248,7 @@ def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_on
     posted(buckets, raw=raw, name="Write")
     committed(buckets, LedgerKey(raw.id, 0, 0))
 
-    assert find_open(AuditReader(buckets.s3, "audit"), raw.id) == is_open
+    assert find_open_dead_letter(AuditReader(buckets.s3, "audit"), raw.id) == is_open
 
 
 @pytest.mark.parametrize("command", [["show"], ["discard", "--reason", "any"]])

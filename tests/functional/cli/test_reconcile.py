@@ -1,4 +1,4 @@
-"""Every object version that arrived is in one of five states, whatever became of its event, execution or commits."""
+"""`custody reconcile`: every object version is in one of five states, whatever happened to its event and executions."""
 
 import gzip
 import json
@@ -37,9 +37,9 @@ def reconciler_on(buckets: Buckets, machine: Machine, due: datetime = SOON) -> R
 
 
 def reconciled(
-    buckets: Buckets, machine: Machine, which: ArrivalFilter | None = None, *, page: int = 1000, due: datetime = SOON
+    buckets: Buckets, machine: Machine, wanted: ArrivalFilter | None = None, *, page: int = 1000, due: datetime = SOON
 ) -> list[Reconciled]:
-    arrived = arrivals(buckets.s3, "raw", which or ArrivalFilter(), page)
+    arrived = arrivals(buckets.s3, "raw", wanted or ArrivalFilter(), page)
     return list(reconciler_on(buckets, machine, due).run(arrived))
 
 
@@ -62,7 +62,7 @@ def next_of(batch: Batch) -> Batch:
     return Batch(batch.object, attempt=batch.attempt + 1)
 
 
-def mended(buckets: Buckets, machine: Machine, batch: Batch) -> None:
+def redriven(buckets: Buckets, machine: Machine, batch: Batch) -> None:
     failed(buckets, machine, batch)
     commit(buckets, next_of(batch))
 
@@ -88,13 +88,13 @@ def redriven_by_another(buckets: Buckets, machine: Machine, batch: Batch) -> Non
 
 
 def redriven_itself_after_another(buckets: Buckets, machine: Machine, batch: Batch) -> None:
-    """The object's own execution says FAILED, and there is no `-r2`; only the latest dead letter tells which one it is."""
+    """The first execution is FAILED and there is no `-r2`: only the latest dead letter names the one that runs."""
     failed(buckets, machine, batch)
     failed(buckets, machine, next_of(batch))
     machine.add(next_of(batch), "RUNNING", redrives=1)
 
 
-def forgotten(buckets: Buckets, machine: Machine, batch: Batch) -> None:
+def expired(buckets: Buckets, machine: Machine, batch: Batch) -> None:
     failed(buckets, machine, batch)
     machine.executions.clear()
 
@@ -113,12 +113,12 @@ def ledger_gone_after_a_redrive(buckets: Buckets, machine: Machine, batch: Batch
     ("story", "state", "why", "is_open"),
     [
         (committed, State.WRITTEN, "", None),
-        (mended, State.WRITTEN, "", None),
+        (redriven, State.WRITTEN, "", None),
         (rejected, State.REJECTED, "2 of its records rejected; dead letter open", True),
-        (rejected_then_discarded, State.REJECTED, "2 of its records rejected; dead letter closed: discarded", False),
+        (rejected_then_discarded, State.REJECTED, "2 of its records rejected; dead letter resolved: discarded", False),
         (failed, State.FAILED, "FAILED with AccessRefused; dead letter open", True),
-        (failed_then_discarded, State.FAILED, "dead letter closed: discarded", False),
-        (forgotten, State.FAILED, "its execution is no longer in the history; dead letter open", True),
+        (failed_then_discarded, State.FAILED, "dead letter resolved: discarded", False),
+        (expired, State.FAILED, "its execution is no longer in the history; dead letter open", True),
         (lambda _, machine, batch: machine.add(batch, "TIMED_OUT"), State.FAILED, "TIMED_OUT; no dead letter", None),
         (lambda _, machine, batch: machine.add(batch, "RUNNING"), State.IN_FLIGHT, "attempt 0 is running", None),
         (redriven_by_itself, State.IN_FLIGHT, "attempt 1 is running", True),
@@ -126,26 +126,25 @@ def ledger_gone_after_a_redrive(buckets: Buckets, machine: Machine, batch: Batch
         (redriven_itself_after_another, State.IN_FLIGHT, "attempt 2 is running", True),
         (ledger_gone, State.MISSING, "its execution succeeded, but its ledger file is gone", None),
         (ledger_gone_after_a_redrive, State.MISSING, "its execution succeeded, but its ledger file is gone", True),
-        (lambda *_: None, State.MISSING, "nothing tells of it: no execution, no dead letter, no ledger file", None),
+        (lambda *_: None, State.MISSING, "no execution, no dead letter and no ledger file", None),
     ],
 )
-def test_an_object_is_in_the_state_that_its_commits_and_executions_tell(  # noqa: PLR0913, PLR0917 - a table
+def test_an_object_is_classified_by_its_ledger_and_executions(  # noqa: PLR0913, PLR0917 - a table
     buckets: Buckets, machine: Machine, story: Story, state: State, why: str, is_open: bool | None
 ) -> None:
     story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
     (found,) = reconciled(buckets, machine)
 
-    assert (found.state, found.why, found.is_open) == (state, why, is_open)
+    assert (found.state, found.why) == (state, why)
+    assert (found.dead_letter and found.dead_letter.open) is is_open
 
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"no gzip", gzip.compress(b"no JSON"), gzip.compress(b"{}")[:-4]],
-    ids=["empty", "no gzip", "no JSON", "cut off"],
+    [b"", b"not gzip", gzip.compress(b"not JSON"), gzip.compress(b"{}")[:-4]],
+    ids=["empty", "not gzip", "not JSON", "truncated"],
 )
-def test_a_damaged_ledger_file_is_missing_but_not_started_for_its_first_version_is_there(
-    buckets: Buckets, machine: Machine, damage: bytes
-) -> None:
+def test_a_damaged_ledger_file_is_missing_but_not_started(buckets: Buckets, machine: Machine, damage: bytes) -> None:
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED")
     key = commit(buckets, batch)
@@ -158,10 +157,10 @@ def test_a_damaged_ledger_file_is_missing_but_not_started_for_its_first_version_
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_redrive_that_runs_is_in_flight_whatever_became_of_the_ledger_file(
+def test_a_running_redrive_is_in_flight_even_with_a_damaged_ledger_file(
     buckets: Buckets, machine: Machine, attempt: int
 ) -> None:
-    """Both by a new execution, `-r1`, and by that one itself: then nothing but its own name tells of it."""
+    """Both a new execution, `-r1`, and a redrive of that one itself, which only its name leads to."""
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, error="RecordsRejected")
     machine.add(next_of(batch), "RUNNING", redrives=attempt - 1)
@@ -169,15 +168,13 @@ def test_a_redrive_that_runs_is_in_flight_whatever_became_of_the_ledger_file(
         key = commit(buckets, Batch(batch.object, attempt=committed), written=1, rejected=1)
         buckets.s3.put_object(Bucket="audit", Key=key, Body=b"damaged")
 
-    assert [(one.state, one.why) for one in reconciled(buckets, machine)] == [
+    assert [(each.state, each.why) for each in reconciled(buckets, machine)] == [
         (State.IN_FLIGHT, f"attempt {attempt} is running")
     ]
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
-def test_what_was_deleted_since_is_said_to_be_and_started_all_the_same(
-    buckets: Buckets, machine: Machine, page: int
-) -> None:
+def test_a_version_that_was_deleted_since_is_started_too(buckets: Buckets, machine: Machine, page: int) -> None:
     first, second = buckets.upload("mission/a.json", b"{}"), buckets.upload("mission/a.json", b"[]")
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
     buckets.upload("mission/b.json", b"{}")
@@ -186,23 +183,23 @@ def test_what_was_deleted_since_is_said_to_be_and_started_all_the_same(
     buckets.upload("mission/c.json", b"{}")
     found = reconciled(buckets, machine, page=page)
 
-    deleted = {one.arrival.raw for one in found if "deleted since" in one.why}
+    deleted = {each.arrival.raw for each in found if "deleted since" in each.why}
     assert deleted == {first.object, second.object}, f"{again.object} has a later version"
-    started = [reconciler_on(buckets, machine).start(one).started for one in found]
+    started = [reconciler_on(buckets, machine).start(each).started for each in found]
     assert None not in started
 
 
 def counting(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note what is described from now on."""
-    asked: list[str] = []
+    """Record which executions are described from now on."""
+    calls: list[str] = []
     describe = machine.describe_execution
 
     def described(*, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        asked.append(executionArn)
+        calls.append(executionArn)
         return describe(executionArn=executionArn)
 
     monkeypatch.setattr(machine, "describe_execution", described)
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize(
@@ -216,33 +213,33 @@ def counting(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
     ids=["nothing", "written", "running", "ledger gone", "failed"],
 )
-def test_step_functions_is_asked_no_more_than_is_needed(
+def test_no_more_executions_are_described_than_needed(
     buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch, story: Story, describes: int
 ) -> None:
-    """It answers some 15 such questions a second."""
+    """Step Functions answers some 15 such calls a second."""
     story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
-    asked = counting(machine, monkeypatch)
+    calls = counting(machine, monkeypatch)
     reconciled(buckets, machine)
 
-    assert len(asked) == describes, asked
+    assert len(calls) == describes, calls
 
 
-def test_a_damaged_dead_letter_does_not_stop_it(buckets: Buckets, machine: Machine) -> None:
+def test_a_damaged_dead_letter_does_not_stop_the_command(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     dead_letter = post(buckets, batch, arn=machine.add(batch, error="AccessRefused"))
-    buckets.s3.put_object(Bucket="audit", Key=f"dead-letters/{dead_letter}.json", Body=b"no JSON")
+    buckets.s3.put_object(Bucket="audit", Key=f"dead-letters/{dead_letter}.json", Body=b"not JSON")
 
-    assert [one.why for one in reconciled(buckets, machine)] == ["FAILED with AccessRefused; dead letter open"]
+    assert [each.why for each in reconciled(buckets, machine)] == ["FAILED with AccessRefused; dead letter open"]
 
 
-def test_an_event_may_be_on_its_way_for_a_while(buckets: Buckets, machine: Machine) -> None:
+def test_a_recent_object_may_be_waiting_for_its_event(buckets: Buckets, machine: Machine) -> None:
     buckets.upload("a.json", b"{}")
     (found,) = reconciled(buckets, machine, due=LONG_AGO)
 
     assert (found.state, found.why) == (State.IN_FLIGHT, "its event is on the way")
 
 
-def test_what_came_before_versioning_is_missing_for_start_refuses_it(buckets: Buckets, machine: Machine) -> None:
+def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(buckets: Buckets, machine: Machine) -> None:
     buckets.s3.create_bucket(Bucket="old")
     buckets.s3.put_object(Bucket="old", Key="a.json", Body=b"{}")
     buckets.s3.put_bucket_versioning(Bucket="old", VersioningConfiguration={"Status": "Enabled"})
@@ -250,7 +247,7 @@ def test_what_came_before_versioning_is_missing_for_start_refuses_it(buckets: Bu
     (found,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
 
     assert (found.state, found.is_startable) == (State.MISSING, False)
-    assert "before versioning" in found.why
+    assert "before versioning was enabled" in found.why
     assert reconciler.start(found).started is None
 
 
@@ -261,34 +258,34 @@ def test_no_object_is_lost_at_the_edge_of_a_page(buckets: Buckets, machine: Mach
         buckets.upload("mission/again and again.json", b"{}")
     found = reconciled(buckets, machine, page=2)
 
-    assert Counter(one.state for one in found) == {State.WRITTEN: 7, State.MISSING: 4}
-    assert len({one.arrival.raw.id for one in found}) == 11
+    assert Counter(each.state for each in found) == {State.WRITTEN: 7, State.MISSING: 4}
+    assert len({each.arrival.raw.id for each in found}) == 11
 
 
-def test_each_version_is_an_object_and_markers_are_none(buckets: Buckets, machine: Machine) -> None:
+def test_each_version_is_an_object_and_a_delete_marker_is_not(buckets: Buckets, machine: Machine) -> None:
     first, second = buckets.upload("mission/a.json", b"{}"), buckets.upload("mission/a.json", b"[]")
     committed(buckets, machine, first)
     buckets.upload("mission/", b"")
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
-    found = {one.arrival.raw: one.state for one in reconciled(buckets, machine)}
+    found = {each.arrival.raw: each.state for each in reconciled(buckets, machine)}
 
-    assert found == {first.object: State.WRITTEN, second.object: State.MISSING}, "with size and ETag as start has them"
+    assert found == {first.object: State.WRITTEN, second.object: State.MISSING}
 
 
-def test_an_event_that_came_twice_is_one_object(buckets: Buckets, machine: Machine) -> None:
+def test_a_duplicate_event_is_one_object(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     committed(buckets, machine, batch)
     committed(buckets, machine, batch)
 
-    assert [one.state for one in reconciled(buckets, machine)] == [State.WRITTEN]
+    assert [each.state for each in reconciled(buckets, machine)] == [State.WRITTEN]
 
 
-def test_only_what_is_asked_for_is_looked_at(buckets: Buckets, machine: Machine) -> None:
+def test_a_prefix_and_times_select_objects(buckets: Buckets, machine: Machine) -> None:
     buckets.upload("mission/a.json", b"{}")
     buckets.upload("weather/a.json", b"{}")
     hour = timedelta(hours=1)
 
-    assert [one.arrival.raw.key for one in reconciled(buckets, machine, ArrivalFilter("weather/"))] == [
+    assert [each.arrival.raw.key for each in reconciled(buckets, machine, ArrivalFilter("weather/"))] == [
         "weather/a.json"
     ]
     assert len(reconciled(buckets, machine, ArrivalFilter(since=ARRIVED - hour, until=ARRIVED + hour))) == 2
@@ -296,38 +293,38 @@ def test_only_what_is_asked_for_is_looked_at(buckets: Buckets, machine: Machine)
     assert reconciled(buckets, machine, ArrivalFilter(until=ARRIVED - hour)) == []
 
 
-def test_what_is_committed_while_it_is_looked_at_is_not_called_missing(
+def test_an_object_committed_meanwhile_is_not_missing(
     buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED")
     describe = machine.describe_execution
 
-    def described(**asked: Any) -> Any:
+    def described(**call: Any) -> Any:
         commit(buckets, batch)
-        return describe(**asked)
+        return describe(**call)
 
     monkeypatch.setattr(machine, "describe_execution", described)
 
-    assert [one.state for one in reconciled(buckets, machine)] == [State.WRITTEN]
+    assert [each.state for each in reconciled(buckets, machine)] == [State.WRITTEN]
 
 
-def test_what_is_started_and_committed_while_it_is_looked_at_is_not_called_missing(
+def test_an_object_started_and_committed_meanwhile_is_not_missing(
     buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its execution was not there when it was asked for; only the ledger tell that it is by now."""
+    """Its execution did not exist when it was looked up; only the ledger shows that it does now."""
     batch = buckets.upload("a.json", b"{}")
     describe = machine.describe_execution
 
-    def described(**asked: Any) -> Any:
+    def described(**call: Any) -> Any:
         try:
-            return describe(**asked)
+            return describe(**call)
         finally:
             rejected(buckets, machine, batch)
 
     monkeypatch.setattr(machine, "describe_execution", described)
 
-    assert [one.state for one in reconciled(buckets, machine)] == [State.REJECTED]
+    assert [each.state for each in reconciled(buckets, machine)] == [State.REJECTED]
 
 
 @pytest.fixture
@@ -337,9 +334,7 @@ def run(command_line: CommandLine, machine: Machine) -> Run:
     return command_line.command("reconcile", "--grace", "0s")
 
 
-def test_the_summary_says_how_many_were_started_and_what_cannot_be(
-    run: Run, buckets: Buckets, machine: Machine
-) -> None:
+def test_the_summary_counts_what_was_started_and_what_cannot_be(run: Run, buckets: Buckets, machine: Machine) -> None:
     for key in ("a.json", "b.json"):
         buckets.upload(key, b"{}")
     damaged = buckets.upload("c.json", b"{}")
@@ -348,13 +343,13 @@ def test_the_summary_says_how_many_were_started_and_what_cannot_be(
     looked, started, again = run(), run("--start"), run("--start")
 
     assert (looked.exit_code, started.exit_code, again.exit_code) == (1, 1, 1)
-    assert "Start what is missing: custody reconcile --start" in looked.stderr
+    assert "To start missing objects: custody reconcile --start" in looked.stderr
     assert "3 missing, of which 2 were started" in started.stdout
-    assert "Start what is missing" not in started.stderr, "it was just done"
+    assert "To start missing objects" not in started.stderr
     assert "1 missing cannot be fixed by a start" in started.stderr
 
 
-def test_where_only_some_keys_are_taken_no_other_is_missing(
+def test_keys_outside_the_prefix_of_the_deployment_are_ignored(
     run: Run, buckets: Buckets, command_line: CommandLine
 ) -> None:
     buckets.upload("incoming/mission/a.json", b"{}")
@@ -362,10 +357,10 @@ def test_where_only_some_keys_are_taken_no_other_is_missing(
     command_line.deploy(raw_prefix="incoming/")
 
     assert "1 object: " in run().stdout
-    assert "only keys that begin with incoming/" in str(run("--prefix", "reports/").exception)
+    assert "only keys with the prefix incoming/" in str(run("--prefix", "reports/").exception)
 
 
-def test_what_is_missing_is_started_as_start_would_have_done(buckets: Buckets, machine: Machine) -> None:
+def test_a_missing_object_is_started_as_the_start_function_does(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("mission/Größe +1.json", b"{}")
     (missing,) = reconciled(buckets, machine)
     started = reconciler_on(buckets, machine).start(missing)
@@ -374,12 +369,12 @@ def test_what_is_missing_is_started_as_start_would_have_done(buckets: Buckets, m
     assert machine.executions[arn_of(batch.object.id)]["input"] == encode(batch.encode()).decode()
 
 
-def test_what_is_missing_after_an_execution_is_started_at_the_next_attempt(buckets: Buckets, machine: Machine) -> None:
+def test_an_object_that_had_an_execution_is_started_at_the_next_attempt(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED", redrives=1)
     (missing,) = reconciled(buckets, machine)
     started = reconciler_on(buckets, machine).start(missing)
 
     assert started.started == f"{batch.object.id}-r2"
-    begun = json.loads(machine.executions[arn_of(started.started)]["input"])
-    assert (begun["attempt"], begun["redrive_of"]) == (2, arn_of(batch.object.id))
+    message = json.loads(machine.executions[arn_of(started.started)]["input"])
+    assert (message["attempt"], message["redrive_of"]) == (2, arn_of(batch.object.id))

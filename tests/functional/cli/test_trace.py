@@ -1,4 +1,4 @@
-"""A record leads straight to its ledger file and its bytes; an object to its commits and dead letters."""
+"""`custody trace`: a record with its ledger file and its bytes, an object with its outcome and dead letters."""
 
 import gzip
 import json
@@ -10,14 +10,23 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
+from custody.executions.history import Try, TryOutcome
 from custody.recovery.discard import Discarder
 from custody.terminal import console as terminal_console
 from custody.views import trace
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.messages import Batch
-from tests.support.audit_files import Run, delivered_in_part, posted, reads_of, redriven_in_vain
+from tests.support import audit_files
+from tests.support.audit_files import (
+    Run,
+    audit_of,
+    delivered_in_part,
+    posted,
+    reads_of,
+    redriven_in_vain,
+    state_of,
+)
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
@@ -26,8 +35,8 @@ from tests.support.histories import events
 from tests.support.stages import GOOD, written
 
 
-class Telling(Machine):
-    """A machine that tells the history of an execution: that of a file of tests/histories, or an empty one."""
+class MachineWithHistories(Machine):
+    """A machine with the histories of executions: from a file in tests/support/histories, or empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +51,9 @@ class Telling(Machine):
     def _history(self, arn: str) -> Iterator[Any]:
         if arn not in self.executions:
             raise self.error("ExecutionDoesNotExist")
-        found = events(self.histories[arn]) if arn in self.histories else []
-        yield {"events": found[:3]}
-        yield {"events": found[3:]}
+        history = events(self.histories[arn]) if arn in self.histories else []
+        yield {"events": history[:3]}
+        yield {"events": history[3:]}
 
     def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803 - as boto3 has it
         assert ":mapRun:" in mapRunArn
@@ -53,12 +62,12 @@ class Telling(Machine):
 
 
 @pytest.fixture
-def machine(buckets: Buckets) -> Telling:  # noqa: ARG001 - the client of a machine stands on moto
-    return Telling()
+def machine(buckets: Buckets) -> MachineWithHistories:  # noqa: ARG001 - the client of a machine stands on moto
+    return MachineWithHistories()
 
 
 @pytest.fixture
-def run(command_line: CommandLine, machine: Telling) -> Run:
+def run(command_line: CommandLine, machine: MachineWithHistories) -> Run:
     """Run `custody trace`, on a machine in memory."""
     command_line.clients["stepfunctions"] = machine
     command_line.deploy(chunk_bytes=CHUNK_BYTES)
@@ -66,20 +75,20 @@ def run(command_line: CommandLine, machine: Telling) -> Run:
 
 
 @pytest.fixture
-def bulk(buckets: Buckets, machine: Telling) -> Bulk:
-    """Give an object of seven chunks: that at 200 rejected a record, and that at 400 failed."""
+def bulk(buckets: Buckets, machine: MachineWithHistories) -> Bulk:
+    """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
     bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
     assert bulk.run(failing=(400,)) == "ChunksFailed"
     return bulk
 
 
-def test_a_written_record_is_shown_as_it_came_and_as_it_is_delivered(bulk: Bulk, run: Run) -> None:
-    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
-    assert (told["outcome"], told["chunk"], told["attempt"]) == ("written", {"start": 0, "bytes": 200}, 0)
-    assert told["received_text"] == GOOD.decode()
-    assert json.loads(told["written_text"])["confidence_band"] == "high"
-    assert told["parent"] == bulk.arn
+def test_a_written_record_is_shown_before_and_after(bulk: Bulk, run: Run) -> None:
+    traced = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    assert (traced["outcome"], traced["chunk"], traced["attempt"]) == ("written", {"start": 0, "bytes": 200}, 0)
+    assert traced["received_text"] == GOOD.decode()
+    assert json.loads(traced["written_text"])["confidence_band"] == "high"
+    assert traced["parent"] == bulk.arn
 
     shown = run(f"{bulk.id}.61").stdout
     assert "written at attempt 0" in shown
@@ -87,7 +96,7 @@ def test_a_written_record_is_shown_as_it_came_and_as_it_is_delivered(bulk: Bulk,
     assert '"confidence_band":"high"' in shown
 
 
-def test_a_rejected_record_is_shown_with_all_that_it_breaks(bulk: Bulk, run: Run) -> None:
+def test_a_rejected_record_is_shown_with_its_violations(bulk: Bulk, run: Run) -> None:
     shown = run(f"{bulk.id}.244").stdout
     assert "rejected at attempt 0" in shown
     assert "validate: /confidence: maximum 1" in shown
@@ -96,97 +105,93 @@ def test_a_rejected_record_is_shown_with_all_that_it_breaks(bulk: Bulk, run: Run
     assert "written to" not in shown
 
 
-def test_a_record_that_was_given_up_says_so(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, 200, 0, discards=True).key, Body=b"")
-    assert "discarded at attempt 0, by whom is not known" in run(f"{bulk.id}.244").stdout
-    assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
+def test_a_discarded_record_is_shown_as_discarded(bulk: Bulk, run: Run) -> None:
+    audit_files.discarded(bulk.buckets, bulk.id, 200)
+    assert "discarded at attempt 0, by an unknown user" in run(f"{bulk.id}.244").stdout
+    assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "the next record of its chunk was delivered"
 
 
-def test_only_the_ledger_file_of_its_chunk_is_read(bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_ledger_file_of_the_chunk_is_read(bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     read = reads_of("line_at", monkeypatch)
     assert run(f"{bulk.id}.609").exit_code == 0
     assert read == [LedgerKey(bulk.id, 600, 0)]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("name", "message"),
     [
         ("{id}.62", "There is no record"),
         ("{id}.450", "its chunk failed: custody dead-letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
         ("{id}.1219", "its position is the byte at which it begins, and s3://raw/mission/many.jsonl"),
-        ("nothing.json", "it is no record id, no object id, and no key in raw"),
-        ("", "it is no record id"),
-        (f"a-json-{0:024x}", "no ledger file and no dead letter"),
-        (f"a-json-{0:024x}.7", "no ledger file and no dead letter"),
+        ("nothing.json", "No record, object or key 'nothing.json' found in raw"),
+        ("", "No record, object or key"),
+        (f"a-json-{0:024x}", "has no ledger file, no dead letter and no execution"),
+        (f"a-json-{0:024x}.7", "has no ledger file, no dead letter and no execution"),
     ],
 )
-def test_what_nothing_tells_of_is_said_in_a_line(bulk: Bulk, run: Run, wanted: str, said: str) -> None:
-    refused = run(wanted.format(id=bulk.id))
-    assert isinstance(refused.exception, CommandFailed)
-    assert refused.exception.code == 1
-    assert said.format(id=bulk.id) in str(refused.exception)
+def test_what_is_not_known_fails_with_one_line(bulk: Bulk, run: Run, name: str, message: str) -> None:
+    assert message.format(id=bulk.id) in failure(run, name.format(id=bulk.id))
 
 
-def refused_for(run: Run, wanted: str) -> str:
-    refused = run(wanted)
-    assert isinstance(refused.exception, CommandFailed), refused.output
-    return str(refused.exception)
+def failure(run: Run, name: str) -> str:
+    result = run(name)
+    assert isinstance(result.exception, CommandFailed), result.output
+    assert result.exception.code == 1
+    return str(result.exception)
 
 
-def test_a_record_whose_chunk_is_not_processed_yet_waits_for_what_runs(
-    buckets: Buckets, machine: Telling, run: Run
+def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(
+    buckets: Buckets, machine: MachineWithHistories, run: Run
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "RUNNING")
-    said = f"{bulk.id}.450 has no outcome yet: its chunk is not committed so far, and {arn} is RUNNING"
-    assert refused_for(run, f"{bulk.id}.450") == said
+    message = f"{bulk.id}.450 has no outcome yet: its chunk is not committed, and {arn} is RUNNING"
+    assert failure(run, f"{bulk.id}.450") == message
     bulk.chunk(0)
-    assert refused_for(run, f"{bulk.id}.450") == said
+    assert failure(run, f"{bulk.id}.450") == message
 
 
-def test_a_record_whose_chunk_was_never_processed_is_led_to_the_end_of_its_execution(
-    buckets: Buckets, machine: Telling, run: Run
+def test_a_record_whose_chunk_was_never_processed_names_the_execution_and_dead_letter(
+    buckets: Buckets, machine: MachineWithHistories, run: Run
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "ABORTED")
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")
-    said = refused_for(run, f"{bulk.id}.450")
-    assert f"its chunk was not processed; {arn} is ABORTED; custody dead-letters show" in said
-    assert "object.0.ProcessChunks" in said
+    message = failure(run, f"{bulk.id}.450")
+    assert f"its chunk was not processed; {arn} is ABORTED; custody dead-letters show" in message
+    assert "object.0.ProcessChunks" in message
 
 
-def test_a_record_whose_ledger_file_was_deleted_is_said_to_be_missing_there(bulk: Bulk, run: Run) -> None:
+def test_a_record_whose_ledger_file_was_deleted_has_a_missing_ledger_file(bulk: Bulk, run: Run) -> None:
     bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 600, 0).key)
-    assert "that of its chunk is missing, though the summary tells of it" in refused_for(run, f"{bulk.id}.609")
+    assert "that of its chunk is missing, though the summary has it as committed" in failure(run, f"{bulk.id}.609")
 
 
 def discarded(bulk: Bulk, start: int) -> None:
     """Discard a chunk as an operator does."""
-    audit = AuditReader(bulk.buckets.s3, "audit")
-    (dead_letter,) = (dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == start)
-    Discarder(audit, "processed", audit.resolution(bulk.id), "sent by mistake", "arn:aws:iam::1:user/eve").discard(
-        dead_letter
-    )
+    state = state_of(bulk.buckets, bulk.id)
+    (dead_letter,) = (key for key in state.dead_letters if key.start == start)
+    Discarder(state.audit, "processed", state, "sent by mistake", "arn:aws:iam::1:user/eve").discard(dead_letter)
 
 
-def test_a_record_of_a_chunk_that_was_given_up_unread_says_who_did(bulk: Bulk, run: Run) -> None:
+def test_a_record_of_a_chunk_that_was_discarded_unread_names_who_did(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 400)
-    said = refused_for(run, f"{bulk.id}.450")
-    assert "its chunk was never committed, and was discarded on" in said
-    assert said.endswith("by arn:aws:iam::1:user/eve: sent by mistake")
+    message = failure(run, f"{bulk.id}.450")
+    assert "its chunk was never committed, and was discarded on" in message
+    assert message.endswith("by arn:aws:iam::1:user/eve: sent by mistake")
 
 
-def test_a_discard_tells_who_when_and_why(bulk: Bulk, run: Run) -> None:
+def test_a_discard_has_who_when_and_why(bulk: Bulk, run: Run) -> None:
     discarded(bulk, 200)
-    header = AuditReader(bulk.buckets.s3, "audit").discard_header(LedgerKey(bulk.id, 200, 0, discards=True))
-    said = f"on {header.recorded_at} by arn:aws:iam::1:user/eve: sent by mistake"
-    assert f"discarded at attempt 0, {said}" in run(f"{bulk.id}.244").stdout
+    header = audit_of(bulk.buckets).discard_header(LedgerKey(bulk.id, 200, 0, discards=True))
+    discard = f"on {header.recorded_at} by arn:aws:iam::1:user/eve: sent by mistake"
+    assert f"discarded at attempt 0, {discard}" in run(f"{bulk.id}.244").stdout
     assert json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]["at"] == header.recorded_at
-    assert "sent by mistake" not in run(f"{bulk.id}.304").stdout, "its neighbour was delivered"
+    assert "sent by mistake" not in run(f"{bulk.id}.304").stdout, "the next record of its chunk was delivered"
 
     shown = run(bulk.id).stdout
-    assert f"discarded  the chunk at byte 200, {said}" in shown
+    assert f"discarded    the chunk at byte 200, {discard}" in shown
     assert f"{bulk.id}.244 discarded: /confidence: maximum 1" in shown
     assert "discarded at byte 200, rejected records: 1" in shown
 
@@ -202,18 +207,20 @@ def test_the_first_rejected_records_of_an_object_are_listed(buckets: Buckets, ru
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "ABORTED"])
-def test_an_object_without_any_commits_is_shown_by_its_execution(
-    buckets: Buckets, machine: Telling, run: Run, status: str
+def test_an_object_without_commits_is_shown_by_its_execution(
+    buckets: Buckets, machine: MachineWithHistories, run: Run, status: str
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     assert "no execution yet" in run(bulk.batch.object.key).stdout
     machine.add(bulk.batch, status)
     shown = run(bulk.id).stdout
-    assert f"state      {status}\n" in shown
+    assert f"state        {status}\n" in shown
     assert "7 total, 0 committed" in shown
 
 
-def test_whatever_custody_prints_leads_to_its_object(bulk: Bulk, machine: Telling, run: Run) -> None:
+def test_every_address_that_custody_prints_names_its_object(
+    bulk: Bulk, machine: MachineWithHistories, run: Run
+) -> None:
     buckets, raw = bulk.buckets, bulk.batch.object
     child = machine.add(replace(bulk.batch, plan=None), name="a-child-without-a-name")
     shown = run(bulk.id).stdout
@@ -233,14 +240,14 @@ def test_the_dead_letter_to_act_on_comes_first(buckets: Buckets, run: Run) -> No
     assert "and 2 more dead letters; 22 of all 22 are open" in run(bulk.id).stdout
 
 
-def test_who_may_not_ask_step_functions_is_told_all_else(
-    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_without_access_to_step_functions_everything_else_is_shown(
+    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(**_: Any) -> None:
         raise machine.error("AccessDeniedException")
 
     monkeypatch.setattr(machine, "describe_execution", refused)
-    assert "state      not known" in run(bulk.id).stdout
+    assert "state        not known" in run(bulk.id).stdout
     assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
 
 
@@ -252,26 +259,26 @@ def test_an_object_is_shown_with_its_chunks_and_dead_letters(bulk: Bulk, run: Ru
     assert "failed at byte 400" in shown
     assert "object.0.Summarize (open)" in shown
 
-    told = json.loads(run(bulk.id, "--json").stdout)
-    assert [chunk["start"] for chunk in told["chunks"]["not_written"]] == [200, 400]
-    assert len(told["dead_letters"]) == 3
+    traced = json.loads(run(bulk.id, "--json").stdout)
+    assert [chunk["start"] for chunk in traced["chunks"]["not_written"]] == [200, 400]
+    assert len(traced["dead_letters"]) == 3
 
 
-def test_a_bulk_object_in_the_making_is_shown_as_such(buckets: Buckets, run: Run) -> None:
+def test_an_unfinished_bulk_object_is_shown_without_counts(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.chunk(0)
     bulk.chunk(200)
-    told = json.loads(run(bulk.id, "--json").stdout)
-    assert (told["counts"], told["ledger"], told["execution"]) == (None, None, bulk.arn)
-    assert told["chunks"] == {"total": 7, "committed": 2, "not_written": []}
-    assert "its commits are not closed, at attempt 0" in run(bulk.id).stdout
+    traced = json.loads(run(bulk.id, "--json").stdout)
+    assert (traced["counts"], traced["ledger"], traced["execution"]) == (None, None, bulk.arn)
+    assert traced["chunks"] == {"total": 7, "committed": 2, "not_written": []}
+    assert "not all of them have an outcome, at attempt 0" in run(bulk.id).stdout
 
 
-def test_an_object_of_which_only_a_dead_letter_tells_is_shown_by_that(buckets: Buckets, run: Run) -> None:
+def test_an_object_with_only_a_dead_letter_is_shown_by_that(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     bulk.end("ExecutionAborted", "ProcessChunks")
     shown = run(bulk.id).stdout
-    assert f"execution  {bulk.arn}" in shown
+    assert f"execution    {bulk.arn}" in shown
     assert "object.0.ProcessChunks (open)" in shown
 
 
@@ -283,7 +290,7 @@ def test_an_object_that_is_one_batch_is_shown_with_its_output(buckets: Buckets, 
     assert "rejected at attempt 0" in run(f"{dead_letter.object_id}.1").stdout
 
 
-def test_a_key_names_its_newest_version_and_says_which_others_there_are(buckets: Buckets, run: Run) -> None:
+def test_a_key_names_its_newest_version_and_lists_the_others(buckets: Buckets, run: Run) -> None:
     dead_letter = delivered_in_part(buckets)
     assert run("mission/a.json").stdout == run("s3://raw/mission/a.json").stdout == run(dead_letter.object_id).stdout
     buckets.upload("mission/a.json.bak", GOOD)
@@ -291,14 +298,14 @@ def test_a_key_names_its_newest_version_and_says_which_others_there_are(buckets:
     assert f"another version of its key: {dead_letter.object_id}" in run("mission/a.json").stdout
 
 
-def test_each_attempt_of_a_record_is_named(buckets: Buckets, run: Run) -> None:
+def test_the_attempts_of_a_record_are_listed(buckets: Buckets, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets)
-    told = json.loads(run(f"{dead_letter.object_id}.1", "--json").stdout)
-    assert [each["attempt"] for each in told["attempts"]] == [0]
-    assert [each["open"] for each in told["dead_letters"]] == [False, True]
+    traced = json.loads(run(f"{dead_letter.object_id}.1", "--json").stdout)
+    assert [each["attempt"] for each in traced["attempts"]] == [0]
+    assert [each["open"] for each in traced["dead_letters"]] == [False, True]
 
 
-def test_what_is_gone_is_said_to_be(bulk: Bulk, run: Run) -> None:
+def test_versions_that_are_gone_are_reported(bulk: Bulk, run: Run) -> None:
     for bucket in ("raw", "processed"):
         for version in bulk.buckets.s3.list_object_versions(Bucket=bucket)["Versions"]:
             bulk.buckets.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
@@ -308,16 +315,18 @@ def test_what_is_gone_is_said_to_be(bulk: Bulk, run: Run) -> None:
 
 
 def section(shown: str, name: str) -> list[str]:
-    """Give what is shown from a fact on, to the end."""
+    """Return what is shown from a fact on."""
     lines = shown.splitlines()
     return [
         line.rstrip() for line in lines[next(at for at, line in enumerate(lines) if line.startswith(f"  {name}")) :]
     ]
 
 
-def test_each_execution_of_an_object_is_told_step_by_step(buckets: Buckets, machine: Telling, run: Run) -> None:
+def test_each_execution_of_an_object_has_its_timeline(
+    buckets: Buckets, machine: MachineWithHistories, run: Run
+) -> None:
     dead_letter = redriven_in_vain(buckets)
-    raw = AuditReader(buckets.s3, "audit").read(dead_letter).raw
+    raw = audit_of(buckets).read(dead_letter).raw
     ended = STARTED + timedelta(seconds=12)
     first = machine.add(Batch(raw), error="RecordsRejected", stopDate=ended)
     later = STARTED + timedelta(hours=1)
@@ -328,18 +337,18 @@ def test_each_execution_of_an_object_is_told_step_by_step(buckets: Buckets, mach
     console = "https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details"
     rejected = "RecordsRejected: 1 of 1 records rejected: mission-a-json-d30197dffcbe6648761405b7.0 at validate"
     throttled = "Lambda.TooManyRequestsException: Rate Exceeded. (Service: Lambda, Status Code: 429"
-    told = section(run(dead_letter.object_id).stdout, "execution")
-    assert [line.partition(", Request ID")[0].partition(": /confidence")[0] for line in told] == [
-        f"  execution  {first}",
-        "             FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 12.0 s",
-        f"             {console}/{first}",
+    timelines = section(run(dead_letter.object_id).stdout, "execution")
+    assert [line.partition(", Request ID")[0].partition(": /confidence")[0] for line in timelines] == [
+        f"  execution    {first}",
+        "               FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 12.0 s",
+        f"               {console}/{first}",
         "    2026-03-01 10:00:00.134  Validate    caught     465 ms",
         f"      {rejected}",
         "    2026-03-01 10:00:00.620  DeadLetter  failed     456 ms",
         f"      {rejected}",
-        f"  execution  {second}",
-        "             SUCCEEDED at attempt 2 (1 redrive), 2026-11-23 10:00:00.000 UTC, 3.0 s",
-        f"             {console}/{second}",
+        f"  execution    {second}",
+        "               SUCCEEDED at attempt 2 (1 redrive), 2026-11-23 10:00:00.000 UTC, 3.0 s",
+        f"               {console}/{second}",
         "    2026-03-01 10:00:00.134  Validate   succeeded  465 ms",
         "    2026-03-01 10:00:00.620  Transform  succeeded  2.8 s",
         f"      try 1 at 10:00:00.622, 31 ms; {throttled}",
@@ -349,61 +358,64 @@ def test_each_execution_of_an_object_is_told_step_by_step(buckets: Buckets, mach
     ]
 
 
-def test_a_redrive_stands_between_the_steps_and_a_map_with_its_runs(bulk: Bulk, machine: Telling, run: Run) -> None:
+def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
     machine.histories[bulk.arn] = "aws-bulk"
     assert section(run(bulk.id).stdout, "execution")[3:] == [
         "    2026-03-01 10:00:00.134  ProcessChunks  aborted    40.2 s",
         "    redrive 1",
         "    2026-03-01 11:00:40.634  ProcessChunks  succeeded  1 min 0 s",
         "      7 runs: 6 succeeded, 1 failed",
-        "    2026-03-01 11:01:40.664  Summarize        succeeded  465 ms",
+        "    2026-03-01 11:01:40.664  Summarize      succeeded  465 ms",
     ]
-    told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]
-    assert (told["machine"], told["status"], told["seconds"]) == ("bulk", "FAILED", 90.0)
-    assert [step["redrive"] for step in told["steps"]] == [0, 1, 1]
-    aborted, redriven = (step["tries"][0]["map_run"] for step in told["steps"][:2])
+    timeline = json.loads(run(bulk.id, "--json").stdout)["executions"][0]
+    assert (timeline["machine"], timeline["status"], timeline["seconds"]) == ("bulk", "FAILED", 90.0)
+    assert [step["redrive"] for step in timeline["steps"]] == [0, 1, 1]
+    aborted, redriven = (step["tries"][0]["map_run"] for step in timeline["steps"][:2])
     assert aborted["arn"] == redriven["arn"]
-    assert aborted["items"] is None, "Step Functions counts a Map Run as it stands now, after the redrive"
+    assert aborted["items"] is None, "Step Functions counts a Map Run as it is after the redrive"
     assert redriven["items"]["total"] == 7
 
 
-def test_a_map_run_that_was_not_redriven_has_its_counts(bulk: Bulk, machine: Telling, run: Run) -> None:
+def test_each_map_run_has_its_counts(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
     machine.histories[bulk.arn] = "embedded-bulk"
     counted = [
-        one["map_run"]["items"]["total"]
+        each["map_run"]["items"]["total"]
         for step in json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
-        for one in step["tries"]
-        if one["map_run"] and one["map_run"]["items"]
+        for each in step["tries"]
+        if each["map_run"] and each["map_run"]["items"]
     ]
     assert counted == [7, 7], "the first run, and the one of the redrive"
 
 
-def tried(*given: Any) -> list[str]:
-    """Show the tries of a step, each given as its end, its outcome, its error and its cause."""
+def described(*tries: tuple[float | None, TryOutcome, str | None, str | None]) -> list[str]:
+    """Describe tries, each given by its duration, outcome, error and cause."""
     at = "2026-03-01T10:00:01.000Z"
-    tries = [
-        {"started_at": at, "ended_at": ended and at, "seconds": ended, "map_run": None}
-        | {"outcome": outcome, "error": error, "cause": cause}
-        for ended, outcome, error, cause in given
-    ]
-    return [said for said, _ in trace.told_of(tries)]
+    parsed = [Try(at, at if seconds else None, seconds, *rest) for seconds, *rest in tries]  # type: ignore[arg-type]
+    return [text for text, _ in trace.describe_tries(parsed)]
 
 
-def test_a_try_that_the_execution_did_not_wait_for_ended_as_the_execution_did() -> None:
-    failed = (1.0, "failed", "Odd", None)
-    assert tried(failed, (None, "timed_out", None, None))[1] == "try 2 at 10:00:01.000: timed out"
-    assert tried(failed, (None, "aborted", None, None))[1] == "try 2 at 10:00:01.000: aborted"
-    assert tried(failed, (None, "running", None, None))[1] == "try 2 at 10:00:01.000: running"
-    assert tried(failed, (2.0, "succeeded", None, None))[1] == "try 2 at 10:00:01.000, 2.0 s: succeeded"
+@pytest.mark.parametrize(
+    ("seconds", "outcome", "text"),
+    [
+        (None, "timed_out", "timed out"),
+        (None, "aborted", "aborted"),
+        (None, "running", "running"),
+        (2.0, "succeeded", "succeeded"),
+    ],
+)
+def test_a_try_without_an_error_is_described_by_its_outcome(seconds: float | None, outcome: Any, text: str) -> None:
+    duration = ", 2.0 s" if seconds else ""
+    lines = described((1.0, "failed", "Odd", None), (seconds, outcome, None, None))
+    assert lines[1] == f"try 2 at 10:00:01.000{duration}: {text}"
 
 
-def test_an_error_without_a_cause_is_told_by_its_name_alone() -> None:
-    assert tried((1.0, "timed_out", "States.Timeout", None)) == ["States.Timeout"]
-    assert tried((1.0, "timed_out", "States.Timeout", "too slow")) == ["States.Timeout: too slow"]
+@pytest.mark.parametrize(("cause", "text"), [(None, "States.Timeout"), ("too slow", "States.Timeout: too slow")])
+def test_a_single_try_is_described_by_its_error(cause: str | None, text: str) -> None:
+    assert described((1.0, "timed_out", "States.Timeout", cause)) == [text]
 
 
 def test_a_narrow_terminal_folds_each_error(
-    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.histories[bulk.arn] = "aws-rejected"
     monkeypatch.setattr(terminal_console, "console", Console(highlight=False, width=80))
@@ -416,39 +428,39 @@ def test_a_narrow_terminal_folds_each_error(
     ]
 
 
-def test_a_record_of_a_chunk_has_the_executions_of_that_chunk(bulk: Bulk, machine: Telling, run: Run) -> None:
+def test_a_record_in_a_chunk_has_the_executions_of_the_chunk(
+    bulk: Bulk, machine: MachineWithHistories, run: Run
+) -> None:
     child = f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"
     machine.executions[child] = machine.executions[bulk.arn] | {"executionArn": child, "status": "SUCCEEDED"}
     machine.histories[child] = "aws-good"
-    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
-    (one,) = told["executions"]
-    assert (one["arn"], one["machine"], one["status"]) == (child, "chunk", "SUCCEEDED")
-    assert [step["name"] for step in one["steps"]] == ["Validate", "Transform", "Write"]
-    assert f"part of    {bulk.arn}" in run(f"{bulk.id}.61").stdout
+    traced = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    (timeline,) = traced["executions"]
+    assert (timeline["arn"], timeline["machine"], timeline["status"]) == (child, "chunk", "SUCCEEDED")
+    assert [step["name"] for step in timeline["steps"]] == ["Validate", "Transform", "Write"]
+    assert f"part of      {bulk.arn}" in run(f"{bulk.id}.61").stdout
 
 
-def test_a_ledger_line_is_told_as_it_stands_in_the_file(bulk: Bulk, run: Run) -> None:
-    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
-    key = told["ledger"].removeprefix("s3://audit/")
+def test_the_ledger_line_is_shown_as_it_is_in_the_file(bulk: Bulk, run: Run) -> None:
+    traced = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    key = traced["ledger"].removeprefix("s3://audit/")
     body = gzip.decompress(bulk.buckets.s3.get_object(Bucket="audit", Key=key)["Body"].read()).decode()
-    assert told["ledger_line"] == body.splitlines()[2]
-    assert f"its line   {told['ledger_line']}" in run(f"{bulk.id}.61").stdout
+    assert traced["ledger_line"] == body.splitlines()[2]
+    assert f"its line     {traced['ledger_line']}" in run(f"{bulk.id}.61").stdout
 
 
-def test_an_execution_that_step_functions_has_forgotten_hides_nothing_else(
-    bulk: Bulk, machine: Telling, run: Run
-) -> None:
+def test_an_expired_execution_hides_nothing_else(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
     machine.executions.clear()
-    for wanted in (bulk.id, f"{bulk.id}.61"):
-        (one,) = json.loads(run(wanted, "--json").stdout)["executions"]
-        assert (one["status"], one["steps"]) == (None, None)
-        assert one["untold"].startswith("Step Functions has forgotten it")
+    for name in (bulk.id, f"{bulk.id}.61"):
+        (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
+        assert (timeline["status"], timeline["steps"]) == (None, None)
+        assert timeline["unavailable"].startswith("Step Functions no longer has it")
     assert "17 received, 16 written, 1 rejected, at attempt 0" in run(bulk.id).stdout
     assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
 
 
-def test_a_history_that_may_not_be_read_is_said_in_a_line(
-    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_history_that_is_refused_is_reported_in_one_line(
+    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: str) -> Iterator[Any]:
         raise machine.error("AccessDeniedException")
@@ -456,61 +468,59 @@ def test_a_history_that_may_not_be_read_is_said_in_a_line(
     monkeypatch.setattr(machine, "_history", refused)
     shown = section(run(bulk.id).stdout, "execution")
     assert shown[1].strip() == "FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 1 min 30 s"
-    assert shown[3].strip().startswith("Step Functions does not say: An error occurred (AccessDeniedException)")
+    assert shown[3].strip().startswith("Step Functions does not report it: An error occurred (AccessDeniedException)")
     assert len(shown) == 4
 
 
-def test_who_may_not_ask_step_functions_is_told_which_execution_it_is_not_told_of(
-    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_without_access_to_step_functions_the_execution_is_named(
+    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(**_: Any) -> None:
         raise machine.error("AccessDeniedException")
 
     monkeypatch.setattr(machine, "describe_execution", refused)
-    for wanted, arn in (
+    for name, arn in (
         (bulk.id, bulk.arn),
         (f"{bulk.id}.61", f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"),
     ):
-        (one,) = json.loads(run(wanted, "--json").stdout)["executions"]
-        assert one["arn"] == arn
-        assert "AccessDeniedException" in one["untold"]
+        (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
+        assert timeline["arn"] == arn
+        assert "AccessDeniedException" in timeline["unavailable"]
 
 
-def test_a_map_run_that_may_not_be_asked_for_is_shown_without_its_counts(
-    bulk: Bulk, machine: Telling, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_map_run_that_is_refused_is_shown_without_counts(
+    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(**_: Any) -> None:
         raise machine.error("AccessDeniedException")
 
     machine.histories[bulk.arn] = "aws-bulk"
     monkeypatch.setattr(machine, "describe_map_run", refused)
-    told = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
-    assert told[1]["tries"][0]["map_run"]["items"] is None
+    traced = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
+    assert traced[1]["tries"][0]["map_run"]["items"] is None
     assert " runs: " not in run(bulk.id).stdout
 
 
-def test_what_is_on_aws_is_linked_to(bulk: Bulk, run: Run) -> None:
+def test_objects_on_aws_have_console_links(bulk: Bulk, run: Run) -> None:
     version = bulk.batch.object.version_id
     console = "https://us-east-1.console.aws.amazon.com/s3/object"
-    told = json.loads(run(f"{bulk.id}.61", "--json").stdout)
+    traced = json.loads(run(f"{bulk.id}.61", "--json").stdout)
     raw = f"{console}/raw?region=us-east-1&prefix=mission%2Fmany.jsonl&versionId={version}"
-    assert told["links"]["raw"] == raw
-    assert told["links"]["output"].startswith(f"{console}/processed?region=us-east-1&prefix=mission%2F")
+    assert traced["links"]["raw"] == raw
+    assert traced["links"]["output"].startswith(f"{console}/processed?region=us-east-1&prefix=mission%2F")
     ledger = f"{console}/audit?region=us-east-1&prefix=ledger%2F{bulk.id}%2F000000000000000.0.jsonl.gz"
-    assert told["links"]["ledger"] == ledger
+    assert traced["links"]["ledger"] == ledger
     shown = run(f"{bulk.id}.244").stdout
     assert raw in shown
     assert f"{console}/audit?region=us-east-1&prefix=dead-letters%2Fdt%3D2026-11-23%2F{bulk.id}%2F" in shown
 
 
-def test_an_execution_that_was_started_by_another_name_is_told_of_too(
-    buckets: Buckets, machine: Telling, run: Run
-) -> None:
+def test_an_execution_with_another_name_is_shown_too(buckets: Buckets, machine: MachineWithHistories, run: Run) -> None:
     dead_letter = posted(buckets, raw=buckets.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
-    batch = Batch(AuditReader(buckets.s3, "audit").read(dead_letter).raw)
+    batch = Batch(audit_of(buckets).read(dead_letter).raw)
     machine.add(batch, name="by-hand")
     machine.add(batch, "ABORTED")
     machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)
-    told = json.loads(run(dead_letter.object_id, "--json").stdout)
-    assert [one["name"] for one in told["executions"]] == [dead_letter.object_id, "by-hand"]
-    assert told["execution"] == arn_of("by-hand")
+    traced = json.loads(run(dead_letter.object_id, "--json").stdout)
+    assert [each["name"] for each in traced["executions"]] == [dead_letter.object_id, "by-hand"]
+    assert traced["execution"] == arn_of("by-hand")

@@ -1,4 +1,4 @@
-"""Verification: what is stored bears out the ledger, or it is said where it does not."""
+"""`custody verify`: what is stored matches the ledger, or it is reported where it does not."""
 
 import gzip
 import io
@@ -13,21 +13,23 @@ from rich.console import Console
 
 from custody import concurrency
 from custody.assurance import verify
-from custody.assurance.verify import Verdict, holdings, verdicts
-from custody.audit.dead_letters import record_bytes
-from custody.audit.reader import AuditReader
-from custody.commands import verify as verify_command
+from custody.assurance.findings import ObjectVerdict, Result
+from custody.assurance.verify import stored_ledgers, verify_all
+from custody.audit.object_versions import object_versions
+from custody.audit.raw_object import record_bytes
 from custody.errors import CommandFailed
 from custody.terminal import console
+from custody.views import verify as verify_view
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.records import Span
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.audit_files import Run
+from tests.support.audit_files import Run, audit_of
 from tests.support.buckets import Buckets, called_with, parse_ledger_file
 from tests.support.command_line import CommandLine
+from tests.support.ledger_files import Change, forget, put_lines, rewrite, the_verdict
 from tests.support.stages import BAD, GOOD, transformed, written
 
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
@@ -40,19 +42,14 @@ def run(command_line: CommandLine) -> Run:
 
 
 def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> str:
-    """Send an object through the stages, and give its id."""
+    """Process an object, and return its id."""
     before = set(buckets.keys("audit"))
     try:
         written(buckets, key, body)
     except RecordsRejected:
         assert BAD in body, "only a bad record may be rejected"
-    (entry,) = filter(None, map(LedgerKey.parse, set(buckets.keys("audit")) - before))
-    return entry.object_id
-
-
-def the_verdict(buckets: Buckets) -> Verdict:
-    (verdict,) = verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"))
-    return verdict
+    (key_of_ledger,) = filter(None, map(LedgerKey.parse, set(buckets.keys("audit")) - before))
+    return key_of_ledger.object_id
 
 
 def processed(buckets: Buckets) -> tuple[str, bytes]:
@@ -60,33 +57,13 @@ def processed(buckets: Buckets) -> tuple[str, bytes]:
     return key, buckets.body("processed", key)
 
 
-def rewrite(buckets: Buckets, change: Callable[[Any, list[Any]], None]) -> None:
-    """Change the ledger file as if it had been written so: its old version is destroyed."""
-    (key,) = (key for key in buckets.keys("audit") if LedgerKey.parse(key))
-    header, lines = parse_ledger_file(buckets.body("audit", key))
-    change(header, lines)
-    forget(buckets, "audit", key)
-    buckets.s3.put_object(
-        Bucket="audit",
-        Key=key,
-        Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in [header, *lines])),
-    )
-
-
-def forget(buckets: Buckets, bucket: str, key: str) -> None:
-    """Delete every version of an object."""
-    listed = buckets.s3.list_object_versions(Bucket=bucket, Prefix=key)
-    for version in [found["VersionId"] for found in listed["Versions"]]:
-        buckets.s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
-
-
 @pytest.mark.parametrize(("body", "records"), [(MIXED, 3), (GOOD, 1), (b"[]", 0), (b"[" + GOOD + b"]", 1)])
-def test_what_nobody_touched_holds(buckets: Buckets, body: bytes, records: int) -> None:
+def test_an_untouched_object_holds(buckets: Buckets, body: bytes, records: int) -> None:
     object_id = send(buckets, body)
-    assert the_verdict(buckets).encode() == {"object": object_id, "result": "holds", "records": records, "where": []}
+    assert the_verdict(buckets) == ObjectVerdict(object_id, Result.HOLDS, records, [])
 
 
-def test_an_empty_object_holds_as_its_one_rejected_record_until_it_is_gone(buckets: Buckets) -> None:
+def test_an_empty_object_holds_until_it_is_gone(buckets: Buckets) -> None:
     message = buckets.upload("mission/a.json", b"").encode()
     with pytest.raises(RecordsRejected):
         validate(called_with(message, "Validate"), None)
@@ -95,14 +72,14 @@ def test_an_empty_object_holds_as_its_one_rejected_record_until_it_is_gone(bucke
         dead_letter(called_with(message | failure, "DeadLetter"), None)
 
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("holds", 1)
+    assert (verdict.result, verdict.records) == ("holds", 1)
 
     forget(buckets, "raw", "mission/a.json")
-    assert str(the_verdict(buckets).result) == "expired"
+    assert the_verdict(buckets).result == "expired"
 
 
 def replaced(change: Callable[[bytes], bytes]) -> Callable[[Buckets], None]:
-    """Make a tampering with the processed object: a new version of it."""
+    """Return a function that puts a changed version of the processed object."""
 
     def tamper(buckets: Buckets) -> None:
         key, body = processed(buckets)
@@ -112,7 +89,7 @@ def replaced(change: Callable[[bytes], bytes]) -> Callable[[Buckets], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda body: body.replace(b"space", b"spice", 1), "{id}.0: its line in the processed object is not the one"),
         (lambda body: body[::-1].replace(b"ecaps", b"ecips", 1)[::-1], "{id}.2: its line in the processed object"),
@@ -125,16 +102,16 @@ def replaced(change: Callable[[bytes], bytes]) -> Callable[[Buckets], None]:
     ],
 )
 def test_a_processed_object_with_other_bytes_is_broken(
-    buckets: Buckets, change: Callable[[bytes], bytes], said: str
+    buckets: Buckets, change: Callable[[bytes], bytes], message: str
 ) -> None:
     object_id = send(buckets)
     replaced(change)(buckets)
 
     verdict = the_verdict(buckets)
 
-    assert str(verdict.result) == "broken"
+    assert verdict.result == "broken"
     assert "replaced: its version" in verdict.where[0]
-    assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
+    assert any(message.format(id=object_id) in line for line in verdict.where), verdict.where
 
 
 def test_only_the_record_that_differs_is_named(buckets: Buckets) -> None:
@@ -145,11 +122,11 @@ def test_only_the_record_that_differs_is_named(buckets: Buckets) -> None:
     ]
 
 
-def test_a_processed_object_that_was_put_again_with_the_same_bytes_holds_and_is_noted(buckets: Buckets) -> None:
+def test_a_processed_object_replaced_by_the_same_bytes_holds_and_is_noted(buckets: Buckets) -> None:
     send(buckets)
     replaced(lambda body: body)(buckets)
     verdict = the_verdict(buckets)
-    assert str(verdict.result) == "holds"
+    assert verdict.result == "holds"
     assert "has the same bytes as the committed" in verdict.where[0]
 
 
@@ -158,34 +135,34 @@ def test_a_processed_object_behind_a_delete_marker_is_broken(buckets: Buckets) -
     key, _ = processed(buckets)
     buckets.s3.delete_object(Bucket="processed", Key=key)
     verdict = the_verdict(buckets)
-    assert str(verdict.result) == "broken"
+    assert verdict.result == "broken"
     assert "deleted: a delete marker hides it" in verdict.where[0]
 
 
-def test_a_processed_object_that_is_gone_for_good_is_broken_for_nothing_may_expire_it(buckets: Buckets) -> None:
+def test_a_processed_object_that_was_permanently_deleted_is_broken(buckets: Buckets) -> None:
     send(buckets)
     forget(buckets, "processed", processed(buckets)[0])
     verdict = the_verdict(buckets)
-    assert str(verdict.result) == "broken"
-    assert "gone for good" in verdict.where[0]
+    assert verdict.result == "broken"
+    assert "permanently deleted" in verdict.where[0]
 
 
-def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_checked_all_the_same(buckets: Buckets) -> None:
+def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_still_checked(buckets: Buckets) -> None:
     send(buckets)
     forget(buckets, "raw", "mission/a.json")
     verdict = the_verdict(buckets)
-    assert str(verdict.result) == "expired"
+    assert verdict.result == "expired"
     assert verdict.where[0].startswith("the raw version is gone: s3://raw/mission/a.json?versionId=")
 
     replaced(lambda body: body + b"x")(buckets)
-    assert str(the_verdict(buckets).result) == "broken", "the worst counts"
+    assert the_verdict(buckets).result == "broken", "the worst counts"
 
 
 def test_a_raw_object_with_a_newer_version_or_a_delete_marker_holds(buckets: Buckets) -> None:
     send(buckets)
     buckets.upload("mission/a.json", b"newer")
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
-    assert str(the_verdict(buckets).result) == "holds"
+    assert the_verdict(buckets).result == "holds"
 
 
 def set_hash(header: Any, lines: list[Any]) -> None:
@@ -193,7 +170,7 @@ def set_hash(header: Any, lines: list[Any]) -> None:
     lines[1]["sha256"] = "0" * 64
 
 
-def overlap(header: Any, lines: list[Any]) -> None:
+def overlap_records(header: Any, lines: list[Any]) -> None:
     del header
     lines[1]["offset"] = lines[0]["offset"]
 
@@ -244,31 +221,29 @@ def lose_a_part(header: Any, lines: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (set_hash, "{id}.1: its bytes in the raw object are not those of the ledger"),
-        (overlap, "{id}.1: by the ledger it begins before the one before it ends"),
-        (reach_beyond, "{id}.2: its bytes in the raw object are not those of the ledger"),
-        (begin_beyond, "{id}.0: its bytes in the raw object are not those of the ledger"),
+        (set_hash, "{id}.1: its bytes in the raw object are not those in the ledger"),
+        (overlap_records, "{id}.1: by the ledger it begins before the previous record ends"),
+        (reach_beyond, "{id}.2: its bytes in the raw object are not those in the ledger"),
+        (begin_beyond, "{id}.0: its bytes in the raw object are not those in the ledger"),
         (drop_a_line, "but its 2 lines make"),
         (miscount, "but its 3 lines make"),
         (repeat_a_position, "does not have each record once"),
-        (name_another_object, "tells of another object: mission-a-json-"),
+        (name_another_object, "is of another object: mission-a-json-"),
         (name_no_output, "the ledger names no processed object for 2 written records"),
         (shift_an_output, "{id}.2: by the ledger it begins at byte"),
         (lose_a_part, "cannot be read: line 2: Object missing required field `outcome`"),
     ],
 )
-def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
-    buckets: Buckets, change: Callable[[Any, list[Any]], None], said: str
-) -> None:
+def test_a_ledger_that_does_not_match_what_is_stored_is_broken(buckets: Buckets, change: Change, message: str) -> None:
     object_id = send(buckets)
-    rewrite(buckets, change)
+    rewrite(buckets, LedgerKey(object_id, 0, 0), change)
 
     verdict = the_verdict(buckets)
 
-    assert str(verdict.result) == "broken"
-    assert any(said.format(id=object_id) in line for line in verdict.where), verdict.where
+    assert verdict.result == "broken"
+    assert any(message.format(id=object_id) in line for line in verdict.where), verdict.where
 
 
 @pytest.mark.parametrize(
@@ -278,7 +253,7 @@ def test_a_ledger_that_does_not_agree_with_what_is_stored_is_broken(
         gzip.compress(b"{}")[:12],
         *map(gzip.compress, [b"not json", b"", b"[]", b"{}", b"null", b"[" * 100_000]),
     ],
-    ids=lambda _: "odd",
+    ids=lambda _: "body",
 )
 def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: bytes) -> None:
     object_id = send(buckets)
@@ -289,20 +264,20 @@ def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: byt
     assert line.startswith(f"the ledger file {key} cannot be read")
 
 
-def test_a_ledger_file_that_was_replaced_is_broken_and_its_first_version_is_what_is_checked(buckets: Buckets) -> None:
+def test_a_replaced_ledger_file_is_broken_and_its_first_version_is_checked(buckets: Buckets) -> None:
     object_id = send(buckets)
     buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key, Body=b"anything")
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert (verdict.result, verdict.records) == ("broken", 3)
     (line,) = verdict.where
     assert "was replaced: it has 2 versions" in line
 
 
-def test_a_ledger_file_behind_a_delete_marker_is_broken_and_is_checked_all_the_same(buckets: Buckets) -> None:
+def test_a_ledger_file_behind_a_delete_marker_is_broken_and_still_checked(buckets: Buckets) -> None:
     object_id = send(buckets)
     buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key)
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert (verdict.result, verdict.records) == ("broken", 3)
     assert "was deleted; its first version is" in verdict.where[0]
 
 
@@ -312,32 +287,25 @@ def test_a_delete_marker_without_a_ledger_file_is_broken(buckets: Buckets) -> No
     buckets.s3.delete_object(Bucket="audit", Key=key)
     forget(buckets, "audit", key)
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("broken", 0)
+    assert (verdict.result, verdict.records) == ("broken", 0)
     assert "was deleted, and no version of it is left" in verdict.where[0]
 
 
 def commit_again(buckets: Buckets, object_id: str, attempt: int, **changed: Any) -> None:
-    """Book the first attempt once more as a later one, with another header."""
+    """Commit the first attempt again as a later one, with another header."""
     header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(object_id, 0, 0).key))
-    body = [header | {"attempt": attempt} | changed, *lines]
-    buckets.s3.put_object(
-        Bucket="audit",
-        Key=LedgerKey(object_id, 0, attempt).key,
-        Body=gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in body)),
-    )
+    put_lines(buckets, LedgerKey(object_id, 0, attempt), [header | {"attempt": attempt} | changed, *lines])
 
 
-def test_the_latest_attempt_that_a_step_committed_is_what_counts(buckets: Buckets) -> None:
+def test_the_latest_committed_attempt_is_checked(buckets: Buckets) -> None:
     object_id = send(buckets)
     for attempt in (2, 10):
         commit_again(buckets, object_id, attempt, counts={"received": attempt, "written": 0, "rejected": 0})
-    buckets.s3.put_object(
-        Bucket="audit", Key=LedgerKey(object_id, 0, 11, discards=True).key, Body=b"a discard is set aside"
-    )
+    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 0, 11, discards=True).key, Body=b"a discard")
 
     (line,) = the_verdict(buckets).where
 
-    assert "counts {'received': 10," in line
+    assert "counts 10 received," in line
 
 
 def test_an_earlier_attempt_that_cannot_be_read_is_broken(buckets: Buckets) -> None:
@@ -346,11 +314,11 @@ def test_an_earlier_attempt_that_cannot_be_read_is_broken(buckets: Buckets) -> N
     forget(buckets, "audit", key := LedgerKey(object_id, 0, 0).key)
     buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert (verdict.result, verdict.records) == ("broken", 3)
     assert f"the ledger file {key} cannot be read" in verdict.where[0]
 
 
-def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken_back(buckets: Buckets) -> None:
+def test_records_delivered_elsewhere_by_an_earlier_attempt_are_broken_until_removed(buckets: Buckets) -> None:
     object_id = send(buckets)
     key, body = processed(buckets)
     later = f"other/{key}"
@@ -358,8 +326,8 @@ def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken
     commit_again(buckets, object_id, 1, output={"bucket": "processed", "key": later, "version_id": version})
 
     verdict = the_verdict(buckets)
-    assert str(verdict.result) == "broken"
-    assert verdict.where == [f"an earlier attempt's records are still delivered at s3://processed/{key}"]
+    assert verdict.result == "broken"
+    assert verdict.where == [f"the records of an earlier attempt are still delivered at s3://processed/{key}"]
 
     buckets.s3.put_object(Bucket="processed", Key=key, Body=b"")
     assert the_verdict(buckets).where == []
@@ -367,7 +335,7 @@ def test_what_an_earlier_attempt_delivered_elsewhere_is_broken_until_it_is_taken
     assert the_verdict(buckets).where == []
 
 
-def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_object(buckets: Buckets) -> None:
+def test_an_empty_processed_object_holds_if_a_later_attempt_wrote_nothing(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", MIXED)
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
@@ -383,36 +351,35 @@ def test_a_later_attempt_that_leaves_no_record_holds_with_its_empty_processed_ob
 
     assert processed(buckets)[1] == b""
     assert (verdict := the_verdict(buckets)).where == []
-    assert (str(verdict.result), verdict.records) == ("holds", 3)
+    assert (verdict.result, verdict.records) == ("holds", 3)
 
     replaced(lambda _: GOOD + b"\n")(buckets)
     assert "more bytes after its last record" in the_verdict(buckets).where[1]
 
 
-def test_a_ledger_file_that_stands_in_the_place_of_another_chunk_is_broken(buckets: Buckets) -> None:
+def test_a_ledger_file_in_the_place_of_another_chunk_is_broken(buckets: Buckets) -> None:
     object_id = send(buckets)
     commit = buckets.body("audit", LedgerKey(object_id, 0, 0).key)
     buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 1000, 0).key, Body=commit)
     verdict = the_verdict(buckets)
-    assert "tells of another chunk, the one at byte 0" in verdict.where[0]
-    assert (str(verdict.result), verdict.records) == ("broken", 3)
+    assert "is of another chunk, the one at byte 0" in verdict.where[0]
+    assert (verdict.result, verdict.records) == ("broken", 3)
 
 
-def hashes_all_otherwise(header: Any, found: list[Any]) -> None:
+def change_every_hash(header: Any, lines: list[Any]) -> None:
     del header
-    for line in found:
+    for line in lines:
         line["sha256"] = "0"
 
 
-def test_an_object_keeps_the_first_findings_and_counts_the_others(buckets: Buckets) -> None:
-    send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
-    rewrite(buckets, hashes_all_otherwise)
-    verdict = the_verdict(buckets)
-    assert len(verdict.findings) == 10
-    assert verdict.where[-1] == "and 15 more"
+def test_only_the_first_findings_are_kept_and_the_others_counted(buckets: Buckets) -> None:
+    object_id = send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
+    rewrite(buckets, LedgerKey(object_id, 0, 0), change_every_hash)
+    where = the_verdict(buckets).where
+    assert (len(where), where[-1]) == (11, "and 15 more")
 
 
-def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record(buckets: Buckets) -> None:
+def test_a_replaced_processed_object_is_reported_once_with_its_first_record(buckets: Buckets) -> None:
     object_id = send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
     replaced(lambda body: b"x" * len(body))(buckets)
     replacing, record = the_verdict(buckets).where
@@ -423,42 +390,42 @@ def test_a_processed_object_that_was_replaced_is_told_once_with_its_first_record
     )
 
 
-def test_how_far_it_is_is_told_within_one_large_object(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported_within_one_large_object(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
     monkeypatch.setattr(verify, "_STEP", 10)
-    told: list[int] = []
-    assert len(list(verdicts(buckets.s3, "audit", holdings(buckets.s3, "audit"), told.append))) == 1
-    assert told == [10, 10, 5]
+    reported: list[int] = []
+    assert len(list(verify_all(buckets.s3, "audit", stored_ledgers(buckets.s3, "audit"), reported.append))) == 1
+    assert reported == [10, 10, 5]
 
 
-def test_a_terminal_is_told_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_progress_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "stderr", Console(file=io.StringIO(), force_terminal=True, width=80))
-    told: list[int] = []
-    is_told = Event()
+    shown: list[int] = []
+    is_shown = Event()
 
-    def say(number: int) -> str:
-        told.append(number)
-        is_told.set()
+    def describe(number: int) -> str:
+        shown.append(number)
+        is_shown.set()
         return f"{number} so far"
 
     def slow() -> Iterator[str]:
-        assert is_told.wait(10), "nothing is said while the first one is waited for"
+        assert is_shown.wait(10), "nothing is shown while the first one is waited for"
         yield from "ab"
 
-    assert list(console.watched(slow(), say)) == ["a", "b"]
-    assert told[0] == 0
+    assert list(console.watched(slow(), describe)) == ["a", "b"]
+    assert shown[0] == 0
 
 
-@pytest.mark.parametrize("wanted", ["m20.jsonl", "", "7"])
-def test_what_is_no_id_is_named_as_it_was_given(run: Run, buckets: Buckets, wanted: str) -> None:
-    object_id = send(buckets)
-    refused = run(f"{object_id}.1", wanted)
+@pytest.mark.parametrize("name", ["m20.jsonl", "", "7", "nothing", "mission-a", ".1"])
+def test_a_name_that_is_not_an_id_is_quoted_as_given(run: Run, buckets: Buckets, name: str) -> None:
+    refused = run(f"{send(buckets)}.1", name)
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
-    assert f"The ledger has nothing of {wanted!r}. Give an object id" in str(refused.exception)
+    assert f"The ledger has nothing of {name!r}. Give an object id" in str(refused.exception)
+    assert refused.stdout == ""
 
 
-def test_a_call_that_is_refused_is_no_verdict(buckets: Buckets) -> None:
+def test_a_refused_call_is_not_a_verdict(buckets: Buckets) -> None:
     send(buckets)
     forget(buckets, "raw", "mission/a.json")
     buckets.s3.delete_bucket(Bucket="raw")
@@ -466,27 +433,18 @@ def test_a_call_that_is_refused_is_no_verdict(buckets: Buckets) -> None:
         the_verdict(buckets)
 
 
-def test_the_ledger_is_listed_by_object_whatever_the_pages_are(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_ledger_is_listed_by_object_across_pages(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [LedgerKey(f"a{end}", 0, attempt).key for end in ("", "-b", "-b-c", "0", "_") for attempt in range(3)]
     for key in [*keys, "ledger/a/notes.txt", "ledger/readme"]:
         buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
     buckets.s3.delete_object(Bucket="audit", Key=keys[4])
-    true_paginator = buckets.s3.get_paginator("list_object_versions")
+    monkeypatch.setattr(object_versions, "__defaults__", ("", 2))
 
-    class Small:
-        @staticmethod
-        def paginate(**asked: Any) -> Iterator[Any]:
-            return iter(true_paginator.paginate(**asked, PaginationConfig={"PageSize": 2}))
+    listed = list(stored_ledgers(buckets.s3, "audit"))
 
-    monkeypatch.setattr(buckets.s3, "get_paginator", lambda _: Small)
-
-    listed = list(holdings(buckets.s3, "audit"))
-
-    assert sorted(holding.object_id for holding in listed) == ["a", "a-b", "a-b-c", "a0", "a_"]
-    assert sorted(kept.entry.key for holding in listed for kept in holding.files) == sorted(keys)
-    assert [kept.entry.key for holding in listed for kept in holding.files if kept.is_deleted] == [keys[4]]
+    assert sorted(ledger.object_id for ledger in listed) == ["a", "a-b", "a-b-c", "a0", "a_"]
+    assert sorted(file.key.key for ledger in listed for file in ledger.files) == sorted(keys)
+    assert [file.key.key for ledger in listed for file in ledger.files if file.is_deleted] == [keys[4]]
 
 
 def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
@@ -498,46 +456,46 @@ def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
 
     def counted() -> Iterator[Any]:
         nonlocal drawn
-        for holding in holdings(buckets.s3, "audit"):
+        for ledger in stored_ledgers(buckets.s3, "audit"):
             drawn += 1
-            yield holding
+            yield ledger
 
-    checked = verdicts(buckets.s3, "audit", counted())
+    checked = verify_all(buckets.s3, "audit", counted())
     first = next(checked)
     assert drawn == 3
-    assert [first.object_id, *(verdict.object_id for verdict in checked)] == sorted(ids)
+    assert [first.object, *(verdict.object for verdict in checked)] == sorted(ids)
 
 
-def test_the_command_says_what_holds_and_what_does_not_and_fails_for_the_latter(buckets: Buckets, run: Run) -> None:
+def test_the_command_shows_verdicts_and_fails_if_an_object_is_broken(buckets: Buckets, run: Run) -> None:
     whole = send(buckets, GOOD, "mission/whole.json")
     assert (shown := run()).exit_code == 0, shown.output
     assert shown.stdout.splitlines()[-1] == "1 object: 1 hold, 0 expired, 0 broken"
 
-    torn = send(buckets, GOOD, "mission/torn.json")
-    (key,) = (key for key in buckets.keys("processed") if torn in key)
+    broken = send(buckets, GOOD, "mission/broken.json")
+    (key,) = (key for key in buckets.keys("processed") if broken in key)
     buckets.s3.put_object(Bucket="processed", Key=key, Body=b"other")
     shown = run()
 
     assert shown.exit_code == 1
     lines = {line.split()[0]: line.split()[1:3] for line in shown.stdout.splitlines() if "mission-" in line[:10]}
-    assert lines == {whole: ["holds", "1"], torn: ["broken", "1"]}
+    assert lines == {whole: ["holds", "1"], broken: ["broken", "1"]}
     assert shown.stdout.splitlines()[-1] == "2 objects: 1 hold, 0 expired, 1 broken"
-    assert run(whole).exit_code == 0, "what was not asked for is not checked"
-    assert run(f"{torn}.0").exit_code == 1
+    assert run(whole).exit_code == 0, "only the named object is checked"
+    assert run(f"{broken}.0").exit_code == 1
 
 
 def test_the_verdicts_as_json_are_one_document(buckets: Buckets, run: Run) -> None:
     assert json.loads(run("--json").stdout) == {"objects": [], "counts": {"holds": 0, "expired": 0, "broken": 0}}
     ids = [send(buckets, GOOD, f"mission/{number}.json") for number in range(2)]
-    said = json.loads(run("--json").stdout)
-    assert [each["object"] for each in said["objects"]] == sorted(ids)
-    assert said["counts"] == {"holds": 2, "expired": 0, "broken": 0}
+    document = json.loads(run("--json").stdout)
+    assert [each["object"] for each in document["objects"]] == sorted(ids)
+    assert document["counts"] == {"holds": 2, "expired": 0, "broken": 0}
 
 
 def test_of_many_objects_only_those_that_do_not_hold_are_shown(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify_command, "_SHOWN", 2)
+    monkeypatch.setattr(verify_view, "SHOWN", 2)
     ids = sorted(send(buckets, GOOD, f"mission/{number}.json") for number in range(4))
     header, _ = parse_ledger_file(buckets.body("audit", LedgerKey(ids[1], 0, 0).key))
     forget(buckets, "raw", header["object"]["key"])
@@ -549,38 +507,26 @@ def test_of_many_objects_only_those_that_do_not_hold_are_shown(
     assert shown.stdout.splitlines()[-1] == "4 objects: 3 hold, 1 expired, 0 broken"
 
 
-def test_since_takes_what_was_committed_since_then(buckets: Buckets, run: Run) -> None:
+def test_since_selects_by_the_latest_ledger_file(buckets: Buckets, run: Run) -> None:
     send(buckets)
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     assert run("--since", soon).stdout == "0 objects: 0 hold, 0 expired, 0 broken\n"
     assert run("--since", "1h").stdout.endswith("1 object: 1 hold, 0 expired, 0 broken\n")
 
 
-@pytest.mark.parametrize("unknown", ["nothing", "mission-a", ".1"])
-def test_an_id_that_the_ledger_does_not_know_is_wrong_usage(buckets: Buckets, run: Run, unknown: str) -> None:
-    refused = run(send(buckets), unknown)
-    assert isinstance(refused.exception, CommandFailed)
-    assert refused.exception.code == 2
-    assert "The ledger has nothing of" in str(refused.exception)
-    assert refused.stdout == ""
-
-
 @pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a.data"])
-def test_a_gzipped_object_is_compared_as_it_was_read(buckets: Buckets, key: str) -> None:
+def test_a_gzipped_object_is_compared_decompressed(buckets: Buckets, key: str) -> None:
     lines = b"\n".join([GOOD, GOOD, GOOD])
     object_id = send(buckets, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
     verdict = the_verdict(buckets)
-    assert (str(verdict.result), verdict.records) == ("holds", 3), verdict.where
+    assert (verdict.result, verdict.records) == ("holds", 3), verdict.where
 
-    ((entry, _),) = [(entry, key) for key in buckets.keys("audit") if (entry := LedgerKey.parse(key))]
-    audit = AuditReader(buckets.s3, "audit")
-    header = audit.header(entry)
-    assert header.object.id == object_id
-    found = [record_bytes(buckets.s3, header.raw, line) for line in audit.lines(entry)]
-    assert found == [GOOD, GOOD, GOOD]
+    audit, ledger_key = audit_of(buckets), LedgerKey(object_id, 0, 0)
+    raw = audit.header(ledger_key).raw
+    assert [record_bytes(buckets.s3, raw, line) for line in audit.lines(ledger_key)] == [GOOD, GOOD, GOOD]
 
 
-def test_a_damaged_gzip_is_compared_by_the_bytes_that_came(buckets: Buckets) -> None:
+def test_a_damaged_gzip_is_compared_as_uploaded(buckets: Buckets) -> None:
     damaged = gzip.compress(b"{}" * 99)[:-9]
     raw = buckets.upload("mission/a.json.gz", damaged).object
     assert record_bytes(buckets.s3, raw, Span(0, 0, len(damaged), "")) == damaged

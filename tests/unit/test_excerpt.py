@@ -1,4 +1,4 @@
-"""Where a violation points in the bytes of a record, and the line that shows it."""
+"""The place of a violation in the bytes of a record, and the line that shows it."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ DOCUMENTS = st.recursive(
 
 
 def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Any]]:
-    """List every value in a document, with the path to it."""
+    """List every value in a document with its path."""
     inner: Any = ()
     if isinstance(document, dict):
         inner = document.items()
@@ -29,9 +29,7 @@ def places(document: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[
 
 
 @given(st.data(), DOCUMENTS, st.booleans(), st.sampled_from([None, 0, 2, "\t"]))
-def test_what_a_pointer_locates_is_the_value_that_it_names(
-    data: st.DataObject, document: Any, ascii_only: bool, indent: Any
-) -> None:
+def test_a_pointer_locates_its_value(data: st.DataObject, document: Any, ascii_only: bool, indent: Any) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
     path, value = data.draw(st.sampled_from(places(document)))
 
@@ -41,7 +39,7 @@ def test_what_a_pointer_locates_is_the_value_that_it_names(
 
 
 @given(st.text() | DOCUMENTS.map(json.dumps), st.text(alphabet="/~01ab") | st.text())
-def test_any_text_and_any_pointer_give_a_place_in_the_text(text: str, anything: str) -> None:
+def test_any_pointer_locates_a_place_in_any_text(text: str, anything: str) -> None:
     start, end = locate(text, anything)
     assert 0 <= start <= end <= len(text)
 
@@ -60,7 +58,7 @@ def test_any_text_and_any_pointer_give_a_place_in_the_text(text: str, anything: 
         (f'[{"9" * 5000}, NaN, "x"]', "/2", '"x"'),
     ],
 )
-def test_a_pointer_names_a_value(text: str, pointer: str, located: str) -> None:
+def test_a_pointer_locates_a_value_in(text: str, pointer: str, located: str) -> None:
     start, end = locate(text, pointer)
     assert text[start:end] == located
 
@@ -81,7 +79,7 @@ def test_a_pointer_names_a_value(text: str, pointer: str, located: str) -> None:
         ("[" * 100_000, "/0"),
     ],
 )
-def test_what_cannot_be_found_is_the_whole_text(text: str, pointer: str) -> None:
+def test_a_pointer_without_a_value_locates_the_whole_text(text: str, pointer: str) -> None:
     assert locate(text, pointer) == (0, len(text))
 
 
@@ -98,14 +96,12 @@ def test_what_cannot_be_found_is_the_whole_text(text: str, pointer: str) -> None
         (b'"due at byte 3"', "pattern", "at byte 3", '"due at byte 3"'),
     ],
 )
-def test_a_record_that_is_no_document_is_pointed_at_where_it_breaks(
-    body: bytes, rule: str, limit: str, marked: str
-) -> None:
+def test_a_record_that_is_not_json_is_marked_where_it_breaks(body: bytes, rule: str, limit: str, marked: str) -> None:
     text, start, end = place(body, Violation("", rule, limit))
     assert text[start:end] == marked
 
 
-def test_a_violation_of_a_value_points_at_the_value() -> None:
+def test_a_violation_marks_its_value() -> None:
     text, start, end = place('{"ü": "é", "confidence": 1.7}'.encode(), Violation("/confidence", "maximum", 1))
     assert text[start:end] == "1.7"
 
@@ -121,7 +117,7 @@ def test_a_long_record_is_cut_around_the_place() -> None:
 
 
 @pytest.mark.parametrize(("start", "shown"), [(0, "x" * 20 + "…"), (99, "…" + "x" * 20)])
-def test_near_an_end_the_other_side_has_the_room(start: int, shown: str) -> None:
+def test_near_one_end_the_other_side_is_longer(start: int, shown: str) -> None:
     cut = excerpt("x" * 100, start, start + 1, width=20)
     assert cut.before + cut.marked + cut.after == shown
 
@@ -131,7 +127,7 @@ def test_a_long_place_is_cut_at_its_end() -> None:
 
 
 @given(st.text(), st.data(), st.integers(1, 30))
-def test_an_excerpt_is_one_line_of_characters_that_are_seen(text: str, data: st.DataObject, width: int) -> None:
+def test_an_excerpt_is_one_line_of_visible_characters(text: str, data: st.DataObject, width: int) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
 
@@ -142,6 +138,6 @@ def test_an_excerpt_is_one_line_of_characters_that_are_seen(text: str, data: st.
     assert len(cut.before + cut.marked + cut.after) <= width + 3
 
 
-def test_line_ends_and_control_characters_are_made_visible() -> None:
+def test_control_characters_are_made_visible() -> None:
     cut = excerpt('{\n\t"a": "\x1b[31m\x7f\u202e"}', 3, 6)
     assert cut == Excerpt("{␊␉", '"a"', ': "␛[31m␡\ufffd"}')

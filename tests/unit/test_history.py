@@ -1,7 +1,7 @@
-"""A history becomes steps and tries: as AWS documents its events, and as embedded AWS has given them.
+"""Histories are parsed into steps and tries: as AWS documents the events, and as embedded AWS returns them.
 
-The files that begin with `aws` are built after the documentation of each event, for a redrive after what it says of
-Task and Map states; those that begin with `embedded` were recorded.
+The files that begin with `aws` follow the documentation of each event and, for redrives, that of Task and Map states;
+those that begin with `embedded` were recorded.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
 """
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from custody.executions.history import Step, Try, steps
+from custody.terminal.times import stamp
 from tests.support.histories import FOLDER, events
 
 THROTTLED = "Lambda.TooManyRequestsException"
@@ -24,9 +25,9 @@ DONE = ["Validate succeeded", "Transform succeeded", "Write succeeded"]
 DENIED = ["Write caught: AccessRefused", "DeadLetter failed: AccessRefused"]
 UNREAD = ["Validate caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
 RETRIED = ["Validate succeeded", f"Transform succeeded: {THROTTLED}, {THROTTLED}, -", "Write succeeded"]
-UNBOOKED = ["Summarize caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
+UNSUMMARIZED = ["Summarize caught: RecordsRejected", "DeadLetter failed: RecordsRejected"]
 
-TOLD = {
+STEPS = {
     "aws-good": DONE,
     "aws-retried": RETRIED,
     "aws-rejected": UNREAD,
@@ -57,69 +58,68 @@ TOLD = {
     ],
     "embedded-bulk": [
         "ProcessChunks succeeded",
-        *UNBOOKED,
+        *UNSUMMARIZED,
         *["1 DeadLetter succeeded", "1 Resume succeeded", "1 ProcessChunks succeeded"],
-        *(f"1 {step}" for step in UNBOOKED),
+        *(f"1 {step}" for step in UNSUMMARIZED),
     ],
 }
-"""Of each step the redrive that entered it, its outcome, and the errors of its tries; `-` for a good one of several."""
+"""Of each step its redrive, its outcome, and the errors of its tries, with `-` for a try without one."""
 
 
-def summed_up(found: tuple[Step, ...]) -> list[str]:
+def summaries(parsed: list[Step]) -> list[str]:
     return [
         (f"{step.redrive} " if step.redrive else "")
         + f"{step.name} {step.outcome}"
-        + (f": {', '.join(one.error or '-' for one in step.tries)}" if any(one.error for one in step.tries) else "")
-        for step in found
+        + (f": {', '.join(each.error or '-' for each in step.tries)}" if any(each.error for each in step.tries) else "")
+        for step in parsed
     ]
 
 
-def test_every_history_is_told_of() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == TOLD.keys()
+def test_every_history_has_expected_steps() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == STEPS.keys()
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_a_history_becomes_its_steps(name: str) -> None:
-    assert summed_up(steps(events(name))) == TOLD[name]
+@pytest.mark.parametrize("name", STEPS)
+def test_a_history_is_parsed_into_steps(name: str) -> None:
+    assert summaries(steps(events(name))) == STEPS[name]
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_steps_follow_one_another_and_only_what_runs_has_no_end(name: str) -> None:
-    found = steps(events(name))
-    for before, after in pairwise(found):
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_are_consecutive_and_only_a_running_one_has_no_end(name: str) -> None:
+    parsed = steps(events(name))
+    for before, after in pairwise(parsed):
         assert before.left_at
         assert before.entered_at <= before.left_at <= after.entered_at
-    assert [step.left_at is None for step in found] == [step.outcome == "running" for step in found]
-    for one in (one for step in found for one in step.tries):
-        assert one.ended_at is None or one.started_at <= one.ended_at
+    assert [step.left_at is None for step in parsed] == [step.outcome == "running" for step in parsed]
+    for each in (each for step in parsed for each in step.tries):
+        assert each.ended_at is None or each.started_at <= each.ended_at
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_no_event_needs_to_name_the_one_before_it(name: str) -> None:
-    """It tells branches apart; what it is after a redrive AWS does not document."""
-    unlinked = [{key: value for key, value in event.items() if key != "previousEventId"} for event in events(name)]
-    told: Any = unlinked
-    assert steps(told) == steps(events(name))
+@pytest.mark.parametrize("name", STEPS)
+def test_no_event_needs_to_name_its_predecessor(name: str) -> None:
+    """AWS does not document what an event names after a redrive."""
+    unlinked: Any = [{key: value for key, value in event.items() if key != "previousEventId"} for event in events(name)]
+    assert steps(unlinked) == steps(events(name))
 
 
 def without_links(rounds: int) -> Any:
-    """Give a history that names no event before another: so many steps, a redrive, and as many again."""
-    told: list[Any] = [{"type": "ExecutionStarted"}]
+    """Return a history without predecessors: so many steps, a redrive, and as many again."""
+    history: list[Any] = [{"type": "ExecutionStarted"}]
     for redrive in (0, 1):
         for number in range(rounds):
             name = {"name": f"Step{number}"}
-            told += [{"type": "TaskStateEntered", "stateEnteredEventDetails": name}, {"type": "TaskScheduled"}]
-            told += [{"type": "TaskSucceeded"}, {"type": "TaskStateExited", "stateExitedEventDetails": name}]
+            history += [{"type": "TaskStateEntered", "stateEnteredEventDetails": name}, {"type": "TaskScheduled"}]
+            history += [{"type": "TaskSucceeded"}, {"type": "TaskStateExited", "stateExitedEventDetails": name}]
         name = {"name": "Last"}
-        told += [] if redrive else [{"type": "TaskStateEntered", "stateEnteredEventDetails": name}]
-        told += [{"type": "TaskScheduled"}, {"type": "TaskFailed"}, {"type": "ExecutionFailed"}]
-        told += [] if redrive else [{"type": "ExecutionRedriven"}]
+        history += [] if redrive else [{"type": "TaskStateEntered", "stateEnteredEventDetails": name}]
+        history += [{"type": "TaskScheduled"}, {"type": "TaskFailed"}, {"type": "ExecutionFailed"}]
+        history += [] if redrive else [{"type": "ExecutionRedriven"}]
     moment = datetime(2026, 3, 1, 10, tzinfo=UTC)
-    return [event | {"id": number, "timestamp": moment} for number, event in enumerate(told, start=1)]
+    return [event | {"id": number, "timestamp": moment} for number, event in enumerate(history, start=1)]
 
 
-def work_of(history: Any) -> int:
-    """Count the instructions that reading a history takes, which no other load of the machine changes."""
+def instructions_for(history: Any) -> int:
+    """Count the instructions that parsing a history takes, which do not depend on the load of the machine."""
     number = 0
 
     def count(frame: FrameType, event: str, _: Any) -> Any:
@@ -137,53 +137,53 @@ def work_of(history: Any) -> int:
     return number
 
 
-def test_the_work_to_read_a_history_grows_as_its_length_does() -> None:
+def test_parsing_takes_linear_time() -> None:
     """Step Functions keeps 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
-    assert work_of(without_links(200)) < 11 * work_of(without_links(20))
+    assert instructions_for(without_links(200)) < 11 * instructions_for(without_links(20))
 
 
-def test_a_redrive_goes_on_at_the_step_that_failed_however_many_are_entered_before_it_is_found() -> None:
-    told = steps(without_links(3))
-    assert summed_up(told)[3:5] == ["Last failed", "1 Step0 succeeded"]
-    assert summed_up(told)[-1] == "1 Last failed"
+def test_a_redrive_resumes_at_the_step_that_failed() -> None:
+    parsed = steps(without_links(3))
+    assert summaries(parsed)[3:5] == ["Last failed", "1 Step0 succeeded"]
+    assert summaries(parsed)[-1] == "1 Last failed"
 
 
-def test_a_step_is_told_to_the_thousandth_of_a_second_with_each_try() -> None:
+def test_a_step_has_each_try_with_times_in_milliseconds() -> None:
     entered = datetime(2026, 3, 1, 10, 0, 0, 620_000, tzinfo=UTC)
     cause = "Rate Exceeded. (Service: Lambda, Status Code: 429, Request ID: 6b1d4c6e-7f6a-4f0e-9d7b-0c1f7a9e2b31)"
 
-    def after(milliseconds: int) -> datetime:
-        return entered + timedelta(milliseconds=milliseconds)
+    def after(milliseconds: int) -> str:
+        return stamp(entered + timedelta(milliseconds=milliseconds))
 
-    tries = (
-        Try(after(2), after(33), THROTTLED, cause, "failed"),
-        Try(after(733), after(764), THROTTLED, cause, "failed"),
-        Try(after(2364), after(2818), None, None, "succeeded"),
-    )
+    tries = [
+        Try(after(2), after(33), 0.031, "failed", THROTTLED, cause),
+        Try(after(733), after(764), 0.031, "failed", THROTTLED, cause),
+        Try(after(2364), after(2818), 0.454, "succeeded"),
+    ]
     _, transform, _ = steps(events("aws-retried"))
-    assert transform == Step("Transform", "Task", entered, after(2827), tries, "succeeded", 0)
+    assert transform == Step("Transform", "Task", "succeeded", 0, after(0), after(2827), 2.827, tries)
 
 
 @pytest.mark.parametrize("named", ["ExecutionRedriven", "TaskStateEntered", "TaskFailed"])
-def test_a_redriven_task_is_a_step_of_its_own_whichever_event_it_names_before_it(named: str) -> None:
-    """AWS documents that it is scheduled again, and not from which event on."""
+def test_a_redriven_task_is_a_step_of_its_own_whatever_its_predecessor(named: str) -> None:
+    """AWS documents that it is scheduled again, but not after which event."""
     history = events("aws-redriven")
     (redriven, *_) = (at for at, event in enumerate(history) if event["type"] == "ExecutionRedriven")
     scheduled = history[redriven + 1]
     assert scheduled["type"] == "TaskScheduled"
-    scheduled["previousEventId"] = next(one["id"] for one in history[redriven::-1] if one["type"] == named)
+    scheduled["previousEventId"] = next(each["id"] for each in history[redriven::-1] if each["type"] == named)
     again = steps(history)[4]
-    assert (again.name, again.redrive, again.entered_at) == ("DeadLetter", 1, scheduled["timestamp"])
+    assert (again.name, again.redrive, again.entered_at) == ("DeadLetter", 1, stamp(scheduled["timestamp"]))
 
 
-def test_a_call_that_an_execution_did_not_wait_for_ends_as_the_execution_did() -> None:
+def test_a_call_without_an_end_ends_like_its_execution() -> None:
     (*_, transform) = steps(events("aws-timed-out"))
-    (one,) = transform.tries
-    assert (one.outcome, one.ended_at, one.error) == ("timed_out", None, None)
-    assert transform.left_at == events("aws-timed-out")[-1]["timestamp"]
+    (call,) = transform.tries
+    assert (call.outcome, call.ended_at, call.error) == ("timed_out", None, None)
+    assert transform.left_at == stamp(events("aws-timed-out")[-1]["timestamp"])
 
 
-def test_a_run_of_a_map_is_named_and_redriven_under_its_name() -> None:
+def test_a_redriven_map_run_keeps_its_arn() -> None:
     first, again, _ = steps(events("aws-bulk"))
     (aborted,), (redriven,) = first.tries, again.tries
     assert (aborted.outcome, redriven.outcome) == ("aborted", "succeeded")
@@ -191,12 +191,12 @@ def test_a_run_of_a_map_is_named_and_redriven_under_its_name() -> None:
     assert again.kind == "Map"
 
 
-def test_events_of_a_function_called_by_its_own_arn_are_tries_too() -> None:
+def test_calls_of_a_function_by_its_arn_are_tries() -> None:
     def event(number: int, kind: str, **details: Any) -> Any:
         moment = datetime(2026, 3, 1, 10, 0, number, tzinfo=UTC)
         return {"id": number, "previousEventId": number - 1, "timestamp": moment, "type": kind} | details
 
-    told = [
+    history = [
         event(1, "ExecutionStarted"),
         event(2, "TaskStateEntered", stateEnteredEventDetails={"name": "Enrich"}),
         event(3, "LambdaFunctionScheduled"),
@@ -208,12 +208,12 @@ def test_events_of_a_function_called_by_its_own_arn_are_tries_too() -> None:
         event(9, "LambdaFunctionSucceeded"),
         event(10, "TaskStateExited", stateExitedEventDetails={"name": "Enrich"}),
     ]
-    (enrich,) = steps(told)
-    assert [one.outcome for one in enrich.tries] == ["failed", "timed_out", "succeeded"]
+    (enrich,) = steps(history)
+    assert [each.outcome for each in enrich.tries] == ["failed", "timed_out", "succeeded"]
     assert enrich.outcome == "succeeded"
 
 
-def test_branches_that_run_beside_one_another_keep_their_own_tries() -> None:
+def test_parallel_branches_have_their_own_tries() -> None:
     def event(number: int, before: int, kind: str, **details: Any) -> Any:
         moment = datetime(2026, 3, 1, 10, 0, number, tzinfo=UTC)
         return {"id": number, "previousEventId": before, "timestamp": moment, "type": kind} | details
@@ -221,7 +221,7 @@ def test_branches_that_run_beside_one_another_keep_their_own_tries() -> None:
     def named(name: str) -> Any:
         return {"name": name}
 
-    told = [
+    history = [
         event(1, 0, "ExecutionStarted"),
         event(2, 0, "ParallelStateEntered", stateEnteredEventDetails=named("Both")),
         event(3, 2, "ParallelStateStarted"),
@@ -235,10 +235,10 @@ def test_branches_that_run_beside_one_another_keep_their_own_tries() -> None:
         event(11, 8, "ParallelStateFailed"),
         event(12, 11, "ExecutionFailed"),
     ]
-    assert summed_up(steps(told)) == ["Both failed", "Left failed: Odd", "Right succeeded"]
+    assert summaries(steps(history)) == ["Both failed", "Left failed: Odd", "Right succeeded"]
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
-def test_a_recorded_history_tells_of_no_machine_but_that_of_lambda(path: Path) -> None:
+def test_a_recorded_history_has_only_paths_of_lambda(path: Path) -> None:
     frames = re.findall(r'File \\+"(/[^"\\]+)', path.read_text(encoding="utf-8"))
     assert [frame for frame in frames if not frame.startswith(("/var/task/", "/var/lang/"))] == []

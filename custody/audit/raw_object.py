@@ -1,0 +1,59 @@
+"""Read the raw object that a dead letter or ledger file is about, as the pipeline read it."""
+
+import io
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import START_DIGITS
+from functions.shared.model.records import Span
+from functions.shared.records.reader import as_read, may_be_gzipped
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
+"""The error codes with which S3 answers for a version that no longer exists; the last for a delete marker."""
+
+BEYOND = 10**START_DIGITS
+"""Behind the last byte of any object."""
+
+
+def is_gone(error: ClientError) -> bool:
+    """Tell whether S3 answered that the version no longer exists."""
+    return error.response["Error"]["Code"] in GONE
+
+
+def record_bytes(s3: "S3Client", raw: RawObject, record: Span) -> bytes | None:
+    """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
+    if record.length == 0:
+        return b""
+    try:
+        with closing(open_span(s3, raw, record.offset, record.offset + record.length)) as stream:
+            return bytes(stream.read())
+    except ClientError as error:
+        if is_gone(error):
+            return None
+        raise
+
+
+def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None) -> Any:
+    """Open a raw version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
+
+    An object that may be gzipped is read whole, because only its bytes tell; it is no larger than a batch may be.
+    """
+    if may_be_gzipped(raw.key):
+        body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
+        return io.BytesIO(as_read(body, raw.key, BEYOND if end is None else end)[start:])
+    if end is not None and start >= end:
+        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
+        return io.BytesIO()
+    span = f"bytes={start}-" + ("" if end is None else str(end - 1))
+    try:
+        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidRange":
+            return io.BytesIO()
+        raise

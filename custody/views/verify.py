@@ -1,0 +1,37 @@
+"""The verdicts of a verification, as people see them."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from custody.assurance.findings import ObjectVerdict, Result
+from custody.terminal import console
+from custody.terminal.text import plural, visible
+
+SHOWN = 50
+"""Up to this many objects all are shown; of more, only those that do not hold."""
+
+_COLOURS = {Result.HOLDS: "green", Result.EXPIRED: "yellow", Result.BROKEN: "bold red"}
+_NAMES = {Result.HOLDS: "hold", Result.EXPIRED: "expired", Result.BROKEN: "broken"}
+
+
+def verdicts(checked: Iterable[ObjectVerdict]) -> None:
+    """Show verdicts in a table."""
+    shown: list[ObjectVerdict] = []
+    for number, verdict in enumerate(checked, 1):
+        if number == SHOWN + 1:
+            shown = [each for each in shown if each.result is not Result.HOLDS]
+        if number <= SHOWN or verdict.result is not Result.HOLDS:
+            shown.append(verdict)
+    table = console.table("object", "result", "records", "where")
+    for verdict in shown:
+        result = Text(verdict.result, style=_COLOURS[verdict.result])
+        table.add_row(verdict.object, result, f"{verdict.records:,}", Text("\n".join(map(visible, verdict.where))))
+    if shown:
+        console.console.print(table)
+
+
+def format_counts(counts: Counter[Result]) -> str:
+    """Format the number of objects by result."""
+    return f"{plural(counts.total(), 'object')}: " + ", ".join(f"{counts[each]:,} {_NAMES[each]}" for each in _NAMES)
