@@ -5,6 +5,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export NODE_DISABLE_COMPILE_CACHE := 1
+# Python would compile every module again in each process: commands would take twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test test-parts test-whole test-documents test-large test-aws docs bench setup stop lock clean
 .DEFAULT_GOAL := help

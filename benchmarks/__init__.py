@@ -1,1 +1,1 @@
-"""How fast the three stages are, beside a floor and beside what one would write instead: `make bench`."""
+"""Speed and memory of the three stages, beside a floor and beside an implementation with Powertools: `make bench`."""

@@ -1,4 +1,4 @@
-"""S3 without a network, in the place of the one door to it: the handlers run as they are, and wait for nothing."""
+"""S3 without a network: the handlers run unchanged on buckets in memory or in files."""
 
 import io
 import os
@@ -40,114 +40,126 @@ LAST_MODIFIED = "2026-11-23T09:00:00Z"
 VERSION = "1"
 
 
-class Shelf(Protocol):
-    """Where the bodies of objects are."""
+class Buckets(Protocol):
+    """Where the bodies of objects are kept."""
 
-    def opened(self, bucket: str, key: str) -> IO[bytes]:
+    def open(self, bucket: str, key: str) -> IO[bytes]:
         """Open an object for reading."""
 
     def put(self, bucket: str, key: str, body: Body) -> None:
-        """Keep a body as an object; a file is read from where it stands."""
+        """Store an object; a file is read from its current position."""
 
     def keys(self, bucket: str) -> list[str]:
         """List the objects of a bucket, sorted."""
 
+    def clear(self) -> None:
+        """Delete all objects."""
+
 
 class InMemory:
-    """Bodies in memory: what is timed waits for no disk."""
+    """Bodies in memory: what is timed does not wait for a disk."""
 
     def __init__(self) -> None:
         self._bodies: dict[tuple[str, str], bytes] = {}
 
-    def opened(self, bucket: str, key: str) -> IO[bytes]:
+    def open(self, bucket: str, key: str) -> IO[bytes]:
         """Open an object for reading."""
-        return io.BytesIO(self._bodies[bucket, key])
+        return io.BytesIO(self.body(bucket, key))
+
+    def body(self, bucket: str, key: str) -> bytes:
+        """Return the body of an object."""
+        return self._bodies[bucket, key]
 
     def put(self, bucket: str, key: str, body: Body) -> None:
-        """Keep a body as an object; a file is read from where it stands."""
+        """Store an object; a file is read from its current position."""
         self._bodies[bucket, key] = body if isinstance(body, bytes) else body.read()
 
     def keys(self, bucket: str) -> list[str]:
         """List the objects of a bucket, sorted."""
-        return sorted(key for room, key in self._bodies if room == bucket)
+        return sorted(key for name, key in self._bodies if name == bucket)
+
+    def clear(self) -> None:
+        """Delete all objects."""
+        self._bodies.clear()
 
 
 class InFiles:
-    """Bodies in a folder: they take none of the memory of the process that is measured."""
+    """Bodies in a folder: they take no memory of the process that is measured."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def opened(self, bucket: str, key: str) -> IO[bytes]:
+    def open(self, bucket: str, key: str) -> IO[bytes]:
         """Open an object for reading."""
         return (self._folder / bucket / quote(key, safe="")).open("rb")
 
     def put(self, bucket: str, key: str, body: Body) -> None:
-        """Keep a body as an object; a file is read from where it stands."""
+        """Store an object; a file is read from its current position."""
         path = self._folder / bucket / quote(key, safe="")
         path.parent.mkdir(parents=True, exist_ok=True)
+        source = io.BytesIO(body) if isinstance(body, bytes) else body
         with path.open("wb") as file:
-            for piece in _pieces(io.BytesIO(body) if isinstance(body, bytes) else body):
-                file.write(piece)
+            file.writelines(iter(partial(source.read, PIECE_BYTES), b""))
 
     def keys(self, bucket: str) -> list[str]:
         """List the objects of a bucket, sorted."""
         return sorted(unquote(path.name) for path in self._folder.glob(f"{bucket}/*"))
 
+    def clear(self) -> None:
+        """Delete all objects."""
+        for path in self._folder.glob("*/*"):
+            path.unlink()
 
-def _pieces(body: IO[bytes]) -> Iterator[bytes]:
-    return iter(partial(body.read, PIECE_BYTES), b"")
 
+class _S3:
+    """The calls of `functions.shared.aws` that the three stages make."""
 
-class _Door:
-    """The calls of `functions.shared.aws` that the three stages make, on a shelf."""
-
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
 
     def read(self, bucket: str, key: str, _: str | None = None) -> Stored:
-        with self._shelf.opened(bucket, key) as body:
+        with self._buckets.open(bucket, key) as body:
             return Stored(body.read(), LAST_MODIFIED)
 
     @contextmanager
     def streamed(
         self, bucket: str, key: str, _: str | None = None, span: tuple[int, int] | None = None
     ) -> Iterator[Streamed]:
-        with self._shelf.opened(bucket, key) as body:
-            first, end = span or (0, body.seek(0, os.SEEK_END))
-            body.seek(first)
-            yield Streamed(_spanned(body, end - first), LAST_MODIFIED)
+        with self._buckets.open(bucket, key) as body:
+            start, end = span or (0, body.seek(0, os.SEEK_END))
+            body.seek(start)
+            yield Streamed(_pieces(body, end - start), LAST_MODIFIED)
 
     def read_start(self, bucket: str, key: str, length: int) -> bytes:
-        with self._shelf.opened(bucket, key) as body:
+        with self._buckets.open(bucket, key) as body:
             return body.read(length)
 
     def write(self, bucket: str, key: str, body: Body, _: str) -> str:
         if not isinstance(body, bytes):
             body.seek(0)
-        self._shelf.put(bucket, key, body)
+        self._buckets.put(bucket, key, body)
         return VERSION
 
     def write_once(self, bucket: str, key: str, body: Body, content_type: str) -> bool:
-        if key in self._shelf.keys(bucket):
+        if key in self._buckets.keys(bucket):
             return False
         self.write(bucket, key, body, content_type)
         return True
 
     def keys(self, bucket: str, prefix: str) -> list[str]:
-        return [key for key in self._shelf.keys(bucket) if key.startswith(prefix)]
+        return [key for key in self._buckets.keys(bucket) if key.startswith(prefix)]
 
 
-def _spanned(body: IO[bytes], length: int) -> Iterator[bytes]:
+def _pieces(body: IO[bytes], length: int) -> Iterator[bytes]:
     while piece := body.read(min(PIECE_BYTES, length)):
         length -= len(piece)
         yield piece
 
 
 @contextmanager
-def instead_of_s3(shelf: Shelf) -> Iterator[None]:
-    """Let the handlers talk to a shelf, and keep their metrics and log, which are lines on stdout, out of sight."""
-    door = _Door(shelf)
-    calls = {name: getattr(door, name) for name in ("read", "streamed", "read_start", "write", "write_once", "keys")}
+def replacing_s3(buckets: Buckets) -> Iterator[None]:
+    """Have the handlers use these buckets, and hide the metrics and logs that they print."""
+    s3 = _S3(buckets)
+    calls = {name: getattr(s3, name) for name in ("read", "streamed", "read_start", "write", "write_once", "keys")}
     with patch.multiple(aws, **calls), redirect_stdout(io.StringIO()):
         yield

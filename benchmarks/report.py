@@ -1,4 +1,4 @@
-"""What was measured, as values; and as tables for people."""
+"""The results, as values and as tables."""
 
 import platform
 import sys
@@ -6,17 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich import box
-from rich.table import Table
+from rich.table import Column
 
-from custody.terminal.console import console
+from custody.terminal.console import console, table
 
 MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One way to do the work: microseconds a record, whole and by stage, and how fast that is against the floor."""
+    """One implementation: µs per record, in total and by stage, and its speed as a fraction of the floor's."""
 
     microseconds: float
     of_the_floor: float
@@ -24,82 +23,61 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """What the pipeline should reach: at least or at most so much."""
+class Goal:
+    """A limit that the pipeline should keep: a maximum, or a minimum."""
 
     name: str
     measured: float
     limit: float
-    is_least: bool = False
+    is_minimum: bool = False
 
     @property
     def met(self) -> bool:
-        """Say whether it is reached."""
-        return self.measured >= self.limit if self.is_least else self.measured <= self.limit
+        """Whether the limit is kept."""
+        return self.measured >= self.limit if self.is_minimum else self.measured <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run, as multiples of the floor where nothing else is said.
-
-    `parts` have their stages and a multiple, and `compiled` is what compiled libraries do of them; each choice of
-    `compression` has a multiple, and bytes a record. Peaks are multiples of a chunk of `chunk_bytes`, and imports
-    multiples of that of boto3.
-    """
+    """A run of the benchmark; import times are multiples of that of boto3."""
 
     records: int
     input_bytes: int
     rounds: int
-    floor: str
     sides: Mapping[str, Side]
-    aims: tuple[Aim, ...]
-    parts: Mapping[str, tuple[str, float]]
-    compiled: float
-    compression: Mapping[str, tuple[float, float]]
+    goals: tuple[Goal, ...]
     chunk_bytes: int
-    peaks: Mapping[str, float]
     imports: Mapping[str, float]
 
     def encode(self) -> dict[str, Any]:
-        """Give the JSON shape."""
-        aims = [asdict(aim) | {"met": aim.met} for aim in self.aims]
-        return asdict(self) | {"aims": aims, "machine": machine()}
+        """Return the JSON document."""
+        goals = [asdict(goal) | {"met": goal.met} for goal in self.goals]
+        return asdict(self) | {"goals": goals, "machine": machine()}
 
 
 def machine() -> dict[str, str]:
-    """Say what kind of machine this is."""
+    """Describe this machine."""
     return {"processor": platform.machine(), "system": platform.system(), "python": sys.version.split()[0]}
 
 
 def show(report: Report) -> None:
-    """Show all of it."""
-    kind = machine()
+    """Print the report as tables."""
     console.print(
-        f"{report.records:,} records of {report.input_bytes / report.records:.0f} bytes, 1 in 1,000 bad; the sides in "
-        f"turn, the best of {report.rounds} rounds.\nTime is that of one core ({kind['processor']}, Python "
-        f"{kind['python']}); S3 is in memory."
+        f"{report.records:,} records of {report.input_bytes / report.records:.0f} bytes, 1 in 1,000 invalid; sides run "
+        f"in turn, the fastest of {report.rounds} rounds.\nTime of one core ({machine()['processor']}, Python "
+        f"{machine()['python']}); S3 is in memory."
     )
-    _table(("", "µs a record", "records a second", "of the floor"), _sides(report))
-    _table(("aim", "measured", "asked", ""), _aims(report.aims))
-    _table(("where Custody's time goes", "stage", "x the floor"), _parts(report))
-    _table(
-        ("gzip of the ledger", "x the floor", "bytes a record"),
-        ((name, f"{time:.2f}", f"{size:.1f}") for name, (time, size) in report.compression.items()),
-    )
-    _table(
-        ("import of a handler", "x that of boto3 alone"),
-        ((name, f"{times:.2f}") for name, times in report.imports.items()),
-    )
+    _print(("", "µs per record", "records per second", "of the floor"), _sides(report))
+    _print(("goal", "measured", "limit", "result"), _goals(report.goals))
+    _print(("import of a handler", "x boto3"), ((name, f"{ratio:.2f}") for name, ratio in report.imports.items()))
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings):
-        is_text = number == 0 or heading in {"", "stage"}
-        table.add_column(heading, justify="left" if is_text else "right")
+def _print(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    first, *others = headings
+    grid = table(first, *(Column(heading, justify="right") for heading in others))
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        grid.add_row(*row)
+    console.print(grid)
 
 
 def _sides(report: Report) -> Iterable[tuple[str, ...]]:
@@ -109,14 +87,7 @@ def _sides(report: Report) -> Iterable[tuple[str, ...]]:
             yield f"  {stage}", f"{microseconds:.2f}", "", ""
 
 
-def _aims(aims: Iterable[Aim]) -> Iterable[tuple[str, ...]]:
-    for aim in aims:
-        asked = f"{'≥' if aim.is_least else '≤'} {aim.limit:g}"
-        yield aim.name, f"{aim.measured:.3g}", asked, "[green]met[/]" if aim.met else "[red]falls short[/]"
-
-
-def _parts(report: Report) -> Iterable[tuple[str, ...]]:
-    for name, (stages, times) in report.parts.items():
-        yield name, stages, f"{times:.2f}"
-    yield "together", "", f"{sum(times for _, times in report.parts.values()):.2f}"
-    yield "of that, by compiled libraries", f"alone: {1 / report.compiled:.2f} of the floor", f"{report.compiled:.2f}"
+def _goals(goals: Iterable[Goal]) -> Iterable[tuple[str, ...]]:
+    for goal in goals:
+        limit = f"{'≥' if goal.is_minimum else '≤'} {goal.limit:g}"
+        yield goal.name, f"{goal.measured:.3g}", limit, "[green]met[/]" if goal.met else "[red]missed[/]"

@@ -1,9 +1,9 @@
-"""Custody's side: the three handlers, called with messages as the state machine gives them."""
+"""Custody's side: the three handlers, called with the messages of the state machine."""
 
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.buckets import VERSION, Shelf, instead_of_s3
+from benchmarks.buckets import VERSION, Buckets, replacing_s3
 from benchmarks.timing import Seconds, timed
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk, Json
@@ -25,28 +25,24 @@ _EXECUTION = {
 
 
 def first_message(key: str, size: int) -> Json:
-    """Make the message that the state machine has for the first step of an object that is one chunk."""
+    """Return the input of the first step, for an object that is one chunk."""
     return Batch(RawObject(RAW, key, VERSION, size, "etag"), Chunk(0, size)).encode()
 
 
-def event(name: str, message: Json) -> Json:
-    """Make what the state machine calls a step with."""
-    state = {"Name": f"{name}Chunk", "EnteredTime": _STARTED_AT, "RetryCount": 0}
-    return {"batch": message, "execution": _EXECUTION, "state": state}
+def call(step: str, message: Json, buckets: Buckets) -> Json:
+    """Call the handler of a step as the state machine does, and return its result."""
+    state = {"Name": f"{step}Chunk", "EnteredTime": _STARTED_AT, "RetryCount": 0}
+    with replacing_s3(buckets):
+        return HANDLERS[step]({"batch": message, "execution": _EXECUTION, "state": state}, None)
 
 
-def called(name: str, message: Json, shelf: Shelf) -> Json:
-    """Call a step as the state machine does, and give what it answers."""
-    with instead_of_s3(shelf):
-        return HANDLERS[name](event(name, message), None)
-
-
-def run(key: str, body: bytes, shelf: Shelf) -> Seconds:
-    """Take an object through the three steps; give the time that each took."""
-    shelf.put(RAW, key, body)
+def run(key: str, body: bytes, buckets: Buckets) -> Seconds:
+    """Process an object, and return the time of each step."""
+    buckets.clear()
+    buckets.put(RAW, key, body)
     message = first_message(key, len(body))
-    seconds: Seconds = {}
-    for name in HANDLERS:
-        with timed(seconds, name):
-            message = called(name, message, shelf)
-    return seconds
+    times: Seconds = {}
+    for step in HANDLERS:
+        with timed(times, step):
+            message = call(step, message, buckets)
+    return times

@@ -1,9 +1,9 @@
-"""What one would write instead: three functions with Powertools' parser, and JSON Lines in S3 between them.
+"""An alternative to Custody: three functions with Powertools' parser, and JSON Lines in S3 between them.
 
-It does what Custody does for a good chunk: every line parsed and validated, with all that it breaks; transformed by the
-same function; delivered; each record in a gzipped ledger with the hashes of what came and of what was delivered; a
-dead letter with the rejected. What a first version would leave out it leaves out: retries and redrives, keys that are there
-twice, numbers that a double does not hold, chunks, and objects that are larger than memory.
+It does what Custody does for a chunk that succeeds: it validates every line and reports all violations, transforms with
+the same function, delivers, and writes a gzipped ledger with the hashes of each record's input and output and a dead
+letter with the rejected records. It omits what a first version would omit: retries, redrives, duplicate keys, numbers
+beyond a double, chunks, and objects larger than memory.
 """
 
 import gzip
@@ -14,16 +14,16 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.buckets import Shelf
+from benchmarks.buckets import Buckets
 from benchmarks.timing import Seconds, timed
 from datasets.mission.transform import transform as transform_mission
 
 LEDGER_LEVEL = 6
-"""The standard library's own choice, 9, takes longer and hardly saves a byte."""
+"""The default of gzip, 9, takes longer and hardly saves a byte."""
 
 
 class Mission(BaseModel):
-    """An observation, as the contract of the dataset has it; fields that are not named here are kept."""
+    """An observation, as in the contract of the dataset; other fields are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -32,33 +32,33 @@ class Mission(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
-def run(key: str, body: bytes, shelf: Shelf) -> Seconds:
-    """Take an object through the three functions; give the time that each took."""
-    shelf.put("raw", key, body)
-    seconds: Seconds = {}
+def run(key: str, body: bytes, buckets: Buckets) -> Seconds:
+    """Process an object, and return the time of each function."""
+    buckets.put("raw", key, body)
+    times: Seconds = {}
     for step in (validate, transform, write):
-        with timed(seconds, step.__name__.title()):
-            step(key, shelf)
-    return seconds
+        with timed(times, step.__name__.title()):
+            step(key, buckets)
+    return times
 
 
-def validate(key: str, shelf: Shelf) -> None:
-    """Parse every line, and say of each that is bad all that it breaks."""
+def validate(key: str, buckets: Buckets) -> None:
+    """Validate every line, and collect all violations."""
     position = 0
     lines = []
-    with shelf.opened("raw", key) as body:
+    with buckets.open("raw", key) as body:
         for line in body:
             text = line.rstrip(b"\r\n")
             if text:
                 place = {"position": position, "length": len(text), "sha256": sha256(text).hexdigest()}
-                lines.append(_dumps(place | _checked(text)))
+                lines.append(_dumps(place | _validated(text)))
             position += len(line)
-    shelf.put("staging", f"{key}.validated", _joined(lines))
+    buckets.put("staging", f"{key}.validated", _joined(lines))
 
 
-def _checked(text: bytes) -> dict[str, Any]:
+def _validated(text: bytes) -> dict[str, Any]:
     try:
-        # It parses text too, in one pass, though its types only know dictionaries.
+        # It parses text in one pass too, although its annotations allow only dictionaries.
         return {"document": parse(event=text.decode(), model=Mission).model_dump()}  # type: ignore[call-overload]
     except ValidationError as error:
         return {"violations": error.errors(include_url=False, include_context=False, include_input=False)}
@@ -66,38 +66,38 @@ def _checked(text: bytes) -> dict[str, Any]:
         return {"violations": [{"type": "utf-8", "msg": error.reason}]}
 
 
-def transform(key: str, shelf: Shelf) -> None:
-    """Transform every good record."""
+def transform(key: str, buckets: Buckets) -> None:
+    """Transform every valid record."""
     lines = []
-    with shelf.opened("staging", f"{key}.validated") as body:
+    with buckets.open("staging", f"{key}.validated") as body:
         for line in body:
             record = json.loads(line)
             if "document" in record:
                 record["document"] = transform_mission(record["document"])
             lines.append(_dumps(record))
-    shelf.put("staging", f"{key}.transformed", _joined(lines))
+    buckets.put("staging", f"{key}.transformed", _joined(lines))
 
 
-def write(key: str, shelf: Shelf) -> None:
-    """Deliver the good records, and commit every record."""
-    delivered, committed, rejected = [], [], []
+def write(key: str, buckets: Buckets) -> None:
+    """Deliver the accepted records, and write every record to the ledger."""
+    delivered, ledger, rejected = [], [], []
     offset = 0
-    with shelf.opened("staging", f"{key}.transformed") as body:
+    with buckets.open("staging", f"{key}.transformed") as body:
         for line in body:
             record = json.loads(line)
             document = record.pop("document", None)
             if document is None:
                 rejected.append(record)
-                committed.append(_dumps(record | {"outcome": "rejected"}))
+                ledger.append(_dumps(record | {"outcome": "rejected"}))
                 continue
             text = _dumps(document)
             output = {"offset": offset, "length": len(text), "sha256": sha256(text).hexdigest()}
-            committed.append(_dumps(record | {"outcome": "written", "output": output}))
+            ledger.append(_dumps(record | {"outcome": "written", "output": output}))
             delivered.append(text)
             offset += len(text) + 1
-    shelf.put("processed", key, _joined(delivered))
-    shelf.put("audit", f"dead-letters/{key}", _dumps(rejected))
-    shelf.put("audit", f"ledger/{key}", gzip.compress(_joined(committed), LEDGER_LEVEL))
+    buckets.put("processed", key, _joined(delivered))
+    buckets.put("audit", f"dead-letters/{key}", _dumps(rejected))
+    buckets.put("audit", f"ledger/{key}", gzip.compress(_joined(ledger), LEDGER_LEVEL))
 
 
 def _dumps(value: object) -> bytes:

@@ -58,7 +58,7 @@ class Buckets:
 
     @classmethod
     def create(cls) -> "Buckets":
-        """Create the buckets, versioned; through moto's model, since eight API calls would take longer than most tests."""
+        """Create the buckets, versioned; not by API calls, which would take longer than most tests."""
         for name in ("raw", "staging", "processed", "audit"):
             s3_backends[ACCOUNT_ID]["aws"].create_bucket(name, "us-east-1").versioning_status = "Enabled"
         return cls(_s3())

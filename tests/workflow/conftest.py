@@ -116,7 +116,7 @@ _SYNTAX_TREES: dict[str, Any] = {}
 
 
 def parse_once(parser: ASLParser) -> Any:
-    """Return the syntax tree of a definition. moto parses it on creation and on every start, a quarter of a second each."""
+    """Return the syntax tree of a definition, which moto parses anew whenever it creates or starts a state machine."""
     definition = str(parser.getTokenStream().tokenSource.inputStream)
     if definition not in _SYNTAX_TREES:
         _SYNTAX_TREES[definition] = _parse(parser)
