@@ -1,4 +1,4 @@
-"""What is known about a running embedded AWS, and how to find it again."""
+"""A running embedded AWS: its record, its environment, and how to find it again."""
 
 import http.client
 import json
@@ -17,9 +17,9 @@ _HEALTH_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Instance:
-    """One embedded AWS that is up.
+    """A running embedded AWS.
 
-    `token` stands in the server's command line, so that its process can be told from another with the same id.
+    `token` is in the server's command line, to distinguish its process from another one with the same id.
     """
 
     endpoint: str
@@ -32,14 +32,14 @@ class Instance:
 
     @property
     def access_key(self) -> str:
-        """A key of this account's own: the CDK CLI remembers for each key which account it belongs to."""
+        """An access key for this account only: the CDK CLI caches the account of each key."""
         return access_key(self.account)
 
     def environment(self) -> dict[str, str]:
-        """Name what boto3, the AWS CLI and the CDK CLI need, and overrule what the caller may have set for real AWS.
+        """Return the variables that boto3, the AWS CLI and the CDK CLI need, overriding any for real AWS.
 
-        Put it over an existing environment: `{**os.environ, **instance.environment()}`. AWS_PROFILE cannot be blanked
-        (botocore looks up a profile of that name), so it names the only profile of a file that says the same.
+        Apply it over an existing environment: `{**os.environ, **instance.environment()}`. AWS_PROFILE cannot be empty
+        (botocore looks up a profile of that name), so it names the only profile of a file with the same settings.
         """
         profile = str(self.folder / PROFILE)
         return {
@@ -59,11 +59,11 @@ class Instance:
         }
 
     def is_up(self) -> bool:
-        """Whether the process that was started still lives and answers."""
+        """Whether the server's process is alive and answers."""
         return processes.runs_with(self.pid, self.token) and self.answers()
 
     def answers(self, seconds: float = _HEALTH_SECONDS) -> bool:
-        """Whether the health endpoint says yes within `seconds`."""
+        """Whether the health endpoint answers within `seconds`."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=seconds)
         try:
             connection.request("GET", _HEALTH_PATH)
@@ -74,7 +74,7 @@ class Instance:
             connection.close()
 
     def write(self) -> None:
-        """Leave the record by which `find` knows it, and the profile that `environment` points at."""
+        """Write the record that `find` reads, and the profile that `environment` refers to."""
         record = asdict(replace(self, folder=Path())) | {"folder": None}
         _write_private(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
         _write_private(
@@ -85,7 +85,7 @@ class Instance:
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """Read the record in `folder`; None when there is none or it is not one of ours."""
+        """Read the record in `folder`; None if there is none, or it is invalid."""
         try:
             record = json.loads((folder / RECORD).read_text())
             return cls(**{**record, "folder": folder})
@@ -93,16 +93,16 @@ class Instance:
             return None
 
 
-SECRET_KEY = "local"  # noqa: S105 - nothing is protected by it: the server listens on loopback only
+SECRET_KEY = "local"  # noqa: S105 - it protects nothing: the server listens on loopback only
 
 
 def access_key(account: str) -> str:
-    """Name the root key of `account`."""
+    """Return the root access key of an account."""
     return f"AKIALOCAL{account}"
 
 
 def find(folder: Path) -> Instance | None:
-    """Find the embedded AWS of `folder` that is up, if any; a record left by a dead one counts as none."""
+    """Find the running embedded AWS of `folder`; None if there is none, or only the record of a dead server."""
     instance = Instance.read(folder.resolve())
     return instance if instance is not None and instance.is_up() else None
 

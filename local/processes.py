@@ -1,4 +1,4 @@
-"""The server's processes: tell ours from others, end a whole session."""
+"""The server's processes: identify them, and end a whole session."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.02
 
 
 def runs_with(pid: int, word: str) -> bool:
-    """Whether process `pid` lives and has `word` in its command line; ids are used again, so an id alone is not it."""
+    """Whether process `pid` is alive and has `word` in its command line, since ids are reused."""
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
@@ -32,17 +32,17 @@ def _command_line(pid: int) -> str:
 
 
 def ask_to_end(pid: int, word: str, seconds: float) -> bool:
-    """Send SIGTERM to our process and wait; True when it ended within `seconds`."""
+    """Send SIGTERM to a process and wait; return whether it ended within `seconds`."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     return _until(lambda: not runs_with(pid, word), seconds)
 
 
 def end_session(leader: int, seconds: float = 5.0) -> None:
-    """Kill what is left of the process group that `leader` led, workers included, and wait until it is gone.
+    """Kill the rest of the process group of `leader`, workers included, and wait until it is gone.
 
-    A group's number is not given to a new process while the group has members. So unless another process has the
-    leader's id by now, a group of that number can only be what the leader left behind.
+    A group's number is not reused while the group has members. So unless another process has the leader's id by now,
+    a group of that number can only be the rest of the leader's.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
@@ -50,7 +50,7 @@ def end_session(leader: int, seconds: float = 5.0) -> None:
 
 
 def is_another(pid: int, word: str) -> bool:
-    """Whether `pid` is by now the id of a process that is not ours; one that is just ending has no command line."""
+    """Whether `pid` has been reused by another process; a process that is ending has no command line."""
     line = _command_line(pid)
     return bool(line) and word not in line
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from local import processes
 from local.instance import HOST, PROFILE, RECORD, SECRET_KEY, Instance, access_key
 
-USUAL_PORT = 4566
+DEFAULT_PORT = 4566
 LOG = "local.log"
 _TEMPORARY = "tmp"
 _STATE = "state"
@@ -27,24 +27,24 @@ _LOG_LINES = 20
 
 
 class LocalAwsError(RuntimeError):
-    """Embedded AWS could not do what was asked."""
+    """Embedded AWS could not be started or stopped."""
 
 
 class PortTakenError(LocalAwsError):
-    """The port that was asked for belongs to another process."""
+    """The requested port is used by another process."""
 
 
 class StartError(LocalAwsError):
-    """The server ended, or did not answer, before it was ready; the message carries the end of its log."""
+    """The server exited, or did not answer in time; the message contains the end of its log."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may differ from one embedded AWS to another.
+    """Settings of an embedded AWS.
 
-    `workers` bounds the processes of one function: further calls wait. `wait_scale` multiplies the waits of Step
+    `workers` bounds the processes of each function: further calls wait. `wait_scale` multiplies the waits of Step
     Functions (Wait, Retry). `async_retry_seconds` is the pause before the first retry of an asynchronous invocation
-    (a minute on AWS), doubled before the second. `enforce_iam` lets roles' policies decide, as on AWS.
+    (a minute on AWS), doubled before the second. `enforce_iam` enforces the policies of roles, as on AWS.
     """
 
     region: str = "us-east-1"
@@ -55,21 +55,21 @@ class Settings:
     enforce_iam: bool = True
 
 
-_USUAL = Settings()
+_DEFAULT = Settings()
 
 
-def start(folder: Path, *, port: int | None = None, persist: bool = False, settings: Settings = _USUAL) -> Instance:
-    """Start embedded AWS for `folder`, or return the one that is up already; it is ready when this returns.
+def start(folder: Path, *, port: int | None = None, persist: bool = False, settings: Settings = _DEFAULT) -> Instance:
+    """Start embedded AWS for `folder` and wait until it is ready, or return the running one.
 
-    With `persist`, what was made on it is saved in `folder` on `stop` and comes back on the next start with `persist`.
+    With `persist`, its data is saved in `folder` on `stop`, and restored on the next start with `persist`.
 
     Raises:
-        PortTakenError: another process has `port`. Without `port` the usual one is tried, then any.
-        StartError: the server did not get ready.
+        PortTakenError: another process uses `port`. Without `port`, the default one is tried, then any.
+        StartError: the server did not become ready.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
+    with _locked(folder):
         running = Instance.read(folder)
         if running is not None:
             if running.is_up():
@@ -83,14 +83,14 @@ def start(folder: Path, *, port: int | None = None, persist: bool = False, setti
 
 
 def stop(folder: Path) -> bool:
-    """Stop the embedded AWS of `folder` with all of its workers; False when none was up.
+    """Stop the embedded AWS of `folder` with all of its workers; return whether one was running.
 
-    What it leaves is its log and, with `persist`, its state.
+    Its log stays and, with `persist`, its data.
     """
     folder = folder.resolve()
     if not folder.is_dir():
         return False
-    with _only_one(folder):
+    with _locked(folder):
         instance = Instance.read(folder)
         if instance is None:
             return False
@@ -110,8 +110,8 @@ def _clear(instance: Instance) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Let one start or stop at a time touch `folder`, across processes."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Serialize starts and stops of `folder` across processes."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -121,8 +121,8 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Open the listening socket here and hand it to the server, so that no other process can take the port between."""
-    for candidate in (USUAL_PORT, 0) if port is None else (port,):
+    """Open the socket that the server inherits, so that no other process can take the port in between."""
+    for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -133,7 +133,7 @@ def _listen(port: int | None) -> socket.socket:
             continue
         listener.set_inheritable(True)
         return listener
-    raise PortTakenError(f"Port {port} on {HOST} is taken by another process. Name another port, or none.")
+    raise PortTakenError(f"Port {port} on {HOST} is used by another process. Choose another port, or none.")
 
 
 def _launch(folder: Path, listener: socket.socket, settings: Settings, *, persist: bool) -> Instance:
@@ -157,7 +157,7 @@ def _launch(folder: Path, listener: socket.socket, settings: Settings, *, persis
 
 
 def _server_environment(folder: Path, port: int, settings: Settings, *, persist: bool) -> dict[str, str]:
-    """Name all that the server sees: nothing of the caller's environment but PATH and the language."""
+    """Return the server's environment: only PATH and the language are the caller's."""
     kept = folder if persist else folder / _TEMPORARY
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -176,7 +176,7 @@ def _server_environment(folder: Path, port: int, settings: Settings, *, persist:
         "S3_PERSIST": str(int(persist)),
         "STATE_DIR": str(kept / _STATE),
         "S3_DATA_DIR": str(kept / _OBJECTS),
-        "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),  # glibc then gives large buffers back at once
+        "MALLOC_MMAP_THRESHOLD_": str(128 * 1024),  # glibc then returns large buffers at once
         "SFN_WAIT_SCALE": str(settings.wait_scale),
         "LAMBDA_ACCOUNT_CONCURRENCY": "0",
         "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(settings.async_retry_seconds),
@@ -192,7 +192,7 @@ def _wait_until_ready(instance: Instance) -> None:
     while not instance.answers():
         alive = processes.runs_with(instance.pid, instance.token)
         if not alive or time.monotonic() >= deadline:
-            what = f"did not answer within {_START_SECONDS:.0f} s" if alive else "ended before it was ready"
+            what = f"did not answer within {_START_SECONDS:.0f} s" if alive else "exited before it was ready"
             log = (instance.folder / LOG).read_text(errors="replace").splitlines()
             _clear(instance)
             raise StartError("\n".join([f"Embedded AWS {what}. The end of its log:", *log[-_LOG_LINES:]]))

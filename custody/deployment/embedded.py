@@ -1,4 +1,4 @@
-"""Bring up embedded AWS with Custody deployed on it, by the same `cdk deploy` that goes to AWS."""
+"""Start embedded AWS and deploy Custody to it, with the same `cdk deploy` as on AWS."""
 
 import fcntl
 import hashlib
@@ -13,26 +13,26 @@ from custody.errors import USAGE, CommandFailed
 
 _SOURCES = ("infra", "functions", "datasets", "statemachine", "cdk.json", "requirements/functions.txt")
 _DEPLOYED = "deployed-"
-"""What the file of an environment begins with that says what is deployed there."""
+"""Prefix of the file that records what is deployed in an environment."""
 _LOG_LINES = 30
-_OWN = ("env", "local")
-"""Settings that are not for `-c`: the one has an option of its own, and the other is always so here."""
+_RESERVED = ("env", "local")
+"""Settings that `-c` does not accept: the environment has an option of its own, and `local` is always true."""
 _REFUSED = "SettingRefused: "
 
 
 def bring_up(
     root: Path, folder: Path, env: str, settings: Sequence[str] = (), *, persist: bool = False
 ) -> Iterator[str]:
-    """Start embedded AWS and deploy onto it; say each step before it is done, and skip what is done already.
+    """Start embedded AWS and deploy to it; yield each step before it runs, and skip steps that are done.
 
-    `settings` are as `cdk deploy -c` takes them, such as `chunk_bytes=1048576`. Raises CommandFailed with the end of
-    what the CDK said, and LocalAwsError.
+    `settings` are those of `cdk deploy -c`, such as `chunk_bytes=1048576`. Raises CommandFailed with the end of the
+    CDK's output, and LocalAwsError.
     """
-    if own := [setting for setting in settings if setting.partition("=")[0] in _OWN]:
+    if reserved := [setting for setting in settings if setting.partition("=")[0] in _RESERVED]:
         raise CommandFailed(
-            f"-c {own[0]} is not for `up`: name the environment by --env; it is always deployed to embedded AWS.", USAGE
+            f"`up` does not accept -c {reserved[0]}: use --env for the environment; `local` is always true.", USAGE
         )
-    with _alone(folder):
+    with _locked(folder):
         yield from _bring_up(root, folder, [f"env={env}", *settings], folder / f"{_DEPLOYED}{env}", persist=persist)
 
 
@@ -40,34 +40,34 @@ def _bring_up(root: Path, folder: Path, context: Sequence[str], deployed: Path, 
     if local.find(folder) is None:
         yield "starting embedded AWS"
     instance = local.start(folder, persist=persist)
-    wanted = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
-    if deployed.is_file() and deployed.read_text(encoding="utf-8") == wanted:
+    state = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
+    if deployed.is_file() and deployed.read_text(encoding="utf-8") == state:
         return
     yield "cdk bootstrap"
-    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *_given(context))
+    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *_options(context))
     yield "cdk deploy"
-    _cdk(root, folder, instance, "deploy", *_given(context), "--require-approval", "never")
-    deployed.write_text(wanted, encoding="utf-8")
+    _cdk(root, folder, instance, "deploy", *_options(context), "--require-approval", "never")
+    deployed.write_text(state, encoding="utf-8")
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let a second one wait until the first one is done, and find it done."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Serialize `up`: a second one waits for the first, and then has nothing to do."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _given(context: Sequence[str]) -> list[str]:
+def _options(context: Sequence[str]) -> list[str]:
     return [part for setting in context for part in ("-c", setting)]
 
 
 def _fingerprint(root: Path) -> str:
     digest = hashlib.sha256()
     for source in _SOURCES:
-        found = root / source
-        for path in [found] if found.is_file() else sorted(found.rglob("*")):
+        path_of_source = root / source
+        for path in [path_of_source] if path_of_source.is_file() else sorted(path_of_source.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -77,7 +77,7 @@ def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) ->
     command = [str(root / "node_modules/.bin/cdk"), *arguments, "-c", "local=true", "--output", str(folder / "cdk.out")]
     path = f"{root / '.venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ours = {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
-    # An interrupted CDK leaves files behind: they go with the folder.
+    # An interrupted CDK leaves files behind; they are deleted with the folder.
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     environment = os.environ | instance.environment() | ours | {"TMPDIR": str(temporary)}
@@ -86,7 +86,7 @@ def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) ->
     )
     (folder / f"cdk-{arguments[0]}.log").write_text(done.stdout, encoding="utf-8")
     if done.returncode:
-        if refused := [line for line in done.stdout.splitlines() if line.startswith(_REFUSED)]:
-            raise CommandFailed(refused[0].removeprefix(_REFUSED), USAGE)
+        if refusals := [line for line in done.stdout.splitlines() if line.startswith(_REFUSED)]:
+            raise CommandFailed(refusals[0].removeprefix(_REFUSED), USAGE)
         end = "\n".join(done.stdout.splitlines()[-_LOG_LINES:])
         raise CommandFailed(f"`cdk {arguments[0]}` failed with exit code {done.returncode}:\n{end}")

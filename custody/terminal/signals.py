@@ -1,4 +1,4 @@
-"""How a command is told to end: by Ctrl-C or by SIGTERM, and not in the middle of what must not be cut in two."""
+"""End a command on Ctrl-C or SIGTERM, but never in the middle of a step that must be completed."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
+"""The exit code after Ctrl-C, as in shells: 128 plus the number of the signal."""
 
 TERMINATED = 143
 """The exit code after SIGTERM."""
@@ -17,37 +17,37 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM end the command as Ctrl-C does: everything that was begun is put in order."""
+    """Let SIGTERM end the command as Ctrl-C does, with all clean-up."""
     signal.signal(signal.SIGTERM, _terminate)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let a signal wait until a block has ended; the second one does not wait, so that nothing hangs for ever."""
+    """Defer a signal to the end of the block; a second signal takes effect at once, in case the block hangs."""
     if threading.current_thread() is not threading.main_thread():
-        # Signals come to the main thread alone.
+        # Only the main thread receives signals.
         yield
         return
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def wait(number: int, frame: FrameType | None) -> None:
-        handler = before[signal.Signals(number)]
-        if came and callable(handler):
+    def defer(number: int, frame: FrameType | None) -> None:
+        handler = handlers[signal.Signals(number)]
+        if received and callable(handler):
             handler(number, frame)
-        came.append(number)
+        received.append(number)
 
-    # What is not of Python, or is ignored, stays as it is.
-    ours = [number for number in _SIGNALS if callable(before[number])]
-    for number in ours:
-        signal.signal(number, wait)
+    # Ignored signals, and handlers not set by Python, stay as they are.
+    deferred = [number for number in _SIGNALS if callable(handlers[number])]
+    for number in deferred:
+        signal.signal(number, defer)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, before[number])
-    if came:
-        signal.raise_signal(came[0])
+        for number in deferred:
+            signal.signal(number, handlers[number])
+    if received:
+        signal.raise_signal(received[0])
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -12,7 +12,7 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
 
 
 def visible(text: str) -> str:
-    """Replace each character that cannot be seen, or would move the cursor, by a visible sign."""
+    """Replace each control or unprintable character by a visible symbol."""
     return "".join(map(_glyph, text))
 
 

@@ -1,4 +1,4 @@
-"""How times are told: moments in UTC, to a thousandth of a second as Step Functions has them; durations for people."""
+"""Format times in UTC, in milliseconds like Step Functions, and durations for people."""
 
 from datetime import UTC, datetime
 
@@ -9,22 +9,22 @@ _DAY = 86_400
 
 
 def stamp(moment: datetime) -> str:
-    """Write a moment, such as `2026-03-01T10:00:02.113Z`."""
+    """Format a time, such as `2026-03-01T10:00:02.113Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def stamped(moment: datetime | None) -> str | None:
-    """Write a moment, if there is one."""
+    """Format a time, if there is one."""
     return stamp(moment) if moment else None
 
 
 def seconds(start: datetime | None, end: datetime | None) -> float | None:
-    """Count the seconds from one moment to another; None if one of them is not known."""
+    """Return the seconds between two times; None if one of them is None."""
     return round((end - start).total_seconds(), 3) if start and end else None
 
 
 def took(duration: float) -> str:
-    """Tell how long something took, such as `11 ms`, `1.6 s`, `2 min 5 s`, `3 h 0 min` or `2 d 1 h`."""
+    """Format a duration, such as `11 ms`, `1.6 s`, `2 min 5 s`, `3 h 0 min` or `2 d 1 h`."""
     if (milliseconds := round(duration * _SECOND)) < _SECOND:
         return f"{milliseconds} ms"
     if round(duration, 1) < _MINUTE:

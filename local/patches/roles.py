@@ -1,15 +1,15 @@
-"""What a role's own policies allow, asked of MiniStack's evaluator."""
+"""Evaluate the policies of roles with MiniStack's evaluator."""
 
 from local.patches.patch import member, module
 
 
 def are_enforced() -> bool:
-    """Whether this embedded AWS lets policies decide."""
+    """Whether this embedded AWS enforces IAM policies."""
     return bool(member(module("app"), "AUTH"))
 
 
 def may(role_arn: str, action: str, resource: str, session: str) -> bool:
-    """Whether the policies of `role_arn` allow `action` on `resource`; a role that is not there may nothing."""
+    """Whether the policies of a role allow an action on a resource; a missing role allows nothing."""
     evaluator = module("core.iam_evaluator")
     region, account = resource.split(":")[3:5]
     role = role_arn.rsplit("/", 1)[-1]
@@ -26,6 +26,6 @@ def may(role_arn: str, action: str, resource: str, session: str) -> bool:
 
 
 def as_caller(role_arn: str, session: str) -> str:
-    """Name the caller that a service is once it has assumed a role."""
+    """Return the ARN of a session that has assumed a role."""
     account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
     return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"

@@ -1,4 +1,4 @@
-"""What a bucket tells EventBridge, and which queues may hear it.
+"""Events of a bucket on EventBridge, and the queues that may receive them.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
 """
@@ -14,7 +14,7 @@ from tests.support.embedded_aws import EmbeddedAws, until
 
 
 def queue(cloud: EmbeddedAws, name: str, *, lets_in: str | None) -> str:
-    """Make a queue that lets in the events of a rule, or those of none; give its URL."""
+    """Create a queue that accepts the events of a rule, or no events; return its URL."""
     url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
     if lets_in:
         statement = {
@@ -50,7 +50,7 @@ def rule(cloud: EmbeddedAws) -> str:
     return cloud.events.put_rule(Name="deliveries", EventPattern=json.dumps(pattern))["RuleArn"]
 
 
-def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(cloud: EmbeddedAws, rule: str) -> None:
+def test_an_event_has_the_version_and_reaches_only_queues_that_allow_the_rule(cloud: EmbeddedAws, rule: str) -> None:
     open_to_it = queue(cloud, "open", lets_in=rule)
     closed = [queue(cloud, "closed", lets_in=None), queue(cloud, "other", lets_in=f"{rule}-other")]
     targets: Any = [{"Id": str(number), "Arn": arn_of(cloud, url)} for number, url in enumerate([*closed, open_to_it])]
@@ -71,9 +71,7 @@ def test_an_event_names_the_version_and_comes_only_where_the_rule_is_let_in(clou
     assert [messages(cloud, url) for url in closed] == [[], []]
 
 
-def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter_queue(
-    cloud: EmbeddedAws, rule: str
-) -> None:
+def test_an_event_that_its_queue_refuses_is_dead_lettered(cloud: EmbeddedAws, rule: str) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
     closed, kept = queue(cloud, "shut", lets_in=None), queue(cloud, "kept", lets_in=rule)
     target: Any = {"Id": "8", "Arn": arn_of(cloud, closed), "DeadLetterConfig": {"Arn": arn_of(cloud, kept)}}
@@ -95,7 +93,7 @@ def test_an_event_for_a_queue_that_is_closed_to_the_rule_goes_to_the_dead_letter
     assert messages(cloud, closed) == []
 
 
-def test_a_bucket_without_versions_names_none(cloud: EmbeddedAws, rule: str) -> None:
+def test_a_bucket_without_versioning_has_no_version_in_its_events(cloud: EmbeddedAws, rule: str) -> None:
     heard = queue(cloud, "unversioned", lets_in=rule)
     cloud.events.put_targets(Rule="deliveries", Targets=[{"Id": "9", "Arn": arn_of(cloud, heard)}])
 

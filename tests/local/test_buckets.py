@@ -1,4 +1,4 @@
-"""Buckets read, write, tell and refuse as on AWS."""
+"""Buckets read, write, publish and refuse as on AWS."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ def raw(cloud: EmbeddedAws) -> str:
         ("bytes=8-99", b"89", "bytes 8-9/10"),
     ],
 )
-def test_a_range_of_a_version_is_answered(
+def test_a_range_of_a_version_is_returned(
     cloud: EmbeddedAws, raw: str, wanted: str, answered: bytes, content_range: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
@@ -66,22 +66,22 @@ def test_if_none_match_refuses_a_second_write(cloud: EmbeddedAws, raw: str) -> N
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
 
 
-def test_kms_without_a_key_takes_the_key_of_the_bucket_or_the_account(cloud: EmbeddedAws, raw: str) -> None:
+def test_kms_without_a_key_uses_the_key_of_the_bucket_or_the_account(cloud: EmbeddedAws, raw: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-kms-encryption.html."""
     answer = cloud.s3.put_object(Bucket=raw, Key="secret", Body=b"1", ServerSideEncryption="aws:kms")
     assert answer["SSEKMSKeyId"].endswith("alias/aws/s3")
 
 
-def test_created_objects_are_told_to_a_function(cloud: EmbeddedAws, raw: str) -> None:
+def test_a_function_is_notified_of_created_objects(cloud: EmbeddedAws, raw: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html."""
     source = """
         import json
         def handler(event, context):
             print(json.dumps(event["Records"][0]["s3"]))
     """
-    arn = cloud.function("told", source)
+    arn = cloud.function("notified", source)
     cloud.functions.add_permission(
-        FunctionName="told",
+        FunctionName="notified",
         StatementId="s3",
         Action="lambda:InvokeFunction",
         Principal="s3.amazonaws.com",
@@ -96,15 +96,15 @@ def test_created_objects_are_told_to_a_function(cloud: EmbeddedAws, raw: str) ->
     put = cloud.s3.put_object(Bucket=raw, Key="é+ü/a b.json", Body=b"12345")
 
     def look() -> dict[str, Any] | None:
-        groups = cloud.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/told")["logGroups"]
-        events = cloud.logs.filter_log_events(logGroupName="/aws/lambda/told")["events"] if groups else []
-        found = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
-        return found[0] if found else None
+        groups = cloud.logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/notified")["logGroups"]
+        events = cloud.logs.filter_log_events(logGroupName="/aws/lambda/notified")["events"] if groups else []
+        records = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+        return records[0] if records else None
 
-    told = until(look, "the event")
-    assert told["bucket"]["name"] == raw
-    assert told["object"].pop("sequencer")
-    assert told["object"] == {
+    details = until(look, "the event")
+    assert details["bucket"]["name"] == raw
+    assert details["object"].pop("sequencer")
+    assert details["object"] == {
         "key": "%C3%A9%2B%C3%BC/a+b.json",
         "size": 5,
         "eTag": put["ETag"].strip('"'),
@@ -120,7 +120,7 @@ READING = """
 """
 
 
-def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: EmbeddedAws, raw: str) -> None:
+def test_a_role_without_permission_is_refused(cloud: EmbeddedAws, raw: str) -> None:
     cloud.s3.put_object(Bucket=raw, Key="shared", Body=b"text")
     cloud.function("stranger", READING)
     refused = cloud.call("stranger")
@@ -131,23 +131,23 @@ def test_a_role_that_may_not_is_refused_and_one_that_may_is_not(cloud: EmbeddedA
 
 
 @pytest.mark.parametrize("key", ["control/\x1b", "control/\r\x01", "control/a b+é"])
-def test_versions_are_listed_whatever_their_keys_hold(cloud: EmbeddedAws, raw: str, key: str) -> None:
+def test_versions_are_listed_whatever_characters_their_keys_contain(cloud: EmbeddedAws, raw: str, key: str) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html."""
     cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
     cloud.s3.delete_object(Bucket=raw, Key=key)
     listed = cloud.s3.list_object_versions(Bucket=raw, Prefix=key)
-    assert [one["Key"] for one in (*listed["Versions"], *listed["DeleteMarkers"])] == [key, key]
+    assert [version["Key"] for version in (*listed["Versions"], *listed["DeleteMarkers"])] == [key, key]
     assert listed["Prefix"] == key
 
 
-def test_a_list_of_versions_goes_on_behind_a_key_with_a_control_character(cloud: EmbeddedAws, raw: str) -> None:
+def test_a_listing_of_versions_continues_after_a_key_with_a_control_character(cloud: EmbeddedAws, raw: str) -> None:
     keys = [f"paged/{dead_letter}\x01" for dead_letter in "abc"]
     for key in keys:
         cloud.s3.put_object(Bucket=raw, Key=key, Body=b"1")
     pages = cloud.s3.get_paginator("list_object_versions").paginate(
         Bucket=raw, Prefix="paged/", PaginationConfig={"PageSize": 1}
     )
-    assert [one["Key"] for page in pages for one in page["Versions"]] == keys
+    assert [version["Key"] for page in pages for version in page["Versions"]] == keys
 
 
 def test_versions_are_grouped_by_a_delimiter(cloud: EmbeddedAws, raw: str) -> None:

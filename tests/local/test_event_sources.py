@@ -1,4 +1,4 @@
-"""A bucket tells a queue, the queue feeds a function, and what fails goes to a dead-letter queue, as on AWS.
+"""A bucket notifies a queue, the queue feeds a function, and failed messages are dead-lettered, as on AWS.
 
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
@@ -47,7 +47,9 @@ def batches(cloud: EmbeddedAws) -> None:
 
 
 def taken(cloud: EmbeddedAws, function: str) -> list[list[str]]:
-    keys = [one["Key"] for one in cloud.s3.list_objects_v2(Bucket="batches", Prefix=f"{function}/").get("Contents", [])]
+    keys = [
+        item["Key"] for item in cloud.s3.list_objects_v2(Bucket="batches", Prefix=f"{function}/").get("Contents", [])
+    ]
     return [json.loads(cloud.s3.get_object(Bucket="batches", Key=key)["Body"].read()) for key in keys]
 
 
@@ -64,11 +66,12 @@ def queue(cloud: EmbeddedAws, name: str, attributes: Any = None) -> tuple[str, s
 def count(cloud: EmbeddedAws, url: str) -> int:
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(
-        int(one) for one in cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
+        int(number)
+        for number in cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
     )
 
 
-def test_uploads_go_through_a_queue_and_back_from_its_dead_letters(cloud: EmbeddedAws) -> None:
+def test_uploads_pass_through_a_queue_and_failures_are_dead_lettered(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ways-to-add-notification-config-to-bucket.html."""
     cloud.stack(
         "buffered",
@@ -223,6 +226,6 @@ def test_a_mapping_that_cannot_work_is_refused(
         ({"batchItemFailures": ["a"]}, True),
     ],
 )
-def test_an_answer_that_cannot_be_read_fails_the_whole_batch(answer: Any, all_fail: bool) -> None:
+def test_an_invalid_response_fails_the_whole_batch(answer: Any, all_fail: bool) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting."""
     assert event_sources.failed(answer, {"a", "b"}) == ({"a", "b"} if all_fail else set())

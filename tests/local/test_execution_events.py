@@ -1,4 +1,4 @@
-"""A change of an execution's status is told to the targets of rules.
+"""A change of an execution's status is published to the targets of rules.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 """
@@ -11,17 +11,17 @@ import pytest
 
 from tests.support.embedded_aws import EmbeddedAws, allow, until
 
-FAILING = "def handler(event, context): raise ValueError('told to fail')\n"
+FAILING = "def handler(event, context): raise ValueError('always fails')\n"
 TELLING = """
     import json
     def handler(event, context):
-        print(json.dumps({"told": event["detail"]["name"]}))
-        raise ValueError("told to fail")
+        print(json.dumps({"received": event["detail"]["name"]}))
+        raise ValueError("always fails")
 """
 STATUS_CHANGE = "Step Functions Execution Status Change"
 
 
-def one(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+def only(state: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"StartAt": "Do", "States": {"Do": state}, **more}
 
 
@@ -48,21 +48,21 @@ def rule(name: str, machine: str, statuses: list[str], *targets: dict[str, Any])
 
 
 def messages(cloud: EmbeddedAws, queue: str) -> list[Any]:
-    found = cloud.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
-    for message in found.get("Messages", []):
+    answer = cloud.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+    for message in answer.get("Messages", []):
         cloud.queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return list(found.get("Messages", []))
+    return list(answer.get("Messages", []))
 
 
 def events(cloud: EmbeddedAws, queue: str, count: int) -> list[Any]:
-    found: list[Any] = []
+    received: list[Any] = []
 
     def look() -> bool:
-        found.extend(json.loads(message["Body"]) for message in messages(cloud, queue))
-        return len(found) >= count
+        received.extend(json.loads(message["Body"]) for message in messages(cloud, queue))
+        return len(received) >= count
 
     until(look, f"{count} events")
-    return found
+    return received
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def machine(cloud: EmbeddedAws) -> str:
 
 @pytest.fixture(scope="module")
 def queue(cloud: EmbeddedAws, machine: str) -> str:
-    """Give a queue to which every change of the machine's executions is told."""
+    """Return a queue that receives every status change of the machine's executions."""
     every = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
     target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
     return cloud.stack(
@@ -103,16 +103,16 @@ def queue(cloud: EmbeddedAws, machine: str) -> str:
         ("stop", {"status": "ABORTED", "error": "Stopped", "cause": "by hand"}),
     ],
 )
-def test_the_detail_of_an_event_is_the_description_with_milliseconds(
+def test_the_detail_is_the_description_with_dates_in_milliseconds(
     cloud: EmbeddedAws, machine: str, queue: str, do: str, ended: dict[str, Any]
 ) -> None:
     given = json.dumps({"do": do.replace("stop", "wait")})
     arn = cloud.machines.start_execution(stateMachineArn=machine, name=do, input=given)["executionArn"]
     if do == "stop":
         cloud.machines.stop_execution(executionArn=arn, error="Stopped", cause="by hand")
-    found = cloud.ended(arn)
+    described = cloud.ended(arn)
     first, last = events(cloud, queue, 2)
-    milliseconds = {name: int(found[name].timestamp() * 1000) for name in ("startDate", "stopDate")}
+    milliseconds = {name: int(described[name].timestamp() * 1000) for name in ("startDate", "stopDate")}
     usual = {
         "executionArn": arn,
         "stateMachineArn": machine,
@@ -134,13 +134,13 @@ def test_the_detail_of_an_event_is_the_description_with_milliseconds(
         "stateMachineAliasArn": None,
     }
     assert first["detail"] == usual
-    redrive = {"redriveStatus": found["redriveStatus"], "redriveStatusReason": found.get("redriveStatusReason")}
-    assert found["redriveStatus"] == ("NOT_REDRIVABLE" if do == "succeed" else "REDRIVABLE")
+    redrive = {"redriveStatus": described["redriveStatus"], "redriveStatusReason": described.get("redriveStatusReason")}
+    assert described["redriveStatus"] == ("NOT_REDRIVABLE" if do == "succeed" else "REDRIVABLE")
     assert last["detail"] == usual | milliseconds | ended | redrive
     assert (last["source"], last["detail-type"], last["resources"]) == ("aws.states", STATUS_CHANGE, [arn])
 
 
-def test_a_redrive_is_told_as_running_again(cloud: EmbeddedAws, machine: str, queue: str) -> None:
+def test_a_redrive_is_published_as_running(cloud: EmbeddedAws, machine: str, queue: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
     arn = cloud.run(machine, {"do": "fail"})["executionArn"]
     events(cloud, queue, 2)
@@ -176,15 +176,15 @@ def target_of(cloud: EmbeddedAws, name: str, machine: str, function: str, *, per
     return cloud.stack(name, resources)
 
 
-def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destination(
+def test_a_function_is_invoked_asynchronously_with_its_retries_and_destination(
     cloud: EmbeddedAws, machine: str
 ) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html."""
     lost = cloud.queues.create_queue(QueueName="lost")["QueueUrl"]
     arn = cloud.queues.get_queue_attributes(QueueUrl=lost, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    function = cloud.function("told", TELLING, policy=allow("sqs:SendMessage", arn))
+    function = cloud.function("notified", TELLING, policy=allow("sqs:SendMessage", arn))
     cloud.functions.put_function_event_invoke_config(
-        FunctionName="told", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
+        FunctionName="notified", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
     )
     ids = target_of(cloud, "to-function", machine, function)
     target = cloud.events.list_targets_by_rule(Rule="to-function")["Targets"][0]
@@ -197,15 +197,13 @@ def test_a_function_is_invoked_asynchronously_with_its_own_retries_and_destinati
     record = json.loads(message["Body"])
     assert record["requestPayload"]["detail"]["executionArn"] == failed["executionArn"]
     assert record["requestContext"]["approximateInvokeCount"] == 2
-    lines = cloud.logs.filter_log_events(logGroupName="/aws/lambda/told")["events"]
-    assert len([line for line in lines if failed["name"] in line["message"]]) == 2, "one event, tried twice"
+    lines = cloud.logs.filter_log_events(logGroupName="/aws/lambda/notified")["events"]
+    assert len([line for line in lines if failed["name"] in line["message"]]) == 2, "a single event, tried twice"
     assert messages(cloud, ids["Queue"]) == []
 
 
 @pytest.mark.parametrize(("name", "code"), [("no-permission", "NO_PERMISSIONS"), ("no-function", "NO_RESOURCE")])
-def test_an_event_that_cannot_be_delivered_goes_to_the_dead_letter_queue_of_the_target(
-    cloud: EmbeddedAws, machine: str, name: str, code: str
-) -> None:
+def test_an_undeliverable_event_is_dead_lettered(cloud: EmbeddedAws, machine: str, name: str, code: str) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
     function = cloud.function(name, FAILING)
     queue = target_of(cloud, name, machine, function, permitted=name == "no-function")["Queue"]

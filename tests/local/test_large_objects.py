@@ -1,4 +1,4 @@
-"""Objects of tens of megabytes arrive, are told of and are read as on AWS, and do not fill the memory."""
+"""Objects of tens of megabytes are uploaded, published and read as on AWS, in little memory."""
 
 import base64
 import hashlib
@@ -40,10 +40,10 @@ def versioned(cloud: EmbeddedAws, name: str) -> str:
 
 def digest(answer: "GetObjectOutputTypeDef") -> str:
     """Read an object piece by piece."""
-    found = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False)
     for piece in answer["Body"].iter_chunks(64 * 1024):
-        found.update(piece)
-    return found.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def peak(cloud: EmbeddedAws) -> int:
@@ -52,8 +52,8 @@ def peak(cloud: EmbeddedAws) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of the memory of a process there")
-def test_large_objects_do_not_fill_the_memory(cloud: EmbeddedAws, bucket: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is read from /proc")
+def test_large_objects_need_little_memory(cloud: EmbeddedAws, bucket: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(LARGE)
     put: list[Callable[[], Any]] = [
@@ -63,7 +63,7 @@ def test_large_objects_do_not_fill_the_memory(cloud: EmbeddedAws, bucket: str, t
         lambda: cloud.s3.upload_file(str(file), bucket, "ledger"),
     ]
     with ThreadPoolExecutor() as pool:
-        for future in [pool.submit(one) for one in put]:
+        for future in [pool.submit(upload) for upload in put]:
             future.result()
         read = pool.map(lambda key: digest(cloud.s3.get_object(Bucket=bucket, Key=key)), ["raw", "ledger"] * 4)
         assert set(read) == {SUM}
@@ -75,7 +75,7 @@ def test_large_objects_do_not_fill_the_memory(cloud: EmbeddedAws, bucket: str, t
     assert peak(cloud) < 600, "eight readers and four writers of 90 MiB each"
 
 
-def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(cloud: EmbeddedAws, bucket: str) -> None:
+def test_an_overwritten_version_is_read_whole_and_in_ranges(cloud: EmbeddedAws, bucket: str) -> None:
     body = LARGE[: 3 * MIB + 1]
     version = cloud.s3.put_object(Bucket=bucket, Key="old", Body=body)["VersionId"]
     cloud.s3.put_object(Bucket=bucket, Key="old", Body=b"new")
@@ -96,7 +96,7 @@ def test_ranges_and_the_whole_of_a_version_are_read_after_it_was_overwritten(clo
     assert cloud.s3.get_object(Bucket=bucket, Key="old")["Body"].read() == body
 
 
-def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: EmbeddedAws) -> None:
+def test_a_multipart_upload_is_published_once(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html."""
     bucket = versioned(cloud, "parts")
     url = cloud.queues.create_queue(QueueName="parts")["QueueUrl"]
@@ -117,12 +117,12 @@ def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: EmbeddedAws) -> Non
     records: list[Any] = []
 
     def look() -> bool:
-        found = cloud.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        records.extend(json.loads(message["Body"]) for message in found)
-        return any("Records" in one for one in records)
+        answer = cloud.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        records.extend(json.loads(message["Body"]) for message in answer)
+        return any("Records" in body for body in records)
 
     until(look, "the event")
-    (record,) = (one for body in records for one in body.get("Records", []))
+    (record,) = (record for body in records for record in body.get("Records", []))
     assert record["eventName"] == "ObjectCreated:CompleteMultipartUpload"
     assert record["s3"]["object"].pop("sequencer")
     assert record["s3"]["object"] == {
@@ -137,7 +137,7 @@ def test_an_upload_in_parts_is_told_of_once_and_whole(cloud: EmbeddedAws) -> Non
 
 
 @pytest.mark.parametrize("checksum", ["right", "wrong"])
-def test_a_body_in_signed_chunks_with_a_checksum_at_its_end_arrives_right(
+def test_a_body_in_signed_chunks_with_a_trailing_checksum_is_stored_intact(
     cloud: EmbeddedAws, bucket: str, checksum: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html: boto3 sends it so over TLS."""

@@ -235,4 +235,4 @@ def test_executions_are_listed_by_their_start_not_their_end(cloud: EmbeddedAws) 
     pages = cloud.machines.get_paginator("list_executions").paginate(
         stateMachineArn=machine, PaginationConfig={"PageSize": 1}
     )
-    assert [found["name"] for page in pages for found in page["executions"]] == names[::-1]
+    assert [execution["name"] for page in pages for execution in page["executions"]] == names[::-1]

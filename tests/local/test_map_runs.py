@@ -137,10 +137,10 @@ def test_children_are_executions_and_the_parent_continues_when_some_fail(cloud: 
         r"arn:aws:states:us-east-1:0{12}:execution:tolerant/Chunks:[0-9a-f-]{36}", failed["executionArn"]
     )
     assert failed["stateMachineArn"] == f"{machine}/Chunks"
-    found = cloud.machines.describe_execution(executionArn=failed["executionArn"])
-    assert (found["status"], found["error"], found["mapRunArn"]) == ("FAILED", "Lost", run["mapRunArn"])
-    assert json.loads(found["input"])["chunk"] == {"start": 9, "bytes": 9}
-    assert json.loads(found["input"])["parent"] == arn
+    described = cloud.machines.describe_execution(executionArn=failed["executionArn"])
+    assert (described["status"], described["error"], described["mapRunArn"]) == ("FAILED", "Lost", run["mapRunArn"])
+    assert json.loads(described["input"])["chunk"] == {"start": 9, "bytes": 9}
+    assert json.loads(described["input"])["parent"] == arn
 
 
 def test_the_context_of_a_child_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
@@ -148,12 +148,12 @@ def test_the_context_of_a_child_is_its_own(cloud: EmbeddedAws, chunk: str) -> No
     definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     arn = cloud.run(cloud.machine("seeing", definition), given("seeing", [4], []))["executionArn"]
     (child,) = children(cloud, run_of(cloud, arn)["mapRunArn"])
-    found = cloud.machines.describe_execution(executionArn=child["executionArn"])
-    seen = json.loads(found["output"])
+    described = cloud.machines.describe_execution(executionArn=child["executionArn"])
+    seen = json.loads(described["output"])
     assert seen["state"]["Name"] == "Do"
     own = seen["execution"]
     assert (own["Id"], own["Name"], own["RedriveCount"]) == (child["executionArn"], child["name"], 0)
-    assert own["Input"] == json.loads(found["input"]) == seen["batch"]
+    assert own["Input"] == json.loads(described["input"]) == seen["batch"]
 
 
 def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None:
@@ -175,8 +175,8 @@ def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None
     run = run_of(cloud, arn)["mapRunArn"]
     assert events[2]["mapStateStartedEventDetails"] == {"length": 1}
     assert events[3]["mapRunStartedEventDetails"] == {"mapRunArn": run}
-    (found,) = children(cloud, run)
-    events = history(cloud, found["executionArn"])
+    (described,) = children(cloud, run)
+    events = history(cloud, described["executionArn"])
     assert kinds(events) == [
         "ExecutionStarted",
         "TaskStateEntered",
@@ -196,8 +196,8 @@ def test_a_child_invokes_only_what_the_role_of_the_machine_allows(cloud: Embedde
     machine = cloud.machine("weak", definition, allow("states:StartExecution"))
     arn = cloud.run(machine, given("weak", [0], []))["executionArn"]
     (child,) = children(cloud, run_of(cloud, arn)["mapRunArn"])
-    found = cloud.machines.describe_execution(executionArn=child["executionArn"])
-    assert (found["status"], found["error"]) == ("FAILED", "Lambda.AWSLambdaException")
+    described = cloud.machines.describe_execution(executionArn=child["executionArn"])
+    assert (described["status"], described["error"]) == ("FAILED", "Lambda.AWSLambdaException")
 
 
 def test_a_map_run_needs_the_permission_to_start_its_machine(cloud: EmbeddedAws, chunk: str) -> None:
@@ -242,9 +242,9 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     assert run["status"] == "ABORTED"
     counts = run["executionCounts"]
     assert (counts["aborted"], counts["running"], counts["pending"], counts["total"]) == (2, 0, 2, 4)
-    found = children(cloud, run["mapRunArn"], statusFilter="ABORTED")
-    assert len(found) == 2
-    assert kinds(history(cloud, found[0]["executionArn"]))[-1] == "ExecutionAborted"
+    described = children(cloud, run["mapRunArn"], statusFilter="ABORTED")
+    assert len(described) == 2
+    assert kinds(history(cloud, described[0]["executionArn"]))[-1] == "ExecutionAborted"
 
     fix(cloud, f"hold-{need}")
     ended = redriven(cloud, arn)
@@ -278,9 +278,9 @@ def test_a_redrive_that_returns_to_the_map_starts_a_new_map_run(cloud: EmbeddedA
     assert len(runs) == 2
     (second,) = set(runs) - {first}
     (child,) = children(cloud, second)
-    found = cloud.machines.describe_execution(executionArn=child["executionArn"])
-    assert json.loads(found["input"])["chunk"]["start"] == 2, "the list that the redrive narrowed"
-    assert (found["status"], found["redriveCount"]) == ("SUCCEEDED", 0)
+    described = cloud.machines.describe_execution(executionArn=child["executionArn"])
+    assert json.loads(described["input"])["chunk"]["start"] == 2, "the list that the redrive narrowed"
+    assert (described["status"], described["redriveCount"]) == ("SUCCEEDED", 0)
     assert len(children(cloud, first)) == 2
     assert kinds(history(cloud, failed["executionArn"])).count("MapRunStarted") == 2
 

@@ -62,18 +62,18 @@ def executions(cloud: EmbeddedAws) -> list[str]:
     ("action", "arguments"),
     [("describe_execution", {}), ("get_execution_history", {"includeExecutionData": False}), ("redrive_execution", {})],
 )
-def test_executions_are_seen_by_a_pattern_of_their_arn(
+def test_executions_are_allowed_by_a_pattern_of_their_arn(
     cloud: EmbeddedAws, looking: str, executions: list[str], action: str, arguments: dict[str, Any]
 ) -> None:
     """https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html."""
     asked = [["stepfunctions", action, {"executionArn": arn, **arguments}] for arn in executions]
-    assert [cloud.call(looking, one) for one in asked] == ["done", "AccessDeniedException"]
+    assert [cloud.call(looking, request) for request in asked] == ["done", "AccessDeniedException"]
 
 
 @pytest.mark.parametrize(
     ("prefix", "answer"), [("open/", "done"), ("open/a", "done"), ("shut/", "AccessDenied"), ("", "AccessDenied")]
 )
-def test_a_bucket_is_listed_under_the_prefixes_that_are_allowed(
+def test_a_bucket_is_listed_under_allowed_prefixes_only(
     cloud: EmbeddedAws, looking: str, prefix: str, answer: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html."""
@@ -89,10 +89,10 @@ def test_a_bucket_is_listed_under_the_prefixes_that_are_allowed(
         ("listed", "open/missing", "NoSuchKey"),
     ],
 )
-def test_a_missing_key_is_told_only_to_who_may_list(
+def test_a_missing_key_is_reported_only_to_callers_that_may_list(
     cloud: EmbeddedAws, looking: str, bucket: str, key: str, answer: str
 ) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
     assert cloud.call(looking, ["s3", "get_object", {"Bucket": bucket, "Key": key}]) == answer
-    told = {"NoSuchKey": "404", "AccessDenied": "403"}.get(answer, answer)
-    assert cloud.call(looking, ["s3", "head_object", {"Bucket": bucket, "Key": key}]) == told
+    status = {"NoSuchKey": "404", "AccessDenied": "403"}.get(answer, answer)
+    assert cloud.call(looking, ["s3", "head_object", {"Bucket": bucket, "Key": key}]) == status

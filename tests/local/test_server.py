@@ -1,4 +1,4 @@
-"""Embedded AWS starts, is found, and stops without a trace."""
+"""Embedded AWS starts once, can be found, and stops cleanly."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ PID = "import os\ndef handler(event, context): return os.getpid()\n"
 ASLEEP = "import time\ndef handler(event, context): time.sleep(60)\n"
 
 
-def test_what_was_started_is_found_and_started_only_once(tmp_path: Path) -> None:
+def test_a_running_server_is_found_and_not_started_twice(tmp_path: Path) -> None:
     instance = local.start(tmp_path)
     try:
         assert local.find(tmp_path) == instance
@@ -34,8 +34,8 @@ def test_stop_ends_server_and_workers_and_leaves_only_the_log(tmp_path: Path, mo
     monkeypatch.setenv("TMPDIR", str(elsewhere))
     folder = tmp_path / "folder"
     cloud = EmbeddedAws(local.start(folder))
-    cloud.function("one", PID)
-    worker = cloud.call("one")
+    cloud.function("worker", PID)
+    worker = cloud.call("worker")
     cloud.close()
     local.stop(folder)
     for pid in (worker, cloud.instance.pid):
@@ -60,7 +60,7 @@ def test_workers_of_a_killed_server_are_ended_by_the_next_stop(tmp_path: Path) -
     assert not folder.exists()
 
 
-def test_a_taken_port_is_refused_when_named_and_avoided_when_not(tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused_if_requested_and_else_avoided(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         with pytest.raises(local.PortTakenError, match=str(taken)):
@@ -77,12 +77,12 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
         return usual(*given, **options) | {"LAMBDA_WARM_TTL_SECONDS": "a minute"}
 
     monkeypatch.setattr(server, "_server_environment", broken)
-    with pytest.raises(local.StartError, match=r"(?s)ended before it was ready.*'a minute'"):
+    with pytest.raises(local.StartError, match=r"(?s)exited before it was ready.*'a minute'"):
         local.start(tmp_path)
     assert local.find(tmp_path) is None
 
 
-def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> None:
+def test_only_persistent_data_survives_a_restart(tmp_path: Path) -> None:
     before = EmbeddedAws(local.start(tmp_path, persist=True))
     before.s3.create_bucket(Bucket="kept")
     before.s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
@@ -115,7 +115,7 @@ def test_what_was_kept_comes_back_and_what_was_not_does_not(tmp_path: Path) -> N
     local.stop(tmp_path)
 
 
-def test_the_environment_overrules_what_points_at_real_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_settings_for_real_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import boto3  # noqa: PLC0415 - beside the session that it is for
 
     for name, value in {"AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "real", "AWS_ENDPOINT_URL_S3": "https://x"}.items():

@@ -76,8 +76,8 @@ def buckets(cloud: EmbeddedAws) -> dict[str, str]:
 
 
 def test_encryption_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
-    found = cloud.s3.get_bucket_encryption(Bucket=buckets["Bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
-    assert found == [
+    deployed = cloud.s3.get_bucket_encryption(Bucket=buckets["Bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
+    assert deployed == [
         {
             "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": buckets["Key"]},
             "BucketKeyEnabled": True,
@@ -97,8 +97,8 @@ def test_lifecycle_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> N
 
 def test_object_lock_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     name = buckets["Bucket"]
-    found = cloud.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
-    assert found == {
+    deployed = cloud.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
+    assert deployed == {
         "ObjectLockEnabled": "Enabled",
         "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 3}},
     }
@@ -156,11 +156,11 @@ def test_properties_of_a_function(cloud: EmbeddedAws) -> None:
         "Config": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": config},
     }
     name = cloud.stack("function", resources)["Function"]
-    found = cloud.functions.get_function_configuration(FunctionName=name)
-    assert found["Runtime"] == "python3.14"
-    assert found["Architectures"] == ["arm64"]
-    assert ":kms:" in found["KMSKeyArn"]
-    assert found["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/own/logs"}
+    deployed = cloud.functions.get_function_configuration(FunctionName=name)
+    assert deployed["Runtime"] == "python3.14"
+    assert deployed["Architectures"] == ["arm64"]
+    assert ":kms:" in deployed["KMSKeyArn"]
+    assert deployed["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/own/logs"}
     assert cloud.functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 5
     assert cloud.functions.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 5}
     assert cloud.functions.get_function_event_invoke_config(FunctionName=name)["MaximumRetryAttempts"] == 1
@@ -192,11 +192,11 @@ def test_properties_of_a_state_machine(cloud: EmbeddedAws) -> None:
         "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties},
     }
     machine = cloud.stack("machine", resources)["Machine"]
-    found = cloud.machines.describe_state_machine(stateMachineArn=machine)
-    assert found["loggingConfiguration"]["level"] == "ALL"
-    assert found["loggingConfiguration"]["includeExecutionData"] is False
-    assert ":log-group:" in found["loggingConfiguration"]["destinations"][0]["cloudWatchLogsLogGroup"]["logGroupArn"]
-    assert found["tracingConfiguration"] == {"enabled": True}
+    deployed = cloud.machines.describe_state_machine(stateMachineArn=machine)
+    assert deployed["loggingConfiguration"]["level"] == "ALL"
+    assert deployed["loggingConfiguration"]["includeExecutionData"] is False
+    assert ":log-group:" in deployed["loggingConfiguration"]["destinations"][0]["cloudWatchLogsLogGroup"]["logGroupArn"]
+    assert deployed["tracingConfiguration"] == {"enabled": True}
     assert cloud.run(machine)["status"] == "SUCCEEDED"
 
 

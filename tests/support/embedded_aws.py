@@ -36,9 +36,9 @@ def until(look: Callable[[], T | None], what: str) -> T:
     """Look again until there is something; fail the test when there is nothing in time."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
-        found = look()
-        if found:
-            return found
+        result = look()
+        if result:
+            return result
         assert time.monotonic() < deadline, f"{what}: nothing within {DEADLINE_SECONDS:.0f} s"
         time.sleep(0.05)
 
@@ -98,7 +98,7 @@ class EmbeddedAws:
         return arn
 
     def function(self, name: str, source: str, *, policy: Mapping[str, Any] | None = None, **options: Any) -> str:
-        """Make a function of one module with `handler` in it; give its ARN."""
+        """Create a function from a module with a `handler`; return its ARN."""
         answer = self.functions.create_function(
             FunctionName=name,
             Runtime="python3.14",
@@ -131,11 +131,11 @@ class EmbeddedAws:
         """Wait for the end of an execution; give its description, with `output` decoded."""
 
         def look() -> dict[str, Any] | None:
-            found = dict(self.machines.describe_execution(executionArn=execution))
-            return None if found["status"] == "RUNNING" else found
+            described = dict(self.machines.describe_execution(executionArn=execution))
+            return None if described["status"] == "RUNNING" else described
 
-        found = until(look, f"the end of {execution}")
-        return found | {"output": json.loads(found.get("output") or "null")}
+        ended = until(look, f"the end of {execution}")
+        return ended | {"output": json.loads(ended.get("output") or "null")}
 
     def stack(self, name: str, resources: Mapping[str, Any]) -> dict[str, str]:
         """Deploy a stack of these resources; give their physical ids."""
@@ -143,8 +143,8 @@ class EmbeddedAws:
         self.stacks.create_stack(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
         status = until(functools.partial(self.stack_end, name), f"the end of stack {name}")
         assert status == "CREATE_COMPLETE", f"stack {name} ended as {status}"
-        found = self.stacks.describe_stack_resources(StackName=name)["StackResources"]
-        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found}
+        deployed = self.stacks.describe_stack_resources(StackName=name)["StackResources"]
+        return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in deployed}
 
     def stack_end(self, name: str) -> str | None:
         """Give the status of a stack that nothing is going on with any more."""

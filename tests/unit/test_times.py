@@ -1,4 +1,4 @@
-"""Times are told in UTC, to a thousandth of a second; durations so that people read them at a glance."""
+"""Times are formatted in UTC with milliseconds; durations in at most two units."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,20 +7,20 @@ import pytest
 from custody.terminal.times import seconds, stamp, stamped, took
 
 
-def test_a_moment_is_written_in_utc() -> None:
+def test_a_time_is_formatted_in_utc() -> None:
     moment = datetime(2026, 3, 1, 11, 0, 2, 113_999, tzinfo=timezone(timedelta(hours=1)))
     assert stamp(moment) == stamped(moment) == "2026-03-01T10:00:02.113Z"
     assert stamped(None) is None
 
 
-def test_what_has_no_end_has_no_duration() -> None:
+def test_without_an_end_there_is_no_duration() -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)
     assert seconds(start, start + timedelta(milliseconds=1500)) == 1.5
     assert seconds(start, None) is seconds(None, start) is None
 
 
 @pytest.mark.parametrize(
-    ("duration", "told"),
+    ("duration", "text"),
     [
         (0, "0 ms"),
         (0.0114, "11 ms"),
@@ -33,5 +33,5 @@ def test_what_has_no_end_has_no_duration() -> None:
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_told_in_two_units_at_the_most(duration: float, told: str) -> None:
-    assert took(duration) == told
+def test_a_duration_has_at_most_two_units(duration: float, text: str) -> None:
+    assert took(duration) == text

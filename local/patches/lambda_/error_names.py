@@ -1,9 +1,9 @@
-"""A failed handler is reported by the class name of its exception.
+"""An error of a handler has the class name of its exception.
 
-MiniStack calls every failure `Runtime.HandlerError`, so that no Catch or Retry of a state machine matches by name, and
-it ends the process of a handler that raised. AWS reports errorType, errorMessage and stackTrace and keeps the
-environment: https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. Failures of the environment itself
-keep the names AWS gives them: Sandbox.Timedout, Runtime.ExitError, Runtime.ImportModuleError …
+MiniStack calls every error `Runtime.HandlerError`, so that no Catch or Retry of a state machine matches its name, and
+ends the process of the handler. AWS reports errorType, errorMessage and stackTrace and keeps the environment:
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. Errors of the environment have AWS's names:
+Sandbox.Timedout, Runtime.ExitError, Runtime.ImportModuleError …
 """
 
 from pathlib import Path
@@ -26,16 +26,16 @@ _IN_SCRIPT = {
 
 
 class InitFailedError(RuntimeError):
-    """The handler's module could not be loaded; `report` is what Lambda answers."""
+    """The handler's module could not be imported; `report` is Lambda's response."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
-        """Keep the worker's report."""
+        """Store the worker's report."""
         super().__init__(str(answer.get("error")))
         self.report: dict[str, Any] | None = answer.get("report")
 
 
 def apply() -> None:
-    """Carry the report from the worker script to what Lambda answers."""
+    """Pass the report of the worker script on as Lambda's response."""
     runtime, service = module("core.lambda_runtime"), module("services.lambda_svc")
     script = member(runtime, "_PYTHON_WORKER_SCRIPT")
     runtime._PYTHON_WORKER_SCRIPT = _PROLOGUE + replace_once(script, _IN_SCRIPT, "Python worker script")  # noqa: SLF001
@@ -65,7 +65,7 @@ def apply() -> None:
 
 
 def _report(result: dict[str, Any], error_type: str, request_id: str) -> dict[str, Any]:
-    """Give the payload of an invocation that failed."""
+    """Return the response payload of a failed invocation."""
     report: dict[str, Any] | None = result.get("report")
     if report is not None:
         return report
@@ -75,7 +75,7 @@ def _report(result: dict[str, Any], error_type: str, request_id: str) -> dict[st
 
 
 def _init_failed(error: Exception, request_id: str) -> dict[str, Any]:
-    """Give payload and log of an invocation whose environment could not start."""
+    """Return payload and log of an invocation whose environment could not start."""
     report = getattr(error, "report", None)
     if report is None:
         report = _environment_failure("Runtime.ExitError", f"Runtime exited: {error}", request_id)

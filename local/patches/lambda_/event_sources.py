@@ -1,10 +1,10 @@
-"""A mapping of a queue to a function waits for its batch, asks the function's role, and reads its answer as AWS does.
+"""A queue as event source waits for a full batch, requires the role's permissions, and honours partial batch responses.
 
-MiniStack takes ten messages at most and at once, never asks the role, and deletes the messages of a partial batch
-response that it cannot read: on AWS these count as failed, all of them, and come back.
+MiniStack takes up to ten messages at once, never checks the role, and deletes the messages of a batch response that it
+cannot parse; on AWS all of them count as failed, and return to the queue.
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
-Not checked: what the role may do with the key of an encrypted queue, and what S3 may do with it.
+Permissions for the key of an encrypted queue are not checked.
 """
 
 import json
@@ -22,7 +22,7 @@ _PARTIAL = "ReportBatchItemFailures"
 
 
 def apply() -> None:
-    """Check a mapping when it is made, gather its batches, and decide which messages of one have failed."""
+    """Validate a mapping when it is created, collect its batches, and decide which messages failed."""
     service, queues = module("services.lambda_svc"), module("services.sqs")
     for owner, name in ((service, "_functions"), (service, "_invalid_parameter_value"), (queues, "_queue_by_arn")):
         member(owner, name)
@@ -35,37 +35,39 @@ def apply() -> None:
         {receive: "_local_batch(esm, queue, queue_url)"},
         {"_local_batch": _batch},
     )
-    answer = "failed_ids = set()"
     change(
         service,
         "_run_sqs_batch",
-        {answer: 'failed_ids = _local_failed(esm, result.get("body"), batch)\n    result = {**result, "body": None}'},
+        {
+            "failed_ids = set()": (
+                'failed_ids = _local_failed(esm, result.get("body"), batch)\n    result = {**result, "body": None}'
+            )
+        },
         {"_local_failed": _failed_of},
     )
 
 
 def _creating(create: Callable[..., Any]) -> Callable[..., Any]:
-    def created(said: dict[str, Any]) -> Any:
-        refusal = _refusal(said)
-        return module("services.lambda_svc")._invalid_parameter_value(refusal) if refusal else create(said)  # noqa: SLF001
+    def create_or_refuse(mapping: dict[str, Any]) -> Any:
+        refusal = _refusal(mapping)
+        return module("services.lambda_svc")._invalid_parameter_value(refusal) if refusal else create(mapping)  # noqa: SLF001
 
-    return created
+    return create_or_refuse
 
 
 def _provisioning(create: Callable[..., Any]) -> Callable[..., Any]:
-    def created(logical_id: str, said: dict[str, Any], stack: str) -> Any:
-        refusal = _refusal(said)
-        if refusal:
+    def create_or_fail(logical_id: str, mapping: dict[str, Any], stack: str) -> Any:
+        if refusal := _refusal(mapping):
             raise ValueError(f"Invalid request provided: {refusal}")
-        return create(logical_id, said, stack)
+        return create(logical_id, mapping, stack)
 
-    return created
+    return create_or_fail
 
 
-def _refusal(said: Mapping[str, Any]) -> str | None:
-    """Say why AWS would not map this queue to this function; what MiniStack checks itself is left to it."""
-    source, service = said.get("EventSourceArn", ""), module("services.lambda_svc")
-    name = service._resolve_name_and_qualifier(said.get("FunctionName", ""))[0]  # noqa: SLF001
+def _refusal(mapping: Mapping[str, Any]) -> str | None:
+    """Return why AWS would refuse a mapping, unless MiniStack checks that itself."""
+    source, service = mapping.get("EventSourceArn", ""), module("services.lambda_svc")
+    name = service._resolve_name_and_qualifier(mapping.get("FunctionName", ""))[0]  # noqa: SLF001
     function, queue = service._functions.get(name), module("services.sqs")._queue_by_arn(source)  # noqa: SLF001
     if ":sqs:" not in source or function is None or queue is None:
         return None
@@ -77,13 +79,13 @@ def _refusal(said: Mapping[str, Any]) -> str | None:
     visible, timeout = int(queue["attributes"].get("VisibilityTimeout", 30)), int(config.get("Timeout", 3))
     if visible < timeout:
         return f"Queue visibility timeout: {visible} seconds is less than Function timeout: {timeout} seconds"
-    if int(said.get("BatchSize", _AT_ONCE)) > _AT_ONCE and not int(said.get("MaximumBatchingWindowInSeconds", 0)):
+    if int(mapping.get("BatchSize", _AT_ONCE)) > _AT_ONCE and not int(mapping.get("MaximumBatchingWindowInSeconds", 0)):
         return "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
     return None
 
 
 def _batch(mapping: Mapping[str, Any], queue: dict[str, Any], url: str) -> list[dict[str, Any]]:
-    """Receive a batch once it is full, or once its window is over for the message that has waited longest."""
+    """Receive a batch once it is full, or once the oldest message has waited for its window."""
     size, window = int(mapping.get("BatchSize", _AT_ONCE)), int(mapping.get("MaximumBatchingWindowInSeconds", 0))
     now = time.time()
     waiting = [message["visible_at"] for message in list(queue["messages"]) if message["visible_at"] <= now]
@@ -105,10 +107,10 @@ def _failed_of(mapping: Mapping[str, Any], answer: Any, batch: list[dict[str, An
 
 
 def failed(answer: Any, given: set[str]) -> set[str]:
-    """Name the messages that a function's answer calls failed: all of `given` when the answer is not a valid one."""
+    """Return the ids of the messages that a response marks as failed: all of them if the response is invalid."""
     try:
-        said = json.loads(answer) if isinstance(answer, str) else answer
-        named = {one["itemIdentifier"] for one in (said or {}).get("batchItemFailures") or []}
+        response = json.loads(answer) if isinstance(answer, str) else answer
+        ids = {failure["itemIdentifier"] for failure in (response or {}).get("batchItemFailures") or []}
     except (ValueError, TypeError, KeyError, AttributeError):
         return given
-    return named if named.issubset(given) else given
+    return ids if ids.issubset(given) else given

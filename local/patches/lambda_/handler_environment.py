@@ -1,9 +1,9 @@
-"""A handler sees what it would see on AWS, not the developer's machine.
+"""A handler runs in the environment that it has on AWS, not in that of the developer's machine.
 
-MiniStack hands its own environment and interpreter to handlers, with every package that is installed beside it, so that
-a dependency missing from the layer goes unnoticed. Here a handler gets the variables of
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, a temporary folder of its own, the standard
-library, the SDK that the runtime brings, its code and its layers.
+MiniStack runs handlers in its own environment, with every package that is installed there, so that a dependency missing
+from the layer goes unnoticed. Here a handler gets the variables of
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, a temporary folder, the standard library, the
+SDK that the runtime includes, its code and its layers.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ _READ = "init = json.loads(sys.stdin.readline())"
 
 
 def apply() -> None:
-    """Give workers a clean environment and only the runtime's packages."""
+    """Start workers with a clean environment and only the runtime's packages."""
     runtime = module("core.lambda_runtime")
     packages = _runtime_folder(Path(tempfile.gettempdir()))
     script = member(runtime, "_PYTHON_WORKER_SCRIPT")
@@ -38,13 +38,13 @@ def apply() -> None:
 
 
 def _runtime_folder(parent: Path) -> Path:
-    """Make a folder that holds the SDK and nothing else of what is installed here."""
+    """Make a folder with the SDK, and no other installed package."""
     folder = parent / "runtime"
     folder.mkdir(exist_ok=True)
     for name in _RUNTIME_PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"{name}, which AWS's Python runtime brings, is not installed here")
+            raise ModuleNotFoundError(f"{name}, which AWS's Python runtime includes, is not installed")
         origin = Path(spec.origin)
         source = origin.parent if origin.name == "__init__.py" else origin
         (folder / source.name).symlink_to(source)
@@ -57,9 +57,8 @@ def _environment(config: dict[str, Any], folder: str, packages: Path) -> dict[st
     logging = config.get("LoggingConfig") or {}
     name = config.get("FunctionName", "")
     log = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": logging.get("ApplicationLogLevel", "INFO")}
-    runtime = config.get("Runtime", "")
     return {
-        "PATH": os.environ["PATH"] if runtime.startswith("nodejs") else os.defpath,  # the one way to find node
+        "PATH": os.defpath,
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "HOME": str(temporary),
@@ -67,7 +66,7 @@ def _environment(config: dict[str, Any], folder: str, packages: Path) -> dict[st
         "PYTHONUTF8": "1",
         "LAMBDA_RUNTIME_DIR": str(packages),
         "_HANDLER": config.get("Handler", ""),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', '')}",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
         **(log if logging.get("LogFormat") == "JSON" else {}),

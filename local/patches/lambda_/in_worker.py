@@ -1,6 +1,6 @@
-"""The text of this file stands in front of MiniStack's worker script and runs in every worker; standard library only.
+"""Prepended to MiniStack's worker script, and run in every worker; it may import the standard library only.
 
-What it reports follows the runtime's own bootstrap: https://github.com/aws/aws-lambda-python-runtime-interface-client
+Its reports follow the runtime's own bootstrap: https://github.com/aws/aws-lambda-python-runtime-interface-client
 (awslambdaric/bootstrap.py) and https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html.
 """
 
@@ -14,11 +14,11 @@ _Report = dict[str, object]
 
 
 class _UnmarshalableError(Exception):
-    """The handler returned what JSON has no form for."""
+    """The handler returned something that cannot be encoded as JSON."""
 
 
 def _local_see_only_the_runtime() -> None:
-    """Import from the standard library and the runtime's folder only: the host's packages are not there on AWS."""
+    """Import from the standard library and the runtime's folder only: AWS does not have the host's packages."""
     standard = os.path.dirname(os.__file__)  # noqa: PTH120
     kept = {standard, os.path.join(standard, "lib-dynload")}  # noqa: PTH118
     sys.path[:] = [path for path in sys.path if path in kept or path.endswith(".zip")]
@@ -43,7 +43,7 @@ def _local_failed(error: BaseException, request_id: str, code_folder: str) -> st
 
 
 def _local_log(report: _Report) -> str:
-    """Write the log line, or lines, that the runtime writes for what the handler did not catch."""
+    """Format an exception that the handler did not catch as the runtime logs it."""
     if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return json.dumps({"timestamp": now, "level": "ERROR", "message": report["errorMessage"], **report})
@@ -70,7 +70,7 @@ def _local_report(name: str, message: str, frames: list[str], request_id: str) -
 
 
 def _local_frames(error: BaseException, code_folder: str) -> list[str]:
-    """Give the frames from the handler on, with the path that its code has on AWS."""
+    """Format the frames from the handler on, with the paths of AWS."""
     loading = ("_worker.py", "importlib")
     frames = traceback.extract_tb(error.__traceback__)
     while frames and any(word in frames[0].filename for word in loading):

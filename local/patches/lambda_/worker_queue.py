@@ -1,10 +1,9 @@
-"""Calls beyond the number of workers wait for a free one.
+"""Concurrent calls beyond the number of workers wait for a free worker.
 
-MiniStack starts one process for each concurrent call, without bound, and throttles at a function's reserved concurrency
-at once. A developer's machine has memory for a few processes; a queue gives the outcome that AWS gives with its many.
-Reserved concurrency of 0 still switches a function off. The time in the queue counts against a Task's TimeoutSeconds,
-so a Distributed Map runs no more children at a time than there are workers of a function, whatever its MaxConcurrency.
-A function that calls itself and waits holds a worker at each level: it cannot go deeper than there are workers.
+MiniStack starts a process for each concurrent call, without limit, and throttles at the reserved concurrency of a
+function. A developer's machine has memory for a few processes only; waiting gives the outcome that AWS gives with many.
+A reserved concurrency of 0 still disables a function. Waiting counts against a Task's TimeoutSeconds, so a Distributed
+Map runs no more children at a time than a function has workers, whatever its MaxConcurrency.
 """
 
 import threading
@@ -16,14 +15,14 @@ from local.patches.patch import change, member, module, wrap
 
 
 def apply(workers: int) -> None:
-    """Let at most `workers` calls of a function, and children of a Map, run at a time."""
+    """Run at most `workers` calls of a function, and children of a Map, at a time."""
     service = module("services.lambda_svc")
     running = member(service, "_inflight")
     key_of, reserved_of = member(service, "_inflight_key"), member(service, "_reserved_concurrency")
     freed: defaultdict[str, threading.Condition] = defaultdict(threading.Condition)
 
     def acquiring(acquire: Callable[..., Any]) -> Callable[..., Any]:
-        def acquired(function: Any, config: Any) -> Any:
+        def acquire_when_free(function: Any, config: Any) -> Any:
             reserved = reserved_of(function, config)
             limit = workers if reserved is None else min(workers, reserved)
             if limit == 0:
@@ -33,16 +32,16 @@ def apply(workers: int) -> None:
                 freed[key].wait_for(lambda: running.get(key, 0) < limit)
                 return acquire(function, config)
 
-        return acquired
+        return acquire_when_free
 
     def releasing(release: Callable[..., Any]) -> Callable[..., Any]:
-        def released(key: str | None) -> None:
+        def release_and_notify(key: str | None) -> None:
             release(key)
             if key is not None:
                 with freed[key]:
                     freed[key].notify()
 
-        return released
+        return release_and_notify
 
     wrap(service, "_acquire_execution_slot", acquiring)
     wrap(service, "_release_execution_slot", releasing)

@@ -1,8 +1,8 @@
-"""Large objects lie in files, and are sent and taken in without holding them in memory several times.
+"""Large objects are stored in files, and sent and received without several copies in memory.
 
-MiniStack holds every version of every object in memory, hands an answer to the socket whole (a slow reader keeps its
-own copy), and copies a body four times while it comes in: a few objects of 90 MB take it beyond 2 GB. Nothing of this
-is visible from outside, but for the memory.
+MiniStack keeps every version of every object in memory, passes a response to the socket as a whole (a copy for each
+slow reader), and copies a body four times while receiving it: a few objects of 90 MB need more than 2 GB. Apart from
+memory, this changes nothing visible.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from typing import Any, Self
 
 from local.patches.patch import change, member, module, wrap
 
-# From this size on a body is put into a file.
+# Bodies of this size or more are stored in files.
 LARGE = 64 * 1024
 _PIECE = 256 * 1024
-# Whether the body that is read now is going to be sent, so that it need not be brought into memory.
+# Whether the body that is being read will be sent, and so need not be loaded into memory.
 _sending: ContextVar[bool] = ContextVar("body_is_going_to_be_sent", default=False)
 
 
 class Body:
-    """A range of a file; it can be measured and cut as bytes are. The file goes with the last range of it."""
+    """A range of a file with the length and slices of bytes. The file is deleted with its last range."""
 
     def __init__(self, file: "_File", start: int, size: int) -> None:
-        """Name the range; nothing is read."""
+        """Refer to a range without reading it."""
         self._file, self._start, self._size = file, start, size
 
     @classmethod
     def of(cls, *parts: "bytes | Body") -> Self:
-        """Write parts into a file, one after the other."""
+        """Write parts into one file."""
         file = _File()
         with file.open("wb") as out:
             for part in parts:
@@ -42,20 +42,20 @@ class Body:
             return cls(file, 0, out.tell())
 
     def __len__(self) -> int:
-        """Give the number of bytes."""
+        """Return the number of bytes."""
         return self._size
 
     def __getitem__(self, cut: slice) -> Self:
-        """Cut a range out of it."""
+        """Return a part of the range."""
         start, end, _ = cut.indices(self._size)
         return type(self)(self._file, self._start + start, max(0, end - start))
 
     def __bytes__(self) -> bytes:
-        """Read all of it."""
+        """Read the whole range."""
         return b"".join(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
-        """Read it piece by piece."""
+        """Read the range in pieces."""
         with self._file.open("rb") as file:
             file.seek(self._start)
             left = self._size
@@ -66,12 +66,12 @@ class Body:
 
 
 class _File:
-    """A file that is removed once nobody refers to it."""
+    """A file that is deleted when it is no longer referenced."""
 
     def __init__(self) -> None:
         handle, self._path = tempfile.mkstemp(prefix="body-")
         os.close(handle)
-        weakref.finalize(self, _remove, self._path).atexit = False  # the folder goes with the server
+        weakref.finalize(self, _remove, self._path).atexit = False  # the folder is deleted with the server
 
     def open(self, mode: str) -> Any:
         return open(self._path, mode)  # noqa: PTH123 - each caller closes it
@@ -79,11 +79,11 @@ class _File:
 
 def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - a finalizer may run when modules are being taken down
+        os.unlink(path)  # noqa: PTH108 - a finalizer may run while modules are unloaded
 
 
 def apply() -> None:
-    """Put what is stored into files, send from there, and copy less of what comes in."""
+    """Store bodies in files, send them from there, and copy less while receiving."""
     s3 = module("services.s3")
     wrap(s3, "_record_object_version", _recording)
     wrap(s3, "_upload_part", _uploading_a_part)
@@ -111,7 +111,7 @@ def apply() -> None:
             "chunks.append(chunk)": "chunks.write(chunk)",
             'body = b"".join(chunks)': "body = chunks.getvalue()\n        del chunks",
         },
-        {"_local_buffer": io.BytesIO},  # it gives its value without copying it
+        {"_local_buffer": io.BytesIO},  # its value is not a copy
     )
     change(
         app,
@@ -129,70 +129,70 @@ def _joined(parts: list[Any]) -> Any:
 
 
 def _recording(record: Callable[..., Any]) -> Callable[..., Any]:
-    def recorded(bucket: str, key: str, earlier: Any, stored: dict[str, Any], data: Any) -> Any:
+    def record_in_file(bucket: str, key: str, earlier: Any, stored: dict[str, Any], data: Any) -> Any:
         stored["body"] = _stored(data)
         return record(bucket, key, earlier, stored, stored["body"])
 
-    return recorded
+    return record_in_file
 
 
 def _uploading_a_part(upload: Callable[..., Any]) -> Callable[..., Any]:
-    def uploaded(bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]) -> Any:
+    def upload_to_file(bucket: str, key: str, body: bytes, query: dict[str, Any], headers: dict[str, str]) -> Any:
         answer = upload(bucket, key, body, query, headers)
         s3 = module("services.s3")
-        going_on = s3._multipart_uploads.get(s3._qp(query, "uploadId")) or {"parts": {}}  # noqa: SLF001
-        for part in going_on["parts"].values():
+        upload_state = s3._multipart_uploads.get(s3._qp(query, "uploadId")) or {"parts": {}}  # noqa: SLF001
+        for part in upload_state["parts"].values():
             part["body"] = _stored(part["body"])
         return answer
 
-    return uploaded
+    return upload_to_file
 
 
 def _reading(read: Callable[..., Any], field: str) -> Callable[..., Any]:
-    """Read a body; one that was in MiniStack's own store, after a restart, is put into a file from then on."""
+    """Read a body; one from MiniStack's own store, after a restart, is moved into a file."""
 
-    def found(*where: Any) -> Any:
+    def read_from_file(*where: Any) -> Any:
         body, record = read(*where), where[-1]
         if isinstance(body, bytes) and len(body) >= LARGE:
             body = record[field] = Body.of(body)
         return bytes(body) if isinstance(body, Body) and not _sending.get() else body
 
-    return found
+    return read_from_file
 
 
 def _persisting(persist: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep what is in a file: MiniStack drops it from the record, and would read all of its own for any part of it."""
+    """Keep the file in the record: MiniStack removes the body, and would read all of it to return a part."""
 
-    def persisted(bucket: str, key: str, stored: Any) -> None:
+    def persist_and_keep(bucket: str, key: str, stored: Any) -> None:
         body = stored.get("body") if isinstance(stored, dict) else None
         persist(bucket, key, stored)
         if isinstance(body, Body):
             stored["body"] = body
 
-    return persisted
+    return persist_and_keep
 
 
 def _writing(write: Callable[..., Any]) -> Callable[..., Any]:
-    def written(path: str, data: Any, *, text: bool = False) -> None:
+    def write_body(path: str, data: Any, *, text: bool = False) -> None:
         write(path, bytes(data) if isinstance(data, Body) else data, text=text)
 
-    return written
+    return write_body
 
 
 def _answering(dispatch: Callable[..., Any]) -> Callable[..., Any]:
     streaming = member(module("core.responses"), "StreamingResponse")
     signed = member(module("core.iam_evaluator"), "_signed_request")
 
-    def answered(method: str, *request: Any) -> Any:
+    def stream(method: str, *request: Any) -> Any:
         token = _sending.set(method == "GET")
         try:
             status, headers, body = dispatch(method, *request)
         finally:
             _sending.reset(token)
-            signed.set(None)  # it has the body, and an idle connection keeps the last request's context
+            signed.set(None)  # it holds the body, and an idle connection keeps the context of its last request
         return status, headers, streaming(_sender(body)) if isinstance(body, Body) else body
 
-    return answered
+    return stream
 
 
 def _sender(body: Body) -> Callable[..., Any]:
@@ -201,9 +201,9 @@ def _sender(body: Body) -> Callable[..., Any]:
         try:
             for piece in body.pieces():
                 if gone.done():
-                    return  # what is sent to nobody would heap up in memory
+                    return  # unsent pieces would accumulate in memory
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                await asyncio.sleep(0)  # sending to a closed socket does not give way to who would tell of it
+                await asyncio.sleep(0)  # let the task that notices a disconnect run
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()

@@ -115,8 +115,8 @@ def _abort_runs(parent: str) -> None:
 
 def _children(run: dict[str, Any]) -> list[dict[str, Any]]:
     executions = module("services.stepfunctions")._executions  # noqa: SLF001
-    found = (executions.get(arn) for arn in list(run["_children"].values()))
-    return [child for child in found if child is not None]
+    children = (executions.get(arn) for arn in list(run["_children"].values()))
+    return [child for child in children if child is not None]
 
 
 def _viewing(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,10 +130,10 @@ def _viewing(view: Callable[..., Any]) -> Callable[..., Any]:
 
 def _counted(run: dict[str, Any]) -> dict[str, int]:
     children = _children(run)
-    counted = Counter(_counts_as(child, run) for child in children)
+    counter = Counter(_counts_as(child, run) for child in children)
     names = (*_COUNTS.values(), "pendingRedrive")
     pending = run["executionCounts"]["total"] - len(children)
-    return {name: counted[name] for name in names} | {"pending": pending}
+    return {name: counter[name] for name in names} | {"pending": pending}
 
 
 def _counts_as(child: dict[str, Any], run: dict[str, Any]) -> str:
