@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Annotated
 
@@ -25,15 +25,14 @@ from custody.audit.lookup import find_dead_letter, find_open_dead_letter, positi
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.recovery import discard as recovery_discard
-from custody.recovery.discard import Discarder
+from custody.recovery.discard import Discarder, open_chunks, require_idle, require_open, running_execution
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
-from custody.views import discard as views_discard
+from custody.views.discard import DiscardReport
 from functions.shared.model.keys import DeadLetterKey
 
 app = command_app(
@@ -119,20 +118,20 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     state = ObjectState(audit, dead_letter.object_id)
     resolved_by, others = resolution(state, dead_letter), same_attempt(state, dead_letter)
     totals = bulk_totals(state, dead_letter, body)
-    open_chunks = totals.open if totals else ()
+    chunks = totals.open if totals else ()
     document = DeadLetterDocument(
         id=dead_letter.id,
         uri=audit.uri(dead_letter),
         open=resolved_by is None,
         resolution=resolved_by,
         same_attempt=[other.id for other in others],
-        chunks=[chunk.id for chunk in open_chunks],
+        chunks=[chunk.id for chunk in chunks],
         dead_letter=body,
     )
     if as_json:
         console.write_json(document)
         return
-    running = document.open and bool(recovery_discard.under_way(session.pipeline.client, audit, dead_letter, body))
+    running = document.open and bool(running_execution(session.pipeline.client, audit, dead_letter, body))
     view.page(document, totals, running=running, has_console=not session.target.is_local)
     shown = body.rejected if all_records else body.rejected[: console.SHOWN]
     for record in shown:
@@ -143,8 +142,8 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
         _say(f"\nThe dead letter lists {len(body.rejected):,} of {number:,} rejected records; the ledger file has all.")
     for other in others:
         _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}")
-    if open_chunks:
-        _say(_list_chunks(open_chunks))
+    if chunks:
+        _say(_list_chunks(chunks))
     if document.open and not running:
         _say(
             f"\nRun it again: custody redrive {dead_letter.id}\n"
@@ -161,34 +160,38 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
 def discard(  # noqa: PLR0913 - one parameter an option
     dead_letter_id: DeadLetterId,
     *,
-    reason: Annotated[str, typer.Option(help="Why; it is kept for good, so quote no record.")],
+    reason: Annotated[str, typer.Option(help="Why. It is kept forever, so do not quote a record.")],
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Give up the records of an open dead letter: the ledger keeps who decided so, and why. Nothing is deleted.
+    """Discard the records of an open dead letter: the ledger records who decided so, and why. Nothing is deleted.
 
-    The dead letter of a bulk object stands for those of its chunks: each of them is discarded beside its own ledger file.
+    For the dead letter of a bulk object, those of its chunks are discarded, each beside its own ledger file.
     """
     if not reason.strip():
-        raise CommandFailed("A discard needs a reason: say why in --reason.", USAGE)
+        raise CommandFailed("A discard needs a reason: give it with --reason.", USAGE)
     session = Session.open(env, aws=aws, profile=profile)
     audit = session.audit
     with _reporting_unreadable(audit, as_json=as_json):
         name = id_of(session.s3, session.deployment.raw, dead_letter_id)
         dead_letter = find_open_dead_letter(audit, name)
-        recovery_discard.require_open(audit, dead_letter)
+        require_open(audit, dead_letter)
         body = audit.read(dead_letter)
-    recovery_discard.require_at_rest(session.pipeline.client, audit, dead_letter, body)
+    require_idle(session.pipeline.client, audit, dead_letter, body)
     by = session.target.client("sts").get_caller_identity()["Arn"]
     state = ObjectState(audit, dead_letter.object_id)
-    discarder = Discarder(audit, session.deployment.processed, state, reason.strip(), by, position_of(name))
-    if dead_letter.is_of_whole:
-        views_discard.give_up_whole(discarder, dead_letter, as_json=as_json)
-        return
-    with _reporting_unreadable(audit, as_json=as_json):
-        views_discard.give_up_one(discarder, dead_letter, as_json=as_json)
+    chunks = open_chunks(state, dead_letter)
+    report = DiscardReport(dead_letter, len(chunks), as_json=as_json)
+    processed, position = session.deployment.processed, position_of(name)
+    discarder = Discarder(state, processed, reason.strip(), by, report.note, position)
+    # A document that streams to the terminal leaves no room for a spinner.
+    is_streaming = as_json and dead_letter.is_of_whole and console.console.is_terminal
+    spinner = nullcontext() if is_streaming else console.progress(lambda: report.progress)
+    # The document of a bulk object has begun: nothing else may be printed.
+    with report, spinner, _reporting_unreadable(audit, as_json=as_json and not dead_letter.is_of_whole):
+        discarder.discard(dead_letter, chunks)
 
 
 @contextmanager

@@ -1,14 +1,14 @@
-"""Give up the records of a dead letter: a ledger file says who decided so, and why. Nothing is deleted or changed.
+"""Discard dead letters, each only if nothing speaks against it. Nothing is changed or deleted.
 
-To give up a bulk object is to give up each chunk of it that has an open dead letter, beside its own ledger file; and then,
+Discarding a bulk object discards each of its chunks that has an open dead letter, beside its own ledger file; and then,
 if some chunks have neither, what is left of the object.
 """
 
-import gzip
-import io
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -19,24 +19,14 @@ from custody.audit.ledger_lines import Readable, buffered
 from custody.audit.object_state import ObjectState
 from custody.audit.raw_object import GONE
 from custody.audit.reader import AuditReader
+from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
+from custody.recovery.discard_file import CommittedDiscard, Discard, LatestDelivery, commit, latest_delivery
 from custody.terminal.text import visible
-from custody.terminal.times import stamp
 from functions.shared.model.ids import record_id
-from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest, processed_key
-from functions.shared.model.ledger import (
-    DeadLetter,
-    Decision,
-    DiscardCounts,
-    DiscardedLine,
-    DiscardHeader,
-    LedgerHeader,
-    RejectedLine,
-    WrittenLine,
-)
-from functions.shared.model.messages import FORMAT, Batch, Chunk
-from functions.shared.model.records import Rejected
-from functions.shared.records.strict_json import encode_struct
+from functions.shared.model.keys import DeadLetterKey, latest, processed_key
+from functions.shared.model.ledger import DeadLetter, WrittenLine
+from functions.shared.model.messages import Batch, Chunk
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,254 +34,168 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Committed:
-    """What the ledger says by now of a batch, by the latest file that a step committed; of its lines, the rejected."""
+class Discarder:
+    """Discards dead letters of an object, each only if nothing speaks against it.
 
-    entry: LedgerKey
-    header: LedgerHeader
-    rejected: tuple[RejectedLine, ...]
-
-
-@dataclass(frozen=True)
-class Discard:
-    """A decision to give up what a dead letter tells of.
-
-    `committed` is what the attempt of the dead letter, or the latest before it, delivered and committed; None if none did. `by` is
-    the ARN of who decided, `at` is UTC.
+    `only` is the position of the one record to discard; None for all of the dead letter. `note` is called for one
+    committed discard after the other, by the thread that has committed it, so an interrupt loses none.
     """
 
-    dead_letter: DeadLetterKey
-    body: DeadLetter
-    committed: Committed | None
+    state: ObjectState
+    processed: str
     reason: str
     by: str
-    at: datetime
+    note: Callable[[CommittedDiscard], object]
+    only: int | None = None
+    _lock: Lock = field(default_factory=Lock)
 
-    @property
-    def entry(self) -> LedgerKey:
-        """Where it is committed: beside the ledger file of the same attempt, if there is one."""
-        return LedgerKey(self.dead_letter.object_id, self.dead_letter.start, self.dead_letter.attempt, discards=True)
+    def discard(self, dead_letter: DeadLetterKey, chunks: Sequence[DeadLetterKey] = ()) -> None:
+        """Discard the dead letters of chunks, then a dead letter, unless that is resolved with its chunks.
 
-    @property
-    def rejected(self) -> tuple[Rejected, ...]:
-        """The records that are known to be rejected, by the ledger or else by the dead letter; the latest word counts."""
-        return self.committed.rejected if self.committed else self.body.rejected
-
-    @property
-    def counts(self) -> DiscardCounts | None:
-        """Count the records of the batch, received = written + rejected + discarded; None if it was never read.
-
-        None also for what is left of a bulk object: some of its chunks were never read.
+        Raises CommandFailed if consumers may read its records, or if it is about more than was named; or Unreadable.
         """
-        if self.dead_letter.is_of_whole:
-            return None
-        if self.committed:
-            committed = self.committed.header.counts
-            received, written = committed.received, committed.written
-        elif self.body.received is not None:
-            received, written = self.body.received, 0
-        else:
-            return None
-        return DiscardCounts(received, written, 0, received - written)
+        self._discard_all(chunks)
+        if dead_letter.is_of_whole:
+            state = ObjectState(self.state.audit, dead_letter.object_id, since=dead_letter.day)
+            if resolution(state, dead_letter) is not None:
+                return
+        self._discard_all([dead_letter])
 
-    def __str__(self) -> str:
-        """Say what is given up, such as `2 records`."""
-        counts = self.counts
-        if self.dead_letter.is_of_whole:
-            return "the chunks that were never committed"
-        if counts is None:
-            return "the whole batch, which was never read"
-        records = f"{counts.discarded:,} record{'' if counts.discarded == 1 else 's'}"
-        if self.committed is None and counts.discarded != self.body.rejected_count:
-            return f"the whole batch of {records}"
-        if self.committed and self.committed.entry.attempt < self.dead_letter.attempt:
-            return f"{records} ({counts.written} of the batch were written by attempt {self.committed.entry.attempt})"
-        return records
+    def _discard_all(self, dead_letters: Sequence[DeadLetterKey]) -> None:
+        # Closing waits for those that have begun.
+        with closing(map_ordered(self._discard, dead_letters)) as discarded:
+            for _ in discarded:
+                pass
 
-    def ledger_file(self) -> bytes:
-        """Write it as a ledger file: a header, then a line a rejected record, gzipped."""
-        body = self.body
-        header = DiscardHeader(
-            format=FORMAT,
-            object=body.object,
-            chunk=body.chunk,
-            dataset=body.dataset,
-            contract=body.contract,
-            code=body.code,
-            execution=body.execution.arn,
-            redrive_of=body.redrive_of,
-            parent=body.parent,
-            attempt=self.dead_letter.attempt,
-            recorded_at=stamp(self.at),
-            counts=self.counts,
-            discarded=Decision(self.dead_letter.key, self.reason, self.by),
-        )
-        file = io.BytesIO()
-        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped:
-            zipped.write(encode_struct(header) + b"\n")
-            for record in self.rejected:
-                line = DiscardedLine(record.position, record.offset, record.length, record.sha256)
-                zipped.write(encode_struct(line) + b"\n")
-        return file.getvalue()
+    def _discard(self, dead_letter: DeadLetterKey) -> None:
+        audit = self.state.audit
+        body, delivery = audit.read(dead_letter), latest_delivery(self.state, dead_letter)
+        discard = Discard(dead_letter, body, delivery, self.reason, self.by, datetime.now(UTC))
+        if self.only is not None:
+            require_single(discard, self.only)
+        require_claimed(audit, self.processed, discard)
+        commit(audit, discard)
+        committed = CommittedDiscard.of(discard, audit.bucket)
+        with self._lock:
+            self.note(committed)
+
+
+def open_chunks(state: ObjectState, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
+    """List the open dead letters of the chunks, one per chunk, if a dead letter is that of a whole object."""
+    if not dead_letter.is_of_whole:
+        return []
+    return list({key.start: key for key in state.open_dead_letters if not key.is_of_whole}.values())
 
 
 def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
-    """Raise CommandFailed for a dead letter that is closed, and say by what."""
+    """Raise CommandFailed for a resolved dead letter."""
     state = ObjectState(audit, dead_letter.object_id, since=dead_letter.day)
     if resolved_by := resolution(state, dead_letter):
         raise CommandFailed(
-            f"The dead letter {dead_letter.id} is already resolved: {visible(resolved_by)}. There is nothing to discard."
+            f"The dead letter {dead_letter.id} is already resolved: {visible(resolved_by)}. Nothing was discarded."
         )
 
 
-def require_at_rest(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
-) -> None:
-    """Raise CommandFailed while an execution is at work on the batch: that of the dead letter, or one that redrives it."""
-    if arn := under_way(stepfunctions, audit, dead_letter, body):
+def require_idle(stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter) -> None:
+    """Raise CommandFailed while an execution is processing the batch of a dead letter."""
+    if arn := running_execution(stepfunctions, audit, dead_letter, body):
         raise CommandFailed(
-            f"A redrive of {dead_letter.id} is under way: {arn} is RUNNING. "
-            "Wait until it has ended; if there is a dead letter then, discard that."
+            f"A redrive of {dead_letter.id} is running: {arn}. Wait until it has ended; if it leaves a dead letter, "
+            "discard that."
         )
 
 
-def under_way(
+def running_execution(
     stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
 ) -> str | None:
-    """Name the execution that is at work on the batch of a dead letter, its own or one that redrives it; None if none is.
+    """Return the ARN of the execution that is processing the batch of a dead letter: its own, or one that redrives it.
 
-    A chunk is at work while any chunk of its object is: it is the execution of all of them that does it again.
+    For a chunk it is that of the whole object, which processes all chunks that are left.
     """
     execution = body.object_execution
-    machine, _, _ = execution.rpartition(":")
+    machine = execution.rpartition(":")[0]
     last = dead_letter.attempt
     if dead_letter.is_of_whole or body.parent:
-        # Other chunks may have been tried again since, and this one not.
+        # Other chunks may have been redriven since, and this one not.
         last = max(last, ObjectState(audit, dead_letter.object_id).attempt or 0)
     later = (f"{machine}:{dead_letter.object_id}-r{attempt + 1}" for attempt in range(dead_letter.attempt, last + 1))
     return next((arn for arn in (execution, *later) if _is_running(stepfunctions, arn)), None)
 
 
-@dataclass(frozen=True)
-class Discarder:
-    """Gives dead letters up, one by one: each is looked at, and committed only if nothing speaks against it.
-
-    `only` is the position of the one record that is to be given up; None if it is all that the dead letters tell of.
-    """
-
-    audit: AuditReader
-    processed: str
-    state: ObjectState
-    reason: str
-    by: str
-    only: int | None = None
-
-    def discard(self, dead_letter: DeadLetterKey) -> Discard:
-        """Book the discard of a dead letter; raise CommandFailed if it may not be given up, or Unreadable.
-
-        It may not if consumers read its records, or if it gives up more than was named.
-        """
-        committed = latest_committed(self.audit, dead_letter, self.state)
-        decision = Discard(
-            dead_letter, self.audit.read(dead_letter), committed, self.reason, self.by, datetime.now(UTC)
-        )
-        if self.only is not None:
-            require_alone(decision, self.only)
-        require_claimed(self.audit, self.processed, decision)
-        commit(self.audit, decision)
-        return decision
+def _is_running(stepfunctions: "SFNClient", arn: str) -> bool:
+    try:
+        return stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING"
+    except stepfunctions.exceptions.ExecutionDoesNotExist:
+        return False
 
 
-def require_alone(decision: Discard, position: int) -> None:
-    """Raise CommandFailed if a discard gives up more than the record at a position: nobody has named the others."""
-    counts = decision.counts
-    is_alone = counts is not None and counts.discarded == 1
-    if not is_alone or [record.position for record in decision.rejected] != [position]:
+def require_single(discard: Discard, position: int) -> None:
+    """Raise CommandFailed if a discard is about more than the record at a position: nobody has named the others."""
+    counts = discard.counts
+    is_single = counts is not None and counts.discarded == 1
+    if not is_single or [record.position for record in discard.rejected] != [position]:
+        dead_letter = discard.dead_letter
         raise CommandFailed(
-            f"{record_id(decision.dead_letter.object_id, position)} is not alone in its dead letter, which gives up {decision}. "
-            f"To give up all of that: custody dead-letters discard {decision.dead_letter.id} --reason TEXT"
+            f"The dead letter of {record_id(dead_letter.object_id, position)} is about more than this record: "
+            f"{discard}. To discard all of that: custody dead-letters discard {dead_letter.id} --reason TEXT"
         )
 
 
-def open_chunks(audit: AuditReader, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
-    """Give the open dead letters of the chunks of a bulk object, one a chunk, if it is the dead letter of such an object."""
-    if not dead_letter.is_of_whole:
-        return []
-    still_open = ObjectState(audit, dead_letter.object_id).open_dead_letters
-    return list({each.start: each for each in still_open if not each.is_of_whole}.values())
+def require_claimed(audit: AuditReader, processed: str, discard: Discard) -> None:
+    """Raise CommandFailed if consumers can read what no ledger file claims: the ledger would have it as discarded.
 
-
-def latest_committed(audit: AuditReader, dead_letter: DeadLetterKey, state: ObjectState) -> Committed | None:
-    """Read what the attempt of a dead letter delivered and committed, or else the latest before it; None if none did.
-
-    Raises Unreadable.
+    That happens if Write delivered, and could not commit. An empty processed object delivers nothing.
     """
-    entries = [
-        entry
-        for entry in state.by_start.get(dead_letter.start, [])
-        if entry.attempt <= dead_letter.attempt and not entry.discards
-    ]
-    if not entries or dead_letter.is_of_whole:
-        return None
-    rejected = tuple(line for line in audit.lines(entries[-1]) if isinstance(line, RejectedLine))
-    return Committed(entries[-1], audit.header(entries[-1]), rejected)
-
-
-def require_claimed(audit: AuditReader, processed: str, decision: Discard) -> None:
-    """Raise CommandFailed if consumers read what no ledger file claims: then the ledger would say `discarded` of it.
-
-    That is so if Write delivered, and could not commit. An empty processed object delivers nothing.
-    """
-    modified = _modified(audit.s3, decision.body)
+    modified = _modified(audit.s3, discard.body)
     if modified is None:
         return
-    if decision.dead_letter.is_of_whole:
-        key = _unclaimed(audit, processed, decision, modified)
+    body = discard.body
+    if discard.dead_letter.is_of_whole:
+        key = _unclaimed_chunk(audit, processed, discard, modified)
     else:
-        batch = Batch(decision.body.raw, decision.body.chunk)
-        key = processed_key(batch, decision.body.dataset, modified)
-        if _is_claimed(audit, processed, decision, key):
+        key = processed_key(Batch(body.raw, body.chunk), body.dataset, modified)
+        if _is_claimed(audit, processed, discard, key):
             key = None
     if key:
         raise CommandFailed(
-            f"The batch of {decision.dead_letter.id} has delivered what no ledger file claims: s3://{processed}/{key}; "
-            f"redrive it instead: custody redrive {decision.dead_letter.id}"
+            f"The batch of {discard.dead_letter.id} has delivered what no ledger file claims: s3://{processed}/{key}. "
+            f"Redrive it instead: custody redrive {discard.dead_letter.id}"
         )
 
 
-def _is_claimed(audit: AuditReader, processed: str, decision: Discard, key: str) -> bool:
+def _is_claimed(audit: AuditReader, processed: str, discard: Discard, key: str) -> bool:
     try:
-        answer = audit.s3.get_object(Bucket=processed, Key=key)
+        response = audit.s3.get_object(Bucket=processed, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in GONE:
             return True
         raise
-    with closing(answer["Body"]) as stream:
-        return answer["ContentLength"] == 0 or _claims(audit, decision.committed, key, buffered(stream))
+    with closing(response["Body"]) as stream:
+        return response["ContentLength"] == 0 or _claims(audit, discard.delivery, key, buffered(stream))
 
 
-def _unclaimed(audit: AuditReader, processed: str, decision: Discard, modified: str) -> str | None:
-    """Find a chunk that was delivered and that no ledger file tells of; give its key."""
-    raw, dataset = decision.body.raw, decision.body.dataset
-    committed = (start for start in latest(audit.ledger_keys(raw.id)))
-    known = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in committed}
+def _unclaimed_chunk(audit: AuditReader, processed: str, discard: Discard, modified: str) -> str | None:
+    """Return the key of a chunk that was delivered and never committed; None if there is none."""
+    raw, dataset = discard.body.raw, discard.body.dataset
+    starts = latest(audit.ledger_keys(raw.id))
+    committed = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in starts}
     prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
     pages = audit.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)
-    delivered = (found["Key"] for page in pages for found in page.get("Contents", []) if found["Size"])
-    return next((key for key in delivered if key not in known), None)
+    delivered = (entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Size"])
+    return next((key for key in delivered if key not in committed), None)
 
 
-def _claims(audit: AuditReader, committed: Committed | None, key: str, stream: Readable) -> bool:
-    """Say whether a ledger file tells just what is in the processed object of a key."""
-    if committed is None or committed.header.output is None or committed.header.output.key != key:
+def _claims(audit: AuditReader, delivery: LatestDelivery | None, key: str, stream: Readable) -> bool:
+    """Tell whether a ledger file lists just what is in a processed object."""
+    if delivery is None or delivery.header.output is None or delivery.header.output.key != key:
         return False
-    with closing(audit.lines(committed.entry)) as lines:
+    with closing(audit.lines(delivery.key)) as lines:
         written = (line for line in lines if isinstance(line, WrittenLine))
-        return not any(differences_in_processed(stream, committed.entry.object_id, written))
+        return not any(differences_in_processed(stream, delivery.key.object_id, written))
 
 
 def _modified(s3: "S3Client", body: DeadLetter) -> str | None:
-    """Say when the raw version came, whose day is part of where it is delivered; None if it is gone."""
+    """Return the arrival of the raw version, whose day is part of the processed key; None if the version is gone."""
     raw = body.raw
     try:
         modified = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["LastModified"]
@@ -300,25 +204,3 @@ def _modified(s3: "S3Client", body: DeadLetter) -> str | None:
             return None
         raise
     return modified.astimezone(UTC).isoformat()
-
-
-def commit(audit: AuditReader, discard: Discard) -> None:
-    """Put the ledger file, unless there is one; raise CommandFailed if there is."""
-    key = discard.entry.key
-    try:
-        audit.s3.put_object(
-            Bucket=audit.bucket, Key=key, Body=discard.ledger_file(), ContentType="application/gzip", IfNoneMatch="*"
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "PreconditionFailed":
-            raise
-        raise CommandFailed(
-            f"Somebody else has discarded {discard.dead_letter.id} just now: s3://{audit.bucket}/{key}."
-        ) from error
-
-
-def _is_running(stepfunctions: "SFNClient", arn: str) -> bool:
-    try:
-        return stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING"
-    except stepfunctions.exceptions.ExecutionDoesNotExist:
-        return False

@@ -1,193 +1,84 @@
-"""Give dead letters up, and tell of each discard that is committed: also of those that an interrupt or a failure leaves behind.
-
-Of each no more is kept than what is told of it: there may be thousands of dead letters, with a million records.
-"""
+"""Discards: each is reported as soon as it is committed, also if the command is interrupted or fails."""
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import Any
+from typing import Self
 
+from msgspec import to_builtins
 from rich.text import Text
 
-from custody.audit.dead_letters import resolution
-from custody.audit.object_state import ObjectState
-from custody.concurrency import map_ordered
-from custody.recovery import discard as recovery_discard
-from custody.recovery.discard import Discard, Discarder
+from custody.recovery.discard_file import CommittedDiscard
 from custody.terminal import console
-from custody.terminal.text import visible
+from custody.terminal.text import plural, visible
 from functions.shared.model.ids import record_id
 from functions.shared.model.keys import DeadLetterKey
-from functions.shared.model.ledger import DiscardCounts
-from functions.shared.model.records import Rejected
-
-_LISTED = 1000
-"""Records that the JSON of a discard lists; its ledger file has all."""
 
 
-@dataclass(frozen=True)
-class GivenUp:
-    """A discard that is committed: `what` says what it gives up, `ledger` where that stands, `first` its first records."""
+class DiscardReport:
+    """Reports the discard of a batch, or of a bulk object by the dead letter of the whole and those of its `chunks`.
 
-    dead_letter: DeadLetterKey
-    object_uri: str
-    ledger: str
-    what: str
-    counts: DiscardCounts | None
-    first: tuple[Rejected, ...]
-    number: int
-    reason: str
-    by: str
-
-    @classmethod
-    def of(cls, decision: Discard, bucket: str, listed: int) -> "GivenUp":
-        """Keep so many records of a discard, and no more of its lines; the ledger is in the bucket."""
-        return cls(
-            decision.dead_letter,
-            decision.body.raw.uri,
-            f"s3://{bucket}/{decision.entry.key}",
-            str(decision),
-            decision.counts,
-            decision.rejected[:listed],
-            len(decision.rejected),
-            decision.reason,
-            decision.by,
-        )
-
-    def encode(self) -> dict[str, Any]:
-        """Give the JSON shape; its ledger file names the records that are not listed."""
-        return {
-            "dead_letter": self.dead_letter.id,
-            "ledger": self.ledger,
-            "counts": self.counts and self.counts.encode(),
-            "records": [record_id(self.dead_letter.object_id, record.position) for record in self.first],
-            "records_more": self.number - len(self.first),
-            "reason": self.reason,
-            "by": self.by,
-        }
-
-    def show(self) -> None:
-        """Show what was given up, and where that was committed."""
-        console.console.print(Text(f"discarded: {self.what}, of {visible(self.object_uri)}"), soft_wrap=True)
-        for each in self.first[: console.SHOWN]:
-            why = "; ".join(map(str, each.violations))
-            name = record_id(self.dead_letter.object_id, each.position)
-            console.console.print(Text(f"  {name}  {visible(why)}"), soft_wrap=True)
-        if self.number > console.SHOWN:
-            console.console.print(f"  and {self.number - console.SHOWN:,} more")
-        console.console.print(Text(f"  reason    {visible(self.reason)}"), soft_wrap=True)
-        console.console.print(Text(f"  by        {self.by}"), soft_wrap=True)
-        console.console.print(Text(f"  committed    {self.ledger}; nothing was deleted"), soft_wrap=True)
-
-
-@dataclass
-class Tally:
-    """What is given up: noted where it is committed, by the thread that does, so that an interrupt loses none of it."""
-
-    discarder: Discarder
-    listed: int
-    note: Callable[[GivenUp], None]
-    dead_letters: int = 0
-    records: int = 0
-    _lock: Lock = field(default_factory=Lock)
-
-    def discard(self, dead_letter: DeadLetterKey) -> None:
-        """Give up a dead letter; raise what `Discarder.discard` does."""
-        decision = self.discarder.discard(dead_letter)
-        given_up = GivenUp.of(decision, self.discarder.audit.bucket, self.listed)
-        with self._lock:
-            self.dead_letters += 1
-            self.records += given_up.counts.discarded if given_up.counts else 0
-            self.note(given_up)
-
-
-def give_up_one(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: bool) -> None:
-    """Give up the dead letter of a batch, and tell what that gave up."""
-
-    def tell(given_up: GivenUp) -> None:
-        if as_json:
-            sys.stdout.write(json.dumps(given_up.encode(), indent=2) + "\n")
-        else:
-            given_up.show()
-
-    tally = Tally(discarder, _LISTED, tell)
-    with _progress(None if as_json else "discarding"):
-        _discard(tally, [dead_letter])
-
-
-def give_up_whole(discarder: Discarder, dead_letter: DeadLetterKey, *, as_json: bool) -> None:
-    """Give up what is open of a bulk object: its chunks, and then what no chunk tells of; tell of all that was committed.
-
-    What stands in the way of one is raised, and leaves the rest open.
+    A document has every discard; as text a bulk object shows the first of them, and holds no more in memory.
     """
-    chunks = recovery_discard.open_chunks(discarder.audit, dead_letter)
-    kept: list[GivenUp] = []
 
-    def keep(given_up: GivenUp) -> None:
-        if len(kept) < console.SHOWN or given_up.dead_letter.is_of_whole:
-            kept.append(given_up)
+    def __init__(self, dead_letter: DeadLetterKey, chunks: int, *, as_json: bool) -> None:
+        self._dead_letter = dead_letter
+        self._chunks = chunks
+        self._as_json = as_json
+        self._number = self._records = 0
+        self._shown: list[CommittedDiscard] = []
 
-    def write(given_up: GivenUp) -> None:
-        sys.stdout.write(("," if tally.dead_letters > 1 else "") + "\n" + json.dumps(given_up.encode()))
+    @property
+    def progress(self) -> str:
+        """Describe the progress in a line."""
+        if not self._chunks:
+            return "discarding"
+        return f"discarding: {self._number:,} of {plural(self._chunks, 'dead letter')}"
 
-    tally = Tally(discarder, _LISTED, write) if as_json else Tally(discarder, console.SHOWN, keep)
-    if as_json:
-        sys.stdout.write(f'{{"dead_letter": {json.dumps(dead_letter.id)}, "discards": [')
-    is_done = False
-    try:
-        is_on_screen = as_json and console.console.is_terminal
-        with _progress(None if is_on_screen else f"discarding {len(chunks):,} dead letters") as progress:
-            _discard(
-                tally, chunks, lambda: progress(f"{tally.dead_letters:,} of {len(chunks):,} dead letters discarded")
-            )
-            state = ObjectState(discarder.audit, dead_letter.object_id, since=dead_letter.day)
-            if resolution(state, dead_letter) is None:
-                _discard(tally, [dead_letter])
-        is_done = True
-    finally:
-        still_open = max(0, len(chunks) - tally.dead_letters)
-        if as_json:
+    def note(self, committed: CommittedDiscard) -> None:
+        """Report a discard."""
+        self._number += 1
+        counts = committed.result.counts
+        self._records += counts.discarded if counts else 0
+        if self._as_json and self._dead_letter.is_of_whole:
+            sys.stdout.write(("," if self._number > 1 else "") + "\n" + json.dumps(to_builtins(committed.result)))
+        elif self._as_json:
+            console.write_json(committed.result)
+        elif not self._dead_letter.is_of_whole:
+            _show(committed)
+        elif self._number <= console.SHOWN or committed.dead_letter.is_of_whole:
+            self._shown.append(committed)
+
+    def __enter__(self) -> Self:
+        if self._as_json and self._dead_letter.is_of_whole:
+            sys.stdout.write(f'{{"dead_letter": {json.dumps(self._dead_letter.id)}, "discards": [')
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if not self._dead_letter.is_of_whole:
+            return
+        still_open = max(0, self._chunks - self._number)
+        if self._as_json:
             sys.stdout.write(f'\n], "still_open": {still_open}}}\n')
         else:
-            _sum_up(tally, kept)
-        if not is_done:
-            left = (
-                f"still open: {_counted(still_open)} of its chunks"
-                if still_open
-                else f"perhaps still open: {dead_letter.id}"
-            )
+            for committed in sorted(self._shown, key=lambda each: each.dead_letter):
+                _show(committed)
+            more = ", of which the first are shown" if self._number > console.SHOWN else ""
+            total = f"{plural(self._number, 'dead letter')} discarded{more}; {plural(self._records, 'record')}"
+            console.console.print(total)
+        if failure:
             sys.stdout.flush()
-            console.stderr.print(f"{left}; run the same again to discard the rest", soft_wrap=True, markup=False)
+            left = f"{plural(still_open, 'dead letter')} of its chunks" if still_open else self._dead_letter.id
+            maybe = "" if still_open else "perhaps "
+            console.warn(f"{maybe}still open: {left}; run the same command again to discard the rest")
 
 
-def _discard(tally: Tally, dead_letters: list[DeadLetterKey], tell: Callable[[], None] = lambda: None) -> None:
-    """Give dead letters up, several at a time; whatever is raised is raised when none is at work any more."""
-    with closing(map_ordered(tally.discard, dead_letters)) as done:
-        for _ in done:
-            tell()
-
-
-def _sum_up(tally: Tally, kept: list[GivenUp]) -> None:
-    for given_up in sorted(kept, key=lambda each: each.dead_letter):
-        given_up.show()
-    more = ", of which the first are shown" if tally.dead_letters > console.SHOWN else ""
-    records = f"{tally.records:,} record{'' if tally.records == 1 else 's'}"
-    console.console.print(f"{_counted(tally.dead_letters)} discarded{more}; {records}")
-
-
-def _counted(number: int) -> str:
-    return f"{number:,} dead letter{'' if number == 1 else 's'}"
-
-
-@contextmanager
-def _progress(said: str | None) -> Iterator[Callable[[str], None]]:
-    """Show a terminal that something is under way, and give what says more of it; nothing if `said` is None."""
-    if said is None or not console.stderr.is_terminal:
-        yield lambda _: None
-        return
-    with console.stderr.status(said) as live:
-        yield live.update
+def _show(committed: CommittedDiscard) -> None:
+    result, more = committed.result, len(committed.rejected) + committed.result.records_more - console.SHOWN
+    lines = [f"discarded: {committed.description}, of {visible(committed.object_uri)}"]
+    for record in committed.rejected[: console.SHOWN]:
+        why = "; ".join(map(str, record.violations))
+        lines.append(f"  {record_id(committed.dead_letter.object_id, record.position)}  {visible(why)}")
+    lines += [f"  and {more:,} more"] if more > 0 else []
+    lines += [f"  reason    {visible(result.reason)}", f"  by        {result.by}"]
+    lines.append(f"  ledger    {result.ledger}; nothing was deleted")
+    console.console.print(Text("\n".join(lines)), soft_wrap=True)

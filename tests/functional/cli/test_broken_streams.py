@@ -1,4 +1,4 @@
-"""Streams that break: what was half read is never taken for the whole, and is tried again."""
+"""Streams that break: a partial read is never taken for the whole, and is retried."""
 
 import io
 from typing import Any
@@ -25,7 +25,7 @@ BREAKS = [
 
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("chunk", [None, Chunk(0, len(LINES))])
-def test_a_stream_that_breaks_is_a_service_that_did_not_answer(
+def test_a_broken_stream_is_retried(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch, broken: Exception, chunk: Chunk | None
 ) -> None:
     batch = replace(buckets.upload("mission/a.jsonl", LINES), chunk=chunk)
@@ -47,9 +47,9 @@ def test_a_stream_that_breaks_is_a_service_that_did_not_answer(
     assert again["counts"]["accepted"] == 50
 
 
-def test_a_body_that_ends_too_soon_is_noticed(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_body_is_detected(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = buckets.upload("mission/a.jsonl", LINES)
-    real = aws._s3()  # noqa: SLF001 - what is behind the door to AWS
+    real = aws._s3()  # noqa: SLF001 - the client behind the module
 
     class Short:
         def get_object(self, **asked: Any) -> Any:

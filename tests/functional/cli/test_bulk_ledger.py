@@ -16,9 +16,9 @@ from rich.console import Console
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered
 from custody.recovery import discard as recovery_discard
-from custody.recovery.discard import Discard, under_way
+from custody.recovery.discard import running_execution
+from custody.recovery.discard_file import Discard, commit
 from custody.terminal import console
-from custody.views import discard as views_discard
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import CommittedChunk, FailedChunk
 from tests.support.audit_files import Run, audit_of, discarded, reads_of, state_of
@@ -134,27 +134,26 @@ def test_an_object_is_discarded_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
 
 
 def interrupted_by_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ctrl-C come while a discard is told of as the first, and while the others that were begun are committed."""
-    told = Event()
-    real_commit = recovery_discard.commit
+    """Let Ctrl-C come after the first discard, while others that have begun are being committed."""
+    noted = Event()
 
-    def commit(audit: AuditReader, discard: Discard) -> None:
-        assert discard.dead_letter.start == 0 or told.wait(60)
-        real_commit(audit, discard)
+    def commit_noted(audit: AuditReader, discard: Discard) -> None:
+        assert discard.dead_letter.start == 0 or noted.wait(60)
+        commit(audit, discard)
 
-    def interrupted(ask: Callable[[DeadLetterKey], None], dead_letters: list[DeadLetterKey]) -> Iterator[None]:
-        with closing(map_ordered(ask, dead_letters)) as given:
+    def interrupted(discard: Callable[[DeadLetterKey], None], dead_letters: list[DeadLetterKey]) -> Iterator[None]:
+        with closing(map_ordered(discard, dead_letters)) as given:
             for _ in given:
-                told.set()
+                noted.set()
                 raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(recovery_discard, "commit", commit)
-    monkeypatch.setattr(views_discard, "map_ordered", interrupted)
+    monkeypatch.setattr(recovery_discard, "commit", commit_noted)
+    monkeypatch.setattr(recovery_discard, "map_ordered", interrupted)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-def test_an_interrupted_discard_tells_of_all_that_it_committed_and_of_what_is_left(
+def test_an_interrupted_discard_reports_what_it_committed_and_what_is_left(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     bulk = Bulk.upload(buckets, lines(100))
@@ -172,59 +171,57 @@ def test_an_interrupted_discard_tells_of_all_that_it_committed_and_of_what_is_le
         assert (len(told["discards"]), told["still_open"]) == (committed, left)
     else:
         assert f"{committed} dead letters discarded" in ended.stdout
-    assert f"still open: {left} dead letters of its chunks; run the same again" in ended.stderr
+    assert f"still open: {left} dead letters of its chunks; run the same command again" in ended.stderr
 
     monkeypatch.undo()
     assert open_starts(bulk) != []
 
 
-def test_of_the_discards_of_many_dead_letters_no_more_are_kept_than_are_at_work(
+def test_discards_of_many_dead_letters_are_not_held_in_memory(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bulk = Bulk.upload(buckets, lines(100))
     bulk.run(failing=bulk.starts)
     made: list[weakref.ref[Discard]] = []
     kept: list[int] = []
-    real_commit = recovery_discard.commit
 
-    def commit(audit: AuditReader, discard: Discard) -> None:
+    def commit_noted(audit: AuditReader, discard: Discard) -> None:
         made.append(weakref.ref(discard))
         kept.append(sum(each() is not None for each in made))
-        real_commit(audit, discard)
+        commit(audit, discard)
 
-    monkeypatch.setattr(recovery_discard, "commit", commit)
+    monkeypatch.setattr(recovery_discard, "commit", commit_noted)
 
     assert run("discard", bulk.id, "--reason", "sent by mistake").exit_code == 0
     assert len(made) == len(bulk.starts) > 2 * WORKERS
-    assert max(kept) <= WORKERS, "a discard has every line that it gives up"
+    assert max(kept) <= WORKERS, "a discard holds every line that it discards"
 
 
 class Screen(StringIO):
-    """A terminal's screen, which notes when it is told that a discard is under way."""
+    """A terminal's screen, which notes when it shows that a discard is running."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = Event()
+        self.is_shown = Event()
 
     def write(self, text: str) -> int:
         if "discarding" in text:
-            self.told.set()
+            self.is_shown.set()
         return super().write(text)
 
 
 @pytest.mark.parametrize("name", ["{id}", "{id}.244"], ids=["whole", "one"])
-def test_a_terminal_is_told_that_a_discard_is_under_way_before_the_first_is_committed(
+def test_a_terminal_shows_a_discard_before_the_first_is_committed(
     bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     screen = Screen()
     monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=200))
-    real_commit = recovery_discard.commit
 
-    def commit(audit: AuditReader, discard: Discard) -> None:
-        assert screen.told.wait(10), "the screen is silent"
-        real_commit(audit, discard)
+    def commit_noted(audit: AuditReader, discard: Discard) -> None:
+        assert screen.is_shown.wait(10), "the screen is silent"
+        commit(audit, discard)
 
-    monkeypatch.setattr(recovery_discard, "commit", commit)
+    monkeypatch.setattr(recovery_discard, "commit", commit_noted)
     assert run("discard", name.format(id=bulk.id), "--reason", "sent by mistake").exit_code == 0
 
 
@@ -317,4 +314,4 @@ def test_a_discard_waits_for_the_execution_of_all_chunks(bulk: Bulk) -> None:
     audit = audit_of(bulk.buckets)
     dead_letter = next(dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == 400)
     client: Any = machine
-    assert under_way(client, audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"
+    assert running_execution(client, audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"

@@ -1,4 +1,4 @@
-"""Records given up: only those that were not delivered, and the ledger says who decided so, and why."""
+"""`custody dead-letters discard`: only what was not delivered, and the ledger says who decided so, and why."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from custody.audit.lookup import find_open_dead_letter
 from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
-from custody.recovery.discard import require_at_rest
+from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.audit_files import (
@@ -29,7 +29,7 @@ from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
 
-def test_a_discard_is_committed_beside_the_delivery_and_closes_the_dead_letter(buckets: Buckets, run: Run) -> None:
+def test_a_discard_is_committed_beside_the_delivery_and_resolves_the_dead_letter(buckets: Buckets, run: Run) -> None:
     dead_letter = delivered_in_part(buckets)
     before = {key: buckets.body("audit", key) for key in buckets.keys("audit")}
 
@@ -75,9 +75,7 @@ def test_a_batch_that_was_never_read_is_discarded_whole(buckets: Buckets, run: R
     assert json.loads(done.stdout)["counts"] is None
 
 
-def test_a_batch_of_which_nothing_was_committed_is_discarded_whole_though_it_was_read(
-    buckets: Buckets, run: Run
-) -> None:
+def test_a_batch_that_was_read_but_never_committed_is_discarded_whole(buckets: Buckets, run: Run) -> None:
     raw = buckets.upload("mission/a.json", MIXED).object
     dead_letter = posted(buckets, raw=raw, name="Write", received=2)
 
@@ -108,7 +106,7 @@ def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> No
         ),
     ],
 )
-def test_a_closed_dead_letter_is_not_discarded_and_it_is_said_what_closed_it(
+def test_a_resolved_dead_letter_is_not_discarded(
     buckets: Buckets, run: Run, close: Callable[[Buckets], Any], said: str
 ) -> None:
     dead_letter = posted(buckets, 1)
@@ -122,7 +120,7 @@ def test_a_closed_dead_letter_is_not_discarded_and_it_is_said_what_closed_it(
     assert not any("discarded" in key for key in buckets.keys("audit"))
 
 
-def test_a_second_discard_is_refused_with_the_reason_of_the_first(buckets: Buckets, run: Run) -> None:
+def test_a_second_discard_shows_the_reason_of_the_first(buckets: Buckets, run: Run) -> None:
     dead_letter = delivered_in_part(buckets)
     run("discard", dead_letter.id, "--reason", "the first")
     refused = run("discard", dead_letter.id, "--reason", "the second")
@@ -130,32 +128,32 @@ def test_a_second_discard_is_refused_with_the_reason_of_the_first(buckets: Bucke
     assert "the first" in str(refused.exception)
 
 
-def test_of_two_discards_at_the_same_moment_one_is_refused(
+def test_of_two_simultaneous_discards_one_is_refused(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead_letter = delivered_in_part(buckets)
     monkeypatch.setattr("custody.recovery.discard.resolution", lambda *_: None)
     run("discard", dead_letter.id, "--reason", "the first")
     refused = run("discard", dead_letter.id, "--reason", "the second")
-    assert "just now" in str(refused.exception)
+    assert "has just discarded" in str(refused.exception)
 
 
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
-def test_a_dead_letter_is_not_discarded_while_a_redrive_is_under_way(buckets: Buckets, name: str) -> None:
+def test_a_dead_letter_is_not_discarded_while_a_redrive_is_running(buckets: Buckets, name: str) -> None:
     audit, machine = AuditReader(buckets.s3, "audit"), Machine()
     stepfunctions: Any = machine
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     dead_letter = posted(buckets, 1, arn=arn_of(an_id(1)))
     body = audit.read(dead_letter)
 
-    with pytest.raises(CommandFailed, match=f"{running} is RUNNING"):
-        require_at_rest(stepfunctions, audit, dead_letter, body)
+    with pytest.raises(CommandFailed, match=f"is running: {running}"):
+        require_idle(stepfunctions, audit, dead_letter, body)
 
     machine.executions[running]["status"] = "ABORTED"
-    require_at_rest(stepfunctions, audit, dead_letter, body)
+    require_idle(stepfunctions, audit, dead_letter, body)
 
 
-def test_a_discard_tells_what_an_earlier_attempt_delivered(buckets: Buckets, run: Run) -> None:
+def test_a_discard_counts_what_an_earlier_attempt_delivered(buckets: Buckets, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets)
 
     done = run("discard", dead_letter.id, "--reason", "of no use")
@@ -169,7 +167,7 @@ def test_a_discard_tells_what_an_earlier_attempt_delivered(buckets: Buckets, run
 
 
 def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetterKey]:
-    """Deliver a batch, and refuse the ledger file of it; give the dead letter of that."""
+    """Deliver a batch without committing it; return its dead letter."""
     report = written(buckets, "mission/a.json", GOOD)
     (key,) = buckets.keys("audit", "ledger/")
     (version,) = buckets.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]
@@ -178,17 +176,17 @@ def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetterKey]:
     return raw, posted(buckets, raw=raw, name="Write", received=1)
 
 
-def test_what_was_delivered_and_not_committed_is_not_discarded(buckets: Buckets, run: Run) -> None:
+def test_an_uncommitted_delivery_is_not_discarded(buckets: Buckets, run: Run) -> None:
     _, dead_letter = uncommitted(buckets)
 
     refused = run("discard", dead_letter.id, "--reason", "any")
 
     assert "has delivered what no ledger file claims" in str(refused.exception)
-    assert f"redrive it instead: custody redrive {dead_letter.id}" in str(refused.exception)
+    assert f"Redrive it instead: custody redrive {dead_letter.id}" in str(refused.exception)
     assert buckets.keys("audit", "ledger/") == []
 
 
-def test_what_a_later_attempt_delivered_and_did_not_commit_is_not_discarded(buckets: Buckets, run: Run) -> None:
+def test_an_uncommitted_delivery_of_a_later_attempt_is_not_discarded(buckets: Buckets, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets, "Write")
     (key,) = buckets.keys("processed")
     body = buckets.body("processed", key)
@@ -201,12 +199,12 @@ def test_what_a_later_attempt_delivered_and_did_not_commit_is_not_discarded(buck
 
 
 def empty(buckets: Buckets, _: RawObject) -> None:
-    """Take back what was delivered."""
+    """Overwrite the delivery with an empty object."""
     buckets.s3.put_object(Bucket="processed", Key=buckets.keys("processed")[0], Body=b"")
 
 
 def delete(buckets: Buckets, _: RawObject) -> None:
-    """Hide what was delivered."""
+    """Hide the delivery by a delete marker."""
     buckets.s3.delete_object(Bucket="processed", Key=buckets.keys("processed")[0])
 
 
@@ -216,7 +214,7 @@ def forget_raw(buckets: Buckets, raw: RawObject) -> None:
 
 
 @pytest.mark.parametrize("undo", [empty, delete, forget_raw])
-def test_what_is_not_delivered_or_cannot_be_known_to_be_is_discarded(
+def test_what_is_not_known_to_be_delivered_is_discarded(
     buckets: Buckets, run: Run, undo: Callable[[Buckets, RawObject], None]
 ) -> None:
     raw, dead_letter = uncommitted(buckets)
@@ -224,7 +222,7 @@ def test_what_is_not_delivered_or_cannot_be_known_to_be_is_discarded(
     assert (done := run("discard", dead_letter.id, "--reason", "any")).exit_code == 0, done.exception
 
 
-def test_of_two_open_dead_letters_of_an_object_none_is_discarded_by_its_id(buckets: Buckets, run: Run) -> None:
+def test_an_object_id_with_two_open_dead_letters_is_ambiguous(buckets: Buckets, run: Run) -> None:
     one, other = posted(buckets, 1, name="Validate"), posted(buckets, 1, name="Write", day=NEXT_DAY)
 
     refused = run("discard", one.object_id, "--reason", "any")
@@ -242,7 +240,7 @@ def test_of_two_open_dead_letters_of_an_object_none_is_discarded_by_its_id(bucke
     assert json.loads(run("show", one.object_id, "--json").stdout)["same_attempt"] == [one.id]
 
 
-def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_one_beside_it(buckets: Buckets) -> None:
+def test_an_object_id_stands_for_its_open_dead_letter(buckets: Buckets) -> None:
     raw = buckets.upload("mission/a.json", GOOD).object
     is_open = posted(buckets, raw=raw, name="Validate", arn=f"{EXECUTION_ARN}-r1")
     posted(buckets, raw=raw, name="Write")
@@ -253,9 +251,7 @@ def test_of_an_object_id_the_open_dead_letter_is_discarded_and_not_the_closed_on
 
 @pytest.mark.parametrize("command", [["show"], ["discard", "--reason", "any"]])
 @pytest.mark.parametrize("record", ["2", "99999", "9" * 5000, "x", ""], ids=["next", "far", "endless", "word", "none"])
-def test_a_record_that_the_object_does_not_have_is_said_not_to_be_there(
-    buckets: Buckets, run: Run, command: list[str], record: str
-) -> None:
+def test_a_record_that_does_not_exist_is_refused(buckets: Buckets, run: Run, command: list[str], record: str) -> None:
     dead_letter = delivered_in_part(buckets)
     refused = run(*command, f"{dead_letter.object_id}.{record}")
     assert isinstance(refused.exception, CommandFailed)
@@ -265,7 +261,7 @@ def test_a_record_that_the_object_does_not_have_is_said_not_to_be_there(
     assert not any("discarded" in key for key in buckets.keys("audit"))
 
 
-def test_the_reason_of_a_discard_moves_no_cursor_when_it_is_told_again(buckets: Buckets, run: Run) -> None:
+def test_control_characters_in_a_reason_are_made_visible(buckets: Buckets, run: Run) -> None:
     dead_letter = delivered_in_part(buckets)
     run("discard", dead_letter.id, "--reason", "\x1b[2J")
     refused = str(run("discard", dead_letter.id, "--reason", "again").exception)
