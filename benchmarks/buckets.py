@@ -11,7 +11,7 @@ from unittest.mock import patch
 from urllib.parse import quote, unquote
 
 from functions.shared import aws
-from functions.shared.aws import PIECE_BYTES, Body, Stored, Streamed
+from functions.shared.aws import PIECE_BYTES, Body, Streamed
 
 VARIABLES: Mapping[str, str] = {
     "AUDIT_BUCKET": "audit",
@@ -117,10 +117,6 @@ class _S3:
     def __init__(self, buckets: Buckets) -> None:
         self._buckets = buckets
 
-    def read(self, bucket: str, key: str, _: str | None = None) -> Stored:
-        with self._buckets.open(bucket, key) as body:
-            return Stored(body.read(), LAST_MODIFIED)
-
     @contextmanager
     def streamed(
         self, bucket: str, key: str, _: str | None = None, span: tuple[int, int] | None = None
@@ -160,6 +156,6 @@ def _pieces(body: IO[bytes], length: int) -> Iterator[bytes]:
 def replacing_s3(buckets: Buckets) -> Iterator[None]:
     """Have the handlers use these buckets, and hide the metrics and logs that they print."""
     s3 = _S3(buckets)
-    calls = {name: getattr(s3, name) for name in ("read", "streamed", "read_start", "write", "write_once", "keys")}
+    calls = {name: getattr(s3, name) for name in ("streamed", "read_start", "write", "write_once", "keys")}
     with patch.multiple(aws, **calls), redirect_stdout(io.StringIO()):
         yield

@@ -18,7 +18,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from custody.deployment.target import Deployment, Target
-from functions.shared.model.chunking import cut
+from functions.shared.model.chunking import divide
 from functions.shared.model.ids import HASH_LENGTH, RawObject
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
@@ -156,7 +156,7 @@ class Pipeline:
 
     def plan_of(self, raw: RawObject) -> Plan | None:
         """Plan the chunks of an object as the start function does; None if it is one batch."""
-        return cut(raw, self.chunk_bytes) if self.bulk_arn else None
+        return divide(raw, self.chunk_bytes) if self.bulk_arn else None
 
     def batch_of(self, raw: RawObject) -> Batch:
         """Return the batch that the start function makes of an object."""

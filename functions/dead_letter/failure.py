@@ -82,7 +82,7 @@ class Standing(Enum):
     REDRIVEN = auto()
     """It has the dead letter of an earlier attempt, and the execution was redriven since: resume."""
     UNRECORDED = auto()
-    """The execution was redriven, but the attempt before ended before its dead letter was written: do so, and resume."""
+    """The execution was redriven before the dead letter of the failure was written: write it, and resume."""
 
 
 def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
@@ -122,8 +122,8 @@ def resumption(
 ) -> Json:
     """Return the message with which the batch resumes, and the step at which it does.
 
-    `summary` has the lines that Summarize wrote before it failed: a bulk object resumes with the chunks that they name as
-    not written, without those that were `discarded`.
+    `summary` has the lines that Summarize wrote before it failed: a bulk object resumes with the chunks that they
+    name as not written, without those that were `discarded`.
     """
     state = resumes_at(failure)
     batch = replace(step.batch, attempt=step.batch.attempt + redrives - step.execution.redrives)

@@ -1,4 +1,4 @@
-"""Write the dead letter of a batch that failed, then end the execution with the original error; let a redrive resume."""
+"""Write the dead letter of a batch that failed, then fail with the original error; let a redrive resume."""
 
 import json
 from itertools import islice
@@ -83,7 +83,7 @@ def _summary(step: Step, keys: list[LedgerKey]) -> list[ChunkLine]:
     if (key := chunk_totals.summary_of(step, keys)) is None:
         return []
     try:
-        header, lines = parse_summary(aws.read(ENVIRONMENT.audit_bucket, key.key).body)
+        header, lines = parse_summary(aws.read(ENVIRONMENT.audit_bucket, key.key))
     except (ObjectMissing, AccessRefused, *UNREADABLE) as error:
         runtime.logger.warning("cannot read the summary of the chunks", cause=str(error))
         return []

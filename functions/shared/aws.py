@@ -1,8 +1,7 @@
-"""The one door to AWS: a few calls on values, each of which fails with an error of ours or not at all."""
+"""The only module of the functions that calls AWS: each call raises one of our own errors or none."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
 )
+from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
 from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=30)
 
-_COME_AGAIN = frozenset(
+_TRANSIENT = frozenset(
     {
         "ConditionalRequestConflict",
         "InternalError",
@@ -49,32 +49,22 @@ _COME_AGAIN = frozenset(
 """From https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and the common errors of the other APIs."""
 
 PIECE_BYTES = 2**20
-"""How much of a stream is held at a time."""
+"""How much of a stream is in memory at a time."""
 
 Body = bytes | IO[bytes]
 
 _BROKEN = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, HTTPError)
-"""What a connection that breaks raises, also in the middle of a body: the call is made again."""
+"""What a broken connection raises, also in the middle of a body: the call is retried."""
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
-"""S3 answers 405 when the version named is a delete marker."""
-
+"""S3 answers 405 if the version is a delete marker."""
 
 _HISTORY_EVENTS = 200
-"""More than one state can leave behind with all its retries, each of which is a handful of events."""
+"""More events than one state leaves behind with all its retries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An object version as it was read; `last_modified` is ISO 8601, UTC."""
-
-    body: bytes
-    last_modified: str
-
-
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """An object version as it is being read; `last_modified` as in Stored."""
+class Streamed(Struct, frozen=True):
+    """An object version that is being read; `last_modified` is ISO 8601, UTC."""
 
     pieces: Iterator[bytes]
     last_modified: str
@@ -90,37 +80,22 @@ def _stepfunctions() -> "SFNClient":
     return boto3.client("stepfunctions", config=_CONFIG)
 
 
-def read(bucket: str, key: str, version_id: str | None = None) -> Stored:
-    """Read an object: this version, or the newest one.
-
-    Raises ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable.
-    """
-    where = _where(bucket, key, version_id)
-    version = {"VersionId": version_id} if version_id else {}
-    with _named("GetObject", where):
-        answer = _s3().get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]  # the stub wants each key by name
-        body = answer["Body"].read()
-    return Stored(body, _iso(answer["LastModified"]))
-
-
-def _where(bucket: str, key: str, version_id: str | None) -> str:
-    return f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def read(bucket: str, key: str) -> bytes:
+    """Read an object; raise as `streamed` does."""
+    with streamed(bucket, key) as stored:
+        return b"".join(stored.pieces)
 
 
 @contextmanager
 def streamed(
     bucket: str, key: str, version_id: str | None = None, span: tuple[int, int] | None = None
 ) -> Iterator[Streamed]:
-    """Open an object for reading piece by piece: this version, or the newest one; all of it, or the bytes of a span.
+    """Open an object for reading piece by piece: this version, or the newest; all of it, or the bytes of a span.
 
-    `span` is the first byte and the one after the last; it may reach beyond the end. Raises ObjectMissing,
+    `span` is the first byte and the one after the last; it may extend beyond the end. Raises ObjectMissing,
     AccessRefused, CallRefused or ServiceUnavailable, when it is opened and while it is read.
     """
-    where = _where(bucket, key, version_id)
+    where = f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
     options = {"VersionId": version_id} if version_id else {}
     if span:
         options["Range"] = f"bytes={span[0]}-{span[1] - 1}"
@@ -128,7 +103,7 @@ def streamed(
         answer = _s3().get_object(Bucket=bucket, Key=key, **options)  # type: ignore[arg-type]  # the stub wants each key by name
     body = answer["Body"]
     try:
-        yield Streamed(_pieces(body, where), _iso(answer["LastModified"]))
+        yield Streamed(_pieces(body, where), answer["LastModified"].strftime("%Y-%m-%dT%H:%M:%SZ"))
     finally:
         body.close()
 
@@ -143,16 +118,13 @@ def _pieces(body: "StreamingBody", where: str) -> Iterator[bytes]:
 
 
 def read_start(bucket: str, key: str, length: int) -> bytes:
-    """Read the first bytes of an object, or all if it has fewer.
-
-    Raises ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable.
-    """
-    with streamed(bucket, key, span=(0, length)) as found:
-        return b"".join(found.pieces)
+    """Read the first bytes of an object, or all if it has fewer; raise as `streamed` does."""
+    with streamed(bucket, key, span=(0, length)) as stored:
+        return b"".join(stored.pieces)
 
 
 def write(bucket: str, key: str, body: Body, content_type: str) -> str:
-    """Write an object as a new version, and return its version id; a file is written from its beginning.
+    """Write an object as a new version and return its version id; a file is written from its beginning.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
@@ -162,7 +134,7 @@ def write(bucket: str, key: str, body: Body, content_type: str) -> str:
 
 
 def write_once(bucket: str, key: str, body: Body, content_type: str) -> bool:
-    """Write an object unless there is one of that name; return whether it was written.
+    """Write an object unless its key is taken; return whether it was written.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable. Conditional writes:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -190,7 +162,7 @@ def all_keys(bucket: str, prefix: str) -> list[str]:
     """
     with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
         pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
 
 def keys(bucket: str, prefix: str) -> list[str]:
@@ -199,11 +171,11 @@ def keys(bucket: str, prefix: str) -> list[str]:
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
     with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
-        return [found["Key"] for found in _s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+        return [each["Key"] for each in _s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
 
 def redrives_of(execution: str) -> int:
-    """Ask how often an execution was redriven.
+    """Return how often an execution was redriven.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
@@ -212,7 +184,7 @@ def redrives_of(execution: str) -> int:
 
 
 def last_state_of(execution: str, until: str) -> str | None:
-    """Ask which state an execution had entered last at a time (ISO 8601); None if it had entered none.
+    """Return the last state that an execution had entered by a time (ISO 8601); None if it had entered none.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
@@ -230,7 +202,7 @@ def last_state_of(execution: str, until: str) -> str | None:
 
 
 def start_execution(state_machine_arn: str, name: str, message: str) -> bool:
-    """Start an execution; return whether it was accepted now, and False if one of that name was there before.
+    """Start an execution; return False if one of that name was started before.
 
     Raises AccessRefused, CallRefused or ServiceUnavailable.
     """
@@ -246,20 +218,20 @@ def start_execution(state_machine_arn: str, name: str, message: str) -> bool:
 
 @contextmanager
 def _named(operation: str, target: str) -> Iterator[None]:
-    """Translate what boto3 raises into our own errors, which say what was asked, of what."""
+    """Translate what boto3 raises into our own errors, which name the operation and its target."""
     try:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        said = f"{operation} of {target} was answered {code}: {error.response['Error'].get('Message', '')}"
-        if code in _COME_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ServiceUnavailable(said) from error
+        message = f"{operation} of {target} was answered {code}: {error.response['Error'].get('Message', '')}"
+        if code in _TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServiceUnavailable(message) from error
         if code in _GONE:
-            raise ObjectMissing(said) from error
+            raise ObjectMissing(message) from error
         if status == HTTPStatus.FORBIDDEN or code.startswith("AccessDenied"):
-            raise AccessRefused(said) from error
-        raise CallRefused(said) from error
+            raise AccessRefused(message) from error
+        raise CallRefused(message) from error
     except _BROKEN as error:
         raise ServiceUnavailable(f"{operation} of {target} got no answer: {error}") from error
     except BotoCoreError as error:

@@ -2,23 +2,23 @@
 
     CustodyError
     ├── DataError                 the data, or its contract, must change: a redrive resumes at Validate
-    │   ├── RecordsRejected       records broke the contract, or could not be transformed
-    │   ├── ChunksFailed          some chunks of the object have not been committed: their dead letters say why
-    │   ├── UnknownDataset        no contract or no transform has the name of this dataset
+    │   ├── RecordsRejected       records violate the contract, or could not be transformed
+    │   ├── ChunksFailed          chunks of the object are not committed: their dead letters say why
+    │   ├── UnknownDataset        no contract or no transform has the name of the dataset
     │   ├── ObjectTooLarge        the object is larger than one batch may be
     │   └── ObjectMissing         the object version is gone from its bucket
     ├── DeploymentError           the deployment must change: a redrive resumes at the step that failed
-    │   ├── AccessRefused         AWS refused a call for want of a permission
+    │   ├── AccessRefused         AWS refused a call for lack of a permission
     │   ├── CallRefused           AWS refused a call for another reason
     │   ├── ConfigurationMissing  an environment variable is missing or malformed
-    │   ├── MessageRefused        an event or message is not of a form that this code knows: resumes at Validate
-    │   ├── TransformFailed       code could not cope with a record, or gave no JSON: resumes at Validate
+    │   ├── MessageRefused        an event or message does not have a known shape: resumes at Validate
+    │   ├── TransformFailed       code failed on a record, or returned no JSON: resumes at Validate
     │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
     │   └── AttemptTaken          another execution has committed this attempt of the batch
-    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only told in a dead letter
+    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only in a dead letter
     │   ├── ExecutionAborted      somebody stopped the execution
-    │   └── ExecutionTimedOut     the execution took longer than the state machine allows
-    └── ServiceUnavailable        AWS could not answer just now: the state machine retries it
+    │   └── ExecutionTimedOut     the execution ran longer than the state machine allows
+    └── ServiceUnavailable        AWS cannot answer at the moment: the state machine retries
 
 The class names are a contract: Step Functions matches Retry and Catch by the exact class name of an exception
 (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html), and operators filter by them.
@@ -38,17 +38,17 @@ class DataError(CustodyError):
 
 
 class RecordsRejected(DataError):
-    """More records were rejected than the deployment tolerates; each is listed in the dead letter and the ledger."""
+    """More records were rejected than the deployment tolerates."""
 
     advice = "Correct the records at their source and upload them again, or change the contract, deploy, and redrive."
 
 
 class ChunksFailed(DataError):
-    """Some chunks of a bulk object failed, so that the ledger of the object have a gap."""
+    """Some chunks of a bulk object failed, so that the ledger of the object is incomplete."""
 
     advice = (
-        "Mend what the dead letters of the chunks name, and redrive: only these chunks are processed again, and those with "
-        "rejected records."
+        "Fix what the dead letters of the chunks name, and redrive: only these chunks are processed again, and those "
+        "with rejected records."
     )
 
 
@@ -70,7 +70,7 @@ class ObjectTooLarge(DataError):
 class ObjectMissing(DataError):
     """The object version is no longer in its bucket."""
 
-    advice = "Restore or upload the object again; the old version cannot be read any more."
+    advice = "Restore or upload the object again; the old version can no longer be read."
 
 
 class DeploymentError(CustodyError):
@@ -78,7 +78,7 @@ class DeploymentError(CustodyError):
 
 
 class AccessRefused(DeploymentError):
-    """AWS refused a call; S3 also answers so for an object that is not there, if listing is not permitted."""
+    """AWS refused a call; S3 also answers so for an object that does not exist, if listing is not permitted."""
 
     advice = "Check that the object version still exists, then the role of the function and the policy of the bucket."
 
@@ -94,17 +94,17 @@ class ConfigurationMissing(DeploymentError):
 
 
 class MessageRefused(DeploymentError):
-    """An event or a message is not of a form that this code knows."""
+    """An event or a message does not have a shape that this code knows."""
 
     advice = "Compare the message with docs/architecture.md, and redrive: the steps then make their messages anew."
 
 
 class TransformFailed(DeploymentError):
-    """The transform of a dataset, or a step behind it, cannot cope with the record at the position in the cause."""
+    """The transform of a dataset, or a step after it, failed on the record at the position in the cause."""
 
     advice = (
-        "Mend the code that the cause names, a step before it that made such a record, or the contract that let it "
-        "through; deploy, and redrive: the batch begins anew."
+        "Fix the code that the cause names, a step before it that made such a record, or the contract that let it "
+        "through; deploy, and redrive: the batch starts again at Validate."
     )
 
 
@@ -115,29 +115,31 @@ class StepFailed(DeploymentError):
 
 
 class AttemptTaken(DeploymentError):
-    """Another execution has committed this attempt of the batch, so that this one could not commit what it did."""
+    """Another execution has committed this attempt of the batch, so this one cannot."""
 
     advice = "Redrive once more: the next attempt has commits of its own. Do not redrive two executions of one object."
 
 
 class ExecutionEnded(CustodyError):
-    """The execution ended, and no step of it could say so."""
+    """The execution ended without a step that could report it."""
 
 
 class ExecutionAborted(ExecutionEnded):
     """Somebody stopped the execution."""
 
-    advice = "Find out who stopped it, and why; if its records shall be delivered after all, redrive."
+    advice = "Find out who stopped it, and why; redrive it if its records are to be delivered after all."
 
 
 class ExecutionTimedOut(ExecutionEnded):
-    """The execution took longer than the state machine allows."""
+    """The execution ran longer than the state machine allows."""
 
-    advice = "See in its history where the time went: throttling, or too little concurrency. Mend that, and redrive."
+    advice = (
+        "Find out from its history where the time went: throttling, or too little concurrency. Fix it, and redrive."
+    )
 
 
 class ServiceUnavailable(CustodyError):
-    """AWS could not answer just now: throttling, a fault on its side, or a broken connection."""
+    """AWS cannot answer at the moment: throttling, a fault on its side, or a broken connection."""
 
     advice = "Redrive when AWS answers again."
 
@@ -146,7 +148,7 @@ def _concrete(root: type[CustodyError]) -> dict[str, type[CustodyError]]:
     children = root.__subclasses__()
     if not children:
         return {root.__name__: root}
-    return {name: found for child in children for name, found in _concrete(child).items()}
+    return {name: error for child in children for name, error in _concrete(child).items()}
 
 
 BY_NAME = _concrete(CustodyError)

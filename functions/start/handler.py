@@ -1,9 +1,9 @@
 """Start an execution for each object that arrived in the raw bucket.
 
-An event comes directly, from S3 or EventBridge: Lambda calls again, twice, when this raises, and puts the event into
-the start-dlq after that (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or
-it comes in messages of the buffer: those that are named in the answer come again, until the buffer moves them to the
-start-dlq itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
+An event comes directly, from S3 or EventBridge: when this raises, Lambda retries twice, then puts the event into the
+start-dlq (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or it comes in messages
+of the buffer queue: the messages named in the answer are delivered again, until the queue moves them to the start-dlq
+itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from functions.shared import aws, runtime
 from functions.shared.errors import CustodyError
-from functions.shared.model.chunking import cut
+from functions.shared.model.chunking import divide
 from functions.shared.model.messages import Batch
-from functions.shared.records.strict_json import encode
+from functions.shared.records.strict_json import encode_struct
 from functions.start import s3_events
 
 
@@ -32,7 +32,7 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Start what has not been started: the objects of an event, or of each message of the buffer.
+    """Start the objects of an event, or of each message of the buffer queue, unless they were started before.
 
     Raises MessageRefused, AccessRefused, CallRefused or ServiceUnavailable for an event, and never for messages.
     """
@@ -41,36 +41,36 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
 
 
 def _start_each(messages: list[s3_events.Message]) -> dict[str, Any]:
-    """Handle each message by itself, and name those that failed: they alone come again.
+    """Handle each message by itself, and name those that failed: only they are delivered again.
 
-    Powertools could do this too, but to import its batch utility takes 45 ms of every cold start.
+    Powertools could do this too, but importing its batch utility adds 45 ms to every cold start.
     """
     failed, counts = [], Counter[str]()
     for message in messages:
         try:
             counts.update(_start_all(message.event()))
         except CustodyError as error:
-            runtime.logger.warning("comes again", message_id=message.id, error=type(error).__name__, cause=str(error))
+            runtime.logger.warning("returned", message_id=message.id, error=type(error).__name__, cause=str(error))
             failed.append({"itemIdentifier": message.id})
-    runtime.logger.info("started", counts={**counts, "come_again": len(failed)})
+    runtime.logger.info("started", counts={**counts, "returned": len(failed)})
     return {"batchItemFailures": failed}
 
 
 def _start_all(event: dict[str, Any]) -> dict[str, int]:
-    """Try every record of an event before raising for those that failed."""
-    accepted, failures = [], []
+    """Try every record of an event before raising the first error."""
+    started, errors = [], []
     for record in s3_events.records(event):
         try:
-            accepted.append(_start(record))
-        except CustodyError as failure:
-            failures.append(failure)
-    if failures:
-        raise failures[0]
-    return {"started": accepted.count(True), "started_before": accepted.count(False)}
+            started.append(_start(record))
+        except CustodyError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return {"started": started.count(True), "started_before": started.count(False)}
 
 
 def _start(record: dict[str, Any]) -> bool:
     raw = s3_events.raw_object(record)
-    batch = Batch(raw, plan=cut(raw, ENVIRONMENT.chunk_bytes))
+    batch = Batch(raw, plan=divide(raw, ENVIRONMENT.chunk_bytes))
     machine = ENVIRONMENT.bulk_arn if batch.plan else ENVIRONMENT.pipeline_arn
-    return aws.start_execution(machine, raw.id, encode(batch.encode()).decode())
+    return aws.start_execution(machine, raw.id, encode_struct(batch).decode())

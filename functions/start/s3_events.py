@@ -1,73 +1,72 @@
-"""From an event of S3 or EventBridge, or messages that hold such events, to the objects that arrived.
+"""Parse events of S3 and EventBridge, and queue messages that hold such events.
 
-What S3 sends itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-What EventBridge sends: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+From S3 itself: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+From EventBridge: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 The messages: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
+
+from msgspec import Struct
 
 from functions.shared.errors import MessageRefused
 from functions.shared.model.ids import RawObject
 
 _NO_VERSION = "null"
-"""What S3 calls the version of an object that has none (https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html)."""
+"""The version id of an object without one (https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of the buffer; `body` is an event of S3 or EventBridge as JSON."""
+class Message(Struct, frozen=True):
+    """A message of the buffer queue; `body` is an event of S3 or EventBridge as JSON."""
 
     id: str
     body: str
 
     def event(self) -> dict[str, Any]:
-        """Read the body; raise MessageRefused if it is no JSON object."""
+        """Parse the body; raise MessageRefused if it is not a JSON object."""
         try:
-            found = json.loads(self.body)
+            event = json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise MessageRefused(f"message {self.id} of the buffer is no JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise MessageRefused(f"message {self.id} of the buffer is no JSON object")
-        return found
+            raise MessageRefused(f"message {self.id} of the buffer is not JSON: {error}") from error
+        if not isinstance(event, dict):
+            raise MessageRefused(f"message {self.id} of the buffer is not a JSON object")
+        return event
 
 
 def messages(event: dict[str, Any]) -> list[Message] | None:
-    """Give the messages of the buffer that an event brings; None if it is not from a queue."""
-    found = event.get("Records")
-    if not found or not all(isinstance(each, dict) and each.get("eventSource") == "aws:sqs" for each in found):
+    """Return the messages of an event from the buffer queue; None for any other event."""
+    batch = event.get("Records")
+    if not batch or not all(isinstance(each, dict) and each.get("eventSource") == "aws:sqs" for each in batch):
         return None
-    return [Message(each["messageId"], each["body"]) for each in found]
+    return [Message(each["messageId"], each["body"]) for each in batch]
 
 
 def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give each record of an event that tells of an object; pass over S3's test event and folder markers.
+    """Yield each record of an event about an object; skip the test event of S3 and folder markers.
 
-    An event of EventBridge is one record. Raises MessageRefused for an event that tells of no new object.
+    An event of EventBridge is one record. Raises MessageRefused for an event that is not about new objects.
     """
     if event.get("Event") == "s3:TestEvent":
         return
     if event.get("detail-type") == "Object Created":
-        found = [event]
+        batch = [event]
     elif isinstance(event.get("Records"), list):
-        found = event["Records"]
+        batch = event["Records"]
     else:
-        raise MessageRefused(f"an event came that tells of no new object in S3; it has {sorted(event)}")
-    yield from (record for record in found if not _is_folder_marker(record))
+        raise MessageRefused(f"an event is not about a new object in S3; it has {sorted(event)}")
+    yield from (record for record in batch if not _is_folder_marker(record))
 
 
 def raw_object(record: dict[str, Any]) -> RawObject:
-    """Read one record; raise MessageRefused for one that names no immutable version of an object.
+    """Parse one record; raise MessageRefused unless it names an immutable version of an object.
 
-    The same object gives the same, whichever way its record came.
+    Records of S3 and of EventBridge give the same raw object.
     """
     try:
-        raw = _of_eventbridge(record["detail"]) if "detail" in record else _of_s3(record["s3"])
-        is_odd = not isinstance(raw.size, int)
+        raw = _from_eventbridge(record["detail"]) if "detail" in record else _from_s3(record["s3"])
     except (KeyError, TypeError, AttributeError) as error:
         raise MessageRefused(f"a record of an S3 event lacks {error}") from error
     if raw.version_id == _NO_VERSION:
@@ -75,41 +74,41 @@ def raw_object(record: dict[str, Any]) -> RawObject:
             f"s3://{raw.bucket}/{raw.key} has no version id, so it could change while it is read; "
             "enable versioning on the bucket and upload it again"
         )
-    if is_odd:
-        raise MessageRefused(f"a record of an S3 event has a size that is no number: {raw.uri}")
+    if not isinstance(raw.size, int):
+        raise MessageRefused(f"a record of an S3 event has a size that is not a number: {raw.uri}")
     return raw
 
 
-def _of_s3(told: dict[str, Any]) -> RawObject:
-    found = told["object"]
+def _from_s3(entity: dict[str, Any]) -> RawObject:
+    version = entity["object"]
     return RawObject(
-        bucket=told["bucket"]["name"],
-        key=unquote_plus(found["key"]),
-        version_id=_version(found.get("versionId")),
-        size=found["size"],
-        etag=found["eTag"],
+        bucket=entity["bucket"]["name"],
+        key=unquote_plus(version["key"]),
+        version_id=_version_id(version.get("versionId")),
+        size=version["size"],
+        etag=version["eTag"],
     )
 
 
-def _of_eventbridge(told: dict[str, Any]) -> RawObject:
-    """Read what EventBridge tells: the key is as it is, and a bucket that is not versioned gives no version id."""
-    found = told["object"]
+def _from_eventbridge(detail: dict[str, Any]) -> RawObject:
+    """Parse a detail, in which the key is not encoded, and the version id is missing for an unversioned bucket."""
+    version = detail["object"]
     return RawObject(
-        bucket=told["bucket"]["name"],
-        key=found["key"],
-        version_id=_version(found.get("version-id")),
-        size=found["size"],
-        etag=found["etag"],
+        bucket=detail["bucket"]["name"],
+        key=version["key"],
+        version_id=_version_id(version.get("version-id")),
+        size=version["size"],
+        etag=version["etag"],
     )
 
 
-def _version(told: Any) -> str:
-    return told if isinstance(told, str) and told else _NO_VERSION
+def _version_id(value: Any) -> str:
+    return value if isinstance(value, str) and value else _NO_VERSION
 
 
 def _is_folder_marker(record: dict[str, Any]) -> bool:
     try:
-        found = (record["detail"] if "detail" in record else record["s3"])["object"]
-        return bool(found["key"].endswith("/") and not found.get("size"))
+        version = (record["detail"] if "detail" in record else record["s3"])["object"]
+        return bool(version["key"].endswith("/") and not version.get("size"))
     except (KeyError, TypeError, AttributeError):
-        return False  # `raw_object` says what it lacks
+        return False  # `raw_object` reports what it lacks

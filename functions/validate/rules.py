@@ -1,4 +1,4 @@
-"""Which records keep their contract, and what each of the others breaks. No input or output happens here."""
+"""Divide records into those that satisfy their contract and those that violate it. Nothing is read or written here."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from functions.shared.records.reader import Raw
 
 STAGE = "validate"
 
-_LIMIT_IS_THE_CONTRACTS = frozenset(
+_LIMITED_BY_CONTRACT = frozenset(
     {
         "const",
         "enum",
@@ -31,11 +31,11 @@ _LIMIT_IS_THE_CONTRACTS = frozenset(
         "type",
     }
 )
-"""The rules whose limit comes from the contract alone; those of the others may quote the record."""
+"""The rules whose limit comes from the contract alone; other limits may quote the record."""
 
 
 def check(raws: Sequence[Raw], validator: Draft202012Validator) -> tuple[list[Raw], list[Rejected]]:
-    """Part the records that keep the contract from those that do not; the latter with all that they break."""
+    """Divide records into those that satisfy the contract, and the rejected with all their violations."""
     is_valid = validator.is_valid
     accepted = [raw for raw in raws if not raw.violations and is_valid(raw.document)]
     if len(accepted) == len(raws):
@@ -49,18 +49,18 @@ def _rejected(raw: Raw, validator: Draft202012Validator) -> Rejected:
 
 
 def _violations(document: Any, validator: Draft202012Validator) -> tuple[Violation, ...]:
-    found = [_violation(error) for error in validator.iter_errors(document)]
-    return tuple(sorted(found, key=lambda violation: (violation.pointer, violation.rule, str(violation.limit))))
+    violations = [_violation(error) for error in validator.iter_errors(document)]
+    return tuple(sorted(violations, key=lambda violation: (violation.pointer, violation.rule, str(violation.limit))))
 
 
 def _violation(error: ValidationError) -> Violation:
     rule = error.kind.name
-    limit = error.kind.value if rule in _LIMIT_IS_THE_CONTRACTS else None
+    limit = error.kind.value if rule in _LIMITED_BY_CONTRACT else None
     if rule == "type" and isinstance(limit, list) and len(limit) == 1:
         limit = limit[0]
     return Violation(pointer(error.instance_path), rule, limit)
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """Write a path as a JSON Pointer (RFC 6901)."""
+    """Return a path as a JSON Pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

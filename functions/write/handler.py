@@ -29,7 +29,7 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Put the processed object, then the dead letter, then the ledger file, so that the ledger claims only what is true.
+    """Put the processed object, then the dead letter, then the ledger file: the ledger claims only what is true.
 
     Raises RecordsRejected after everything is delivered and committed if too many records were rejected; but not for a
     chunk, because Summarize decides for the whole object. Raises AttemptTaken, ObjectMissing, AccessRefused,
@@ -64,7 +64,7 @@ def _fill(delivery: Delivery, step: Step) -> None:
 
 
 def _was_delivered(step: Step, key: str) -> bool:
-    """Return whether an earlier attempt delivered records where this one has none: an empty object must replace them."""
+    """Return whether an earlier attempt delivered records that an empty object must now replace."""
     return step.batch.attempt > 0 and bool(aws.keys(ENVIRONMENT.processed_bucket, key))
 
 

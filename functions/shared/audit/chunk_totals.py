@@ -65,8 +65,8 @@ def totals(
 ) -> ChunkTotals:
     """Return the outcome of each chunk of the whole object.
 
-    The chunks of `processed` were processed at the attempt `since`, and must have been committed then or by a redrive of
-    their own; the others were finished earlier, and any commit counts. A commit of a chunk of another size does not.
+    The chunks of `processed` were processed at the attempt `since`, and must have been committed then or by a redrive
+    of their own; the others were finished earlier, and any commit counts. A commit of a chunk of another size does not.
     """
     due = frozenset(processed.chunks)
 

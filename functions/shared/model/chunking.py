@@ -1,34 +1,33 @@
-"""How a large object is cut into chunks: decided from its name and its size alone, so that it is always the same."""
+"""Divide a large object into chunks, by its name and size alone, so that the result is always the same."""
 
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Plan
 
 MOST_CHUNKS = 5_000
-"""Chunks that an object may be cut into: their offsets are the input of one execution, which may have 256 KiB, and one
-call of Summarize reads the ledger of them all (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
-"""
+"""Chunks of an object: their offsets are the input of one execution, which is limited to 256 KiB, and one call of
+Summarize reads the ledger of all of them (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html)."""
 
 BULK_FROM = 8 * 2**20
-"""Plain JSON Lines of more bytes go to the bulk machine, if only as a single chunk.
+"""Plain JSON Lines of more bytes go to the bulk state machine, even as a single chunk.
 
-It is no setting. A name is unique in a state machine and not in two, so an event that comes twice, once before and once
-after a deployment, must go to the same one; there the name alone makes it one execution, however it would be cut.
+This is not a setting. The name of an execution is unique only within one state machine, so an event that is delivered
+both before and after a deployment must go to the same one, however the object would be divided.
 """
 
 PLAIN_LINES = (".jsonl", ".ndjson")
-"""How the keys end of objects that can be read from the middle: JSON Lines that are not gzipped."""
+"""The suffixes of objects that can be read from the middle: JSON Lines that are not gzipped."""
 
 
 def is_plain_lines(key: str) -> bool:
-    """Say whether the object of a key is JSON Lines that are not gzipped."""
+    """Return whether a key is that of JSON Lines that are not gzipped."""
     return key.lower().endswith(PLAIN_LINES)
 
 
-def cut(raw: RawObject, chunk_bytes: int) -> Plan | None:
-    """Cut an object into chunks of `chunk_bytes`, the last of which may be shorter; None if it is one batch.
+def divide(raw: RawObject, chunk_bytes: int) -> Plan | None:
+    """Divide an object into chunks of `chunk_bytes`, of which the last may be shorter; return None for a single batch.
 
-    It is one if it is no plain JSON Lines, has no more than BULK_FROM bytes, or would be more than MOST_CHUNKS; in the
-    last case Validate refuses it.
+    It is a single batch unless it is plain JSON Lines of more than BULK_FROM bytes, or if it would be more than
+    MOST_CHUNKS chunks; then Validate refuses it.
     """
     if not is_plain_lines(raw.key) or raw.size <= BULK_FROM:
         return None
@@ -37,5 +36,5 @@ def cut(raw: RawObject, chunk_bytes: int) -> Plan | None:
 
 
 def whole(raw: RawObject, chunk_bytes: int) -> Plan:
-    """Give the plan with all the chunks of an object."""
+    """Return the plan with all chunks of an object."""
     return Plan(chunk_bytes, tuple(range(0, raw.size, chunk_bytes)))

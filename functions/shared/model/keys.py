@@ -156,7 +156,7 @@ def batch_name(batch: Batch) -> str:
 
 
 def processed_key(batch: Batch, dataset: str, last_modified: str) -> str:
-    """Return the key of the processed object of a batch: by dataset, and by the day on which the raw version arrived."""
+    """Return the key of the processed object of a batch: by dataset, and by the day of the raw version."""
     chunk = "" if batch.chunk is None else f".{start_name(batch.start)}"
     return f"{dataset}/{DAY}{last_modified[:10]}/{batch.object.id}{chunk}.jsonl"
 

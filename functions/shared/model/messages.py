@@ -38,7 +38,7 @@ class Chunk(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """How an object is divided: into chunks of `chunk_bytes`, of which those starting at `chunks` are to be processed."""
+    """How an object is divided: into chunks of `chunk_bytes`; those starting at `chunks` are to be processed."""
 
     chunk_bytes: Annotated[int, Meta(ge=1)]
     chunks: tuple[Count, ...]

@@ -1,6 +1,6 @@
-"""Cut JSON Lines out of a stream of bytes: whatever pieces it comes in, and wherever an object is cut into chunks.
+"""Split a stream of bytes into JSON Lines, independently of the pieces it comes in and the chunks of its object.
 
-A line ends in LF, and belongs to the chunk in which its first byte lies. https://jsonlines.org/
+A line ends in LF, and belongs to the chunk that holds its first byte. https://jsonlines.org/
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,13 @@ LF = b"\n"
 SPACE = b" \t\r"
 
 AT_A_TIME = 128
-"""Lines that go through a step together: so few that what is made of them stays in the cache of the processor."""
+"""Lines in a page: few enough that what is made of them stays in the processor's cache."""
 
 
 class Line(Struct, frozen=True, gc=False):
     """A line without its ending: its position is where the line begins, its offset where the body does.
 
-    Of a line that is longer than is allowed, the body is the beginning, as much as is allowed.
+    The body of a line that is too long is its beginning, as much as is allowed.
     """
 
     position: int
@@ -29,27 +29,27 @@ class Line(Struct, frozen=True, gc=False):
 
 
 def reach(start: int, end: int, limit: int) -> tuple[int, int]:
-    """Say which bytes of an object `lines` must see for the chunk from `start` to `end`: the first, and after the last.
+    """Return the bytes of an object that `lines` needs for a chunk: the first, and the one after the last.
 
-    The byte before the chunk tells whether a line begins with it; its last line may reach beyond it by a line's limit.
+    The byte before the chunk shows whether a line begins with it; its last line may extend beyond it by a line's limit.
     """
     return max(start - 1, 0), end + limit + 1
 
 
 def lines(pieces: Iterable[bytes], start: int, end: int, limit: int) -> Iterator[list[Line]]:
-    """Give the lines that begin from byte `start` up to `end`, some at a time; `pieces` begin where `reach` says.
+    """Yield the lines that begin from byte `start` up to `end`, some at a time; `pieces` start as `reach` says.
 
-    Blank lines are none. One CR before the LF, and a byte order mark at the start of an object, are no part of a line.
-    A line may have `limit` bytes; memory holds such a one and a piece.
+    Blank lines are skipped. A CR before the LF, and a byte order mark at the start of an object, belong to no line.
+    A line may have `limit` bytes; memory holds one such line and a piece.
     """
     for position, whole in _blocks(pieces, start, end, limit):
-        found = _split(position, whole, end, limit)
-        while some := list(islice(found, AT_A_TIME)):
-            yield some
+        split = _split(position, whole, end, limit)
+        while page := list(islice(split, AT_A_TIME)):
+            yield page
 
 
 def _blocks(pieces: Iterable[bytes], start: int, end: int, limit: int) -> Iterator[tuple[int, bytes]]:
-    """Give runs of whole lines with the position of each run; a line that is too long stands alone, and is cut."""
+    """Yield runs of whole lines with their positions; a line that is too long is a run of its own, truncated."""
     rest, at = b"", max(start - 1, 0)
     is_skipping = start > 0
     for piece in pieces:

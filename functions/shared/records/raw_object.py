@@ -1,8 +1,9 @@
-"""The records of a batch, as they lie in the raw bucket: only this much of its object is read, piece by piece."""
+"""Read the records of a batch from the raw bucket, and no more of its object than that."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from functions.shared import aws
 from functions.shared.errors import ObjectTooLarge
@@ -12,9 +13,8 @@ from functions.shared.records import jsonl, reader
 from functions.shared.records.reader import Limits, Pages
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The records of a batch, some at a time; `last_modified` is that of the raw version (ISO 8601, UTC)."""
+class Source(Struct, frozen=True):
+    """The records of a batch, a page at a time; `last_modified` is that of the raw version (ISO 8601, UTC)."""
 
     pages: Pages
     last_modified: str
@@ -22,9 +22,9 @@ class Source:
 
 @contextmanager
 def opened(batch: Batch, limits: Limits) -> Iterator[Source]:
-    """Open what a batch is read from, at the exact version of its object.
+    """Open the records of a batch, at the exact version of its object.
 
-    Raises ObjectTooLarge, ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable, also while it is read.
+    Raises ObjectTooLarge, ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable, also while they are read.
     """
     raw = batch.object
     _require_fits(batch, limits)
@@ -38,16 +38,16 @@ def opened(batch: Batch, limits: Limits) -> Iterator[Source]:
 
 
 def _require_fits(batch: Batch, limits: Limits) -> None:
-    """Raise ObjectTooLarge for what its size alone shows to be too large; what is compressed shows it later."""
+    """Raise ObjectTooLarge if the size alone shows it; for a compressed object, only reading it does."""
     raw = batch.object
     if batch.chunk:
         return
     if is_plain_lines(raw.key):
-        # Larger ones are cut; what comes here all the same would be more chunks than an object may have.
+        # A larger one that is not divided would be more chunks than an object may have.
         most = BULK_FROM
         why = (
             f"{MOST_CHUNKS:,} chunks of {limits.gzipped:,} bytes (chunk_bytes); raise that, deploy, and upload it "
-            "again, for only a new object is cut anew"
+            "again: only a new object is divided anew"
         )
     elif reader.may_be_gzipped(raw.key):
         most, why = limits.gzipped, f"{limits.gzipped:,} bytes (chunk_bytes), gzipped or not"

@@ -1,6 +1,6 @@
-"""From the bytes of an object to its records, each with its place and its hash: a JSON document, or JSON Lines.
+"""Read the records of an object, each with its place and hash, from a JSON document or JSON Lines.
 
-JSON Lines are read as a stream, so that memory does not grow with the object; a JSON document is read whole.
+JSON Lines are read as a stream, so that memory does not grow with the object; a JSON document is read as a whole.
 """
 
 import gzip
@@ -9,7 +9,6 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import IO, Any
@@ -21,10 +20,10 @@ from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.records import Record, Span, Violation
 from functions.shared.records.gzip_lines import spool
 from functions.shared.records.jsonl import AT_A_TIME, BOM, LF, SPACE, Line, lines
-from functions.shared.records.strict_json import UNSURE, Malformed, Reader, at_sight
+from functions.shared.records.strict_json import UNSURE, Malformed, Reader, decode_quickly
 
 PIECE_BYTES = 2**20
-"""How much of a stream is held at a time."""
+"""How much of a stream is in memory at a time."""
 
 _BOM = "\ufeff"
 _GZIP = ".gz"
@@ -32,11 +31,11 @@ _GZIP_BEGIN = b"\x1f\x8b"
 _DOCUMENT = (".json",)
 _NO_DOCUMENT = frozenset({"json", "utf-8"})
 _SPACE = re.compile(r"[ \t\n\r]*")
-_OF_DAMAGE = (OSError, EOFError, zlib.error)
+_DAMAGED = (OSError, EOFError, zlib.error)
 
 
 class Raw(Struct, frozen=True, gc=False):
-    """A record as it was read: where it lies, its bytes, the document, and what is wrong with it as JSON."""
+    """A record as it was read: its place, its bytes, its document, and what is wrong with it as JSON."""
 
     position: int
     offset: int
@@ -46,42 +45,40 @@ class Raw(Struct, frozen=True, gc=False):
 
     @property
     def span(self) -> Span:
-        """Say where it lies, and what the hash of its bytes is."""
+        """The place of the record, and the hash of its bytes."""
         return Span(self.position, self.offset, len(self.body), hashlib.sha256(self.body).hexdigest())
 
     @property
     def record(self) -> Record:
-        """Give it as a record that is good so far."""
+        """The record, if it is accepted."""
         return Record(self.span, self.document)
 
 
 Pages = Iterator[list[Raw]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most bytes, decompressed: of a JSON document, be it an object or a line; and of gzipped JSON Lines."""
+class Limits(Struct, frozen=True):
+    """Maximum sizes in bytes, decompressed: of a JSON document (an object or a line), and of gzipped JSON Lines."""
 
     document: int
     gzipped: int
 
 
 def of_chunk(pieces: Iterable[bytes], start: int, end: int, limits: Limits) -> Pages:
-    """Read the lines that begin in a chunk of an object; `pieces` begin where `lines.reach` says.
+    """Read the lines that begin in a chunk of an object; `pieces` start where `jsonl.reach` says.
 
-    A line of more bytes than a document may have is a rejected record, of which only so many bytes are looked at.
+    A line of more bytes than a document may have is a rejected record, with the hash of its first bytes only.
     """
     reader = Reader()
-    for found in lines(pieces, start, end, limits.document):
-        yield _page(found, reader)
+    for page in lines(pieces, start, end, limits.document):
+        yield _page(page, reader)
 
 
 def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
-    """Read an object in the format that its key tells: `.json` is one document, `.jsonl` and `.ndjson` are JSON Lines.
+    """Read an object in the format of its key: `.json` is one document, `.jsonl` and `.ndjson` are JSON Lines.
 
-    Each of them may be gzipped, with `.gz` behind. With any other ending an object is what it looks like. One with
-    nothing in it, or that cannot be decompressed, is one rejected record at position 0. Raises ObjectTooLarge beyond
-    the limits.
+    Each may be gzipped, with `.gz` appended. Any other key has its format detected. An object that is empty, or cannot
+    be decompressed, is one rejected record at position 0. Raises ObjectTooLarge beyond the limits.
     """
     stream = iter(pieces)
     first = next(stream, b"")
@@ -94,7 +91,7 @@ def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
             spooled.write(piece)
         try:
             _require_whole(spooled, key, limits.gzipped)
-        except _OF_DAMAGE as error:
+        except _DAMAGED as error:
             spooled.seek(0)
             beginning = spooled.read(limits.document)
             yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {_damage(error)}"))]
@@ -105,17 +102,17 @@ def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
 
 
 def may_be_gzipped(key: str) -> bool:
-    """Say whether an object of that key may be gzipped, so that offsets in it count decompressed bytes."""
+    """Return whether an object of this key may be gzipped, so that offsets in it count decompressed bytes."""
     return not key.lower().endswith(_DOCUMENT + PLAIN_LINES)
 
 
 def is_gzipped(body: bytes, key: str) -> bool:
-    """Say whether an object is gzipped: its key says so, or says nothing and its first bytes do (RFC 1952)."""
+    """Return whether an object is gzipped, by its key, or else by its first bytes (RFC 1952)."""
     return key.lower().endswith(_GZIP) or (may_be_gzipped(key) and body.startswith(_GZIP_BEGIN))
 
 
 def as_read(body: bytes, key: str, end: int) -> bytes:
-    """Give the first bytes of an object as they are read: decompressed if it is gzipped, and that can be done whole."""
+    """Return the first bytes of an object as they are read: decompressed if it is an undamaged gzip stream."""
     if not is_gzipped(body, key):
         return body[:end]
     kept = bytearray()
@@ -123,7 +120,7 @@ def as_read(body: bytes, key: str, end: int) -> bytes:
         with gzip.open(io.BytesIO(body)) as stream:
             for piece in _pieces(stream):
                 kept += piece[: max(0, end - len(kept))]
-    except _OF_DAMAGE:
+    except _DAMAGED:
         return body[:end]
     return bytes(kept)
 
@@ -133,16 +130,16 @@ def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def _damage(error: Exception) -> str:
-    """Say what is wrong with a gzip stream; the library's own words may quote it."""
+    """Describe what is wrong with a gzip stream; the library's own message may quote it."""
     if isinstance(error, EOFError):
-        return "it ends too soon"
+        return "it is truncated"
     if isinstance(error, gzip.BadGzipFile):
-        return "it does not begin as one" if str(error).startswith("Not a gzipped file") else "its checksum is wrong"
+        return "its header is missing" if str(error).startswith("Not a gzipped file") else "its checksum is wrong"
     return "it is damaged"
 
 
 def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
-    """Decompress every member of a gzip stream once, to know that it can be done; raise what gzip raises if not."""
+    """Decompress every member of a gzip stream once; raise what gzip raises if that fails."""
     spooled.seek(0)
     seen = 0
     with gzip.open(spooled) as plain:
@@ -153,7 +150,7 @@ def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
 
 
 def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) -> Pages:
-    """Read what is not, or no longer, gzipped; `ending` is the key by which the format is told."""
+    """Read what is not, or no longer, gzipped; `ending` is the key that names the format."""
     if not ending.endswith(PLAIN_LINES + _DOCUMENT):
         beginning = _beginning(stream, limits.document)
         stream = chain([beginning], stream)
@@ -188,30 +185,30 @@ def _gathered(stream: Iterable[bytes], key: str, limit: int) -> bytes:
 
 
 def _beginning(stream: Iterator[bytes], limit: int) -> bytes:
-    """Take as much of a stream as shows whether it is JSON Lines: a line, and something behind it."""
-    found = b""
+    """Read as much of a stream as shows whether it is JSON Lines: a line, and something after it."""
+    beginning = b""
     for piece in stream:
-        found += piece
-        if len(found) > limit or found.lstrip().partition(LF)[2].strip():
+        beginning += piece
+        if len(beginning) > limit or beginning.lstrip().partition(LF)[2].strip():
             break
-    return found
+    return beginning
 
 
 def _looks_like_lines(beginning: bytes, limit: int) -> bool:
-    """Say whether an object is JSON Lines: more than one line, of which the first is a whole document by itself."""
-    found = chain.from_iterable(lines([beginning], 0, len(beginning), limit))
-    first, second = next(found, None), next(found, None)
+    """Return whether an object is JSON Lines: more than one line, of which the first is a document by itself."""
+    some = chain.from_iterable(lines([beginning], 0, len(beginning), limit))
+    first, second = next(some, None), next(some, None)
     if first is None or second is None:
         return False
     return not any(violation.rule in _NO_DOCUMENT for violation in _line(first, Reader()).violations)
 
 
-def _page(found: Sequence[Line], reader: Reader) -> list[Raw]:
-    documents = _at_sight(found)
-    if documents is None or any(line.is_too_long for line in found):
-        return [_line(line, reader) for line in found]
+def _page(page: Sequence[Line], reader: Reader) -> list[Raw]:
+    documents = _quickly(page)
+    if documents is None or any(line.is_too_long for line in page):
+        return [_line(line, reader) for line in page]
     return [
-        Raw(line.position, line.offset, line.body, document) for line, document in zip(found, documents, strict=True)
+        Raw(line.position, line.offset, line.body, document) for line, document in zip(page, documents, strict=True)
     ]
 
 
@@ -219,27 +216,27 @@ def _line(line: Line, reader: Reader) -> Raw:
     if line.is_too_long:
         violation = Violation("", "line-length", f"at most {len(line.body)} bytes (document_limit_bytes)")
         return Raw(line.position, line.offset, line.body, None, (violation,))
-    documents = _at_sight([line])
+    documents = _quickly([line])
     return _closely(line, reader) if documents is None else Raw(line.position, line.offset, line.body, documents[0])
 
 
-def _at_sight(found: Sequence[Line]) -> list[Any] | None:
-    """Read lines at sight; None if one of them needs a closer look. What was read by then is let go first."""
+def _quickly(page: Sequence[Line]) -> list[Any] | None:
+    """Decode lines with the fast decoder; return None if one of them needs the strict reader."""
     try:
-        return at_sight([line.body for line in found])
+        return decode_quickly([line.body for line in page])
     except UNSURE:
         return None
 
 
 def _closely(line: Line, reader: Reader) -> Raw:
-    """Read a line that is not plainly good, and say what is wrong with it, if anything is."""
+    """Read a line with the strict reader, which finds out what is wrong with it, if anything is."""
     position, offset, body = line.position, line.offset, line.body
     try:
         text = body.decode()
         document, end, violations = reader.read(text, _skip(text, 0))
         _expect_end(text, end)
     except UnicodeDecodeError as error:
-        return Raw(position, offset, body, None, (_no_utf8(error),))
+        return Raw(position, offset, body, None, (_not_utf8(error),))
     except Malformed as malformed:
         return Raw(position, offset, body, None, (malformed.violation,))
     return Raw(position, offset, body, document, violations)
@@ -248,8 +245,8 @@ def _closely(line: Line, reader: Reader) -> Raw:
 def _document(body: bytes) -> Pages:
     """Read a JSON document: each element of an array is a record, and anything else is one record at position 0.
 
-    A body that is no document is one record, with the violation that says why; `[]` is no records. An array is read
-    twice, for only its end tells whether it is a document, and all of its elements would take many times its memory.
+    A body that is not a document is one record, with the violation that says why; `[]` has no records. An array is read
+    twice: only its end shows whether it is a document, and all of its elements would take many times its memory.
     """
     if body.strip(SPACE + LF) in {b"", BOM}:
         yield [_nothing()]
@@ -259,7 +256,7 @@ def _document(body: bytes) -> Pages:
         for _ in _elements(text):
             pass
     except UnicodeDecodeError as error:
-        yield [_whole(body, _no_utf8(error))]
+        yield [_whole(body, _not_utf8(error))]
         return
     except Malformed as malformed:
         yield [_whole(body, malformed.violation)]
@@ -269,7 +266,7 @@ def _document(body: bytes) -> Pages:
         yield page
 
 
-def _no_utf8(error: UnicodeDecodeError) -> Violation:
+def _not_utf8(error: UnicodeDecodeError) -> Violation:
     return Violation("", "utf-8", f"{error.reason} at byte {error.start}")
 
 
@@ -278,7 +275,7 @@ def _whole(body: bytes, violation: Violation) -> Raw:
 
 
 def _elements(text: str) -> Iterator[Raw]:
-    """Read a document, element by element; raise Malformed where it turns out to be none."""
+    """Read a document, element by element; raise Malformed where it turns out not to be one."""
     start = _skip(text, len(_BOM) if text.startswith(_BOM) else 0)
     reader = Reader()
     if text[start] == "[":

@@ -1,4 +1,4 @@
-"""JSON documents, strictly read and compactly written: what cannot be written back unchanged is not accepted."""
+"""Read JSON documents strictly, and write them compactly: what cannot be written back unchanged is not accepted."""
 
 import json
 import math
@@ -26,11 +26,11 @@ _INTEGER_LIMIT = 2**53
 _NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
 
 NESTING_LIMIT = 100
-"""How deep a document may nest: what every JSON library on a record's way still bears."""
+"""How deep a document may nest: less than the limit of every JSON library on a record's way."""
 
 
 class Malformed(Exception):
-    """A text is no JSON document; `violation` says why."""
+    """A text is not a JSON document; `violation` says why."""
 
     def __init__(self, rule: str, limit: str) -> None:
         super().__init__(f"{rule}: {limit}")
@@ -38,7 +38,7 @@ class Malformed(Exception):
 
 
 class Reader:
-    """Reads documents out of a text, one after the other, and collects what is wrong with the last one."""
+    """Reads documents from a text, one after the other, and collects what is wrong with the last."""
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []
@@ -49,7 +49,7 @@ class Reader:
     def read(self, text: str, start: int) -> tuple[Any, int, tuple[Violation, ...]]:
         """Read the document that begins at a character: the document, where it ends, and its violations.
 
-        Raises Malformed where no document can be made out.
+        Raises Malformed if there is no document.
         """
         self._violations = []
         try:
@@ -70,10 +70,10 @@ class Reader:
         return document, end, tuple(self._violations)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
             self._violations.append(Violation("", "unique-keys", "each key of an object once"))
-        return found
+        return members
 
     def _constant(self, _: str) -> None:
         self._violations.append(Violation("", "number", "no NaN and no Infinity"))
@@ -87,10 +87,10 @@ class Reader:
 
 
 def exact(digits: str) -> float | Decimal:
-    """Read a number with a point or an exponent: a float if that is the same number, and a Decimal if it is not."""
+    """Parse a number with a point or an exponent: a float if that is the same number, otherwise a Decimal."""
     number = float(digits)
     if number == 0.0 or (len(digits) <= _ALWAYS_EXACT and abs(number) > _SMALLEST_PRECISE):
-        # Zero is zero, whatever its exponent; a number that only seems to be is not asked for here.
+        # Zero is zero, whatever its exponent; callers have excluded numbers that only round to it.
         return number
     return number if Decimal(digits) == Decimal(repr(number)) else Decimal(digits)
 
@@ -116,10 +116,10 @@ _LONG, _WITH_EXPONENT = b"0" * _ALWAYS_EXACT, b"0e"
 UNSURE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-def at_sight(lines: Sequence[bytes]) -> list[Any]:
-    """Read texts of which each is plainly one good document, in a fraction of the time that a `Reader` takes.
+def decode_quickly(lines: Sequence[bytes]) -> list[Any]:
+    """Decode texts that are obviously one valid document each, in a fraction of the time that a `Reader` takes.
 
-    Raises one of UNSURE if any is not: `Reader` tells what is wrong with it, if anything is.
+    Raises one of UNSURE if any is not: a `Reader` finds out what is wrong with it, if anything is.
     """
     page = b"\n".join(lines)
     documents = list(map(_decode_exactly if _may_be_inexact(page) else _decode_doubles, lines))
@@ -132,15 +132,15 @@ def at_sight(lines: Sequence[bytes]) -> list[Any]:
 
 
 def _may_be_inexact(page: bytes) -> bool:
-    """Say whether there may be a number that a double does not hold: one with many digits, or with an exponent."""
+    """Return whether there may be a number that a double cannot hold: one with many digits, or with an exponent."""
     numbers = page.translate(_AS_NUMBERS)
     return _LONG in numbers or _WITH_EXPONENT in numbers
 
 
 def _are_plain(page: bytes, documents: Sequence[Any]) -> bool:
-    """Say whether all are objects in which nothing is nested, and no key is there twice.
+    """Return whether all are objects without nesting, in which no key is repeated.
 
-    Each member has its colon, and there may be more of them: as many colons as keys, and no array, can be nothing else.
+    Each member has a colon: with as many colons as keys, and no array, nothing can be nested or repeated.
     """
     return (
         _OBJECTS.issuperset(map(type, documents)) and b"[" not in page and page.count(b":") == sum(map(len, documents))
@@ -158,12 +158,12 @@ _decode = msgspec.json.Decoder(float_hook=exact).decode
 
 
 def decode(body: bytes) -> Any:
-    """Read a document that `encode` has written."""
+    """Decode a document that `encode` has written."""
     return _decode(body)
 
 
 def is_exact_elsewhere(body: bytes) -> bool:
-    """Say whether a document comes through other hands unchanged, which read every number as a double."""
+    """Return whether a document survives software that reads every number as a double."""
     numbers: list[bool] = []
     json.loads(
         body,
@@ -174,15 +174,15 @@ def is_exact_elsewhere(body: bytes) -> bool:
 
 
 write_span: Callable[[Span], bytes] = msgspec.json.Encoder().encode
-"""Write where a record lies, as JSON."""
+"""Encode the place of a record."""
 
 read_span: Callable[[bytes], Span] = msgspec.json.Decoder(Span).decode
-"""Read where a record lies; raise msgspec.DecodeError for anything else."""
+"""Decode the place of a record; raise msgspec.MsgspecError for anything else."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 encode_struct: Callable[[msgspec.Struct], bytes] = _encode
-"""Write a Struct of the model, of which all values are JSON."""
+"""Encode a Struct of the model, all of whose values are JSON."""
 
 _OBJECTS = frozenset({dict})
 _TEXT = frozenset({str})
@@ -190,17 +190,17 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def encode(document: Any) -> bytes:
-    """Write a document as compact UTF-8, a Decimal as the number that it is.
+    """Encode a document as compact UTF-8, and a Decimal as a number.
 
-    Raises TypeError or ValueError for what is not JSON: also for what the library would write as something else, such
-    as a date as text, a set as an array or NaN as null.
+    Raises TypeError or ValueError for what is not JSON, even where the library would write something else: a date as
+    text, a set as an array, or NaN as null.
     """
     (body,) = encode_all([document])
     return body
 
 
 def encode_all(documents: Sequence[Any]) -> list[bytes]:
-    """Write documents as `encode` does, in less time than one by one; what it raises does not tell which it was."""
+    """Encode documents as `encode` does, but faster; the error does not say which document it is about."""
     bodies = list(map(_encode, documents))
     if not _are_flat(documents):
         for document in documents:
@@ -212,7 +212,7 @@ def encode_all(documents: Sequence[Any]) -> list[bytes]:
 
 
 def _are_flat(documents: Sequence[Any]) -> bool:
-    """Say whether all are objects of nothing but text, numbers, booleans and null; asked of many at a time, by kind."""
+    """Return whether all are objects of text, numbers, booleans and null only; checked by type for many at a time."""
     return (
         _OBJECTS.issuperset(map(type, documents))
         and _TEXT.issuperset(map(type, chain.from_iterable(documents)))

@@ -72,8 +72,8 @@ def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inl
     Records with a number that a double cannot hold are staged too, because the state machine would round it.
 
     Raises RecordsRejected, with the rejected records left in the staging bucket for DeadLetter, if no record is left,
-    and whatever a write raises. A later attempt goes on without records instead: an earlier one may have delivered some,
-    which Write must then replace.
+    and whatever a write raises. A later attempt goes on without records instead, because Write must replace those that
+    an earlier one may have delivered.
     """
     with _Message(step, facts, bucket, inline_limit) as message:
         for page in pages:
@@ -173,8 +173,8 @@ def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
     """Open the records of a message, wherever they are, a page at a time.
 
     Only the first step after Validate passes `limits`, because its records may still lie in the raw bucket; from any
-    other step that is refused. Raises MessageRefused, also if there are not as many records as the message says, or what
-    a read raises, while they are read.
+    other step that is refused. Raises MessageRefused, also if there are not as many records as the message says, or
+    what a read raises, while they are read.
     """
     message = step.message
     if "claim" not in message:

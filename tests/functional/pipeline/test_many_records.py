@@ -244,8 +244,8 @@ def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(bucke
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"SECRET", "it does not begin as one"),
-        (gzip.compress(b"SECRET")[:-9], "it ends too soon"),
+        (b"SECRET", "its header is missing"),
+        (gzip.compress(b"SECRET")[:-9], "it is truncated"),
         (gzip.compress(b"SECRET")[:-8] + bytes(8), "its checksum is wrong"),
         (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
     ],

@@ -69,7 +69,7 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
         message = handle(called_with(message, name), None)
         found[name] = tracemalloc.get_traced_memory()[1] / MB
         tracemalloc.stop()
-    assert message["counts"] == {"accepted": hundreds * 99, "rejected": hundreds}
+    assert message["counts"] == {"received": hundreds * 100, "written": hundreds * 99, "rejected": hundreds}
     return found
 
 

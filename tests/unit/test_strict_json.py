@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.records.strict_json import UNSURE, Reader, at_sight, decode, encode, is_exact_elsewhere
+from functions.shared.records.strict_json import UNSURE, Reader, decode, decode_quickly, encode, is_exact_elsewhere
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 
@@ -115,9 +115,9 @@ TEXTS = st.one_of(
 @example(['{"a":' * 101 + "1" + "}" * 101])
 @example(['{"a":' + "[" * 100 + "]" * 100 + "}"])
 @example(["0.1234567890123456", "1.00000000000000001", "1e23", "1E+2", "100000000000000000000.5"])
-def test_what_is_read_at_sight_is_what_a_closer_look_finds(texts: list[str]) -> None:
+def test_what_is_read_decode_quickly_is_what_a_closer_look_finds(texts: list[str]) -> None:
     try:
-        seen = at_sight([text.encode() for text in texts])
+        seen = decode_quickly([text.encode() for text in texts])
     except UNSURE:
         return
     assert len(seen) == len(texts)
@@ -131,11 +131,11 @@ def test_what_is_read_at_sight_is_what_a_closer_look_finds(texts: list[str]) -> 
 
 
 @pytest.mark.parametrize("line", ['{"a": 1, "b": "2026-11-23T09:00:00Z"}', '{"a": {"b": [1.5, null]}}', "[]", "1"])
-def test_ordinary_documents_are_read_at_sight(line: str) -> None:
-    assert at_sight([line.encode()]) == [json.loads(line)]
+def test_ordinary_documents_are_read_decode_quickly(line: str) -> None:
+    assert decode_quickly([line.encode()]) == [json.loads(line)]
 
 
 @given(st.binary(max_size=20))
 def test_no_bytes_at_all_do_more_than_raise_what_is_expected(line: bytes) -> None:
     with suppress(*UNSURE):
-        at_sight([line])
+        decode_quickly([line])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS, cut, is_plain_lines, whole
+from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS, divide, is_plain_lines, whole
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
@@ -33,36 +33,36 @@ def test_chunks_cover_an_object_without_a_gap_or_an_overlap(chunk_bytes: int, nu
     assert {*lengths[:-1], plan.chunk_bytes} == {chunk_bytes}
     assert 0 < lengths[-1] <= chunk_bytes
     if size > BULK_FROM:
-        assert cut(raw(size), chunk_bytes) == (plan if len(plan.chunks) <= MOST_CHUNKS else None)
+        assert divide(raw(size), chunk_bytes) == (plan if len(plan.chunks) <= MOST_CHUNKS else None)
 
 
 @pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "mission/A.JSONL", "mission/2026/a.b.NdJson"])
 def test_plain_json_lines_are_cut(key: str) -> None:
     assert is_plain_lines(key)
-    assert cut(raw(BULK_FROM + 1, key), BULK_FROM) == Plan(BULK_FROM, (0, BULK_FROM))
+    assert divide(raw(BULK_FROM + 1, key), BULK_FROM) == Plan(BULK_FROM, (0, BULK_FROM))
 
 
 @pytest.mark.parametrize("key", ["a.json", "a.jsonl.gz", "a.NDJSON.GZ", "jsonl", "a", "a.jsonl/b", "a.jsonl.bak"])
 def test_anything_else_is_one_batch_however_large(key: str) -> None:
     assert not is_plain_lines(key)
-    assert cut(raw(10**9, key), 10) is None
+    assert divide(raw(10**9, key), 10) is None
 
 
 @given(st.integers(0, 2 * BULK_FROM), st.integers(2**20, LARGEST_CHUNK), st.integers(2**20, LARGEST_CHUNK))
 @example(size=BULK_FROM, one=2**20, other=LARGEST_CHUNK)
 @example(size=BULK_FROM + 1, one=2**20, other=LARGEST_CHUNK)
 def test_no_setting_sends_an_object_to_another_machine(size: int, one: int, other: int) -> None:
-    assert (cut(raw(size), one) is None) == (cut(raw(size), other) is None) == (size <= BULK_FROM)
+    assert (divide(raw(size), one) is None) == (divide(raw(size), other) is None) == (size <= BULK_FROM)
 
 
 def test_an_object_of_more_chunks_than_an_execution_bears_is_left_to_be_refused() -> None:
-    assert cut(raw(BULK_FROM * MOST_CHUNKS), BULK_FROM)
-    assert cut(raw(BULK_FROM * MOST_CHUNKS + 1), BULK_FROM) is None
+    assert divide(raw(BULK_FROM * MOST_CHUNKS), BULK_FROM)
+    assert divide(raw(BULK_FROM * MOST_CHUNKS + 1), BULK_FROM) is None
 
 
 def test_the_longest_plan_fits_into_an_execution_s_input_with_everything_beside_it() -> None:
     longest = RawObject("b" * 63, "k" * 1_018 + ".jsonl", "v" * 1_024, LARGEST_CHUNK * MOST_CHUNKS, "e" * 64)
-    redriven = Batch(longest, attempt=9_999, redrive_of="a" * 256, plan=cut(longest, LARGEST_CHUNK))
+    redriven = Batch(longest, attempt=9_999, redrive_of="a" * 256, plan=divide(longest, LARGEST_CHUNK))
 
     assert redriven.plan
     assert len(redriven.plan.chunks) == MOST_CHUNKS
