@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
+from botocore.exceptions import ClientError
+
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
+from custody.executions.listing import Totals
 from custody.executions.pipeline import Execution, Pipeline
 from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey, latest
@@ -313,6 +316,15 @@ class ObjectState:
             return line.counts.rejected, line.execution
         header = self.header(committed)
         return _unwritten(header), header.execution
+
+
+def committed_totals(audit: AuditReader, object_id: str, attempt: int, is_bulk: bool) -> Totals:  # noqa: FBT001 - a fact
+    """Read what an attempt has committed; empty if there is nothing that can be read."""
+    try:
+        header = audit.header(LedgerKey(object_id, WHOLE if is_bulk else 0, attempt))
+    except (CommandFailed, ClientError):
+        return Totals()
+    return Totals(header.counts, header.chunks if isinstance(header, SummaryHeader) else None)
 
 
 def _unwritten(header: LedgerHeader) -> int:

@@ -12,16 +12,14 @@ from itertools import tee
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from msgspec import to_builtins
 from msgspec.json import Decoder
 
 from custody.audit import ledger_lines
 from custody.errors import CommandFailed
 from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_line
 from functions.shared.model.decoding import Undecodable, decode
-from functions.shared.model.keys import DAY, DEAD_LETTERS, LEDGER, WHOLE, DeadLetterKey, LedgerKey
-from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine, SummaryHeader
-from functions.shared.model.messages import Json
+from functions.shared.model.keys import DAY, DEAD_LETTERS, LEDGER, DeadLetterKey, LedgerKey
+from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -111,15 +109,6 @@ class AuditReader:
         """Stream the chunks of a summary; raise Unreadable."""
         with self._opened(key) as lines:
             yield from ledger_lines.chunks(lines)
-
-    def totals(self, object_id: str, attempt: int, is_bulk: bool) -> Json | None:  # noqa: FBT001 - a kind of attempt
-        """Read the counts that an attempt has committed, as in its header; None if there is none that can be read."""
-        try:
-            header = self.header(LedgerKey(object_id, WHOLE if is_bulk else 0, attempt))
-        except (CommandFailed, ClientError):
-            return None
-        chunks = to_builtins(header.chunks) if isinstance(header, SummaryHeader) else None
-        return {"counts": to_builtins(header.counts), "chunks": chunks}
 
     @contextmanager
     def _opened(self, key: LedgerKey) -> Iterator[Iterator[bytes]]:

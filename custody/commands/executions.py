@@ -1,9 +1,11 @@
 """`custody executions`: what runs and what ran, newest first."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from custody.audit.object_state import committed_totals
 from custody.executions.listing import ExecutionFilter, ExecutionLister, ExecutionsDocument
 from custody.executions.pipeline import STATUSES
 from custody.session import Session
@@ -47,7 +49,7 @@ def executions(  # noqa: PLR0913 - one parameter an option
     `--since` and `--until` refer to the start of an execution.
     """
     session = Session.open(env, aws=aws, profile=profile)
-    lister = ExecutionLister(session.pipeline, session.links, session.audit.totals)
+    lister = ExecutionLister(session.pipeline, session.links, partial(committed_totals, session.audit))
     listing = lister.newest(ExecutionFilter(status, since, until), limit)
     rows = list(console.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
     if as_json:

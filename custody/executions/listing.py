@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from botocore.exceptions import ClientError
 from msgspec import Struct, ValidationError, convert
@@ -93,7 +93,7 @@ class ExecutionLister:
 
     pipeline: Pipeline
     links: Links
-    totals: Callable[[str, int, bool], Json | None]
+    totals: Callable[[str, int, bool], Totals]
 
     def newest(self, wanted: ExecutionFilter, limit: int) -> Listing:
         """List the newest executions; Step Functions returns them in this order, and no more pages are fetched than needed."""
@@ -128,15 +128,15 @@ class ExecutionLister:
         """Read the totals from the output of an execution that succeeded, and else from the ledger."""
         if execution.is_running:
             return Totals()
-        if execution.status == SUCCEEDED:
-            totals: Json | None = _parse(described.get("output"))
-        else:
+        if execution.status != SUCCEEDED:
             object_id = object_of_execution(execution.name)
-            totals = self.totals(object_id, execution.attempt, is_bulk) if OBJECT_ID.fullmatch(object_id) else None
-        counts = _convert(totals, "counts", Counts)
+            known = OBJECT_ID.fullmatch(object_id)
+            return self.totals(object_id, execution.attempt, is_bulk) if known else Totals()
+        output = _parse(described.get("output"))
+        counts = _convert(output.get("counts"), Counts)
         if counts and counts.received != counts.written + counts.rejected:
             counts = None
-        return Totals(counts, _convert(totals, "chunks", ChunkCounts))
+        return Totals(counts, _convert(output.get("chunks"), ChunkCounts))
 
     def _runs(self, arn: str) -> Runs | None:
         """Count the executions of the chunks in the latest Map Run; None if that is refused."""
@@ -163,9 +163,9 @@ def _key(message: Json) -> str | None:
     return key if isinstance(key, str) else None
 
 
-def _convert(totals: Json | None, name: str, shape: type[Counted]) -> Counted | None:
+def _convert(totals: Any, shape: type[Counted]) -> Counted | None:
     """Convert counts; None unless they have the shape of Custody's."""
     try:
-        return convert((totals or {}).get(name), shape)
+        return convert(totals, shape)
     except ValidationError:
         return None

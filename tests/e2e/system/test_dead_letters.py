@@ -54,7 +54,7 @@ def test_a_dead_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: P
     ]
     again = cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", "once more")
     assert again.code == 1
-    assert "is closed already: discarded on" in again.err
+    assert "is already resolved: discarded on" in again.err
 
     assert dead_letter_id not in listed(cloud)
     assert listed(cloud, "--all")[dead_letter_id] is False

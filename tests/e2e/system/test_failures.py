@@ -56,7 +56,7 @@ def test_an_execution_that_somebody_stops_has_a_dead_letter_within_seconds_and_c
 
     assert status(cloud, sent["execution"]) == "SUCCEEDED"
     listed = cloud.custody("dead-letters", "--error", "ExecutionAborted", "--json").json
-    assert sent["id"] not in json.dumps(listed), "the dead letter is closed: the records are written"
+    assert sent["id"] not in json.dumps(listed), "the dead letter is resolved: the records are written"
     assert cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/") == [
         f"ledger/{sent['id']}/000000000000000.1.jsonl.gz"
     ], "a redrive is the next attempt"

@@ -1,0 +1,76 @@
+"""How many calls to S3 and Step Functions a command makes: no fact is fetched twice."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from tests.support.audit_files import delivered_in_part
+from tests.support.buckets import Buckets
+from tests.support.bulk import CHUNK_BYTES, Bulk, lines
+from tests.support.command_line import CommandLine
+from tests.support.executions import STARTED, Machine
+
+
+class CountingMachine(Machine):
+    """A machine that counts the calls that describe and list executions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = Counter[str]()
+
+    def describe_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        self.calls["DescribeExecution"] += 1
+        return super().describe_execution(executionArn=executionArn)
+
+    def get_paginator(self, name: str) -> Any:
+        self.calls[name] += 1
+        return self
+
+    def paginate(self, *, executionArn: str = "", **more: Any) -> Any:  # noqa: N803 - as boto3 has it
+        return [{"events": []}] if executionArn else super().paginate(**more)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("trace {bulk}", {"DescribeExecution": 2, "GetObject": 3, "ListObjectsV2": 3, "get_execution_history": 1}),
+        ("trace {bulk}.61", {"DescribeExecution": 3, "GetObject": 5, "ListObjectsV2": 3}),
+        ("trace {bulk}.244", {"DescribeExecution": 3, "GetObject": 6, "ListObjectsV2": 3}),
+        ("trace {batch}", {"DescribeExecution": 4, "GetObject": 2, "ListObjectsV2": 3}),
+        ("trace {batch}.1", {"DescribeExecution": 4, "GetObject": 3, "ListObjectsV2": 3}),
+        ("reconcile", {"DescribeExecution": 4, "GetObject": 3, "ListObjectVersions": 1, "ListObjectsV2": 5}),
+        ("dead-letters", {"GetObject": 7, "ListObjectsV2": 4}),
+        ("dead-letters show {bulk}", {"DescribeExecution": 2, "GetObject": 3, "ListObjectsV2": 7}),
+        ("dead-letters show {batch}", {"DescribeExecution": 2, "GetObject": 3, "ListObjectsV2": 5}),
+        ("verify {bulk}", {"GetObject": 17, "ListObjectVersions": 1}),
+        ("verify {batch}", {"GetObject": 3, "ListObjectVersions": 1}),
+    ],
+)
+def test_a_command_makes_no_more_calls(
+    command: str,
+    expected: dict[str, int],
+    buckets: Buckets,
+    command_line: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On an object of seven chunks, with one rejected record and one failed chunk, and one that is a single batch."""
+    machine = CountingMachine()
+    command_line.clients["stepfunctions"] = machine
+    command_line.deploy(chunk_bytes=CHUNK_BYTES)
+    batch = delivered_in_part(buckets).object_id
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
+    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
+    bulk.run(failing=(400,))
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every request passes through it
+
+    def counting(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        machine.calls[operation] += 1
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", counting)
+    command_line.run(*command.format(bulk=bulk.id, batch=batch).split())
+
+    assert machine.calls == expected
