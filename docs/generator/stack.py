@@ -12,7 +12,7 @@ _WITH = {"prod": "", "buffered": ", with `buffered`", "existing": ", with `raw_b
 
 
 def permissions(deployments: Mapping[str, Deployment]) -> str:
-    """Write who may do what on which resource, beside logs, traces and the key: in prod, then what other settings add."""
+    """Write who may do what on which resource, without logs, traces and key: in prod, then what settings add."""
     usual = list(_permissions(deployments["prod"]))
     rows = [
         (f"`{who}`{added}", *cells)
