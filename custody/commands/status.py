@@ -1,5 +1,7 @@
 """`custody status`: where Custody is deployed, and what is running, waiting or failed there."""
 
+from msgspec import UNSET, Struct, UnsetType, to_builtins
+
 from custody.deployment.queue_depth import depth
 from custody.executions.pipeline import STATUSES
 from custody.session import Session
@@ -10,29 +12,49 @@ from custody.terminal.options import AsJson, Aws, Env, Profile
 app = command_app()
 
 
+class StatusDocument(Struct, frozen=True, rename={"start_dlq": "start-dlq", "dead_letter_dlq": "dead-letter-dlq"}):
+    """Where Custody is deployed, the numbers of executions by status, and the numbers of events in the queues.
+
+    `buffer` is missing without that queue. `more_executions` names the statuses that have more executions than counted.
+    """
+
+    target: str
+    raw: str
+    processed: str
+    audit: str
+    pipeline: str
+    bulk: str
+    executions: dict[str, int]
+    start_dlq: int
+    dead_letter_dlq: int
+    more_executions: list[str]
+    buffer: int | UnsetType = UNSET
+
+
 @command(app, "custody status", "custody status --json", see="custody executions, docs/aws-cli.md")
 def status(*, env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
     """Show the buckets, queues and state machines of a deployment, with counts of executions and waiting events."""
     session = Session.open(env, aws=aws, profile=profile)
     deployment, sqs = session.deployment, session.target.client("sqs")
     counts = {state.lower(): session.pipeline.count(state) for state in STATUSES}
-    queues = {"start-dlq": deployment.start_dlq_url, "dead-letter-dlq": deployment.dead_letter_dlq_url}
-    if deployment.buffer_url:
-        queues = {"buffer": deployment.buffer_url} | queues
-    report = {
-        "target": session.target.name,
-        "raw": deployment.raw,
-        "processed": deployment.processed,
-        "audit": deployment.audit,
-        "pipeline": deployment.pipeline_arn,
-        "bulk": deployment.bulk_arn,
-        "executions": {state: number for state, (number, _) in counts.items()},
-    } | {name: depth(sqs, url).total for name, url in queues.items()}
+    buffer_url = deployment.buffer_url
+    document = StatusDocument(
+        target=session.target.name,
+        raw=deployment.raw,
+        processed=deployment.processed,
+        audit=deployment.audit,
+        pipeline=deployment.pipeline_arn,
+        bulk=deployment.bulk_arn,
+        executions={state: number for state, (number, _) in counts.items()},
+        start_dlq=depth(sqs, deployment.start_dlq_url).total,
+        dead_letter_dlq=depth(sqs, deployment.dead_letter_dlq_url).total,
+        more_executions=[state for state, (_, is_more) in counts.items() if is_more],
+        buffer=depth(sqs, buffer_url).total if buffer_url else UNSET,
+    )
     if as_json:
-        # Counts stay numbers; the states that have even more executions are listed separately.
-        more = {"more_executions": [state for state, (_, is_more) in counts.items() if is_more]}
-        console.write_json(report | more)
+        console.write_json(document)
         return
     executions = ", ".join(f"{number}{'+' if is_more else ''} {state}" for state, (number, is_more) in counts.items())
-    for name, value in (report | {"executions": executions}).items():
-        console.console.print(f"{name:<16} {value}", soft_wrap=True)
+    for name, value in (to_builtins(document) | {"executions": executions}).items():
+        if name != "more_executions":
+            console.console.print(f"{name:<16} {value}", soft_wrap=True)

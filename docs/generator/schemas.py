@@ -7,7 +7,13 @@ from typing import Any
 
 import msgspec
 
+from custody.assurance.findings import VerifyDocument
+from custody.assurance.reconcile import ReconcileDocument
+from custody.audit.dead_letters import DeadLetterDocument, DeadLettersDocument, UnreadableDocument
+from custody.audit.trace import ObjectTrace, RecordTrace
 from custody.commands.destroy import DestroyReport
+from custody.commands.status import StatusDocument
+from custody.executions.listing import ExecutionsDocument
 from custody.ingest.backfill import BackfillDocument
 from custody.ingest.outcome import PutOutcomes, PutUploads
 from custody.recovery.redrive_plan import RedriveDocument
@@ -15,9 +21,16 @@ from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, 
 
 FILES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cli/backfill": ("custody backfill --json", (BackfillDocument,)),
+    "cli/dead-letters": ("custody dead-letters --json", (DeadLettersDocument,)),
+    "cli/dead-letters-show": ("custody dead-letters show --json", (DeadLetterDocument, UnreadableDocument)),
     "cli/destroy": ("custody destroy --json", (DestroyReport,)),
+    "cli/executions": ("custody executions --json", (ExecutionsDocument,)),
     "cli/put": ("custody put --json", (PutOutcomes, PutUploads)),
+    "cli/reconcile": ("custody reconcile --json", (ReconcileDocument,)),
     "cli/redrive": ("custody redrive --json", (RedriveDocument,)),
+    "cli/status": ("custody status --json", (StatusDocument,)),
+    "cli/trace": ("custody trace --json", (ObjectTrace, RecordTrace)),
+    "cli/verify": ("custody verify --json", (VerifyDocument,)),
     "audit/dead-letter": ("A dead letter", (DeadLetter,)),
     "audit/ledger-line": (
         "A line of a ledger file: first its header",

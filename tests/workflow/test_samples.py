@@ -1,4 +1,4 @@
-"""What becomes of the samples of each dataset, from the raw bucket to the processed one and the ledger."""
+"""The samples of each dataset have their expected outcomes, and audit files conform to their schemas."""
 
 import gzip
 import json
@@ -11,6 +11,7 @@ import pytest
 
 from functions.shared.model.records import Violation
 from tests.support.samples import Sample, datasets, samples
+from tests.support.schemas import require_allowed
 from tests.support.steps import ROOT
 from tests.workflow.conftest import Workflow
 
@@ -18,11 +19,15 @@ SAMPLES = [sample for dataset in datasets() for sample in samples(dataset)]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.key)
-def test_what_becomes_of_a_sample_is_what_stands_beside_it(workflow: Workflow, sample: Sample) -> None:
+def test_a_sample_has_its_expected_outcomes(workflow: Workflow, sample: Sample) -> None:
     workflow.run(sample.key, sample.object.read_bytes())
 
     require(sample.written, delivered(workflow, sample.dataset), parsed)
     require(sample.rejected, rejections(workflow), str.splitlines)
+    for line in ledger(workflow):
+        require_allowed("audit/ledger-line", line)
+    for key in workflow.buckets.keys("audit", "dead-letters/"):
+        require_allowed("audit/dead-letter", json.loads(workflow.buckets.body("audit", key)))
 
 
 def parsed(lines: str) -> list[Any]:
@@ -35,11 +40,13 @@ def delivered(workflow: Workflow, dataset: str) -> str:
     )
 
 
+def ledger(workflow: Workflow) -> list[Any]:
+    return [json.loads(line) for line in gzip.decompress(workflow.buckets.the_only("audit", "ledger/")).splitlines()]
+
+
 def rejections(workflow: Workflow) -> str:
-    """Say of each rejected record where it lies, which stage rejected it, and what it breaks."""
-    _, *lines = [
-        json.loads(line) for line in gzip.decompress(workflow.buckets.the_only("audit", "ledger/")).splitlines()
-    ]
+    """Describe each rejected record: its position, stage and violations."""
+    _, *lines = ledger(workflow)
     return "".join(
         f"{line['position']} {line['stage']} {'; '.join(str(Violation(**each)) for each in line['violations'])}\n"
         for line in lines
@@ -47,6 +54,6 @@ def rejections(workflow: Workflow) -> str:
     )
 
 
-def require(beside: Path, found: str, read: Callable[[str], list[Any]]) -> None:
+def require(beside: Path, actual: str, read: Callable[[str], list[Any]]) -> None:
     expected = beside.read_text(encoding="utf-8") if beside.is_file() else ""
-    assert read(found) == read(expected), f"{beside.relative_to(ROOT)} should be this, if it is right:\n{found}"
+    assert read(actual) == read(expected), f"{beside.relative_to(ROOT)} should be this, if it is right:\n{actual}"
