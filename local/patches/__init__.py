@@ -1,7 +1,7 @@
 """Where MiniStack differs from AWS in a way that a pipeline would notice, by service."""
 
 from local.patches import event_targets, tagged_log_groups
-from local.patches.cloudformation import bucket_properties, other_properties
+from local.patches.cloudformation import bucket_properties, function_properties
 from local.patches.lambda_ import async_failures, error_names, event_sources, handler_environment, worker_queue
 from local.patches.patch import PatchError, check_pin, module
 from local.patches.s3 import object_bodies, requests
@@ -25,7 +25,7 @@ _PATCHES = (
     object_bodies,
     requests,
     bucket_properties,
-    other_properties,
+    function_properties,
     event_sources,
     event_targets,
     tagged_log_groups,

@@ -1,7 +1,7 @@
 """The properties of a bucket in a template take effect.
 
-MiniStack's CloudFormation ignores encryption, lifecycle, Object Lock, logging, ownership and tags of buckets, and
-deletes buckets that are not empty. Here the properties are set through S3's own API, which returns them, too:
+MiniStack's CloudFormation ignores encryption, Object Lock and tags of buckets, and deletes buckets that are not empty.
+Here the properties are set through S3's own API. Properties without effect there, such as lifecycle rules, are not:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
 """
 
@@ -39,49 +39,12 @@ def _encryption(properties: Properties) -> dict[str, Any]:
     }
 
 
-def _logging(properties: Properties) -> dict[str, Any]:
-    return {
-        "LoggingEnabled": {
-            "TargetBucket": properties.get("DestinationBucketName"),
-            "TargetPrefix": properties.get("LogFilePrefix", ""),
-        }
-    }
-
-
-def _lifecycle(properties: Properties) -> dict[str, Any]:
-    return {"Rule": [_lifecycle_rule(rule) for rule in properties.get("Rules", [])]}
-
-
-def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
-    return {
-        "ID": rule.get("Id"),
-        "Filter": {"Prefix": rule.get("Prefix")},
-        "Status": rule.get("Status"),
-        "Expiration": {
-            "Days": rule.get("ExpirationInDays"),
-            "ExpiredObjectDeleteMarker": rule.get("ExpiredObjectDeleteMarker"),
-        },
-        "NoncurrentVersionExpiration": rule.get("NoncurrentVersionExpiration"),
-        "AbortIncompleteMultipartUpload": rule.get("AbortIncompleteMultipartUpload"),
-    }
-
-
 _CONFIGURATIONS = {
     "BucketEncryption": _Configuration(
         "ServerSideEncryptionConfiguration", _encryption, "_put_bucket_encryption", "_delete_bucket_encryption"
     ),
-    "LifecycleConfiguration": _Configuration(
-        "LifecycleConfiguration", _lifecycle, "_put_bucket_lifecycle", "_delete_bucket_lifecycle"
-    ),
     "VersioningConfiguration": _Configuration("VersioningConfiguration", dict, "_put_bucket_versioning"),
     "ObjectLockConfiguration": _Configuration("ObjectLockConfiguration", dict, "_put_object_lock_configuration"),
-    "LoggingConfiguration": _Configuration("BucketLoggingStatus", _logging, "_put_bucket_logging"),
-    "OwnershipControls": _Configuration(
-        "OwnershipControls",
-        lambda properties: {"Rule": properties.get("Rules", [])},
-        "_put_bucket_ownership_controls",
-        "_delete_bucket_ownership_controls",
-    ),
     "Tags": _Configuration(
         "Tagging", lambda tags: {"TagSet": {"Tag": tags}}, "_put_bucket_tagging", "_delete_bucket_tagging"
     ),
