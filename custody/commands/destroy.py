@@ -2,18 +2,32 @@
 
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 import typer
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from custody.deployment.destroy import Deletion, DestroyPlan, Stack, delete_buckets, delete_stack, plan
+from custody.audit.dead_letters import Filter, select
+from custody.audit.reader import AuditReader, Unreadable
+from custody.deployment.destroy import (
+    BUCKET,
+    MACHINE,
+    Deletion,
+    DestroyPlan,
+    Stack,
+    delete_buckets,
+    delete_stack,
+    plan,
+)
 from custody.deployment.resources import LISTED, REFUSALS, UNKNOWN, Account, Resource
-from custody.deployment.target import describe_stack
+from custody.deployment.target import Target, describe_stack
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
+from custody.executions.pipeline import Pipeline
 from custody.session import open_target
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
@@ -76,7 +90,8 @@ def destroy(  # noqa: PLR0913 - one parameter an option
     planned = None
     if stack:
         with console.progress(lambda: "inspecting resources"):
-            planned = plan(account, stack)
+            running = 0 if stack.is_busy else _running(account.target, stack)
+            planned = plan(account, stack, running, _open_dead_letters(account, stack))
         _show_plan(screen, stack, planned)
     if buckets:
         screen.print("Every unlocked version in these buckets will be permanently deleted, then the buckets:")
@@ -108,6 +123,34 @@ def destroy(  # noqa: PLR0913 - one parameter an option
         _show(report)
     if deletion.failures:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
+
+
+def _running(target: Target, stack: Stack) -> int:
+    """Count the running executions of a stack's state machines."""
+    running = 0
+    for machine in stack.of_type(MACHINE):
+        try:
+            running += Pipeline(target.client("stepfunctions"), machine.name).count("RUNNING")[0]
+        except ClientError as error:
+            # Somebody may have deleted the state machine.
+            if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
+                raise
+    return running
+
+
+def _open_dead_letters(account: Account, stack: Stack) -> int | None:
+    """Count the open dead letters, up to `LISTED`; None if that is refused."""
+    prefix = f"{account.prefix}audit-"
+    audit = next((bucket.name for bucket in stack.of_type(BUCKET) if bucket.name.startswith(prefix)), None)
+    if audit is None:
+        return 0
+    unreadable: list[Unreadable] = []
+    dead_letters = select(AuditReader(account.target.client("s3"), audit), Filter(), unreadable)
+    try:
+        readable = sum(1 for _ in islice(dead_letters, LISTED))
+    except ClientError as error:
+        return 0 if error.response["Error"]["Code"] == "NoSuchBucket" else None
+    return min(readable + len(unreadable), LISTED)
 
 
 def _delete(account: Account, stack: Stack | None, buckets: list[Resource], deletion: Deletion) -> None:

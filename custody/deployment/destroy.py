@@ -8,18 +8,14 @@ from itertools import islice
 from typing import Any, Self
 
 import msgspec
-from botocore.exceptions import ClientError
 
-from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import AuditReader, Unreadable
-from custody.deployment.resources import LISTED, REFUSALS, Account, Resource
+from custody.deployment.resources import REFUSALS, Account, Resource
 from custody.deployment.target import Target, describe_stack
-from custody.executions.pipeline import Pipeline
 from custody.terminal.text import plural
 
 BUCKET = "AWS::S3::Bucket"
 KINDS = {BUCKET: "bucket", "AWS::KMS::Key": "key", "AWS::Logs::LogGroup": "log group", "AWS::SQS::Queue": "queue"}
-_MACHINE = "AWS::StepFunctions::StateMachine"
+MACHINE = "AWS::StepFunctions::StateMachine"
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
 """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html"""
 
@@ -87,7 +83,7 @@ class Stack:
 class DestroyPlan(msgspec.Struct, frozen=True):
     """What destroying a stack deletes and retains, what is unfinished, and what must be resolved first.
 
-    `open_dead_letters` is None if they could not be counted, and `LISTED` if there may be more.
+    `open_dead_letters` is None if they could not be counted, and 1,000 if there may be more.
     """
 
     deletes: list[Resource]
@@ -116,50 +112,21 @@ class Deletion(msgspec.Struct):
     stack_remains: bool = False
 
 
-def plan(account: Account, stack: Stack) -> DestroyPlan:
-    """Inspect the resources of a stack that hold data, and what is still in progress or unresolved."""
+def plan(account: Account, stack: Stack, running_executions: int, open_dead_letters: int | None) -> DestroyPlan:
+    """Inspect the resources of a stack that hold data, and find what must be resolved before it is deleted."""
     resources = [
         (resource.is_retained, account.inspect(kind, resource.name))
         for resource_type, kind in KINDS.items()
         for resource in stack.of_type(resource_type)
     ]
-    running = 0 if stack.is_busy else _running(account.target, stack)
     return DestroyPlan(
         deletes=[resource for is_retained, resource in resources if not is_retained],
         retains=[resource for is_retained, resource in resources if is_retained],
         other_resources=len(stack.resources) - len(resources),
-        running_executions=running,
-        open_dead_letters=_open_dead_letters(account, stack),
-        blockers=list(_blockers(account, stack, running)),
+        running_executions=running_executions,
+        open_dead_letters=open_dead_letters,
+        blockers=list(_blockers(account, stack, running_executions)),
     )
-
-
-def _running(target: Target, stack: Stack) -> int:
-    """Count the running executions of a stack's state machines."""
-    running = 0
-    for machine in stack.of_type(_MACHINE):
-        try:
-            running += Pipeline(target.client("stepfunctions"), machine.name).count("RUNNING")[0]
-        except ClientError as error:
-            # Somebody may have deleted the state machine.
-            if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
-                raise
-    return running
-
-
-def _open_dead_letters(account: Account, stack: Stack) -> int | None:
-    """Count the open dead letters, up to `LISTED`; None if that is refused."""
-    prefix = f"{account.prefix}audit-"
-    audit = next((bucket.name for bucket in stack.of_type(BUCKET) if bucket.name.startswith(prefix)), None)
-    if audit is None:
-        return 0
-    unreadable: list[Unreadable] = []
-    dead_letters = select(AuditReader(account.target.client("s3"), audit), Filter(), unreadable)
-    try:
-        readable = sum(1 for _ in islice(dead_letters, LISTED))
-    except ClientError as error:
-        return 0 if error.response["Error"]["Code"] == "NoSuchBucket" else None
-    return min(readable + len(unreadable), LISTED)
 
 
 def _blockers(account: Account, stack: Stack, running: int) -> Iterator[str]:

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from custody.deployment.target import Target, choose
 from custody.errors import USAGE, CommandFailed
-from custody.terminal import console
 from custody.terminal.text import visible
 
 ENV = re.compile(r"[a-z][a-z0-9]{0,11}")
@@ -100,10 +98,3 @@ Until = Annotated[
     datetime | None,
     typer.Option(parser=moment, metavar="TIME", help="Only up to this date or time, or at least this old, such as 2h."),
 ]
-
-
-def target_of(aws: bool, profile: str | None) -> Target:  # noqa: FBT001 - as the option came
-    """Choose the AWS to talk to, and print its name to stderr."""
-    target = choose(aws=aws, profile=profile)
-    console.warn(f"target: {target.name}")
-    return target

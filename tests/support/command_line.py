@@ -13,7 +13,6 @@ from custody import commands, session
 from custody.app import app
 from custody.deployment import target
 from custody.deployment.target import Deployment, Target
-from custody.terminal import options
 from tests.support.audit_files import Run, a_deployment
 from tests.support.buckets import Buckets
 from tests.support.buckets import session as aws_session
@@ -51,7 +50,6 @@ class CommandLine:
         find_target, find_deployment = (lambda *_, **__: line.target), (lambda *_: line.deployment)
         for source, name, replacement in (
             (session, "open_target", find_target),
-            (options, "target_of", find_target),
             (target, "choose", find_target),
             (target, "find", find_deployment),
         ):

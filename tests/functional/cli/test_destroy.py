@@ -12,8 +12,16 @@ from typer.testing import CliRunner, Result
 
 from custody.app import app
 from custody.commands import destroy as command
-from custody.deployment import destroy
-from custody.deployment.destroy import BUCKET, Deletion, Stack, StackResource, delete_buckets, delete_stack, plan
+from custody.deployment.destroy import (
+    BUCKET,
+    MACHINE,
+    Deletion,
+    Stack,
+    StackResource,
+    delete_buckets,
+    delete_stack,
+    plan,
+)
 from custody.deployment.resources import Account, Resource
 from custody.deployment.target import Target
 from custody.errors import USAGE, CommandFailed
@@ -180,21 +188,19 @@ def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(ac
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:custody-dev-pipeline"
     logs = "/aws/lambda/custody-dev-start"
     account.target.client("s3").delete_bucket(Bucket=AUDIT)
-    planned = plan(
-        account,
-        stack_of(
-            bucket_resource(RAW),
-            bucket_resource(AUDIT),
-            StackResource("Key", "AWS::KMS::Key", key, is_retained=False),
-            StackResource("Logs", "AWS::Logs::LogGroup", logs, is_retained=False),
-            StackResource("Queue", "AWS::SQS::Queue", queue, is_retained=False),
-            StackResource("Machine", "AWS::StepFunctions::StateMachine", machine, is_retained=False),
-        ),
+    stack = stack_of(
+        bucket_resource(RAW),
+        bucket_resource(AUDIT),
+        StackResource("Key", "AWS::KMS::Key", key, is_retained=False),
+        StackResource("Logs", "AWS::Logs::LogGroup", logs, is_retained=False),
+        StackResource("Queue", "AWS::SQS::Queue", queue, is_retained=False),
+        StackResource("Machine", MACHINE, machine, is_retained=False),
     )
+    planned = plan(account, stack, command._running(account.target, stack), 0)  # noqa: SLF001
 
     contents = {resource.name: resource.contents for resource in planned.deletes}
     assert contents == {RAW: "empty", AUDIT: "gone", key: "gone", logs: "gone", queue: "gone"}
-    assert (planned.open_dead_letters, planned.running_executions, planned.blockers) == (0, 0, [])
+    assert (planned.running_executions, planned.blockers) == (0, [])
 
 
 def test_what_a_bucket_holds_is_counted_up_to_a_page(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,22 +216,26 @@ def test_what_a_bucket_holds_is_counted_up_to_a_page(account: Account, monkeypat
 
 
 def test_a_busy_stack_is_not_deleted(account: Account) -> None:
-    (blocker,) = plan(account, stack_of(status="UPDATE_IN_PROGRESS")).blockers
+    (blocker,) = plan(account, stack_of(status="UPDATE_IN_PROGRESS"), 0, 0).blockers
     assert blocker == "CloudFormation is working on custody-dev (UPDATE_IN_PROGRESS); wait until it has finished."
 
 
-def test_dead_letters_that_may_not_be_counted_do_not_block(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(destroy, "select", lambda *_: map(refuse, "1"))
+def test_dead_letters_that_may_not_be_counted_do_not_block(
+    target: MemoryTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "select", lambda *_: map(refuse, "1"))
+    target.cloudformation.add_bucket(AUDIT)
 
-    planned = plan(account, stack_of(bucket_resource(AUDIT)))
-    assert (planned.open_dead_letters, planned.blockers) == (None, [])
+    planned = json.loads(run("--dry-run", "--json").stdout)["plan"]
+    assert (planned["open_dead_letters"], planned["blockers"]) == (None, [])
 
 
-def test_an_unreadable_dead_letter_counts_as_open(account: Account) -> None:
+def test_an_unreadable_dead_letter_counts_as_open(target: MemoryTarget) -> None:
     dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
-    put(account.target, AUDIT, dead_letter)
+    target.cloudformation.add_bucket(AUDIT)
+    put(target, AUDIT, dead_letter)
 
-    assert plan(account, stack_of(bucket_resource(AUDIT))).open_dead_letters == 1
+    assert json.loads(run("--dry-run", "--json").stdout)["plan"]["open_dead_letters"] == 1
 
 
 def test_a_dry_run_changes_nothing(target: MemoryTarget) -> None:
