@@ -1,11 +1,10 @@
 """`custody redrive`: retry open dead letters, and replay the events that a function could not handle."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from msgspec import UNSET
+from msgspec import structs
 
 from custody.audit.dead_letters import Filter, Found, open_of_day, select
 from custody.audit.identifiers import id_of
@@ -14,7 +13,7 @@ from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.event_queue import EventLog, handle_events
 from custody.recovery.redrive import RedriveLog, Redriver
-from custody.recovery.redrive_plan import Candidate, Outcome, Redrive, RedriveDocument, RedrivePlan, choose_candidates
+from custody.recovery.redrive_plan import Candidate, Outcome, Redrive, RedriveDocument, choose_candidates
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
@@ -80,100 +79,76 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     if dead_letters and by_filter:
         raise CommandFailed("Give either DEAD_LETTERs, or --open or filters.", USAGE)
     session = Session.open(env, aws=aws, profile=profile)
-    run = _Run(session, dry_run=dry_run, per_second=per_second, timeout=None if no_wait else timeout)
+    redriver = Redriver(session.audit, session.pipeline, _PAUSE_SECONDS[session.target.is_local])
+    events, log = (EventLog() if replay else None), RedriveLog()
     unreadable: list[Unreadable] = []
     try:
-        if replay:
-            run.handle_events()
+        if events:
+            handle_events(session, events, dry_run=dry_run)
         if dead_letters or by_filter:
             ids = [id_of(session.s3, session.deployment.raw, text) for text in dead_letters or []]
-            run.redrive(_named(session.audit, ids) if ids else select(session.audit, wanted, unreadable))
+            _plan(redriver, log, _named(session.audit, ids) if ids else select(session.audit, wanted, unreadable))
+            if not dry_run:
+                _carry_out(redriver, log, per_second, None if no_wait else timeout)
     finally:
         # What was started is reported, whatever happens.
-        run.report(as_json=as_json)
+        if as_json:
+            _write_json(redriver, events, log, dry_run=dry_run)
+        else:
+            _print(events, log, dry_run=dry_run)
     for file in unreadable:
         console.warn(f"custody: {file}")
-    codes = run.codes | {file.code for file in unreadable}
+    codes = {file.code for file in unreadable}
+    if not dry_run:
+        codes |= {_code(redrive, no_wait=no_wait) for redrive in log.redrives}
+        codes |= {SOME_WITHOUT_OUTCOME} if events and not events.is_settled else set()
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
 
 
-@dataclass
-class _Run:
-    """What the command has done so far; it does not wait if `timeout` is None."""
+def _plan(redriver: Redriver, log: RedriveLog, found: Iterator[Found]) -> None:
+    candidates: list[Candidate] = []
+    with console.progress(
+        lambda: f"looking at {plural(len(candidates), 'execution')}" if candidates else "looking for dead letters"
+    ):
+        candidates = choose_candidates(map(Candidate.of, found))
+        log.add(redriver.plan(candidates))
 
-    session: Session
-    dry_run: bool
-    per_second: float
-    timeout: float | None
-    events: EventLog | None = None
-    plans: list[RedrivePlan] | None = None
-    log: RedriveLog | None = None
 
-    @property
-    def redriver(self) -> Redriver:
-        session = self.session
-        return Redriver(session.audit, session.pipeline, _PAUSE_SECONDS[session.target.is_local])
+def _carry_out(redriver: Redriver, log: RedriveLog, per_second: float, timeout: float | None) -> None:
+    plans = log.plans or []
+    for _ in console.tracked(redriver.begin(plans, per_second, log.note), "redriving", len(plans)):
+        pass
+    if timeout is not None:
+        watching = redriver.watch(log.started, timeout)
+        for redrive in console.tracked(watching, "waiting", len(plans), len(plans) - len(log.started)):
+            log.note(redrive)
 
-    def handle_events(self) -> None:
-        self.events = EventLog()
-        handle_events(self.session, self.events, dry_run=self.dry_run)
 
-    def redrive(self, found: Iterator[Found]) -> None:
-        candidates: list[Candidate] = []
-        described = "looking for dead letters"
-        with console.progress(
-            lambda: f"looking at {plural(len(candidates), 'execution')}" if candidates else described
-        ):
-            candidates = choose_candidates(map(Candidate.of, found))
-            self.plans = self.redriver.plan(candidates)
-        if self.dry_run:
-            return
-        self.log = RedriveLog(self.plans)
-        number = len(self.plans)
-        for _ in console.tracked(self.redriver.begin(self.plans, self.per_second, self.log.note), "redriving", number):
-            pass
-        if self.timeout is not None:
-            started = self.log.started
-            watching = self.redriver.watch(started, self.timeout)
-            for redrive in console.tracked(watching, "waiting", number, number - len(started)):
-                self.log.note(redrive)
+def _print(events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
+    if events:
+        event_view.events(events)
+    if log.plans is not None and dry_run:
+        redrive_view.plans(log.plans)
+    elif log.plans is not None:
+        redrive_view.redrives(log.redrives)
 
-    def report(self, *, as_json: bool) -> None:
-        if as_json:
-            self._write_json()
-            return
-        if self.events:
-            event_view.events(self.events)
-        if self.log:
-            redrive_view.redrives(self.log.redrives)
-        elif self.plans is not None:
-            redrive_view.plans(self.plans)
 
-    def _write_json(self) -> None:
-        results: Any = UNSET
-        if self.log:
-            results = [redrive.result for redrive in self.log.redrives]
-        elif self.plans is not None:
-            results = [self.redriver.preview(plan) for plan in self.plans]
-        if self.events:
-            console.write_json(RedriveDocument(self.events.events, self.events.hidden, results))
-        elif results is not UNSET:
-            console.write_json(RedriveDocument(redrives=results))
+def _write_json(redriver: Redriver, events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
+    document = RedriveDocument(events.events, events.hidden) if events else RedriveDocument()
+    if log.plans is not None:
+        planned = map(redriver.preview, log.plans)
+        results = list(planned) if dry_run else [redrive.result for redrive in log.redrives]
+        document = structs.replace(document, redrives=results)
+    if document != RedriveDocument():
+        console.write_json(document)
 
-    @property
-    def codes(self) -> set[int]:
-        """The exit code of each part."""
-        if self.dry_run:
-            return set()
-        codes = {self._code(redrive) for redrive in self.log.redrives} if self.log else set()
-        return codes if self.events is None or self.events.is_settled else codes | {SOME_WITHOUT_OUTCOME}
 
-    def _code(self, redrive: Redrive) -> int:
-        if redrive.outcome in {Outcome.SUCCEEDED, Outcome.RESOLVED}:
-            return ALL_WRITTEN
-        if redrive.outcome is Outcome.RUNNING and self.timeout is None:
-            return ALL_WRITTEN
-        return SOME_REJECTED if redrive.outcome is Outcome.REJECTED else SOME_WITHOUT_OUTCOME
+def _code(redrive: Redrive, *, no_wait: bool) -> int:
+    if redrive.outcome in {Outcome.SUCCEEDED, Outcome.RESOLVED}:
+        return ALL_WRITTEN
+    if redrive.outcome is Outcome.RUNNING and no_wait:
+        return ALL_WRITTEN
+    return SOME_REJECTED if redrive.outcome is Outcome.REJECTED else SOME_WITHOUT_OUTCOME
 
 
 def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict
 
 from custody.audit.object_state import ObjectState
@@ -17,40 +17,30 @@ from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import DeadLetterKey
 from functions.shared.model.ledger import (
     ChunkCounts,
-    DiscardedLine,
     Output,
+    OutputSpan,
     RecordLine,
-    RejectedLine,
     StoredObject,
     SummaryHeader,
-    WrittenLine,
 )
 from functions.shared.model.messages import Counts
+from functions.shared.model.records import Span, Violation
 
 LISTED = 1000
 """An object of at most this many records has each of them listed; a larger one its first rejected records."""
 
 
-class WrittenRecord(WrittenLine, frozen=True, kw_only=True, tag="written"):
-    """A record that was delivered, by its record id."""
+class RecordOutcome(Span, frozen=True, kw_only=True):
+    """A record, by its record id, and its outcome.
+
+    A rejected record has its stage and violations, a written one its place in the processed object.
+    """
 
     record: str
-
-
-class RejectedRecord(RejectedLine, frozen=True, kw_only=True, tag="rejected"):
-    """A record that a stage rejected, by its record id."""
-
-    record: str
-
-
-class DiscardedRecord(DiscardedLine, frozen=True, kw_only=True, tag="discarded"):
-    """A record that an operator discarded, by its record id."""
-
-    record: str
-
-
-RecordOutcome = WrittenRecord | RejectedRecord | DiscardedRecord
-_STRUCTS: dict[type, Any] = {WrittenLine: WrittenRecord, RejectedLine: RejectedRecord, DiscardedLine: DiscardedRecord}
+    outcome: Literal["written", "rejected", "discarded"]
+    stage: str | UnsetType = UNSET
+    violations: tuple[Violation, ...] | UnsetType = UNSET
+    output: OutputSpan | UnsetType = UNSET
 
 
 class UploadedFile(Struct, frozen=True):
@@ -177,8 +167,8 @@ def _listed(state: ObjectState, *, list_all: bool) -> Iterator[RecordLine]:
 
 
 def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:
-    outcome: RecordOutcome = _STRUCTS[type(line)](**asdict(line), record=record_id(object_id, line.position))
-    return outcome
+    outcome: Any = line.__struct_config__.tag
+    return RecordOutcome(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)
 
 
 def _dead_letter(audit: AuditReader, upload: Upload, execution: Execution) -> DeadLetterKey | None:

@@ -31,15 +31,18 @@ from functions.shared.model.messages import Plan
 
 
 class RedriveLog:
-    """The state of every plan, kept up to date by several threads so that an interrupt loses none."""
+    """Every plan, None before there are any, and its state: updated by several threads, so an interrupt loses none."""
 
-    def __init__(self, plans: Iterable[RedrivePlan]) -> None:
-        self._redrives = {
-            plan.candidate.dead_letter: _not_started(plan, Outcome.NOT_STARTED, "the command ended before")
-            if plan.starts
-            else Redrive(plan, plan.execution)
-            for plan in plans
-        }
+    def __init__(self) -> None:
+        self.plans: list[RedrivePlan] | None = None
+        self._redrives: dict[DeadLetterKey, Redrive] = {}
+
+    def add(self, plans: list[RedrivePlan]) -> None:
+        """Add the plans before any of them is carried out."""
+        self.plans = plans
+        for plan in plans:
+            not_started = _not_started(plan, Outcome.NOT_STARTED, "the command ended before")
+            self.note(not_started if plan.starts else Redrive(plan, plan.execution))
 
     def note(self, redrive: Redrive) -> None:
         """Record the current state of a redrive."""

@@ -69,10 +69,11 @@ def warn_of_passed_over(result: BackfillReport) -> None:
     if oldest is None:
         return
     number = result.counts[ItemStatus.IN_FLIGHT][0]
+    were_running = plural(number, "object version was already running", "object versions were already running")
     console.warn(
-        f"{plural(number, 'object version was', 'object versions were')} already running, perhaps with the previous "
-        "code, and passed over. Once nothing is running (see `custody executions --status running`), run it again from the "
-        f"oldest of them, with the same --prefix and without --committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
+        f"{were_running}, perhaps with the previous code, and passed over. Once nothing is running (see `custody "
+        "executions --status running`), run it again from the oldest of them, with the same --prefix and without "
+        f"--committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
     )
 
 

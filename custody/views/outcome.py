@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.markup import escape
 from rich.table import Column, Table
 
-from custody.ingest.outcome import ObjectOutcome, RejectedRecord, Upload, WrittenRecord
+from custody.ingest.outcome import ObjectOutcome, Upload
 from custody.terminal.console import console, table
 from custody.terminal.text import plural, visible
 
@@ -41,9 +41,9 @@ def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
     counts = document.counts
     if counts and counts.written:
         yield _written(result, counts.written), "written", _output(result)
-    rejected = [record for record in document.records if isinstance(record, RejectedRecord)][:SHOWN_OF_EACH]
+    rejected = [record for record in document.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
     for record in rejected:
-        yield record.record, "rejected", "\n".join(map(str, record.violations))
+        yield record.record, "rejected", "\n".join(map(str, record.violations or ()))
     if counts and (more := counts.rejected - len(rejected)):
         yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
     if document.chunks and document.chunks.failed:
@@ -66,7 +66,7 @@ def _missing_outcome(result: ObjectOutcome) -> str:
 
 
 def _written(result: ObjectOutcome, number: int) -> str:
-    written = (record.record for record in result.document.records if isinstance(record, WrittenRecord))
+    written = (record.record for record in result.document.records if record.outcome == "written")
     return plural(number, "record") if number > 1 else next(written, "1 record")
 
 

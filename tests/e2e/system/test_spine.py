@@ -244,14 +244,14 @@ def test_a_put_that_is_not_waited_for_says_where_to_look(cloud: Cloud, tmp_path:
         assert ran.code == 1
         assert "custody executions" in ran.err
         assert "custody trace patient-json-" in ran.err
-        assert "1 of them was not started" in ran.err
+        assert "1 execution has not started" in ran.err
         until(lambda: cloud.custody("status", "--json").json["start-dlq"], DEADLINE_SECONDS, "its event waits")
     assert cloud.custody("redrive", "--events").code == 0
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["", "json"])
 @pytest.mark.parametrize(
-    "command", ["dead letters --since 20s", "status", "reconcile --prefix unread/", "verify --since 20s"]
+    "command", ["dead-letters --since 20s", "status", "reconcile --prefix unread/", "verify --since 20s"]
 )
 def test_output_that_cannot_be_written_is_a_line_and_a_code(cloud: Cloud, command: str, as_json: list[str]) -> None:
     # Each has something to print of this, and little else.

@@ -341,7 +341,8 @@ def test_without_an_answer_to_a_start_no_more_are_started(
         fail(buckets, machine, f"{number:02}.json")
     redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
-    log = RedriveLog(plans)
+    log = RedriveLog()
+    log.add(plans)
     monkeypatch.setattr(machine, "redrive_execution", unreachable)
     with pytest.raises(EndpointConnectionError):
         list(redriver.begin(plans, 50, log.note))
