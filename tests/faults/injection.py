@@ -1,4 +1,4 @@
-"""Faults at the calls that handlers make to AWS: each call is a point, and each point fails in every mode."""
+"""Inject faults into the calls that handlers make to AWS: each call is a point, and each point fails in every mode."""
 
 import ast
 import sys
@@ -15,21 +15,21 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.support import steps
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-STORE = FUNCTIONS / "shared" / "store.py"
+AWS = FUNCTIONS / "shared" / "aws.py"
 STEPS = (*steps.STEPS, "Summarize", "DeadLetter")
 _CLIENTS = {"_s3", "_stepfunctions"}
 
 
 class Killed(BaseException):
-    """The process of a handler dies: nothing in it gets to answer."""
+    """The process of a handler dies without an answer."""
 
 
 class Stopped(BaseException):
-    """Somebody stops the execution while a handler is at work."""
+    """Somebody stops the execution while a handler runs."""
 
 
 class Mode(StrEnum):
-    """How a call fails: before or after it took effect, and so that it passes by itself or does not."""
+    """How a call fails: before or after it took effect, transiently or not."""
 
     BUSY = "answered 503, without effect"
     LOST = "took effect, but its answer is lost"
@@ -51,7 +51,7 @@ _STOPS = {Mode.KILLED_AFTER: Mode.STOPPED_AFTER, Mode.KILLED_BEFORE: Mode.STOPPE
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """A call: the function that makes it, the operation, and which of that function's calls in the run it is."""
+    """A call: the function that makes it, the operation, and its number among the function's calls in the run."""
 
     function: str
     operation: str
@@ -59,10 +59,10 @@ class Point:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The ways in which it can fail, each of which leaves something else behind.
+        """The modes in which it can fail, each with a different effect.
 
-        What only reads has no effect that could be lost. To be killed or stopped before a call is to be so after the
-        last one that had an effect, or before the function was called at all. Only a step can be stopped.
+        A read has no effect that could be lost. Being killed or stopped before a call is the same as after the last
+        call with an effect, or before the function was called at all. Only a step can be stopped.
         """
         modes: tuple[Mode, ...] = _OF_A_WRITE
         if self.operation == INVOKE:
@@ -88,9 +88,9 @@ class Errors:
 
 @dataclass
 class Injector:
-    """Stands between callers and AWS; `fault` is where and how one call fails, once.
+    """Stands between callers and AWS; `fault` is the point and mode in which one call fails, once.
 
-    `sites` are the lines of code whose call to the store was made to fail, `operations` what the store called there.
+    `sites` are the lines of code whose call to functions.shared.aws failed, `operations` what that called.
     """
 
     fault: tuple[Point, Mode] | None = None
@@ -106,7 +106,7 @@ class Injector:
         return _Client(self, real)
 
     def call(self, operation: str, made: Callable[[], Any], errors: "Errors") -> Any:
-        """Make a call, or fail it as the fault says, with the error that its caller would see."""
+        """Make a call, or fail it with the error that its caller would see."""
         with self.lock:  # Summarize reads several ledger files at a time
             nth = sum(point.function == self.function for point in self.calls)
             point = Point(self.function, operation, nth)
@@ -161,37 +161,37 @@ def _answer(status: int, code: str) -> ClientError:
 
 
 def _site() -> tuple[str, int]:
-    """Find the line of a handler, or of what it shares with others, that called the store."""
+    """Find the line of the functions that called functions.shared.aws."""
     frame = sys._getframe()  # noqa: SLF001 - the caller's line is what is asked for
-    seen_store = False
+    is_below = False
     while frame is not None:
         path = frame.f_code.co_filename
-        if path == str(STORE):
-            seen_store = True
-        elif seen_store and path.startswith(str(FUNCTIONS)):
+        if path == str(AWS):
+            is_below = True
+        elif is_below and path.startswith(str(FUNCTIONS)):
             return Path(path).relative_to(FUNCTIONS).as_posix(), frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]  # the loop ends where there is none
-    raise AssertionError("a client was used past the store")
+    raise AssertionError("a client was used without functions.shared.aws")
 
 
 def sites_in_the_code() -> set[tuple[str, int, int]]:
-    """List each place in the code that calls the store: file, and the lines of the call."""
+    """List each place in the code that calls functions.shared.aws: the file, and the lines of the call."""
     return {
         (path.relative_to(FUNCTIONS).as_posix(), node.lineno, node.end_lineno or node.lineno)
         for path in FUNCTIONS.rglob("*.py")
-        if path != STORE
+        if path != AWS
         for node in _calls(path)
         if isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
-        and node.func.value.id == "store"
+        and node.func.value.id == AWS.stem
     }
 
 
-def operations_in_the_store() -> set[str]:
-    """List each operation that the store calls on a client."""
+def operations_of_aws() -> set[str]:
+    """List each operation that functions.shared.aws calls on a client."""
     return {
         node.func.attr
-        for node in _calls(STORE)
+        for node in _calls(AWS)
         if isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Call)
         and isinstance(node.func.value.func, ast.Name)

@@ -19,7 +19,7 @@ from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.ledger import ChunkCounts, SummaryHeader
 from functions.shared.model.messages import Batch, Counts
 from tests.faults.engine import BULK, PIPELINE, Execution
-from tests.faults.injection import Mode, Point, operations_in_the_store, sites_in_the_code
+from tests.faults.injection import Mode, Point, operations_of_aws, sites_in_the_code
 from tests.faults.world import Scenario, World
 from tests.support.buckets import Buckets
 
@@ -128,7 +128,7 @@ def test_every_call_that_the_handlers_can_make_was_tried(tally: Tally, capsys: p
         if not any(file == tried and first <= line <= last for tried, line in tally.sites)
     }
     assert not untried, f"no scenario makes these calls: {sorted(untried)}; add one that does"
-    assert tally.operations == operations_in_the_store()
+    assert tally.operations == operations_of_aws()
     total = tally.points.total()
     assert total <= MOST_POINTS
     with capsys.disabled():

@@ -23,7 +23,7 @@ def raw(size: int, key: str = "mission/a.jsonl") -> RawObject:
 @given(st.integers(1, LARGEST_CHUNK), st.integers(1, MOST_CHUNKS), st.integers(0, LARGEST_CHUNK))
 @example(chunk_bytes=1, number=1, more=1)
 @example(chunk_bytes=LARGEST_CHUNK, number=MOST_CHUNKS - 1, more=LARGEST_CHUNK)
-def test_chunks_cover_an_object_without_a_gap_or_an_overlap(chunk_bytes: int, number: int, more: int) -> None:
+def test_chunks_cover_an_object_exactly(chunk_bytes: int, number: int, more: int) -> None:
     size = chunk_bytes * number + more % (chunk_bytes + 1)
     plan = whole(raw(size), chunk_bytes)
 
@@ -37,13 +37,13 @@ def test_chunks_cover_an_object_without_a_gap_or_an_overlap(chunk_bytes: int, nu
 
 
 @pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "mission/A.JSONL", "mission/2026/a.b.NdJson"])
-def test_plain_json_lines_are_cut(key: str) -> None:
+def test_plain_json_lines_are_divided(key: str) -> None:
     assert is_plain_lines(key)
     assert divide(raw(BULK_FROM + 1, key), BULK_FROM) == Plan(BULK_FROM, (0, BULK_FROM))
 
 
 @pytest.mark.parametrize("key", ["a.json", "a.jsonl.gz", "a.NDJSON.GZ", "jsonl", "a", "a.jsonl/b", "a.jsonl.bak"])
-def test_anything_else_is_one_batch_however_large(key: str) -> None:
+def test_any_other_object_is_one_batch(key: str) -> None:
     assert not is_plain_lines(key)
     assert divide(raw(10**9, key), 10) is None
 
@@ -51,16 +51,16 @@ def test_anything_else_is_one_batch_however_large(key: str) -> None:
 @given(st.integers(0, 2 * BULK_FROM), st.integers(2**20, LARGEST_CHUNK), st.integers(2**20, LARGEST_CHUNK))
 @example(size=BULK_FROM, one=2**20, other=LARGEST_CHUNK)
 @example(size=BULK_FROM + 1, one=2**20, other=LARGEST_CHUNK)
-def test_no_setting_sends_an_object_to_another_machine(size: int, one: int, other: int) -> None:
+def test_no_setting_changes_the_state_machine_of_an_object(size: int, one: int, other: int) -> None:
     assert (divide(raw(size), one) is None) == (divide(raw(size), other) is None) == (size <= BULK_FROM)
 
 
-def test_an_object_of_more_chunks_than_an_execution_bears_is_left_to_be_refused() -> None:
+def test_an_object_of_too_many_chunks_is_one_batch() -> None:
     assert divide(raw(BULK_FROM * MOST_CHUNKS), BULK_FROM)
     assert divide(raw(BULK_FROM * MOST_CHUNKS + 1), BULK_FROM) is None
 
 
-def test_the_longest_plan_fits_into_an_execution_s_input_with_everything_beside_it() -> None:
+def test_the_longest_plan_fits_the_input_of_an_execution() -> None:
     longest = RawObject("b" * 63, "k" * 1_018 + ".jsonl", "v" * 1_024, LARGEST_CHUNK * MOST_CHUNKS, "e" * 64)
     redriven = Batch(longest, attempt=9_999, redrive_of="a" * 256, plan=divide(longest, LARGEST_CHUNK))
 

@@ -18,18 +18,18 @@ def test_an_object_id_is_a_valid_execution_name_even_with_a_redrive_suffix(bucke
 
 
 @given(key=TEXT, other=TEXT)
-def test_another_key_or_version_is_another_object(key: str, other: str) -> None:
+def test_another_key_or_version_has_another_id(key: str, other: str) -> None:
     one = RawObject("raw", key, "v", 1, "e")
     assert one.id == RawObject("raw", key, "v", 2, "f").id, "size and etag do not name an object"
     assert one.id != RawObject("raw", key, "w", 1, "e").id
     assert (one.id == RawObject("raw", other, "v", 1, "e").id) == (key == other)
 
 
-def test_parts_do_not_run_into_each_other() -> None:
+def test_the_parts_of_an_id_are_separated() -> None:
     assert RawObject("a", "b/c", "v", 1, "e").id != RawObject("a/b", "c", "v", 1, "e").id
 
 
-def test_the_slug_lets_people_recognise_the_key() -> None:
+def test_the_id_begins_with_a_readable_key() -> None:
     assert RawObject("raw", "mission/2026/a b+ü.json", "v", 1, "e").id.startswith("mission-2026-a-b-json-")
     assert RawObject("raw", "日本", "v", 1, "e").id.startswith("object-")
 
@@ -40,7 +40,7 @@ def test_the_dataset_is_the_first_folder() -> None:
     assert dataset_of("/a.json", "mission") == ""
 
 
-def test_the_dataset_is_the_first_folder_behind_the_prefix() -> None:
+def test_the_dataset_is_the_first_folder_after_the_prefix() -> None:
     assert dataset_of("incoming/x/mission/2026/a.json", "other", "incoming/x/") == "mission"
     assert dataset_of("incoming/x/a.json", "mission", "incoming/x/") == "mission"
     assert dataset_of("weather/a.json", "mission", "incoming/x/") == "weather", "it came before the prefix was set"
@@ -50,5 +50,5 @@ def test_a_record_is_named_by_its_object_and_position() -> None:
     assert record_id("mission-a-json-0123", 7) == "mission-a-json-0123.7"
 
 
-def test_the_uri_leads_to_the_version() -> None:
+def test_the_uri_names_the_version() -> None:
     assert RawObject("raw", "a b.json", "v+1", 1, "e").uri == "s3://raw/a b.json?versionId=v%2B1"

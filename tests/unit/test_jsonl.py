@@ -40,7 +40,7 @@ def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[byte
 @given(WORDS, st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
 @example(b"{}\n{}\n", 3, 1, 70).via("a chunk begins with a line")
 @example(b"abcdefgh", 2, 1, 3).via("a chunk inside a line that is too long")
-def test_however_an_object_is_cut_each_line_is_read_once(body: bytes, size: int, piece: int, limit: int) -> None:
+def test_any_division_reads_each_line_once(body: bytes, size: int, piece: int, limit: int) -> None:
     chunks = [(start, min(start + size, len(body))) for start in range(0, len(body), size)]
     found = [
         line
@@ -51,7 +51,7 @@ def test_however_an_object_is_cut_each_line_is_read_once(body: bytes, size: int,
 
 
 @given(WORDS, st.integers(1, 70), st.integers(1, 70))
-def test_however_an_object_is_cut_its_records_are_the_same(body: bytes, size: int, piece: int) -> None:
+def test_any_division_gives_the_same_records(body: bytes, size: int, piece: int) -> None:
     limits = Limits(50, 50)
     whole = list(chain.from_iterable(reader.of_chunk([body], 0, len(body), limits)))
     cut: list[Raw] = []
@@ -62,18 +62,18 @@ def test_however_an_object_is_cut_its_records_are_the_same(body: bytes, size: in
     assert [raw.position for raw in cut] == sorted({raw.position for raw in cut}), "no record is read twice"
 
 
-def test_no_more_is_read_than_the_last_line_of_a_chunk_may_take() -> None:
+def test_a_chunk_reads_no_further_than_its_longest_last_line() -> None:
     assert jsonl.reach(100, 200, 50) == (99, 251)
     assert jsonl.reach(0, 200, 50) == (0, 251)
 
 
-def test_of_a_line_without_an_end_only_so_much_is_held_as_a_line_may_have() -> None:
+def test_an_endless_line_is_not_held_beyond_the_limit() -> None:
     endless = repeat(b"x" * 1000)
     (line,) = chain.from_iterable(jsonl.lines(endless, 0, 5_000, 1_500))
     assert line == Line(0, 0, b"x" * 1_500, is_too_long=True)
 
 
-def test_a_line_that_is_too_long_is_a_record_that_says_so() -> None:
+def test_a_line_that_is_too_long_is_marked() -> None:
     (long, short) = chain.from_iterable(reader.of_chunk([b'"' + b"x" * 60 + b'"\n{}\n'], 0, 70, Limits(50, 50)))
     assert [str(violation) for violation in long.violations] == [
         "/: line-length at most 50 bytes (document_limit_bytes)"

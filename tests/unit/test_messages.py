@@ -38,7 +38,7 @@ def rejecting(bad: int, violation: Violation = A_TYPE) -> list[Rejected]:
 
 
 @given(PAGES)
-def test_records_come_through_json_unchanged(page: Page) -> None:
+def test_records_survive_json(page: Page) -> None:
     assert decode_records(json.loads(json.dumps(encode_records(page)))) == page
 
 
@@ -52,7 +52,7 @@ def test_records_come_through_json_unchanged(page: Page) -> None:
         plan=st.none() | st.builds(Plan, st.integers(1), st.lists(st.integers(0)).map(tuple)),
     )
 )
-def test_a_batch_comes_through_json_unchanged(batch: Batch) -> None:
+def test_a_batch_survives_json(batch: Batch) -> None:
     assert Batch.decode(json.loads(json.dumps(batch.encode()))) == batch
 
 
@@ -74,7 +74,7 @@ def test_the_attempt_is_counted_by_the_execution(begun: int, told: int, redrives
     assert (step.batch.attempt, step.execution.redrives) == (attempt, redrives)
 
 
-def test_the_count_of_redrives_may_be_missing_in_an_execution_that_was_never_redriven() -> None:
+def test_a_missing_redrive_count_is_zero() -> None:
     event = called_with(BATCH.encode(), "Write")
     del event["execution"]["RedriveCount"]
     assert Step.decode(event).batch.attempt == 0
@@ -99,23 +99,23 @@ def test_ledger_files_sort_as_their_chunks_do() -> None:
         (1, 1, 50, True),
     ],
 )
-def test_a_batch_is_tolerable_up_to_its_percentage(good: int, bad: int, percent: float, tolerable: bool) -> None:
+def test_rejects_are_tolerable_up_to_a_percentage(good: int, bad: int, percent: float, tolerable: bool) -> None:
     assert tolerance.is_tolerable(Counts(good + bad, good, bad), percent) is tolerable
 
 
-def test_an_error_message_tells_the_first_records_and_counts_the_rest() -> None:
+def test_an_error_message_lists_the_first_records_and_counts_the_rest() -> None:
     said = str(tolerance.rejection(BATCH, Counts(13, 1, 12), rejecting(12)))
     assert said.startswith("12 of 13 records rejected: ")
     assert f"{BATCH.object.id}.0 at validate: /a: type number" in said
     assert said.endswith("and 2 more, in the ledger")
 
 
-def test_an_error_message_stays_short_whatever_is_wrong() -> None:
+def test_an_error_message_stays_short() -> None:
     said = str(tolerance.rejection(BATCH, Counts(5000, 0, 5000), rejecting(12, Violation("/" + "a" * 100_000, "type"))))
     assert len(said) < 8192
 
 
-def test_every_error_has_advice_and_a_sentence() -> None:
+def test_every_error_has_advice_and_a_docstring() -> None:
     assert RecordsRejected.__name__ in errors.BY_NAME
     for name, error in errors.BY_NAME.items():
         assert error.advice.endswith("."), name
@@ -143,14 +143,14 @@ class Odd(Struct, frozen=True):
     some_limit: int
 
 
-def test_settings_come_typed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_BUCKET", "b")
     monkeypatch.setenv("SOME_LIMIT", "7")
     assert runtime.environment(Odd) == Odd("b", 7)
 
 
 @pytest.mark.parametrize(("limit", "said"), [(None, "SOME_LIMIT is not set"), ("seven", "SOME_LIMIT is not a int")])
-def test_a_variable_that_is_missing_or_malformed_is_named(
+def test_a_missing_or_malformed_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, limit: str | None, said: str
 ) -> None:
     monkeypatch.setenv("SOME_BUCKET", "b")

@@ -32,7 +32,7 @@ def mission(**fields: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("confidence", [0, 1, 0.0, 1.0, 0.5])
-def test_confidence_may_be_anything_from_nought_to_one(confidence: float) -> None:
+def test_confidence_is_from_zero_to_one(confidence: float) -> None:
     assert mission(confidence=confidence) == []
 
 
@@ -88,17 +88,17 @@ def test_a_violation_never_quotes_the_record(schema: dict[str, Any], document: A
     assert "secret" not in " ".join(found)
 
 
-def test_a_pointer_escapes_as_the_rfc_says() -> None:
+def test_a_pointer_is_escaped() -> None:
     assert rules.pointer(["a/b", "c~d", 0]) == "/a~1b/c~0d/0"
 
 
-def test_what_is_no_json_is_not_asked_about_its_contract() -> None:
+def test_malformed_json_is_not_validated() -> None:
     (raw,) = read(b"no JSON")
     _, (rejected,) = rules.check([raw], contracts.load("mission").validator)
     assert [violation.rule for violation in rejected.violations] == ["json"]
 
 
-def test_good_and_bad_records_keep_their_places() -> None:
+def test_accepted_and_rejected_records_keep_their_positions() -> None:
     raws = [
         structs.replace(raw, violations=(Violation("", "odd"),) if raw.position % 2 else ())
         for raw in read(b"[{},{},{}]")

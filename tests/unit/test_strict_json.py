@@ -21,14 +21,14 @@ def read(text: str) -> Any:
 
 
 @given(DIGITS)
-def test_a_number_is_the_same_number_when_it_is_read_and_written(digits: str) -> None:
+def test_a_number_survives_reading_and_writing(digits: str) -> None:
     written = encode(read(digits))
     assert Decimal(written.decode()) == Decimal(digits)
     assert decode(written) == read(digits)
 
 
 @given(st.lists(DIGITS, max_size=5), st.text(max_size=5))
-def test_numbers_survive_inside_a_document_beside_texts_that_look_like_them(digits: list[str], text: str) -> None:
+def test_numbers_survive_beside_text_that_looks_like_them(digits: list[str], text: str) -> None:
     document = f'{{"n":[{",".join(digits)}],"t":{json.dumps(text)}}}'
     written = encode(read(document))
     again = json.loads(written, parse_float=Decimal, parse_int=Decimal)
@@ -36,24 +36,24 @@ def test_numbers_survive_inside_a_document_beside_texts_that_look_like_them(digi
 
 
 @pytest.mark.parametrize("digits", ["1e400", "-1e400", "1e-400", "0.0000001e-999999999"])
-def test_a_number_beyond_a_double_is_rejected_and_never_computed_with(digits: str) -> None:
+def test_a_number_beyond_a_double_is_rejected(digits: str) -> None:
     _, _, violations = Reader().read(digits, 0)
     assert [violation.rule for violation in violations] == ["number"]
 
 
 @pytest.mark.parametrize("digits", ["0", "0.0", "-0.0", "0e400", "0.000e-400"])
-def test_zero_is_zero_with_any_exponent(digits: str) -> None:
+def test_zero_with_any_exponent_is_zero(digits: str) -> None:
     assert read(digits) == 0
 
 
-def test_a_document_of_many_decimals_is_written_in_one_go() -> None:
+def test_a_document_of_many_decimals_is_written() -> None:
     digits = [f"1.{number:025d}" for number in range(1, 20_001)]
     text = f"[{','.join(digits)}]"
     assert encode(read(text)).decode() == text
 
 
 @pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("Infinity"), float("nan"), float("inf"), object(), {1}])
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_values_that_are_not_json_are_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode({"a": value})
 
@@ -67,12 +67,12 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
         ('"0.12345678901234567890"', True),
     ],
 )
-def test_it_is_known_what_a_double_does_not_hold(text: str, *, exact: bool) -> None:
+def test_numbers_that_a_double_cannot_hold_are_recognized(text: str, *, exact: bool) -> None:
     assert is_exact_elsewhere(text.encode()) is exact
 
 
 @pytest.mark.parametrize("digits", ["1.2345678e-320", "5e-324", "2.2250738585072e-308"])
-def test_the_smallest_numbers_keep_their_digits_too(digits: str) -> None:
+def test_the_smallest_numbers_keep_their_digits(digits: str) -> None:
     assert Decimal(encode(read(digits)).decode()) == Decimal(digits)
 
 
@@ -115,7 +115,7 @@ TEXTS = st.one_of(
 @example(['{"a":' * 101 + "1" + "}" * 101])
 @example(['{"a":' + "[" * 100 + "]" * 100 + "}"])
 @example(["0.1234567890123456", "1.00000000000000001", "1e23", "1E+2", "100000000000000000000.5"])
-def test_what_is_read_decode_quickly_is_what_a_closer_look_finds(texts: list[str]) -> None:
+def test_the_fast_decoder_agrees_with_the_strict_reader(texts: list[str]) -> None:
     try:
         seen = decode_quickly([text.encode() for text in texts])
     except UNSURE:
@@ -131,11 +131,11 @@ def test_what_is_read_decode_quickly_is_what_a_closer_look_finds(texts: list[str
 
 
 @pytest.mark.parametrize("line", ['{"a": 1, "b": "2026-11-23T09:00:00Z"}', '{"a": {"b": [1.5, null]}}', "[]", "1"])
-def test_ordinary_documents_are_read_decode_quickly(line: str) -> None:
+def test_ordinary_documents_are_decoded_quickly(line: str) -> None:
     assert decode_quickly([line.encode()]) == [json.loads(line)]
 
 
 @given(st.binary(max_size=20))
-def test_no_bytes_at_all_do_more_than_raise_what_is_expected(line: bytes) -> None:
+def test_any_bytes_raise_only_expected_errors(line: bytes) -> None:
     with suppress(*UNSURE):
         decode_quickly([line])

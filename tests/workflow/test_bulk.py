@@ -47,7 +47,7 @@ def named(error: str) -> BaseException:
     return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
-def test_all_chunks_are_delivered_and_the_commits_of_the_object_closed(workflow: Workflow) -> None:
+def test_all_chunks_are_delivered_and_summarized(workflow: Workflow) -> None:
     done = run(workflow, *[GOOD] * 5)
 
     assert done.status == "SUCCEEDED", done.cause
@@ -62,12 +62,12 @@ def test_all_chunks_are_delivered_and_the_commits_of_the_object_closed(workflow:
     assert [(chunk["start"], chunk["counts"]["written"]) for chunk in chunks] == [(0, 2), (2 * LINE, 2), (4 * LINE, 1)]
 
 
-def test_the_answers_of_the_chunks_are_not_kept(workflow: Workflow) -> None:
+def test_the_results_of_chunks_are_not_kept(workflow: Workflow) -> None:
     assert "failure" not in run(workflow, *[GOOD] * 5).output
     assert "written" not in json.dumps(run(workflow, *[GOOD] * 3).output["chunks"])
 
 
-def test_a_rejected_record_holds_back_no_other_and_fails_the_object_in_the_end(workflow: Workflow) -> None:
+def test_a_rejected_record_stops_no_other_and_fails_the_object(workflow: Workflow) -> None:
     done = run(workflow, GOOD, GOOD, GOOD, BAD, GOOD)
 
     assert (done.status, done.error) == ("FAILED", "RecordsRejected")
@@ -78,7 +78,7 @@ def test_a_rejected_record_holds_back_no_other_and_fails_the_object_in_the_end(w
     assert dead_letters(workflow) == [f"{2 * LINE:015d}.0.Rejected.json", "object.0.Summarize.json"]
 
 
-def test_a_chunk_of_which_every_record_is_rejected_is_committed_all_the_same(workflow: Workflow) -> None:
+def test_a_wholly_rejected_chunk_is_committed(workflow: Workflow) -> None:
     done = run(workflow, BAD, BAD, GOOD, GOOD)
 
     assert (done.status, done.error) == ("FAILED", "RecordsRejected")
@@ -88,7 +88,7 @@ def test_a_chunk_of_which_every_record_is_rejected_is_committed_all_the_same(wor
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_chunk_that_fails_holds_back_no_other_and_has_a_dead_letter(workflow: Workflow, step: str) -> None:
+def test_a_failed_chunk_stops_no_other_and_has_a_dead_letter(workflow: Workflow, step: str) -> None:
     workflow.fail(step, AccessRefused("no"))
     done = run(workflow, *[GOOD] * 5)
 
@@ -100,7 +100,7 @@ def test_a_chunk_that_fails_holds_back_no_other_and_has_a_dead_letter(workflow: 
     assert [chunk["outcome"] for chunk in chunks] == ["failed", "committed", "committed"]
 
 
-def test_a_bug_that_hits_every_chunk_fails_the_object_with_a_dead_letter_for_each(
+def test_a_bug_in_every_chunk_leaves_a_dead_letter_for_each(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "load", lambda _: lambda record: int(record["source"]))
@@ -111,7 +111,7 @@ def test_a_bug_that_hits_every_chunk_fails_the_object_with_a_dead_letter_for_eac
     assert summary(workflow)[0]["chunks"]["failed"] == 3
 
 
-def test_a_step_of_a_chunk_is_retried_like_that_of_any_batch(workflow: Workflow) -> None:
+def test_a_step_of_a_chunk_is_retried(workflow: Workflow) -> None:
     workflow.fail("Write", *[ServiceUnavailable("busy")] * 6)
     done = run(workflow, *[GOOD] * 5)
 
@@ -120,7 +120,7 @@ def test_a_step_of_a_chunk_is_retried_like_that_of_any_batch(workflow: Workflow)
 
 
 @pytest.mark.parametrize(("error", "attempts"), RETRIED)
-def test_account_is_retried_as_often_as_it_says(workflow: Workflow, error: str, attempts: int) -> None:
+def test_summarize_is_retried_as_often_as_its_retry_says(workflow: Workflow, error: str, attempts: int) -> None:
     workflow.fail("Summarize", *[named(error)] * attempts)
     done = run(workflow, GOOD, GOOD, GOOD)
 
@@ -130,7 +130,7 @@ def test_account_is_retried_as_often_as_it_says(workflow: Workflow, error: str, 
 
 
 @pytest.mark.parametrize(("error", "attempts"), RETRIED)
-def test_account_that_fails_for_good_has_a_dead_letter_and_leaves_what_is_delivered(
+def test_a_failed_summarize_has_a_dead_letter_and_keeps_deliveries(
     workflow: Workflow, error: str, attempts: int
 ) -> None:
     workflow.fail("Summarize", *[named(error)] * (attempts + 1))
@@ -143,7 +143,7 @@ def test_account_that_fails_for_good_has_a_dead_letter_and_leaves_what_is_delive
     assert delivered(workflow) == [2, 1]
 
 
-def test_a_result_of_account_that_is_too_large_is_caught_by_its_name(workflow: Workflow) -> None:
+def test_a_result_of_summarize_that_is_too_large_is_caught(workflow: Workflow) -> None:
     workflow.fail("Summarize", EngineError("States.DataLimitExceeded"))
     done = run(workflow, GOOD, GOOD, GOOD)
 

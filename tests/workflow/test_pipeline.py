@@ -31,7 +31,7 @@ def named(error: str) -> BaseException:
     return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
-def test_a_good_record_passes_each_step_once_and_is_written(workflow: Workflow) -> None:
+def test_an_accepted_record_passes_each_step_once_and_is_written(workflow: Workflow) -> None:
     run = workflow.run("mission/good.json", body(GOOD))
 
     assert run.status == "SUCCEEDED", run.cause
@@ -44,7 +44,7 @@ def test_a_good_record_passes_each_step_once_and_is_written(workflow: Workflow) 
     assert not [key for key in workflow.buckets.keys("audit") if key.startswith("dead-letters/")]
 
 
-def test_no_records_is_a_success_with_an_empty_ledger_file_and_no_output(workflow: Workflow) -> None:
+def test_an_empty_batch_succeeds_without_output(workflow: Workflow) -> None:
     run = workflow.run("mission/none.json", b"[]")
 
     assert run.status == "SUCCEEDED", run.cause
@@ -53,7 +53,7 @@ def test_no_records_is_a_success_with_an_empty_ledger_file_and_no_output(workflo
     assert workflow.buckets.keys("processed") == []
 
 
-def test_two_violations_in_a_record_are_both_in_the_cause_the_dead_letter_and_the_ledger(workflow: Workflow) -> None:
+def test_all_violations_are_in_cause_dead_letter_and_ledger(workflow: Workflow) -> None:
     run = workflow.run("mission/bad.json", body(BAD))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -73,7 +73,7 @@ def test_two_violations_in_a_record_are_both_in_the_cause_the_dead_letter_and_th
     assert workflow.buckets.keys("processed") == []
 
 
-def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_ones(workflow: Workflow) -> None:
+def test_accepted_records_are_delivered_before_a_batch_fails_for_rejects(workflow: Workflow) -> None:
     run = workflow.run("mission/mixed.json", body(GOOD, BAD, GOOD))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -86,7 +86,7 @@ def test_the_good_records_of_a_batch_are_delivered_before_it_fails_for_the_bad_o
     assert [line["outcome"] for line in workflow.buckets.ledger()[1:]] == ["written", "rejected", "written"]
 
 
-def test_a_malformed_line_is_rejected_and_the_other_lines_are_delivered(workflow: Workflow) -> None:
+def test_a_malformed_line_is_rejected_and_the_others_delivered(workflow: Workflow) -> None:
     run = workflow.run("mission/lines.jsonl", body(GOOD) + b"\n{\n" + body(GOOD))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -100,7 +100,7 @@ def test_a_malformed_line_is_rejected_and_the_other_lines_are_delivered(workflow
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
-def test_an_object_that_is_no_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
+def test_an_object_that_is_not_a_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
     run = workflow.run("mission/odd.json", content)
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -124,7 +124,7 @@ def test_a_record_that_the_transform_rejects_fails_at_transform(
     assert workflow.buckets.ledger()[1]["stage"] == "transform"
 
 
-def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
+def test_a_bug_in_a_transform_is_located_without_quoting_the_record(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "load", lambda _: lambda record: int(record["source"]))
@@ -138,7 +138,7 @@ def test_a_bug_in_a_transform_names_the_place_and_the_record_but_quotes_nothing(
     assert workflow.buckets.dead_letter()["resumes_at"] == "Validate", "the contract may be what has to change"
 
 
-def test_a_dataset_without_a_contract_is_named_with_those_that_there_are(workflow: Workflow) -> None:
+def test_an_unknown_dataset_is_named_with_the_known_ones(workflow: Workflow) -> None:
     run = workflow.run("unknown/a.json", body(GOOD))
 
     assert (run.status, run.error) == ("FAILED", "UnknownDataset")
@@ -166,7 +166,7 @@ def test_each_error_that_a_retry_names_is_retried(workflow: Workflow, state: str
 
 
 @pytest.mark.parametrize(("state", "error", "attempts"), [each for each in RETRIED if each[0] != "DeadLetter"])
-def test_a_step_whose_retries_are_used_up_has_a_dead_letter_and_the_true_error_in_its_cause(
+def test_exhausted_retries_leave_a_dead_letter_with_the_original_error(
     workflow: Workflow, state: str, error: str, attempts: int
 ) -> None:
     workflow.fail(state, *[named(error)] * (attempts + 1))
@@ -185,7 +185,7 @@ def test_a_step_whose_retries_are_used_up_has_a_dead_letter_and_the_true_error_i
 
 @pytest.mark.parametrize("state", STEPS)
 @pytest.mark.parametrize("error", ["States.DataLimitExceeded", "Lambda.Unknown", "Runtime.ExitError"])
-def test_each_other_error_of_the_engine_is_caught_at_once(workflow: Workflow, state: str, error: str) -> None:
+def test_other_engine_errors_are_caught_at_once(workflow: Workflow, state: str, error: str) -> None:
     workflow.fail(state, EngineError(error))
     run = workflow.run("mission/good.json", body(GOOD))
 
@@ -196,7 +196,7 @@ def test_each_other_error_of_the_engine_is_caught_at_once(workflow: Workflow, st
 
 
 @pytest.mark.parametrize("state", STEPS)
-def test_a_bug_in_a_step_fails_the_execution_with_its_own_name_and_its_place(workflow: Workflow, state: str) -> None:
+def test_a_bug_in_a_step_fails_the_execution_with_its_name_and_place(workflow: Workflow, state: str) -> None:
     workflow.fail(state, KeyError("a value from a record"))
     run = workflow.run("mission/good.json", body(GOOD))
 
@@ -209,7 +209,7 @@ def test_a_bug_in_a_step_fails_the_execution_with_its_own_name_and_its_place(wor
 
 
 @pytest.mark.parametrize("state", STEPS)
-def test_an_error_of_ours_is_not_retried_and_fails_the_execution_by_its_name(workflow: Workflow, state: str) -> None:
+def test_our_errors_are_not_retried_and_fail_the_execution_by_name(workflow: Workflow, state: str) -> None:
     workflow.fail(state, AccessRefused("PutObject was answered AccessDenied"))
     run = workflow.run("mission/good.json", body(GOOD))
 
@@ -219,7 +219,7 @@ def test_an_error_of_ours_is_not_retried_and_fails_the_execution_by_its_name(wor
     assert workflow.buckets.dead_letter()["cause"] == "PutObject was answered AccessDenied"
 
 
-def test_the_dead_letter_of_a_failed_write_keeps_what_was_rejected_before(workflow: Workflow) -> None:
+def test_the_dead_letter_of_a_failed_write_lists_earlier_rejects(workflow: Workflow) -> None:
     workflow.fail("Write", AccessRefused("no"))
     workflow.run("mission/mixed.json", body(GOOD, BAD))
 
@@ -228,7 +228,7 @@ def test_the_dead_letter_of_a_failed_write_keeps_what_was_rejected_before(workfl
     assert [record["position"] for record in dead_letter["rejected"]] == [1]
 
 
-def test_a_retry_waits_at_random_and_never_longer_than_its_cap(workflow: Workflow) -> None:
+def test_retries_wait_no_longer_than_their_cap(workflow: Workflow) -> None:
     workflow.fail("Validate", *[ServiceUnavailable("busy")] * 6)
     run = workflow.run("mission/good.json", body(GOOD))
 
@@ -237,7 +237,7 @@ def test_a_retry_waits_at_random_and_never_longer_than_its_cap(workflow: Workflo
     assert max(workflow.waits) <= 30
 
 
-def test_large_contents_travel_by_claim_check_and_arrive_the_same(workflow: Workflow) -> None:
+def test_a_large_batch_travels_by_claim_check(workflow: Workflow) -> None:
     records = [GOOD | {"n": number} for number in range(2000)]
     run = workflow.run("mission/large.json", body(*records))
 
@@ -249,7 +249,7 @@ def test_large_contents_travel_by_claim_check_and_arrive_the_same(workflow: Work
     )
 
 
-def test_large_contents_that_are_all_rejected_are_committed_in_full(workflow: Workflow) -> None:
+def test_a_large_wholly_rejected_batch_is_committed(workflow: Workflow) -> None:
     run = workflow.run("mission/large.json", body(*[BAD] * 2000))
 
     assert (run.status, run.error) == ("FAILED", "RecordsRejected")
@@ -260,7 +260,7 @@ def test_large_contents_that_are_all_rejected_are_committed_in_full(workflow: Wo
     assert gzip.decompress(workflow.buckets.the_only("staging"))
 
 
-def test_the_error_that_rejected_records_raise_is_not_retried(workflow: Workflow) -> None:
+def test_rejected_records_are_not_retried(workflow: Workflow) -> None:
     workflow.run("mission/bad.json", body(BAD))
 
     assert workflow.calls == {"Validate": 1, "DeadLetter": 1}

@@ -68,14 +68,14 @@ def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
         made.file.close()
 
 
-def test_a_record_is_known_by_its_key_and_the_byte_at_which_its_line_begins(deliveries: Deliveries) -> None:
+def test_a_record_is_identified_by_its_key_and_byte_offset(deliveries: Deliveries) -> None:
     deliveries.tell(KEY, deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}'))
 
     assert deliveries.from_queue() == [True]
     assert deliveries.records() == [(KEY, 0, '{"name":"Größe"}'), (KEY, 19, '{"n":2}')]
 
 
-def test_an_event_that_comes_twice_changes_nothing(deliveries: Deliveries) -> None:
+def test_a_duplicate_event_changes_nothing(deliveries: Deliveries) -> None:
     version = deliveries.put(KEY, "1")
     deliveries.tell(KEY, version)
     deliveries.tell(KEY, version)
@@ -96,7 +96,7 @@ def test_a_later_attempt_replaces_the_whole_batch(deliveries: Deliveries) -> Non
     assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2"), (KEY, 4, "3"), (CHUNK, 0, "9")]
 
 
-def test_what_is_taken_back_goes(deliveries: Deliveries) -> None:
+def test_an_empty_object_deletes_its_records(deliveries: Deliveries) -> None:
     deliveries.tell(KEY, deliveries.put(KEY, "1"))
     deliveries.from_queue()
     deliveries.tell(KEY, deliveries.put(KEY))
@@ -106,7 +106,7 @@ def test_what_is_taken_back_goes(deliveries: Deliveries) -> None:
     assert deliveries.from_bucket() == [False]
 
 
-def test_an_older_event_that_comes_later_changes_nothing(deliveries: Deliveries) -> None:
+def test_an_event_out_of_order_changes_nothing(deliveries: Deliveries) -> None:
     older, newer = deliveries.put(KEY, "old"), deliveries.put(KEY, "new")
     deliveries.tell(KEY, newer)
     deliveries.tell(KEY, older)
@@ -115,7 +115,7 @@ def test_an_older_event_that_comes_later_changes_nothing(deliveries: Deliveries)
     assert deliveries.records() == [(KEY, 0, "new")]
 
 
-def test_what_no_event_told_of_is_caught_up_with_once(deliveries: Deliveries) -> None:
+def test_missed_events_are_caught_up_with_once(deliveries: Deliveries) -> None:
     deliveries.put(KEY, "old")
     deliveries.put(KEY, "new")
     deliveries.put(CHUNK, "9")
@@ -126,9 +126,7 @@ def test_what_no_event_told_of_is_caught_up_with_once(deliveries: Deliveries) ->
     assert [document for _, _, document in deliveries.records()] == ["new", "9"]
 
 
-def test_a_consumer_that_dies_has_done_nothing_and_the_event_comes_again(
-    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crashed_consumer_gets_the_event_again(deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> None:
     deliveries.tell(KEY, deliveries.put(KEY, "1"))
     deliveries.from_queue()
     deliveries.tell(KEY, deliveries.put(KEY, "1", "2"))
@@ -147,7 +145,7 @@ def test_a_consumer_that_dies_has_done_nothing_and_the_event_comes_again(
     assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2")]
 
 
-def test_an_object_that_somebody_deleted_stays_in_the_queue_for_people_to_look_at(deliveries: Deliveries) -> None:
+def test_the_event_of_a_deleted_object_stays_in_the_queue(deliveries: Deliveries) -> None:
     deliveries.tell(KEY, deliveries.put(KEY, "1"))
     deliveries.s3.delete_object(Bucket=BUCKET, Key=KEY)
 
@@ -156,7 +154,7 @@ def test_an_object_that_somebody_deleted_stays_in_the_queue_for_people_to_look_a
     assert deliveries.left() == 1
 
 
-def test_of_two_consumers_the_slower_one_does_not_put_the_older_version_back(deliveries: Deliveries) -> None:
+def test_a_slow_consumer_does_not_restore_an_older_version(deliveries: Deliveries) -> None:
     older = deliveries.put(KEY, "old")
     reading, go_on = Event(), Event()
 

@@ -75,7 +75,7 @@ def entered(state: str, at: str = ENTERED_AT) -> dict[str, Any]:
     }
 
 
-def test_a_batch_that_failed_before_it_was_read_has_a_dead_letter_with_all_that_is_known(buckets: Buckets) -> None:
+def test_a_batch_that_was_not_read_has_a_dead_letter(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     with pytest.raises(AccessRefused, match="GetObject was answered AccessDenied"):
         handle(failed(batch.encode(), "Validate", "AccessRefused", "GetObject was answered AccessDenied"), None)
@@ -89,7 +89,7 @@ def test_a_batch_that_failed_before_it_was_read_has_a_dead_letter_with_all_that_
     assert buckets.keys("audit") == [f"dead-letters/dt={day}/{batch.object.id}/000000000000000.0.Validate.json"]
 
 
-def test_a_second_call_writes_no_second_dead_letter_and_raises_the_same(buckets: Buckets) -> None:
+def test_a_retry_writes_no_second_dead_letter_and_raises_the_same_error(buckets: Buckets) -> None:
     event = failed(buckets.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused")
     for _ in range(2):
         with pytest.raises(AccessRefused, match="said"):
@@ -97,7 +97,7 @@ def test_a_second_call_writes_no_second_dead_letter_and_raises_the_same(buckets:
     assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
-def test_a_crash_between_dead_letter_and_ledger_is_made_good_by_the_next_call(buckets: Buckets) -> None:
+def test_a_retry_commits_what_a_crash_left_uncommitted(buckets: Buckets) -> None:
     batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         validate(called_with(batch.encode(), "Validate"), None)
@@ -112,14 +112,14 @@ def test_a_crash_between_dead_letter_and_ledger_is_made_good_by_the_next_call(bu
     assert buckets.ledger()[0]["counts"] == {"received": 1, "written": 0, "rejected": 1}
 
 
-def test_a_dead_letter_is_written_even_if_the_contents_of_the_batch_are_gone(buckets: Buckets) -> None:
+def test_a_dead_letter_is_written_even_if_the_staged_batch_is_gone(buckets: Buckets) -> None:
     batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         handle(failed(batch.encode(), "Validate", "RecordsRejected"), None)
     assert buckets.dead_letter()["received"] is None
 
 
-def test_a_failure_of_the_engine_is_told_by_its_name_but_not_raised_by_it(buckets: Buckets) -> None:
+def test_an_engine_error_is_recorded_by_name_but_raised_as_step_failed(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     caught = {"Error": "States.Timeout", "Cause": ""}
     with pytest.raises(StepFailed, match=r"^States\.Timeout at Write"):
@@ -128,7 +128,7 @@ def test_a_failure_of_the_engine_is_told_by_its_name_but_not_raised_by_it(bucket
     assert (dead_letter["error"], dead_letter["received"]) == ("States.Timeout", 1)
 
 
-def test_an_error_of_ours_that_a_retry_names_is_not_raised_by_its_name(buckets: Buckets) -> None:
+def test_an_error_that_a_retry_names_is_raised_as_step_failed(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(StepFailed, match="ServiceUnavailable at Transform: busy"):
         handle(failed(message, "Transform", "ServiceUnavailable", "busy"), None)
@@ -142,7 +142,7 @@ def test_a_call_without_a_failure_is_refused(buckets: Buckets, failure: Any) -> 
         handle(called_with(message, "DeadLetter"), None)
 
 
-def test_a_very_long_cause_is_cut(buckets: Buckets) -> None:
+def test_a_long_cause_is_truncated(buckets: Buckets) -> None:
     with pytest.raises(AccessRefused):
         handle(failed(buckets.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused", "x" * 30_000), None)
     assert len(buckets.dead_letter()["cause"]) == 8192
@@ -151,7 +151,7 @@ def test_a_very_long_cause_is_cut(buckets: Buckets) -> None:
 # A redrive calls DeadLetter again, with the same input and a higher count of redrives.
 
 
-def test_a_redrive_goes_on_at_the_step_that_failed_with_what_the_steps_before_had_made(buckets: Buckets) -> None:
+def test_a_redrive_resumes_at_the_failed_step_with_its_input(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         handle(failed(message, "Write", "AccessRefused"), None)
@@ -163,9 +163,7 @@ def test_a_redrive_goes_on_at_the_step_that_failed_with_what_the_steps_before_ha
 
 
 @pytest.mark.parametrize("error", ["RecordsRejected", "UnknownDataset", "ObjectTooLarge", "ObjectMissing"])
-def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_batch(
-    buckets: Buckets, error: str
-) -> None:
+def test_a_redrive_after_a_data_error_resumes_at_validate(buckets: Buckets, error: str) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(Exception, match="said"):
         handle(failed(message, "Transform", error), None)
@@ -177,7 +175,7 @@ def test_a_redrive_after_a_data_error_begins_at_validate_with_nothing_but_the_ba
     }
 
 
-def test_a_redrive_of_what_write_rejected_begins_at_validate_though_write_had_written_the_dead_letter(
+def test_a_redrive_after_rejects_at_write_resumes_at_validate(
     buckets: Buckets,
 ) -> None:
     message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
@@ -190,7 +188,7 @@ def test_a_redrive_of_what_write_rejected_begins_at_validate_though_write_had_wr
     assert handle(failed(message, "Write", "RecordsRejected", redrives=1), None)["resume"] == "Validate"
 
 
-def test_a_write_that_fails_after_its_dead_letter_of_rejected_records_has_a_dead_letter_of_that_too(
+def test_a_failed_write_has_a_dead_letter_beside_that_of_its_rejects(
     buckets: Buckets,
 ) -> None:
     message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
@@ -203,7 +201,7 @@ def test_a_write_that_fails_after_its_dead_letter_of_rejected_records_has_a_dead
     assert names == ["Rejected.json", "Write.json"]
 
 
-def test_a_second_failure_has_a_second_dead_letter_and_fails_again_however_often(buckets: Buckets) -> None:
+def test_each_failure_after_a_redrive_has_its_own_dead_letter(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     for redrives in range(4):
         event = failed(message, "Write", "AccessRefused", redrives=redrives)
@@ -217,9 +215,7 @@ def test_a_second_failure_has_a_second_dead_letter_and_fails_again_however_often
     assert message["attempt"] == 4
 
 
-def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
-    buckets: Buckets, machine: StepFunctions
-) -> None:
+def test_a_redrive_resumes_despite_an_outdated_redrive_count(buckets: Buckets, machine: StepFunctions) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     with pytest.raises(Exception, match="said"):
         handle(event, None)
@@ -229,7 +225,7 @@ def test_a_redrive_goes_on_if_the_state_machine_calls_with_the_count_of_before(
 
 
 @pytest.mark.parametrize("refusal", ["ThrottlingException", "AccessDeniedException", "ExecutionDoesNotExist"])
-def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriven(
+def test_the_error_is_raised_again_if_the_redrive_count_is_unknown(
     buckets: Buckets, machine: StepFunctions, refusal: str
 ) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
@@ -239,7 +235,7 @@ def test_a_failure_is_raised_again_if_it_cannot_be_learned_whether_it_was_redriv
             handle(event, None)
 
 
-def test_a_redrive_after_a_dead_letter_that_could_not_be_written_writes_it_and_fails_once_more(
+def test_a_redrive_after_a_lost_dead_letter_writes_it_and_fails_again(
     buckets: Buckets,
 ) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
@@ -249,7 +245,7 @@ def test_a_redrive_after_a_dead_letter_that_could_not_be_written_writes_it_and_f
     assert handle(failed(message, "Transform", "AccessRefused", redrives=2), None)["attempt"] == 2
 
 
-def test_a_redrive_of_the_dead_letter_itself_writes_the_dead_letter_it_could_not_write_and_goes_on(
+def test_a_redrive_of_a_failed_dead_letter_state_writes_it_and_resumes(
     buckets: Buckets,
 ) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
@@ -261,7 +257,7 @@ def test_a_redrive_of_the_dead_letter_itself_writes_the_dead_letter_it_could_not
     assert (dead_letter["attempt"], dead_letter["error"]) == (0, "AccessRefused")
 
 
-def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(buckets: Buckets) -> None:
+def test_a_failure_in_a_state_entered_after_the_redrive_is_new(buckets: Buckets) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = STARTED_AT
     with pytest.raises(Exception, match="said"):
@@ -269,7 +265,7 @@ def test_a_failure_in_a_state_that_was_entered_after_the_redrive_is_a_new_one(bu
     assert buckets.dead_letter()["attempt"] == 1
 
 
-def test_an_attempt_that_another_execution_has_committed_is_not_taken_for_ones_own(buckets: Buckets) -> None:
+def test_an_attempt_committed_by_another_execution_is_refused(buckets: Buckets) -> None:
     batch = buckets.upload("mission/bad.json", BAD)
     with pytest.raises(RecordsRejected):
         validate(called_with(batch.encode(), "Validate"), None)
@@ -288,7 +284,7 @@ def test_an_attempt_that_another_execution_has_committed_is_not_taken_for_ones_o
     ("status", "name", "error"),
     [("ABORTED", "Aborted", "ExecutionAborted"), ("TIMED_OUT", "TimedOut", "ExecutionTimedOut")],
 )
-def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_dead_letter(
+def test_an_aborted_or_timed_out_execution_has_a_dead_letter(
     buckets: Buckets, machine: StepFunctions, status: str, name: str, error: str
 ) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
@@ -311,14 +307,14 @@ def test_an_execution_that_was_stopped_or_ran_out_of_time_has_a_dead_letter(
     assert "redrive" in dead_letter["advice"]
 
 
-def test_an_end_after_a_redrive_is_one_of_its_own(buckets: Buckets) -> None:
+def test_an_end_after_a_redrive_has_its_own_dead_letter(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     for redrives in range(2):
         handle(ended(batch.encode(), "ABORTED", redrives=redrives), None)
     assert [key[-14:] for key in buckets.keys("audit")] == ["0.Aborted.json", "1.Aborted.json"]
 
 
-def test_an_end_of_which_the_branch_has_told_has_no_second_dead_letter(buckets: Buckets) -> None:
+def test_a_recorded_end_has_no_second_dead_letter(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         handle(failed(batch.encode(), "Validate", "AccessRefused"), None)
@@ -329,9 +325,7 @@ def test_an_end_of_which_the_branch_has_told_has_no_second_dead_letter(buckets: 
 
 
 @pytest.mark.parametrize(("error", "dead_letters"), [("RecordsRejected", 0), ("AccessRefused", 1)])
-def test_the_dead_letter_of_rejected_records_tells_of_that_end_alone(
-    buckets: Buckets, error: str, dead_letters: int
-) -> None:
+def test_the_dead_letter_of_rejects_records_no_other_end(buckets: Buckets, error: str, dead_letters: int) -> None:
     message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
@@ -339,7 +333,7 @@ def test_the_dead_letter_of_rejected_records_tells_of_that_end_alone(
     assert handle(ended(begun, "FAILED", error=error, cause="said"), None) == {"counts": {"dead_letters": dead_letters}}
 
 
-def test_the_cause_of_an_end_that_the_engine_explains_is_not_kept_for_it_may_quote_a_record(buckets: Buckets) -> None:
+def test_the_engines_cause_of_an_end_is_not_kept(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     cause = 'the path could not be found in the input {"source": "MASINT"}'
     handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause=cause), None)
@@ -349,15 +343,13 @@ def test_the_cause_of_an_end_that_the_engine_explains_is_not_kept_for_it_may_quo
     assert "MASINT" not in json.dumps(dead_letter)
 
 
-def test_a_dead_letter_of_an_end_is_written_even_if_the_history_cannot_be_read(
-    buckets: Buckets, machine: StepFunctions
-) -> None:
+def test_an_end_has_a_dead_letter_even_without_its_history(buckets: Buckets, machine: StepFunctions) -> None:
     machine.refusal = "AccessDeniedException"
     handle(ended(buckets.upload("mission/a.json", GOOD).encode(), "ABORTED"), None)
     assert buckets.dead_letter()["cause"] == "no cause was given"
 
 
-def test_a_redrive_after_an_end_counts_as_the_next_attempt_of_the_same_step(buckets: Buckets) -> None:
+def test_a_redrive_after_an_end_is_the_next_attempt_of_the_step(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
     handle(ended(begun, "ABORTED"), None)
@@ -365,7 +357,7 @@ def test_a_redrive_after_an_end_counts_as_the_next_attempt_of_the_same_step(buck
     assert buckets.ledger()[0]["attempt"] == 1
 
 
-def test_a_failure_after_the_redrive_of_an_end_is_a_new_one(buckets: Buckets) -> None:
+def test_a_failure_after_the_redrive_of_an_end_is_new(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
     handle(ended(begun, "ABORTED"), None)
@@ -393,7 +385,7 @@ def without(*path: str) -> Callable[[dict[str, Any]], None]:
         lambda event: event["detail"].update(input="no JSON"),
     ],
 )
-def test_an_event_that_is_none_of_a_bad_end_is_refused(
+def test_an_event_that_is_not_a_failed_execution_is_refused(
     buckets: Buckets, spoil: Callable[[dict[str, Any]], None]
 ) -> None:
     event = ended(buckets.upload("mission/a.json", GOOD).encode(), "ABORTED")
@@ -403,7 +395,7 @@ def test_an_event_that_is_none_of_a_bad_end_is_refused(
     assert buckets.keys("audit") == []
 
 
-def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_an_older_dead_letter_tells_of_such(
+def test_rejects_after_the_redrive_of_an_end_are_a_new_failure(
     buckets: Buckets,
 ) -> None:
     message = transformed(buckets, "mission/mixed.json", b"[" + GOOD + b"," + BAD + b"]")
@@ -416,7 +408,7 @@ def test_what_write_rejects_after_the_redrive_of_an_end_is_a_new_failure_though_
     assert (answer["attempt"], answer["resume"]) == (2, "Validate")
 
 
-def test_nothing_goes_on_in_an_execution_that_began_before_there_was_a_resume(buckets: Buckets) -> None:
+def test_nothing_resumes_in_a_definition_without_resume(buckets: Buckets) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     del event["resumable"]
     for redrives in range(2):
@@ -426,7 +418,7 @@ def test_nothing_goes_on_in_an_execution_that_began_before_there_was_a_resume(bu
     assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1"]
 
 
-def test_a_message_that_a_step_refused_is_made_anew_by_a_redrive(buckets: Buckets) -> None:
+def test_a_refused_message_is_made_anew_by_a_redrive(buckets: Buckets) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "MessageRefused")
     with pytest.raises(MessageRefused):
         handle(event, None)
@@ -434,7 +426,7 @@ def test_a_message_that_a_step_refused_is_made_anew_by_a_redrive(buckets: Bucket
     assert handle(event, None)["resume"] == "Validate"
 
 
-def test_the_dead_letter_that_a_redrive_makes_good_has_what_was_known_and_its_records_are_committed(
+def test_a_dead_letter_written_by_a_redrive_is_complete(
     buckets: Buckets,
 ) -> None:
     batch = buckets.upload("mission/bad.json", BAD)
@@ -449,7 +441,7 @@ def test_the_dead_letter_that_a_redrive_makes_good_has_what_was_known_and_its_re
     assert buckets.ledger()[0]["attempt"] == 0
 
 
-def test_a_dead_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_read(
+def test_a_dead_letter_is_written_without_access_to_the_staged_batch(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = transformed(buckets, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
@@ -471,7 +463,7 @@ def test_a_dead_letter_is_written_even_if_the_contents_of_the_batch_may_not_be_r
         ("Lambda.ResourceNotFoundException", "Function not found: MASINT", True),
     ],
 )
-def test_the_cause_of_the_engine_is_kept_only_where_it_cannot_quote_a_record(
+def test_an_engine_cause_is_kept_only_if_it_cannot_quote_a_record(
     buckets: Buckets, error: str, cause: str, *, kept: bool
 ) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
@@ -481,7 +473,7 @@ def test_the_cause_of_the_engine_is_kept_only_where_it_cannot_quote_a_record(
     assert ("MASINT" in str(raised.value)) is kept
 
 
-def test_the_state_of_an_end_is_the_one_at_its_time_however_late_its_event_comes(
+def test_the_state_of_an_end_is_that_of_its_time_however_late_the_event(
     buckets: Buckets, machine: StepFunctions
 ) -> None:
     machine.history = [entered("DeadLetter", "2026-11-23T11:00:00+00:00"), entered("Validate")]
@@ -489,7 +481,7 @@ def test_the_state_of_an_end_is_the_one_at_its_time_however_late_its_event_comes
     assert buckets.dead_letter()["step"] == "Validate"
 
 
-def test_the_end_of_an_execution_that_does_an_earlier_one_again_is_of_its_own_attempt(buckets: Buckets) -> None:
+def test_the_end_of_a_new_execution_belongs_to_its_own_attempt(buckets: Buckets) -> None:
     begun = buckets.upload("mission/a.json", GOOD).encode() | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handle(ended(begun, "ABORTED", redrives=1), None)
     dead_letter = buckets.dead_letter()
@@ -500,7 +492,7 @@ def test_the_end_of_an_execution_that_does_an_earlier_one_again_is_of_its_own_at
     )
 
 
-def test_an_error_of_ours_is_told_by_its_sentence_in_the_dead_letter_of_an_end(buckets: Buckets) -> None:
+def test_the_dead_letter_of_an_end_keeps_the_message_of_our_errors(buckets: Buckets) -> None:
     cause = json.dumps({"errorMessage": "PutObject was answered AccessDenied", "stackTrace": ["…"]})
     handle(ended(buckets.upload("mission/a.json", GOOD).encode(), "FAILED", error="AccessRefused", cause=cause), None)
     assert buckets.dead_letter()["cause"] == "PutObject was answered AccessDenied"
@@ -516,13 +508,11 @@ def test_an_end_without_an_error_says_so(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("begun", [{}, [], "x", None, {"format": 1, "object": None}])
-def test_an_execution_that_somebody_began_with_no_batch_has_nothing_to_account_for(
-    buckets: Buckets, begun: Any
-) -> None:
+def test_an_execution_without_a_batch_has_no_dead_letter(buckets: Buckets, begun: Any) -> None:
     assert handle(ended(begun, "FAILED", error="MessageRefused", cause="said"), None) == {"counts": {"dead_letters": 0}}
     assert buckets.keys("audit") == []
 
 
-def test_an_end_of_a_batch_in_another_format_is_kept_for_code_that_knows_it(buckets: Buckets) -> None:
+def test_an_end_of_a_batch_in_another_format_is_refused(buckets: Buckets) -> None:
     with pytest.raises(MessageRefused, match="format 1"):
         handle(ended(buckets.upload("mission/a.json", GOOD).encode() | {"format": 2}, "ABORTED"), None)

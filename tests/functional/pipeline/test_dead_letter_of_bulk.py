@@ -59,7 +59,7 @@ def dead_letters(buckets: Buckets) -> list[str]:
     return [key.rpartition("/")[2] for key in buckets.keys("audit", "dead-letters/")]
 
 
-def test_chunks_that_failed_have_the_object_a_dead_letter_of_its_own(buckets: Buckets, batch: Batch) -> None:
+def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     account_and_fail(batch)
 
@@ -78,7 +78,7 @@ def test_chunks_that_failed_have_the_object_a_dead_letter_of_its_own(buckets: Bu
     assert "only these chunks are processed again" in dead_letter["advice"]
 
 
-def test_a_redrive_processes_only_the_chunks_that_failed(buckets: Buckets, batch: Batch) -> None:
+def test_a_redrive_processes_only_failed_chunks(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     message = account_and_fail(batch)
 
@@ -89,7 +89,7 @@ def test_a_redrive_processes_only_the_chunks_that_failed(buckets: Buckets, batch
     }
 
 
-def test_a_redrive_after_rejects_processes_only_the_chunks_that_have_some(buckets: Buckets, batch: Batch) -> None:
+def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start), rejected=1 if start == 10 else 0)
     message = account_and_fail(batch)
@@ -101,7 +101,7 @@ def test_a_redrive_after_rejects_processes_only_the_chunks_that_have_some(bucket
     assert (answer["plan"]["chunks"], answer["resume"], answer["attempt"]) == ([10], "ProcessChunks", 1)
 
 
-def test_each_redrive_narrows_further_and_has_a_dead_letter_if_it_fails_again(buckets: Buckets, batch: Batch) -> None:
+def test_each_redrive_processes_fewer_chunks_and_records_its_failure(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     message = account_and_fail(batch)
     again = Batch.decode(redriven(message, "Summarize", "ChunksFailed"))
@@ -112,9 +112,7 @@ def test_each_redrive_narrows_further_and_has_a_dead_letter_if_it_fails_again(bu
     assert redriven(message, "Summarize", "ChunksFailed", redrives=2)["plan"]["chunks"] == [10]
 
 
-def test_a_redrive_of_what_ended_in_the_map_before_finds_the_summary_of_the_attempt_that_failed(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_a_redrive_after_a_stop_in_the_map_finds_the_latest_summary(buckets: Buckets, batch: Batch) -> None:
     # It was stopped in the Map, and redriven: Summarize's attempt is 1, though its message still tells 0.
     commit(buckets, of(batch, 0))
     message = account_and_fail(batch, redrives=1)
@@ -131,7 +129,7 @@ def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batc
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 
-def test_a_summary_that_may_not_be_read_does_not_hold_back_a_redrive(
+def test_an_inaccessible_summary_does_not_stop_a_redrive(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit(buckets, of(batch, 0))
@@ -144,7 +142,7 @@ def test_a_summary_that_may_not_be_read_does_not_hold_back_a_redrive(
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 
-def test_a_summary_of_another_execution_is_none_of_ones_own(buckets: Buckets, batch: Batch) -> None:
+def test_the_summary_of_another_execution_is_ignored(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     with pytest.raises(ChunksFailed):
         account(called_with(batch.encode(), "Summarize"), None)
@@ -154,7 +152,7 @@ def test_a_summary_of_another_execution_is_none_of_ones_own(buckets: Buckets, ba
     assert handle(event, None)["plan"]["chunks"] == list(STARTS)
 
 
-def test_what_is_no_fault_of_the_chunks_has_account_alone_done_again(buckets: Buckets, batch: Batch) -> None:
+def test_a_failure_of_summarize_itself_repeats_only_summarize(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
     event = failed(batch.encode(), "Summarize", "AccessRefused")
@@ -166,7 +164,7 @@ def test_what_is_no_fault_of_the_chunks_has_account_alone_done_again(buckets: Bu
     assert account(called_with(answer, "Summarize", redrives=1), None)["chunks"]["committed"] == 3
 
 
-def test_account_can_fail_as_often_as_need_be_and_each_time_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
+def test_each_failure_of_summarize_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
     message = batch.encode()
@@ -179,9 +177,7 @@ def test_account_can_fail_as_often_as_need_be_and_each_time_has_a_dead_letter(bu
     assert (message["attempt"], message["chunks_attempt"]) == (3, 0)
 
 
-def test_after_account_alone_was_done_again_the_chunks_go_on_with_an_attempt_of_their_own(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_chunks_resume_with_their_own_attempt_after_summarize_was_repeated(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS[:2]:
         commit(buckets, of(batch, start))
     with pytest.raises(AccessRefused):
@@ -197,7 +193,7 @@ def test_after_account_alone_was_done_again_the_chunks_go_on_with_an_attempt_of_
     }
 
 
-def test_a_map_that_fails_itself_is_run_again_as_it_was(buckets: Buckets, batch: Batch) -> None:
+def test_a_failed_map_is_run_again_unchanged(buckets: Buckets, batch: Batch) -> None:
     caught = {"Error": "States.DataLimitExceeded", "Cause": "the answers are too large"}
     event = called_with(batch.encode() | {"failure": {"ProcessChunks": caught}}, "DeadLetter")
     with pytest.raises(StepFailed, match="DataLimitExceeded at ProcessChunks"):
@@ -218,7 +214,7 @@ def of_a_chunk(message: dict[str, Any], step: str, error: str, *, redrives: int 
     return event
 
 
-def test_a_chunk_that_failed_has_a_dead_letter_under_its_start(buckets: Buckets, batch: Batch) -> None:
+def test_a_failed_chunk_has_a_dead_letter_under_its_start(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(AccessRefused):
         handle(of_a_chunk(of(batch, 10).encode(), "Write", "AccessRefused"), None)
 
@@ -228,9 +224,7 @@ def test_a_chunk_that_failed_has_a_dead_letter_under_its_start(buckets: Buckets,
     assert dead_letter["step"] == "Write"
 
 
-def test_a_chunk_never_goes_on_by_itself_nor_asks_whether_it_was_redriven(
-    buckets: Buckets, batch: Batch, machine: StepFunctions
-) -> None:
+def test_a_chunk_never_resumes_by_itself(buckets: Buckets, batch: Batch, machine: StepFunctions) -> None:
     machine.refusal = "it asks"
     for redrives in range(3):
         event = of_a_chunk(of(batch, 10).encode(), "Write", "AccessRefused", redrives=redrives)
@@ -242,7 +236,7 @@ def test_a_chunk_never_goes_on_by_itself_nor_asks_whether_it_was_redriven(
     assert dead_letters(buckets) == [f"000000000000010.{attempt}.Write.json" for attempt in range(3)]
 
 
-def test_a_chunk_of_which_every_record_was_rejected_is_committed_and_so_is_there_for_account(buckets: Buckets) -> None:
+def test_a_wholly_rejected_chunk_is_committed_for_summarize(buckets: Buckets) -> None:
     body = BAD + b"\n" + BAD + b"\n"
     size = len(BAD) + 1
     batch = replace(buckets.upload("mission/bad.jsonl", body), plan=Plan(size, (0, size)))
@@ -270,7 +264,7 @@ def test_a_chunk_of_which_every_record_was_rejected_is_committed_and_so_is_there
         ([], "ProcessChunks"),
     ],
 )
-def test_a_bulk_execution_that_was_stopped_has_a_dead_letter(
+def test_an_aborted_bulk_execution_has_a_dead_letter(
     buckets: Buckets, batch: Batch, machine: StepFunctions, history: list[Any], step: str
 ) -> None:
     machine.history = history
@@ -281,16 +275,14 @@ def test_a_bulk_execution_that_was_stopped_has_a_dead_letter(
     assert (dead_letter["step"], dead_letter["resumes_at"]) == (step, step)
 
 
-def test_a_bulk_execution_that_ran_out_of_time_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
+def test_a_timed_out_bulk_execution_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
     handle(ended(batch.encode(), "TIMED_OUT"), None)
 
     assert dead_letters(buckets) == ["object.0.TimedOut.json"]
     assert buckets.dead_letter()["error"] == "ExecutionTimedOut"
 
 
-def test_an_end_of_which_the_branch_of_the_object_has_told_has_no_second_dead_letter(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_a_recorded_end_of_the_object_has_no_second_dead_letter(buckets: Buckets, batch: Batch) -> None:
     account_and_fail(batch)
     answer = handle(ended(batch.encode(), "FAILED", error="ChunksFailed", cause="said"), None)
 
@@ -298,7 +290,7 @@ def test_an_end_of_which_the_branch_of_the_object_has_told_has_no_second_dead_le
     assert dead_letters(buckets) == ["object.0.Summarize.json"]
 
 
-def test_the_dead_letters_of_its_chunks_do_not_tell_of_the_end_of_the_object(buckets: Buckets, batch: Batch) -> None:
+def test_dead_letters_of_chunks_do_not_record_the_end_of_the_object(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(AccessRefused):
         handle(of_a_chunk(of(batch, 0).encode(), "Write", "AccessRefused"), None)
     handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause="said"), None)

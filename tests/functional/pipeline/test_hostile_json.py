@@ -144,13 +144,13 @@ def exactly(text: str | bytes) -> Any:
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
 
 
-def test_what_is_json_is_delivered_as_it_was(buckets: Buckets) -> None:
+def test_valid_json_is_delivered_unchanged(buckets: Buckets) -> None:
     for text, fate in zip(ACCEPTED, fates(buckets, list(map(holding, ACCEPTED))), strict=True):
         assert isinstance(fate, bytes), f"{text[:60]} was rejected: {fate}"
         assert exactly(fate)["held"] == exactly(text), text[:60]
 
 
-def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(buckets: Buckets) -> None:
+def test_invalid_json_is_rejected_by_name_and_the_rest_is_delivered(buckets: Buckets) -> None:
     lines = [holding("1")] + [holding(text) for text in REJECTED] + [holding("2")]
     first, *others, last = fates(buckets, lines)
     assert isinstance(first, bytes)
@@ -160,23 +160,23 @@ def test_what_is_no_json_is_rejected_by_name_and_the_rest_goes_on(buckets: Bucke
         assert fate <= RULES, text
 
 
-def test_what_parsers_decide_for_themselves_is_decided_and_named(buckets: Buckets) -> None:
+def test_implementation_defined_json_has_one_named_outcome(buckets: Buckets) -> None:
     for (text, rule), fate in zip(DECIDED_HERE.items(), fates(buckets, list(map(holding, DECIDED_HERE))), strict=True):
         assert fate == {rule}, text[:60]
 
 
-def test_what_is_no_utf_8_is_rejected_by_name(buckets: Buckets) -> None:
+def test_invalid_utf_8_is_rejected_by_name(buckets: Buckets) -> None:
     for line, fate in zip(NO_UTF_8, fates(buckets, NO_UTF_8), strict=True):
         assert fate == {"utf-8"}, line
 
 
-def test_each_inside_a_whole_document_has_a_fate(buckets: Buckets) -> None:
+def test_each_case_inside_a_document_has_an_outcome(buckets: Buckets) -> None:
     for text in [*ACCEPTED, *REJECTED, *DECIDED_HERE]:
         with pytest.raises(RecordsRejected, match=r"(\d+) of \1 records rejected"):
             written(buckets, "mission/a.json", b"[" + text.encode() + b',"end"]')
 
 
-def test_whatever_is_made_of_good_records_each_line_has_one_fate(buckets: Buckets) -> None:
+def test_each_line_of_mutated_records_has_one_outcome(buckets: Buckets) -> None:
     """Break records at random, as often as this test says, and the same way each time."""
     chance = random.Random(2_026)  # noqa: S311 - no secret
     lines = [mutilated(chance, holding(chance.choice(ACCEPTED[:50]))) for _ in range(6_000)]

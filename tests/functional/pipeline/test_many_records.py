@@ -71,7 +71,7 @@ def told(buckets: Buckets) -> list[Outcome]:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("size", [7, 61, 500, 1_000, 10_000])
-def test_however_an_object_is_cut_the_same_is_told_and_delivered(buckets: Buckets, size: int) -> None:
+def test_any_division_gives_the_same_ledger_and_delivery(buckets: Buckets, size: int) -> None:
     batch = buckets.upload("mission/a.jsonl", MIXED)
     with pytest.raises(RecordsRejected):
         through(batch)
@@ -102,7 +102,7 @@ def commit(buckets: Buckets, chunk: Batch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_chunk_inside_a_line_has_no_records_and_succeeds(buckets: Buckets) -> None:
+def test_a_chunk_inside_a_line_succeeds_without_records(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.jsonl", b'"' + b"x" * 1_000 + b'"\n' + GOOD)
     answer = through(replace(batch, chunk=Chunk(400, 100)))
     assert answer["counts"] == {"received": 0, "written": 0, "rejected": 0}
@@ -111,7 +111,7 @@ def test_a_chunk_inside_a_line_has_no_records_and_succeeds(buckets: Buckets) -> 
 
 
 @pytest.mark.usefixtures("small")
-def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(buckets: Buckets) -> None:
+def test_a_chunk_forwards_references_not_records(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     assert message["counts"] == {"accepted": 23, "rejected": 61}
     assert message["claim"]["raw"] is True
@@ -123,7 +123,7 @@ def test_what_a_chunk_hands_on_is_where_its_records_lie_and_not_what_they_are(bu
 
 
 @pytest.mark.usefixtures("small")
-def test_an_object_that_reads_otherwise_than_before_is_refused(buckets: Buckets) -> None:
+def test_an_object_that_reads_differently_is_refused(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     message["claim"]["rejected"] = None
     with pytest.raises(MessageRefused, match="reads differently"):
@@ -131,7 +131,7 @@ def test_an_object_that_reads_otherwise_than_before_is_refused(buckets: Buckets)
 
 
 @pytest.mark.usefixtures("small")
-def test_records_that_are_lost_between_two_steps_are_missed(buckets: Buckets) -> None:
+def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     handed = transform.handle(called_with(message, "Transform"), None)
     claim = handed["claim"]
@@ -144,13 +144,13 @@ def test_records_that_are_lost_between_two_steps_are_missed(buckets: Buckets) ->
 
 
 @pytest.mark.usefixtures("small")
-def test_what_no_step_has_made_ready_is_not_delivered(buckets: Buckets) -> None:
+def test_unprocessed_records_are_not_delivered(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     with pytest.raises(MessageRefused, match="a step before this one"):
         write.handle(called_with(message, "Write"), None)
 
 
-def test_a_dead_letter_lists_a_thousand_and_counts_them_all(buckets: Buckets) -> None:
+def test_a_dead_letter_lists_a_thousand_records_and_counts_all(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match=r"2500 of 2501 .* and 2490 more, in the ledger"):
         through(buckets.upload("mission/a.jsonl", GOOD + b"\n" + (BAD + b"\n") * 2_500))
     dead_letter = buckets.dead_letter()
@@ -162,7 +162,7 @@ def test_a_dead_letter_lists_a_thousand_and_counts_them_all(buckets: Buckets) ->
     assert len(buckets.ledger()) == 1 + 2_501
 
 
-def test_with_every_record_of_a_chunk_rejected_the_cause_stays_short(buckets: Buckets) -> None:
+def test_the_cause_of_a_wholly_rejected_chunk_stays_short(buckets: Buckets) -> None:
     chunk = replace(buckets.upload("mission/a.jsonl", (BAD + b"\n") * 5_000), chunk=Chunk(0, 10**6))
     with pytest.raises(RecordsRejected) as rejected:
         through(chunk)
@@ -173,7 +173,7 @@ def test_with_every_record_of_a_chunk_rejected_the_cause_stays_short(buckets: Bu
 
 
 @pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a"])
-def test_gzipped_lines_are_read_as_a_stream_and_no_further_than_a_chunk(
+def test_gzipped_lines_are_streamed_up_to_the_limit(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=10_000))
@@ -184,9 +184,7 @@ def test_gzipped_lines_are_read_as_a_stream_and_no_further_than_a_chunk(
         validate.handle(called_with(buckets.upload(key, bomb).encode(), "Validate"), None)
 
 
-def test_lines_of_more_than_the_most_chunks_are_refused_with_advice(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_of_too_many_chunks_is_refused_with_advice(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=1))
     monkeypatch.setattr(raw_object, "BULK_FROM", 1_000)
     with pytest.raises(ObjectTooLarge, match=r"5,000 chunks of 1 bytes \(chunk_bytes\)") as refused:
@@ -195,7 +193,7 @@ def test_lines_of_more_than_the_most_chunks_are_refused_with_advice(
 
 
 @pytest.mark.usefixtures("small")
-def test_records_that_are_lost_before_transform_are_missed(buckets: Buckets) -> None:
+def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
     body = (GOOD + b"\n") * 50
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", body).encode(), "Validate"), None)
     assert message["claim"] == {"raw": True, "rejected": None}
@@ -215,9 +213,7 @@ def test_records_that_are_lost_before_transform_are_missed(buckets: Buckets) -> 
         gzip_lines.pack(b'{"dataset": "mission"}\n' + b"{} " * 9)[:-9],
     ],
 )
-def test_what_is_no_staged_batch_is_refused_and_its_dead_letter_is_written_all_the_same(
-    buckets: Buckets, staged: bytes
-) -> None:
+def test_an_invalid_staged_batch_is_refused_and_has_a_dead_letter(buckets: Buckets, staged: bytes) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     handed = transform.handle(called_with(message, "Transform"), None)
     put = buckets.s3.put_object(Bucket="staging", Key=handed["claim"]["key"], Body=staged)
@@ -232,7 +228,7 @@ def test_what_is_no_staged_batch_is_refused_and_its_dead_letter_is_written_all_t
     assert buckets.keys("audit", "ledger/") == []
 
 
-def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(buckets: Buckets) -> None:
+def test_a_number_with_a_huge_exponent_has_one_outcome(buckets: Buckets) -> None:
     numbers = ["0e99999999999999999999", "0e-9999999999999999999", "1e99999999999999999999", "1e-99999999999999999999"]
     lines = [GOOD[:-1] + b', "n": ' + number.encode() + b"}" for number in numbers]
     answer = validate.handle(
@@ -250,19 +246,19 @@ def test_a_number_with_a_monstrous_exponent_is_one_rejected_record_or_none(bucke
         (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
     ],
 )
-def test_what_is_wrong_with_a_gzip_stream_is_told_without_quoting_it(buckets: Buckets, body: bytes, said: str) -> None:
+def test_a_damaged_gzip_stream_is_described_without_quoting_it(buckets: Buckets, body: bytes, said: str) -> None:
     with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {said}$"):
         validate.handle(called_with(buckets.upload("mission/a.json.gz", body).encode(), "Validate"), None)
 
 
-def test_a_large_array_goes_through_the_steps_a_page_at_a_time(buckets: Buckets) -> None:
+def test_a_large_array_is_processed_in_pages(buckets: Buckets) -> None:
     elements = [GOOD] * 300 + [BAD] + [GOOD] * 300
     with pytest.raises(RecordsRejected, match="1 of 601"):
         through(buckets.upload("mission/a.json", b"[" + b",\n".join(elements) + b"]"))
     assert [line["position"] for line in buckets.ledger()[1:]] == list(range(601))
 
 
-def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
+def test_a_transform_that_returns_a_shared_object_fails() -> None:
     one: dict[str, Any] = {}
     page = Page([Record(Span(at, at, 1, "hash"), {"n": at}) for at in range(3)])
 
@@ -275,7 +271,7 @@ def test_a_transform_that_returns_one_object_again_and_again_is_a_bug() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_damaged_list_of_rejects_is_refused_and_its_dead_letter_is_written_all_the_same(buckets: Buckets) -> None:
+def test_damaged_staged_rejects_are_refused_and_have_a_dead_letter(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
     staged = gzip_lines.pack(b'{"dataset": "mission"}\n{"position": 1}\n')
     put = buckets.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)

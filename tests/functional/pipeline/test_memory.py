@@ -73,7 +73,7 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
     return found
 
 
-def test_what_a_step_holds_does_not_grow_with_its_chunk(buckets: Path) -> None:
+def test_memory_does_not_grow_with_the_chunk(buckets: Path) -> None:
     few, many = peaks(buckets, 600), peaks(buckets, 1_800)
     for step, held in many.items():
         assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 60,000 records, {held:.1f} MB of thrice that"

@@ -42,9 +42,7 @@ def failed(message: dict[str, Any], error: str, *, redrives: int = 0) -> dict[st
 
 
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])
-def test_what_it_makes_is_delivered_and_what_it_rejects_is_committed_under_its_name(
-    buckets: Buckets, inline_limit: int
-) -> None:
+def test_its_results_are_delivered_and_its_rejects_committed(buckets: Buckets, inline_limit: int) -> None:
     message = enrich(transformed(buckets, "mission/two.json", TWO), inline_limit)
     with pytest.raises(RecordsRejected, match="at enrich: /mission: dry"):
         write(called_with(message, "Write"), None)
@@ -56,7 +54,7 @@ def test_what_it_makes_is_delivered_and_what_it_rejects_is_committed_under_its_n
 
 
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])
-def test_a_batch_of_which_it_rejects_all_is_committed_by_the_dead_letter(buckets: Buckets, inline_limit: int) -> None:
+def test_a_batch_that_it_rejects_whole_is_committed(buckets: Buckets, inline_limit: int) -> None:
     message = transformed(buckets, "mission/ocean.json", GOOD.replace(b"space", b"ocean"))
     with pytest.raises(RecordsRejected):
         enrich(message, inline_limit)
@@ -71,7 +69,7 @@ def test_a_batch_of_which_it_rejects_all_is_committed_by_the_dead_letter(buckets
     assert (written["step"], written["resumes_at"]) == ("Enrich", "Validate"), "what is wrong with data begins anew"
 
 
-def test_its_dead_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(buckets: Buckets) -> None:
+def test_its_dead_letter_is_selected_by_step_and_a_redrive_resumes_there(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         dead_letter(failed(message, "AccessRefused"), None)
@@ -84,9 +82,7 @@ def test_its_dead_letter_is_found_by_its_name_and_a_redrive_goes_on_at_it(bucket
     assert enrich(resumed)["counts"]["accepted"] == 1
 
 
-def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_breaks_it_is_made_anew_by_a_redrive(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "load", lambda _: lambda record: {"source": record["source"]})
     message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(TransformFailed):
@@ -101,7 +97,7 @@ def test_what_it_cannot_cope_with_is_made_anew_so_that_mending_transform_helps(
     assert "claim" not in resumed, "nothing of what was made before is left"
 
 
-def test_what_lies_in_the_raw_bucket_still_is_refused_for_only_transform_reads_it_there(buckets: Buckets) -> None:
+def test_records_still_in_the_raw_bucket_are_refused(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.json", GOOD) | {"claim": {"raw": True, "rejected": None}}
     with pytest.raises(MessageRefused, match="a step before this one must process them"):
         enrich(message)

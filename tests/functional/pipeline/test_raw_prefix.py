@@ -23,7 +23,7 @@ def _below_incoming(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_below_incoming")
-def test_the_processed_object_lies_under_the_dataset_and_its_id_is_of_the_whole_key(buckets: Buckets) -> None:
+def test_the_dataset_ignores_the_prefix_and_the_id_does_not(buckets: Buckets) -> None:
     output = written(buckets, "incoming/mission/a.json", GOOD)["output"]
 
     assert output["key"].startswith("mission/dt=")
@@ -43,6 +43,6 @@ def test_dead_letters_and_summaries_name_the_dataset(buckets: Buckets) -> None:
     assert parse_ledger_file(buckets.body("audit", summary))[0]["dataset"] == "mission"
 
 
-def test_without_a_prefix_the_first_folder_of_all_is_the_dataset(buckets: Buckets) -> None:
+def test_without_a_prefix_the_first_folder_is_the_dataset(buckets: Buckets) -> None:
     with pytest.raises(UnknownDataset, match="incoming"):
         validated(buckets, "incoming/mission/a.json", GOOD)

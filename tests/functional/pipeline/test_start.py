@@ -61,7 +61,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-def test_an_event_becomes_exactly_the_input_that_stands_beside_it(machine: Machine) -> None:
+def test_an_event_becomes_the_golden_input(machine: Machine) -> None:
     handler.handle(event("object_created"), None)
 
     ((name, message),) = machine.started.items()
@@ -81,14 +81,14 @@ def test_eventbridge_and_s3_give_the_same_name_and_input(machine: Machine, name:
     assert len(machine.started) == 1
 
 
-def test_eventbridge_gives_the_input_that_stands_beside_it(machine: Machine) -> None:
+def test_an_event_of_eventbridge_becomes_the_golden_input(machine: Machine) -> None:
     handler.handle(event("eventbridge_object_created"), None)
 
     (message,) = machine.started.values()
     assert json.loads(message) == event("start_input")
 
 
-def test_a_key_that_only_looks_form_encoded_is_taken_as_eventbridge_gives_it(machine: Machine) -> None:
+def test_a_key_of_eventbridge_is_not_decoded(machine: Machine) -> None:
     odd = event("eventbridge_object_created")
     odd["detail"]["object"]["key"] = "mission/100%25+1.json"
     handler.handle(odd, None)
@@ -97,7 +97,7 @@ def test_a_key_that_only_looks_form_encoded_is_taken_as_eventbridge_gives_it(mac
     assert json.loads(message)["object"]["key"] == "mission/100%25+1.json"
 
 
-def test_the_same_event_twice_is_one_execution_and_no_error(machine: Machine) -> None:
+def test_a_duplicate_event_starts_nothing(machine: Machine) -> None:
     first = handler.handle(event("object_created"), None)
     second = handler.handle(event("object_created"), None)
 
@@ -105,7 +105,7 @@ def test_the_same_event_twice_is_one_execution_and_no_error(machine: Machine) ->
     assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
 
 
-def test_a_key_with_spaces_plus_and_dead_letters_is_decoded(machine: Machine) -> None:
+def test_a_form_encoded_key_is_decoded(machine: Machine) -> None:
     handler.handle(event("object_created_odd_key"), None)
 
     (message,) = machine.started.values()
@@ -118,14 +118,14 @@ def test_every_record_of_an_event_is_started(machine: Machine) -> None:
     assert len(machine.started) == 2
 
 
-def test_folder_markers_and_test_events_are_passed_over(machine: Machine) -> None:
+def test_folder_markers_and_test_events_are_skipped(machine: Machine) -> None:
     handler.handle(event("folder_marker"), None)
     handler.handle(event("s3_test_event"), None)
     handler.handle(event("eventbridge_folder_marker"), None)
     assert machine.started == {}
 
 
-def test_when_one_cannot_be_started_the_others_are_and_the_event_comes_again(machine: Machine) -> None:
+def test_one_failed_start_does_not_stop_the_others(machine: Machine) -> None:
     first, second = event("object_created")["Records"][0], event("object_created_odd_key")["Records"][0]
     first["s3"]["object"]["key"] = "busy/a.json"
     machine.failing = {"busy"}
@@ -141,9 +141,7 @@ NO_VERSION: list[dict[str, Any]] = [{}, *({"said": version} for version in ("nul
 
 @pytest.mark.parametrize("version", NO_VERSION)
 @pytest.mark.parametrize("name", ["object_created", "eventbridge_object_created"])
-def test_an_object_without_a_version_is_refused_for_it_could_change(
-    machine: Machine, name: str, version: dict[str, Any]
-) -> None:
+def test_an_object_without_a_version_is_refused(machine: Machine, name: str, version: dict[str, Any]) -> None:
     unversioned = event(name)
     told = unversioned["detail"] if "detail" in unversioned else unversioned["Records"][0]["s3"]
     field = "version-id" if "detail" in unversioned else "versionId"
@@ -158,7 +156,7 @@ def test_an_object_without_a_version_is_refused_for_it_could_change(
 
 
 @pytest.mark.parametrize("lacking", ["key", "size", "etag"])
-def test_an_event_of_eventbridge_that_lacks_a_part_is_refused_with_its_name(machine: Machine, lacking: str) -> None:
+def test_an_incomplete_event_of_eventbridge_is_refused(machine: Machine, lacking: str) -> None:
     odd = event("eventbridge_object_created")
     del odd["detail"]["object"][lacking]
 
@@ -167,7 +165,7 @@ def test_an_event_of_eventbridge_that_lacks_a_part_is_refused_with_its_name(mach
     assert machine.started == {}
 
 
-def test_what_eventbridge_tells_of_anything_else_is_refused(machine: Machine) -> None:
+def test_another_event_of_eventbridge_is_refused(machine: Machine) -> None:
     odd = event("eventbridge_object_created") | {"detail-type": "Object Deleted"}
 
     with pytest.raises(MessageRefused, match="not about a new object"):
@@ -193,13 +191,13 @@ def test_an_event_that_is_not_from_s3_is_refused(machine: Machine, odd: dict[str
         pytest.param("mission/a.jsonl", 5_000 * 64 * 2**20 + 1, "pipeline", id="too large: Validate says so"),
     ],
 )
-def test_the_name_and_the_size_alone_tell_the_machine(machine: Machine, key: str, size: int, machine_name: str) -> None:
+def test_name_and_size_alone_choose_the_state_machine(machine: Machine, key: str, size: int, machine_name: str) -> None:
     handler.handle(of_key(key, size), None)
 
     assert [arn.rpartition(":")[2] for arn in machine.arns] == [machine_name]
 
 
-def test_a_large_object_is_started_with_its_chunks_and_the_same_input_each_time(machine: Machine) -> None:
+def test_a_large_object_is_started_with_the_same_chunks_each_time(machine: Machine) -> None:
     large = of_key("mission/a.jsonl", 150 * 2**20)
     first = handler.handle(large, None)
     (message,) = machine.started.values()
@@ -211,14 +209,14 @@ def test_a_large_object_is_started_with_its_chunks_and_the_same_input_each_time(
     assert list(machine.started.values()) == [message]
 
 
-def test_every_event_of_the_buffer_is_started_and_none_comes_again(machine: Machine) -> None:
+def test_every_message_of_the_buffer_is_started(machine: Machine) -> None:
     answer = handler.handle(buffered(event("object_created"), event("object_created_odd_key")), None)
 
     assert answer == {"batchItemFailures": []}
     assert len(machine.started) == 2
 
 
-def test_the_buffer_and_the_direct_way_give_the_same_input(machine: Machine) -> None:
+def test_buffered_and_direct_events_give_the_same_input(machine: Machine) -> None:
     handler.handle(event("object_created"), None)
     handler.handle(buffered(event("object_created")), None)
 
@@ -226,7 +224,7 @@ def test_the_buffer_and_the_direct_way_give_the_same_input(machine: Machine) -> 
     assert json.loads(message) == event("start_input")
 
 
-def test_of_the_buffer_only_the_messages_that_failed_come_again(machine: Machine) -> None:
+def test_only_failed_messages_are_returned_to_the_buffer(machine: Machine) -> None:
     machine.failing = {"busy"}
 
     answer = handler.handle(buffered(of_key("a.json"), of_key("busy/b.json"), of_key("c.json")), None)
@@ -234,9 +232,7 @@ def test_of_the_buffer_only_the_messages_that_failed_come_again(machine: Machine
     assert len(machine.started) == 2
 
 
-def test_a_message_that_comes_again_says_in_the_log_what_it_failed_of(
-    machine: Machine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_says_why_a_message_was_returned(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     machine.failing = {"busy"}
     handler.handle(buffered(of_key("busy/b.json")), None)
 
@@ -248,19 +244,19 @@ def test_a_message_that_comes_again_says_in_the_log_what_it_failed_of(
 @pytest.mark.parametrize(
     "odd", ["", "not JSON", "[]", "null", "[" * 100_000, '{"detail": {}}', '{"Records": [{}]}', '{"Records": null}']
 )
-def test_a_message_that_is_no_event_of_s3_comes_again_and_holds_back_no_other(machine: Machine, odd: str) -> None:
+def test_a_message_that_is_not_an_event_stops_no_other(machine: Machine, odd: str) -> None:
     answer = handler.handle(buffered(odd, event("object_created")), None)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
     assert len(machine.started) == 1
 
 
-def test_the_test_event_of_s3_and_folder_markers_are_taken_out_of_the_buffer(machine: Machine) -> None:
+def test_test_events_and_folder_markers_are_deleted_from_the_buffer(machine: Machine) -> None:
     assert handler.handle(buffered(event("s3_test_event"), event("folder_marker")), None) == {"batchItemFailures": []}
     assert machine.started == {}
 
 
-def test_the_store_says_whether_an_execution_was_there_before(buckets: Buckets) -> None:  # noqa: ARG001 - AWS in memory
+def test_start_execution_reports_a_duplicate_name(buckets: Buckets) -> None:  # noqa: ARG001 - AWS in memory
     client = boto3.client("stepfunctions")
     definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}})
     role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]

@@ -46,9 +46,7 @@ def tolerant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=50.0))
 
 
-def test_an_object_whose_chunks_are_all_committed_is_closed_with_the_sum_of_them(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -> None:
     keys = [commit(buckets, of(batch, start), written=number) for number, start in enumerate(STARTS, start=1)]
     answer = account(batch)
 
@@ -98,7 +96,7 @@ def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, b
     assert account(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
 
 
-def test_an_object_with_chunks_that_failed_fails_after_its_commits_are_closed(buckets: Buckets, batch: Batch) -> None:
+def test_an_object_with_failed_chunks_fails_after_its_summary(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 10), written=2)
     with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, starting at byte 0, 20; their dead letters"):
         account(batch)
@@ -110,9 +108,7 @@ def test_an_object_with_chunks_that_failed_fails_after_its_commits_are_closed(bu
     assert lines[0] == {"start": 0, "outcome": "failed"}
 
 
-def test_more_rejects_than_are_tolerated_fail_the_object_and_say_in_which_chunks(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_too_many_rejects_fail_the_object_and_name_the_chunks(buckets: Buckets, batch: Batch) -> None:
     for start, rejected in zip(STARTS, (0, 2, 0), strict=True):
         commit(buckets, of(batch, start), written=1, rejected=rejected)
     with pytest.raises(
@@ -124,7 +120,7 @@ def test_more_rejects_than_are_tolerated_fail_the_object_and_say_in_which_chunks
 
 
 @pytest.mark.usefixtures("tolerant")
-def test_rejects_are_tolerated_by_their_share_of_the_whole_object(buckets: Buckets, batch: Batch) -> None:
+def test_the_tolerance_is_a_share_of_the_whole_object(buckets: Buckets, batch: Batch) -> None:
     for start, rejected in zip(STARTS, (0, 3, 0), strict=True):
         commit(buckets, of(batch, start), written=2 if not rejected else 0, rejected=rejected)
 
@@ -132,7 +128,7 @@ def test_rejects_are_tolerated_by_their_share_of_the_whole_object(buckets: Bucke
 
 
 @pytest.mark.usefixtures("tolerant")
-def test_an_object_of_which_nothing_is_written_is_never_tolerated(
+def test_a_wholly_rejected_object_is_never_tolerated(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
@@ -143,13 +139,13 @@ def test_an_object_of_which_nothing_is_written_is_never_tolerated(
 
 
 @pytest.mark.usefixtures("tolerant")
-def test_chunks_that_failed_count_for_more_than_what_is_tolerated(buckets: Buckets, batch: Batch) -> None:
+def test_failed_chunks_are_never_tolerated(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0), rejected=1)
     with pytest.raises(ChunksFailed):
         account(batch)
 
 
-def test_after_a_redrive_the_chunks_that_ran_again_count_as_they_are_now(buckets: Buckets, batch: Batch) -> None:
+def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
     commit(buckets, of(batch, 10, attempt=1), written=2)
@@ -161,9 +157,7 @@ def test_after_a_redrive_the_chunks_that_ran_again_count_as_they_are_now(buckets
     assert [(line["start"], line["attempt"]) for line in lines] == [(0, 0), (10, 1), (20, 0)]
 
 
-def test_a_chunk_that_failed_again_is_told_with_what_an_earlier_attempt_delivered(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
     with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, starting at byte 10;"):
@@ -175,9 +169,7 @@ def test_a_chunk_that_failed_again_is_told_with_what_an_earlier_attempt_delivere
     assert header["counts"] == {"received": 4, "written": 3, "rejected": 1}
 
 
-def test_when_account_alone_is_done_again_the_chunks_need_not_be_committed_at_its_attempt(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_repeating_only_summarize_accepts_commits_of_the_chunks_attempt(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
     answer = account(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
@@ -186,16 +178,14 @@ def test_when_account_alone_is_done_again_the_chunks_need_not_be_committed_at_it
     assert summary(buckets, batch, attempt=1)[0]["chunks"]["committed"] == 3
 
 
-def test_an_execution_that_was_stopped_in_the_map_counts_the_chunks_of_before_too(
-    buckets: Buckets, batch: Batch
-) -> None:
+def test_after_a_stop_in_the_map_earlier_chunks_count_too(buckets: Buckets, batch: Batch) -> None:
     for start, attempt in zip(STARTS, (0, 1, 0), strict=True):  # the second was stopped, and redriven by itself
         commit(buckets, of(batch, start, attempt))
 
     assert account(batch, redrives=1)["chunks"] == {"total": 3, "committed": 3, "failed": 0}
 
 
-def test_a_retry_writes_nothing_twice_and_answers_the_same(buckets: Buckets, batch: Batch) -> None:
+def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
 
@@ -204,7 +194,7 @@ def test_a_retry_writes_nothing_twice_and_answers_the_same(buckets: Buckets, bat
     assert len(versions) == 1
 
 
-def test_a_summary_that_another_execution_wrote_is_not_taken_for_ones_own(buckets: Buckets, batch: Batch) -> None:
+def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
     account(batch)
@@ -214,7 +204,7 @@ def test_a_summary_that_another_execution_wrote_is_not_taken_for_ones_own(bucket
         handle(event, None)
 
 
-def test_a_summary_that_is_no_longer_true_is_not_claimed(buckets: Buckets, batch: Batch) -> None:
+def test_an_outdated_summary_is_refused(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(ChunksFailed):
         account(batch)
     for start in STARTS:
@@ -232,14 +222,14 @@ def test_a_summary_that_is_no_longer_true_is_not_claimed(buckets: Buckets, batch
         pytest.param(gzip.compress(b'{"format":1}\n'), id="no header"),
     ],
 )
-def test_a_ledger_file_that_cannot_be_read_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
+def test_an_unreadable_ledger_file_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
     keys = [commit(buckets, of(batch, start)) for start in STARTS]
     buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
     with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*restore its first version"):
         account(batch)
 
 
-def test_an_object_that_is_not_cut_is_refused(buckets: Buckets) -> None:
+def test_an_object_that_is_not_divided_is_refused(buckets: Buckets) -> None:
     whole = replace(buckets.upload("mission/a.json", b"{}"), plan=Plan(1, (0, 1)))
     with pytest.raises(MessageRefused, match=r"mission/a\.json, which is not divided into"):
         account(whole)
@@ -247,7 +237,7 @@ def test_an_object_that_is_not_cut_is_refused(buckets: Buckets) -> None:
         account(replace(whole, plan=None))
 
 
-def test_only_the_beginning_of_a_ledger_file_is_read(
+def test_only_the_headers_of_ledger_files_are_read(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for start in STARTS:
@@ -265,7 +255,7 @@ def test_only_the_beginning_of_a_ledger_file_is_read(
     assert read == [ledger_file.HEADER_BYTES] * 3
 
 
-def test_a_call_that_is_refused_ends_it(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
 
@@ -300,7 +290,9 @@ def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
     return batch
 
 
-def test_what_is_said_of_the_largest_object_is_short(five_thousand: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_and_output_of_the_largest_object_are_short(
+    five_thousand: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RecordsRejected) as raised:
         account(five_thousand)
     assert str(raised.value).startswith("5000 of 20000 records rejected")

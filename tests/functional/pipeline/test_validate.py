@@ -11,7 +11,7 @@ from tests.support.buckets import Buckets, called_with
 from tests.support.stages import BAD, GOOD, validated
 
 
-def test_a_good_record_travels_inline_so_that_the_console_shows_it(buckets: Buckets) -> None:
+def test_a_small_batch_travels_inline(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
 
     assert message["records"][0]["document"] == json.loads(GOOD)
@@ -20,7 +20,7 @@ def test_a_good_record_travels_inline_so_that_the_console_shows_it(buckets: Buck
     assert buckets.keys("staging") == []
 
 
-def test_with_inline_off_no_document_is_in_the_message(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_inline_off_the_message_has_no_documents(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, inline_limit_bytes=0))
     message = validated(buckets, "mission/a.json", GOOD)
 
@@ -41,22 +41,20 @@ def test_unknown_fields_are_kept(buckets: Buckets) -> None:
     assert validated(buckets, "mission/a.json", body)["records"][0]["document"]["sensor"] == {"id": 7}
 
 
-def test_the_exact_version_is_read_even_when_a_newer_one_came(buckets: Buckets) -> None:
+def test_the_exact_version_is_read_even_if_there_is_a_newer_one(buckets: Buckets) -> None:
     first = buckets.upload("mission/a.json", GOOD)
     buckets.upload("mission/a.json", BAD)
     message = handler.handle(called_with(first.encode(), "Validate"), None)
     assert message["records"][0]["document"]["source"] == "MASINT"
 
 
-def test_when_no_record_is_left_it_raises_and_leaves_them_for_the_dead_letter(buckets: Buckets) -> None:
+def test_a_wholly_rejected_batch_is_staged_for_the_dead_letter(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match="1 of 1 records rejected"):
         validated(buckets, "mission/a.json", BAD)
     assert buckets.the_only("staging", "batches/")
 
 
-def test_an_object_above_the_limit_is_refused_unread_with_advice(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_above_the_limit_is_refused_unread(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, document_limit_bytes=10))
     with pytest.raises(ObjectTooLarge, match="document_limit_bytes") as refused:
         validated(buckets, "mission/a.json", GOOD)
@@ -69,17 +67,17 @@ def test_an_unknown_dataset_is_refused(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["..", "mission ", "MISSION", ""])
-def test_a_folder_that_is_nearly_a_dataset_is_no_dataset(buckets: Buckets, dataset: str) -> None:
+def test_a_similar_folder_is_not_the_dataset(buckets: Buckets, dataset: str) -> None:
     with pytest.raises(UnknownDataset):
         validated(buckets, f"{dataset}/a.json", GOOD)
 
 
-def test_a_key_that_begins_with_a_slash_is_told_so(buckets: Buckets) -> None:
+def test_a_key_that_begins_with_a_slash_is_refused(buckets: Buckets) -> None:
     with pytest.raises(UnknownDataset, match="the key starts with a slash"):
         validated(buckets, "/mission/a.json", GOOD)
 
 
-def test_a_version_that_was_deleted_is_a_missing_object(buckets: Buckets) -> None:
+def test_a_deleted_version_is_a_missing_object(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)
     with pytest.raises(ObjectMissing, match=r"mission/a\.json version"):

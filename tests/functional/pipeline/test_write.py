@@ -34,7 +34,7 @@ def test_the_processed_object_is_named_by_dataset_date_and_object(buckets: Bucke
     assert batch.object.id.rsplit("-", 1)[0] in key
 
 
-def test_a_ledger_file_says_all_that_is_needed_to_check_it(buckets: Buckets) -> None:
+def test_a_ledger_file_has_all_that_verification_needs(buckets: Buckets) -> None:
     report = written(buckets, "mission/a.json", GOOD)
 
     header, line = buckets.ledger()
@@ -52,7 +52,7 @@ def test_a_ledger_file_says_all_that_is_needed_to_check_it(buckets: Buckets) -> 
     assert report["ledger"]["key"] == f"ledger/{header['object']['id']}/000000000000000.0.jsonl.gz"
 
 
-def test_a_second_call_writes_the_same_bytes_and_commits_nothing_twice(buckets: Buckets) -> None:
+def test_a_retry_writes_the_same_bytes_and_commits_once(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     delivered, committed = buckets.the_only("processed"), buckets.the_only("audit", "ledger/")
@@ -63,7 +63,7 @@ def test_a_second_call_writes_the_same_bytes_and_commits_nothing_twice(buckets: 
     assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
-def test_an_attempt_that_another_execution_has_committed_fails_by_name_and_a_redrive_takes_the_next(
+def test_an_attempt_of_another_execution_fails_and_a_redrive_takes_the_next(
     buckets: Buckets,
 ) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
@@ -78,7 +78,7 @@ def test_an_attempt_that_another_execution_has_committed_fails_by_name_and_a_red
     assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1"]
 
 
-def test_an_attempt_of_another_execution_is_known_before_anything_is_delivered(buckets: Buckets) -> None:
+def test_an_attempt_of_another_execution_is_detected_before_delivery(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     event = called_with(message, "Write", redrives=1)
     handler.handle(event, None)
@@ -89,7 +89,7 @@ def test_an_attempt_of_another_execution_is_known_before_anything_is_delivered(b
     assert buckets.s3.list_object_versions(Bucket="processed")["Versions"] == delivered
 
 
-def test_a_retry_that_finds_other_outcomes_committed_does_not_pretend_that_they_are_its_own(buckets: Buckets) -> None:
+def test_a_retry_with_other_outcomes_is_refused(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     message["records"][0]["document"]["confidence_band"] = "as another code has it"
@@ -97,7 +97,7 @@ def test_a_retry_that_finds_other_outcomes_committed_does_not_pretend_that_they_
         handler.handle(called_with(message, "Write"), None)
 
 
-def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(buckets: Buckets) -> None:
+def test_a_delivery_under_another_dataset_is_emptied(buckets: Buckets) -> None:
     message = transformed(buckets, "a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     handler.handle(called_with(message | {"dataset": "other"}, "Write", redrives=1), None)
@@ -109,21 +109,21 @@ def test_what_an_earlier_attempt_delivered_under_another_dataset_is_taken_back(b
 @pytest.mark.parametrize(
     "number", ["0.12345678901234567890", "123456789012345678901234567890", "1.0", "-0.0", "9007199254740993"]
 )
-def test_a_number_is_delivered_as_it_came_whatever_stands_between(buckets: Buckets, number: str) -> None:
+def test_a_number_is_delivered_unchanged(buckets: Buckets, number: str) -> None:
     written(buckets, "mission/a.json", GOOD[:-1] + f', "n": {number}}}'.encode())
     assert f'"n":{number}'.encode() in buckets.the_only("processed")
     staged = buckets.keys("staging")
     assert bool(staged) is (number not in {"1.0", "-0.0"}), "the state machine would round it"
 
 
-def test_the_ledger_tells_of_what_an_execution_is_a_redrive(buckets: Buckets) -> None:
+def test_the_ledger_names_the_redriven_execution(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
     handler.handle(called_with(message, "Write"), None)
     header = buckets.ledger()[0]
     assert (header["attempt"], header["redrive_of"]) == (3, EXECUTION_ARN)
 
 
-def test_a_dead_letter_lists_every_rejected_record_and_none_of_its_values(buckets: Buckets) -> None:
+def test_a_dead_letter_lists_rejected_records_without_values(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match="1 of 2 records rejected"):
         written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
 
@@ -144,9 +144,7 @@ def test_a_dead_letter_lists_every_rejected_record_and_none_of_its_values(bucket
     assert "1.7" not in everything
 
 
-def test_a_share_of_rejects_within_the_tolerance_succeeds_with_its_dead_letter(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tolerated_rejects_succeed_with_a_dead_letter(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=50.0))
     report = written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
 
@@ -154,7 +152,7 @@ def test_a_share_of_rejects_within_the_tolerance_succeeds_with_its_dead_letter(
     assert buckets.keys("audit")[0] == report["dead_letter"]["key"]
 
 
-def test_nothing_is_committed_before_the_records_are_delivered(buckets: Buckets) -> None:
+def test_nothing_is_committed_before_delivery(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     buckets.s3.delete_bucket(Bucket="processed")
 
@@ -163,9 +161,7 @@ def test_nothing_is_committed_before_the_records_are_delivered(buckets: Buckets)
     assert buckets.keys("audit") == []
 
 
-def test_the_dead_letter_is_written_before_the_ledger_file_that_claims_it(
-    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_dead_letter_is_written_before_the_ledger_file(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     real = aws.write_once
 
     def only_dead_letters(bucket: str, key: str, body: bytes, content_type: str) -> bool:
@@ -179,7 +175,7 @@ def test_the_dead_letter_is_written_before_the_ledger_file_that_claims_it(
     assert [key.partition("/")[0] for key in buckets.keys("audit")] == ["dead-letters"]
 
 
-def test_a_claim_that_is_gone_is_a_missing_object(buckets: Buckets) -> None:
+def test_a_missing_staged_batch_is_a_missing_object(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     claim = {"bucket": "staging", "key": "batches/gone.json.gz", "version_id": None}
     with pytest.raises(ObjectMissing, match=r"batches/gone\.json\.gz"):
@@ -187,7 +183,7 @@ def test_a_claim_that_is_gone_is_a_missing_object(buckets: Buckets) -> None:
 
 
 @pytest.mark.parametrize("part", ["object", "chunk", "attempt", "records", "contract"])
-def test_a_message_without_a_part_is_refused_by_the_name_of_the_part(buckets: Buckets, part: str) -> None:
+def test_an_incomplete_message_is_refused_by_the_missing_part(buckets: Buckets, part: str) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     del message[part]
     with pytest.raises(MessageRefused, match=part):
@@ -200,7 +196,7 @@ def test_a_message_of_another_format_is_refused(buckets: Buckets) -> None:
         handler.handle(called_with(message, "Write"), None)
 
 
-def test_a_ledger_file_is_the_same_bytes_at_every_time(buckets: Buckets) -> None:
+def test_a_ledger_file_does_not_depend_on_the_time(buckets: Buckets) -> None:
     written(buckets, "mission/a.json", GOOD)
     packed = buckets.the_only("audit", "ledger/")
     assert packed[4:8] == bytes(4), "gzip may keep the time of day there (RFC 1952)"
