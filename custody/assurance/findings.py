@@ -22,7 +22,7 @@ _WORST_FIRST = (Result.BROKEN, Result.EXPIRED, Result.HOLDS)
 
 
 class ObjectVerdict(Struct, frozen=True):
-    """The verdict on an object: `records` is how many were checked, `where` has a sentence for each of the first findings."""
+    """The verdict on an object: `records` is how many were checked, `where` has a sentence for each finding."""
 
     object: str
     result: Result

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
-from custody.executions.pipeline import SUCCEEDED, Execution, Pipeline
+from custody.executions.pipeline import SUCCEEDED, ExecutionState, Pipeline
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.model.ledger import LedgerHeader, StoredObject, SummaryHeader
 from functions.shared.model.messages import Batch, Plan
@@ -68,8 +68,8 @@ class ReconcileDocument(Struct, frozen=True):
 class Reconciled(Struct, frozen=True):
     """The state of an object, and why; `dead_letter` is its latest.
 
-    `is_startable` if starting it fixes it; then `remainder` is what to start, if that is not the whole object. `started`
-    names the execution that was started.
+    `is_startable` if starting it fixes it; then `remainder` is what to start, if that is not the whole object.
+    `started` names the execution that was started.
     """
 
     arrival: Arrival
@@ -112,8 +112,8 @@ class Reconciler:
             lacks_dead_letter = reconciled.state is State.FAILED and reconciled.dead_letter is None
             if reconciled.state is not State.MISSING and not lacks_dead_letter:
                 return reconciled
-            # It may have been committed between the look at the audit bucket and the end of its execution. If nothing was
-            # added since, nothing was missed: an execution commits before it ends, and S3 is strongly consistent.
+            # It may have been committed between the look at the audit bucket and the end of its execution. If nothing
+            # was added since, nothing was missed: an execution commits before it ends, and S3 is strongly consistent.
             before, state = state, self._state(arrival)
             if state.keys == before.keys:
                 return reconciled
@@ -143,7 +143,9 @@ class Reconciler:
         remainder = _remainder(arrival, state, executions)
         return Reconciled(arrival, result, why, dead_letter, is_startable=True, remainder=remainder)
 
-    def _result(self, arrival: Arrival, state: ObjectState, executions: tuple[Execution, ...]) -> tuple[State, str]:
+    def _result(
+        self, arrival: Arrival, state: ObjectState, executions: tuple[ExecutionState, ...]
+    ) -> tuple[State, str]:
         if running := next((execution for execution in executions if execution.is_running), None):
             return State.IN_FLIGHT, f"attempt {running.attempt} is running"
         if state.is_damaged:
@@ -173,7 +175,7 @@ def _by_outcome(state: ObjectState, outcome: LedgerHeader) -> tuple[State, str]:
     return State.REJECTED, f"{outcome.counts.rejected:,} of its records rejected; {_resolution(state)}"
 
 
-def _by_end(last: Execution, state: ObjectState) -> tuple[State, str]:
+def _by_end(last: ExecutionState, state: ObjectState) -> tuple[State, str]:
     """Classify an object without an outcome by the end of its last execution."""
     if last.status == SUCCEEDED:
         return State.MISSING, "its execution succeeded, but its ledger file is gone"
@@ -181,7 +183,7 @@ def _by_end(last: Execution, state: ObjectState) -> tuple[State, str]:
     return State.FAILED, f"{last.status}{error}; {_resolution(state)}"
 
 
-def _remainder(arrival: Arrival, state: ObjectState, executions: tuple[Execution, ...]) -> Batch | None:
+def _remainder(arrival: Arrival, state: ObjectState, executions: tuple[ExecutionState, ...]) -> Batch | None:
     """Return the chunks of a bulk object whose ledger files are gone; None if the whole object is to be started."""
     if not state.missing_chunks or not isinstance(state.outcome, SummaryHeader):
         return None

@@ -41,7 +41,7 @@ def verify_batch(
         return 0
     tally = _Tally(key.key, range(chunk.start, chunk.start + chunk.bytes) if chunk else None)
     with ExitStack() as stack:
-        source = _Source(s3, raw, stack, findings)
+        source = _RawObject(s3, raw, stack, findings)
         delivery = _Delivery(s3, header.output, stack)
         for line in tally.count(records(lines)):
             source.compare(line)
@@ -114,7 +114,7 @@ class _Tally:
             yield f"the ledger file {self._key} claims a record that does not begin in its chunk"
 
 
-class _Source:
+class _RawObject:
     """The raw version, opened at the first record."""
 
     def __init__(self, s3: "S3Client", raw: RawObject, stack: ExitStack, findings: Findings) -> None:

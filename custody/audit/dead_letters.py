@@ -63,7 +63,7 @@ class Filter:
 
 
 class DeadLetterRow(AuditFile, frozen=True, kw_only=True):
-    """A dead letter in the list: all that it says, but only the number of rejected records, null if it is not about them."""
+    """A dead letter in the list, with the number of rejected records only, null if it is not about them."""
 
     id: str
     open: bool
@@ -96,8 +96,8 @@ class DeadLettersDocument(Struct, frozen=True):
 class DeadLetterDocument(Struct, frozen=True):
     """A dead letter and what it means now: `resolution` says what resolved it, null while it is open.
 
-    `same_attempt` are the ids of other dead letters of its batch and attempt, `chunks` those of the open dead letters of
-    chunks that it summarizes.
+    `same_attempt` are the ids of other dead letters of its batch and attempt, `chunks` those of the open dead letters
+    of chunks that it summarizes.
     """
 
     id: str
@@ -228,7 +228,7 @@ def resolution(state: ObjectState, dead_letter: DeadLetterKey) -> str | None:
 
 @dataclass(frozen=True)
 class BulkTotals:
-    """What the dead letter of a bulk object summarizes: the totals of its summary, and the open dead letters of its chunks.
+    """What the dead letter of a bulk object summarizes: its totals, and the open dead letters of its chunks.
 
     `counts` and `chunks` are as in the header of the summary; None if that cannot be read.
     """
@@ -239,7 +239,7 @@ class BulkTotals:
 
 
 def bulk_totals(state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter) -> BulkTotals | None:
-    """Return what a dead letter summarizes; None if it is that of a batch, or of the execution of a bulk object itself."""
+    """Return what a dead letter summarizes; None if it is about a batch, or an execution itself."""
     if not dead_letter.is_of_whole or body.error not in SUMMARIZING:
         return None
     key = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)

@@ -60,7 +60,7 @@ class Subject:
 
 
 def slug_of_prefix(prefix: str) -> str:
-    """Return what the ids of all objects whose keys begin with a prefix begin with; empty if they have nothing in common."""
+    """Return the common prefix of the ids of all objects whose keys have a prefix; empty if there is none."""
     return NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
 
 
@@ -82,14 +82,14 @@ def id_of(s3: "S3Client", raw_bucket: str, text: str) -> str:
 def resolve_subject(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, processed_bucket: str, text: str) -> Subject:
     """Resolve a record id, an object id, a key, or any address that Custody prints.
 
-    These are the S3 URIs of raw versions, processed objects, dead letters and ledger files, the ids of dead letters, and the
-    ARNs of executions. Raises CommandFailed for anything else.
+    These are the S3 URIs of raw versions, processed objects, dead letters and ledger files, the ids of dead letters,
+    and the ARNs of executions. Raises CommandFailed for anything else.
     """
     if record := _RECORD.fullmatch(text):
         return Subject(record["id"], int(record["position"]))
     if OBJECT_ID.fullmatch(text):
         return Subject(text)
-    # A key may look like the address of a dead letter or of a ledger file: an object in the raw bucket takes precedence.
+    # A key may look like the address of a dead letter or ledger file: an object in the raw bucket takes precedence.
     if subject := _subject_by_key(s3, raw_bucket, text):
         return subject
     if not text.startswith(f"s3://{raw_bucket}/") and (

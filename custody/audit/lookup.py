@@ -22,8 +22,8 @@ _NAMED = 5
 def find_dead_letter(audit: AuditReader, text: str) -> DeadLetterKey:
     """Find a dead letter by its id, key or S3 URI; or the latest one of an object or record id.
 
-    For a bulk object, that is the dead letter of the whole; for a record, that of its chunk. Raises CommandFailed if there
-    is none, such as for a record that was written, or whose chunk the audit bucket does not know.
+    For a bulk object, that is the dead letter of the whole; for a record, that of its chunk. Raises CommandFailed if
+    there is none, such as for a record that was written, or whose chunk the audit bucket does not know.
     """
     if "/" in text:
         key = DeadLetterKey.parse(_key(audit, text))
@@ -32,8 +32,8 @@ def find_dead_letter(audit: AuditReader, text: str) -> DeadLetterKey:
     elif text and (candidates := _dead_letters_about(ObjectState(audit, _object_id(text)), text)):
         return max(candidates, key=lambda key: (key.attempt, key.is_of_whole, key.day, key.start, key.name))
     raise CommandFailed(
-        f"There is no dead letter {text!r}. Give its id, such as dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate, an "
-        "object id, a record id, or a key in the raw bucket. List dead letters with `custody dead-letters --all`.",
+        f"There is no dead letter {text!r}. Give its id, such as dt=2026-03-01/OBJECT_ID/000000000000000.0.Validate, "
+        "an object id, a record id, or a key in the raw bucket. List dead letters with `custody dead-letters --all`.",
         USAGE,
     )
 
@@ -93,7 +93,7 @@ def _why_no_dead_letter(state: ObjectState) -> str:
 
 
 def _dead_letters_about_record(state: ObjectState, text: str) -> list[DeadLetterKey]:
-    """List the dead letters of the chunk of a record that was not written; raise CommandFailed if there is no such record."""
+    """List the dead letters of the chunk of an unwritten record; raise CommandFailed if there is no such record."""
     _, _, position = text.partition(".")
     starts = {key.start for key in state.keys}
     if not _is_position(position):

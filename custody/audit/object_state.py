@@ -1,9 +1,9 @@
 """The state of one object: its ledger files, its dead letters and which of them are open, and its executions.
 
-Nothing in the audit bucket is ever changed or deleted, so whether a dead letter is open is derived. It is resolved once the
-ledger has its attempt or a later one as written or discarded, or a later dead letter has taken its place. A dead letter of a
-bulk object that reports no more than failed chunks or rejected records summarizes those of its chunks: it is open while one
-of them is.
+Nothing in the audit bucket is ever changed or deleted, so whether a dead letter is open is derived. It is resolved once
+the ledger has its attempt or a later one as written or discarded, or a later dead letter has taken its place. A dead
+letter of a bulk object that reports no more than failed chunks or rejected records summarizes those of its chunks: it
+is open while one of them is.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.listing import Totals
-from custody.executions.pipeline import Execution, Pipeline
+from custody.executions.pipeline import ExecutionState, Pipeline
 from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey, latest
 from functions.shared.model.ledger import (
@@ -49,8 +49,8 @@ class CommittedBatch:
 class ObjectState:
     """All that is known of an object. Each fact is fetched when it is first asked for, and once.
 
-    `since` is a day before which the object has no dead letter. `is_large` says that an upload of this size would now be
-    cut into chunks: it decides whether an object is bulk where the audit bucket does not.
+    `since` is a day before which the object has no dead letter. `is_large` says that an upload of this size would now
+    be cut into chunks: it decides whether an object is bulk where the audit bucket does not.
     """
 
     audit: AuditReader
@@ -218,8 +218,8 @@ class ObjectState:
     def resolving_key(self, dead_letter: DeadLetterKey) -> LedgerKey | None:
         """Find the latest ledger file that resolves a dead letter by itself; None if none does.
 
-        A later attempt does, and so does a discard. The delivery of its own attempt does if that rejected no record, and
-        if it is of the same execution: otherwise the execution of the dead letter has delivered nothing.
+        A later attempt does, and so does a discard. The delivery of its own attempt does if that rejected no record,
+        and if it is of the same execution: otherwise the execution of the dead letter has delivered nothing.
         """
         keys = self.by_start.get(dead_letter.start, [])
         own = (dead_letter.attempt, False)
@@ -246,7 +246,7 @@ class ObjectState:
             and not any(key.discards for key in self.by_start.get(line.start, [])[-1:])
         ]
 
-    def executions(self, pipeline: Pipeline) -> tuple[Execution, ...]:
+    def executions(self, pipeline: Pipeline) -> tuple[ExecutionState, ...]:
         """Look up the execution that the audit bucket names last and those started since, the latest last."""
         return pipeline.history(self.object_id, self.last_execution(pipeline), self._execution_attempt, self.attempt)
 
@@ -286,7 +286,8 @@ class ObjectState:
     def _is_unresolved(self, line: ChunkLine) -> bool:
         """Tell whether the ledger leaves a chunk open: never committed, or with rejected records.
 
-        A discard resolves it, and so does a later attempt: if that one rejected records, it has a dead letter of its own.
+        A discard resolves it, and so does a later attempt: if that one rejected records, it has a dead letter of its
+        own.
         """
         keys = self.by_start.get(line.start, [])
         if not keys:
@@ -296,7 +297,7 @@ class ObjectState:
         return max((key.attempt, key.discards) for key in keys) <= (line.attempt, False)
 
     def _resolves(self, committed: LedgerKey, dead_letter: DeadLetterKey) -> bool:
-        """Tell whether the delivery of a dead letter's own attempt resolves it; what cannot be read resolves nothing."""
+        """Tell whether the delivery of its own attempt resolves a dead letter; an unreadable file resolves nothing."""
         try:
             unwritten, execution = self._delivery(committed)
             if unwritten:

@@ -17,7 +17,7 @@ from custody.audit.object_state import ObjectState
 from custody.audit.raw_object import is_gone, record_bytes
 from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import CommandFailed
-from custody.executions.pipeline import NOT_STARTED, Execution, Pipeline
+from custody.executions.pipeline import NOT_STARTED, ExecutionState, Pipeline
 from custody.executions.timeline import Timeline, Timelines, by_start, why_unavailable
 from functions.shared.errors import MessageRefused
 from functions.shared.model.chunking import PLAIN_LINES
@@ -81,7 +81,7 @@ class ConsoleLinks(Struct, frozen=True):
     ledger: str | None
 
 
-class Delivery(Output, frozen=True):
+class DeliveredRecord(Output, frozen=True):
     """The place of a record in a processed object, and the SHA-256 of its bytes there."""
 
     offset: int
@@ -117,8 +117,8 @@ class TracedChunks(Struct, frozen=True):
 class RecordTrace(Struct, frozen=True, kw_only=True):
     """A record: its place, its outcome, and its bytes before and after.
 
-    `stage` and `violations` are those of a record that was not written. `received_text` and `written_text` are UTF-8, with
-    escapes for other bytes, and null if those bytes are gone. `executions` are those of its chunk, if it is in
+    `stage` and `violations` are those of a record that was not written. `received_text` and `written_text` are UTF-8,
+    with escapes for other bytes, and null if those bytes are gone. `executions` are those of its chunk, if it is in
     one; then `parent` is that of the whole object.
     """
 
@@ -142,7 +142,7 @@ class RecordTrace(Struct, frozen=True, kw_only=True):
     stage: str | UnsetType = UNSET
     violations: tuple[Violation, ...] | UnsetType = UNSET
     discarded: TracedDiscard | None
-    output: Delivery | None
+    output: DeliveredRecord | None
     received_text: str | None
     written_text: str | None
     ledger: str
@@ -249,7 +249,7 @@ class _Evidence:
         return chunk.bytes if chunk else 0
 
     @property
-    def executions(self) -> tuple[Execution, ...]:
+    def executions(self) -> tuple[ExecutionState, ...]:
         """The executions that Step Functions reports, oldest first."""
         return self._reported[0]
 
@@ -284,7 +284,7 @@ class _Evidence:
         return [self.pipeline.arn_of(object_id, is_bulk=is_bulk) for is_bulk in machines]
 
     @cached_property
-    def _reported(self) -> tuple[tuple[Execution, ...], str | None]:
+    def _reported(self) -> tuple[tuple[ExecutionState, ...], str | None]:
         object_id, highest = self.subject.object_id, self.state.attempt
         try:
             for first in self._first_arns:
@@ -431,8 +431,8 @@ def _trace_record(known: _Evidence, position: int) -> RecordTrace:
     if key.discards:
         discard = known.discard(key)
         raise CommandFailed(
-            f"{name} has no outcome of its own: {_part(known)} was never committed, and was discarded on {discard.at} by "
-            f"{discard.by}: {discard.reason}"
+            f"{name} has no outcome of its own: {_part(known)} was never committed, and was discarded on {discard.at} "
+            f"by {discard.by}: {discard.reason}"
         )
     raise CommandFailed(f"There is no record {name}: {key.key} lists every record of its batch.")
 
@@ -466,7 +466,7 @@ def _describe_record(known: _Evidence, key: LedgerKey, line: RecordLine, text: s
     discard = keys[-1] if keys[-1].discards and not is_written else None
     output = None
     if isinstance(line, WrittenLine) and header.output:
-        output = Delivery(**asdict(header.output), **asdict(line.output))
+        output = DeliveredRecord(**asdict(header.output), **asdict(line.output))
     return RecordTrace(
         record=record_id(key.object_id, line.position),
         object=StoredObject.of(raw),
@@ -499,7 +499,7 @@ def _describe_record(known: _Evidence, key: LedgerKey, line: RecordLine, text: s
     )
 
 
-def _delivered(s3: "S3Client", output: Delivery) -> bytes | None:
+def _delivered(s3: "S3Client", output: DeliveredRecord) -> bytes | None:
     """Read the bytes of a record as they were delivered; None if that version is gone."""
     try:
         return s3.get_object(

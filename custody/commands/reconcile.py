@@ -56,7 +56,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
     # A spinner would get in the way of what is printed meanwhile.
     is_printing = console.console.is_terminal and (as_json or show_all)
-    run = _Run(reconciler, starts=start, shows_progress=not is_printing)
+    run = _Progress(reconciler, starts=start, shows_progress=not is_printing)
     unwritten = run.unwritten(reconciler.run(arrivals(session.s3, session.deployment.raw, wanted)))
     if as_json:
         objects = (reconciled.document for reconciled in unwritten)
@@ -68,7 +68,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
 
 
 @dataclass
-class _Run:
+class _Progress:
     """The objects classified so far, by state; of the missing ones, how many were started and how many could be."""
 
     reconciler: Reconciler
@@ -95,7 +95,7 @@ class _Run:
         return reconciled
 
 
-def _print_summary(run: _Run, hidden: int) -> None:
+def _print_summary(run: _Progress, hidden: int) -> None:
     if hidden:
         console.console.print(f"and {hidden:,} more: add --all")
     started = f", of which {run.started:,} were started" if run.started else ""

@@ -28,8 +28,8 @@ def trace(
         str,
         typer.Argument(
             metavar="ID",
-            help="A record id, an object id or a key in the raw bucket; or any S3 URI, dead letter id or execution ARN that "
-            "Custody prints.",
+            help="A record id, an object id or a key in the raw bucket; or any S3 URI, dead letter id or execution ARN "
+            "that Custody prints.",
         ),
     ],
     *,

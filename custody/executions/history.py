@@ -45,8 +45,8 @@ _EXECUTION_ENDS: Mapping[str, TryOutcome] = {
 class MapRun(Struct, frozen=True):
     """A run of the Map of a bulk object, by ARN.
 
-    `items` counts the executions of its chunks as they stand now; null if the same Map Run was redriven after this try, or
-    if Step Functions does not say.
+    `items` counts the executions of its chunks as they stand now; null if the same Map Run was redriven after this try,
+    or if Step Functions does not say.
     """
 
     arn: str
@@ -68,7 +68,7 @@ class Try(Struct, frozen=True):
     map_run: MapRun | None = None
 
 
-class Step(Struct, frozen=True):
+class TimelineStep(Struct, frozen=True):
     """A state that an execution entered; one that a redrive entered again is a step of its own.
 
     `left_at` and `seconds` are null while it runs. `redrive` counts the redrives before it was entered. The outcome
@@ -85,7 +85,7 @@ class Step(Struct, frozen=True):
     tries: list[Try]
 
 
-def steps(events: "Iterable[HistoryEvent]") -> list[Step]:
+def steps(events: "Iterable[HistoryEvent]") -> list[TimelineStep]:
     """Parse the events of an execution into its steps, in the order in which they were entered."""
     parser = _Parser()
     for event in events:
@@ -139,8 +139,8 @@ class _Step:
         if self.tries and self.tries[-1].outcome == "running":
             self.tries[-1] = replace(self.tries[-1], outcome=outcome)
 
-    def freeze(self) -> Step:
-        return Step(
+    def freeze(self) -> TimelineStep:
+        return TimelineStep(
             self.name,
             self.kind,
             self.outcome,
@@ -155,9 +155,9 @@ class _Step:
 class _Parser:
     """Assigns each event to a step: usually that of the event which it names as the one before it.
 
-    After a redrive an event names none: AWS schedules the Task again, or redrives the Map Run, in the state in which the
-    execution ended, and reports no new entry. So the steps that run are kept, and those at which a redrive has yet to
-    continue: few at a time, however many there are in all.
+    After a redrive an event names none: AWS schedules the Task again, or redrives the Map Run, in the state in which
+    the execution ended, and reports no new entry. So the steps that run are kept, and those at which a redrive has yet
+    to continue: few at a time, however many there are in all.
     https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-behavior-states
     """
 

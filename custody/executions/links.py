@@ -10,7 +10,7 @@ from functions.shared.audit.dead_letter import console_link
 
 @dataclass(frozen=True)
 class Links:
-    """Links into the console of the partition and region of `machine`, an ARN; None for embedded AWS, which has none."""
+    """Links into the console of the partition and region of `machine`, an ARN; embedded AWS has none."""
 
     machine: str | None
 

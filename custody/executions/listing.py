@@ -13,7 +13,7 @@ from msgspec import Struct, ValidationError, convert
 
 from custody.concurrency import map_ordered
 from custody.executions.links import Links
-from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, Execution, Pipeline, Runs, object_of_execution
+from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, ExecutionState, Pipeline, Runs, object_of_execution
 from custody.executions.timeline import describe
 from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Counts, Json
@@ -38,10 +38,10 @@ class Totals(Struct, frozen=True):
 class ExecutionRow(Struct, frozen=True, kw_only=True):
     """An execution: what it works on, how it stands, and what its attempt has committed.
 
-    `key` is null if somebody started it with another input. `counts` and, of a bulk object, `chunks` are null before they
-    are committed; until then `runs` counts the executions of the chunks. A chunk of which every record is rejected is
-    committed, though its execution FAILED. `seconds` is how long it took, or has run so far, including the time between
-    redrives.
+    `key` is null if somebody started it with another input. `counts` and, of a bulk object, `chunks` are null before
+    they are committed; until then `runs` counts the executions of the chunks. A chunk of which every record is rejected
+    is committed, though its execution FAILED. `seconds` is how long it took, or has run so far, including the time
+    between redrives.
     """
 
     name: str
@@ -79,7 +79,7 @@ class ExecutionFilter:
 
 
 @dataclass(frozen=True)
-class Listing:
+class ExecutionListing:
     """`number` executions, newest first, which are described as `rows` is consumed; `more` if there are older ones."""
 
     rows: Iterator[ExecutionRow]
@@ -95,8 +95,8 @@ class ExecutionLister:
     links: Links
     totals: Callable[[str, int, bool], Totals]
 
-    def newest(self, wanted: ExecutionFilter, limit: int) -> Listing:
-        """List the newest executions; Step Functions returns them in this order, and no more pages are fetched than needed."""
+    def newest(self, wanted: ExecutionFilter, limit: int) -> ExecutionListing:
+        """List the newest executions; Step Functions returns them first, so no more pages are fetched than needed."""
         of_each = (
             self.pipeline.list_executions(machine, wanted.status, wanted.since, PAGE)
             for machine in self.pipeline.machines
@@ -108,11 +108,11 @@ class ExecutionLister:
         )
         arns = [listed["executionArn"] for listed in islice(executions, limit + 1)]
         rows = map_ordered(self._row, arns[:limit], _DESCRIBERS)
-        return Listing(rows, len(arns[:limit]), len(arns) > limit)
+        return ExecutionListing(rows, len(arns[:limit]), len(arns) > limit)
 
     def _row(self, arn: str) -> ExecutionRow:
         described = self.pipeline.client.describe_execution(executionArn=arn)
-        execution, is_bulk = Execution.of(described), self.pipeline.is_bulk(arn)
+        execution, is_bulk = ExecutionState.of(described), self.pipeline.is_bulk(arn)
         totals = self._totals(described, execution, is_bulk=is_bulk)
         chunks = totals.chunks if is_bulk else None
         return ExecutionRow(
@@ -124,7 +124,9 @@ class ExecutionLister:
             runs=self._runs(arn) if is_bulk and not chunks else None,
         )
 
-    def _totals(self, described: "DescribeExecutionOutputTypeDef", execution: Execution, *, is_bulk: bool) -> Totals:
+    def _totals(
+        self, described: "DescribeExecutionOutputTypeDef", execution: ExecutionState, *, is_bulk: bool
+    ) -> Totals:
         """Read the totals from the output of an execution that succeeded, and else from the ledger."""
         if execution.is_running:
             return Totals()

@@ -55,7 +55,7 @@ _AGAIN = re.compile(r"-r[0-9]+$")
 
 
 @dataclass(frozen=True)
-class Execution:
+class ExecutionState:
     """An execution as it is now: `attempt` is its current or last one, `redrives` how often it was redriven.
 
     `stuck` says why Step Functions will not redrive it; None if it will.
@@ -174,10 +174,10 @@ class Pipeline:
         """Tell from its ARN whether an execution is of this deployment; those of chunks are of `machine/label`."""
         return any(execution.startswith((f"{of}:", f"{of}/")) for of in map(_executions_of, self.machines))
 
-    def describe(self, arn: str) -> Execution | None:
+    def describe(self, arn: str) -> ExecutionState | None:
         """Look up an execution; None if there is none, such as 90 days after its end."""
         try:
-            return Execution.of(self.client.describe_execution(executionArn=arn))
+            return ExecutionState.of(self.client.describe_execution(executionArn=arn))
         except self.client.exceptions.ExecutionDoesNotExist:
             return None
 
@@ -191,13 +191,13 @@ class Pipeline:
 
     def history(
         self, object_id: str, arn: str, attempt: int | None, highest: int | None = None
-    ) -> tuple[Execution, ...]:
+    ) -> tuple[ExecutionState, ...]:
         """Look up an execution of an object and those started since to repeat its work, the latest last.
 
-        `attempt` is the highest in the audit bucket, None if the object is not there: the names of later executions follow
-        from it. Step Functions answers only some 15 such calls a second, so none is made whose answer is known: nothing
-        repeats work that was never begun, or that still runs. Up to `highest`, names may be skipped: a chunk that was
-        redriven alone has counted on.
+        `attempt` is the highest in the audit bucket, None if the object is not there: the names of later executions
+        follow from it. Step Functions answers only some 15 such calls a second, so none is made whose answer is known:
+        nothing repeats work that was never begun, or that still runs. Up to `highest`, names may be skipped: a chunk
+        that was redriven alone has counted on.
         """
         first = self.describe(arn)
         if first is None and attempt is None:
@@ -229,7 +229,7 @@ class Pipeline:
         return (event for page in pages for event in page["events"])
 
     def runs_of(self, map_run: str) -> Runs | None:
-        """Count the executions of the chunks of a Map Run, by its ARN; None if that is refused, as all else is still good."""
+        """Count the executions of the chunks of a Map Run, by its ARN; None if that is refused."""
         try:
             return convert(self.client.describe_map_run(mapRunArn=map_run)["itemCounts"], Runs)
         except ClientError:
@@ -249,8 +249,8 @@ class Pipeline:
     ) -> "Iterator[ExecutionListItemTypeDef]":
         """List the executions of a machine, newest first: those of a status, and those started since a time.
 
-        The list ends once as many in a row as fit in a `page` were started before `since`, not at the first one: AWS does
-        not document which time sorts an execution that was redriven.
+        The list ends once as many in a row as fit in a `page` were started before `since`, not at the first one: AWS
+        does not document which time sorts an execution that was redriven.
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
         """
         only = {"statusFilter": cast("ExecutionStatusType", status)} if status else {}
@@ -279,7 +279,7 @@ class Pipeline:
         self.client.redrive_execution(executionArn=arn, clientToken=token)
 
     def begin(self, batch: Batch) -> str | None:
-        """Start the execution that has the name of a batch's attempt, and return its ARN; None if that name is taken."""
+        """Start the execution with the name of a batch's attempt, and return its ARN; None if that name is taken."""
         machine = self.arn if batch.plan is None else self.bulk_arn
         name, text = execution_name(batch.object.id, batch.attempt), encode(batch.encode()).decode()
         try:
@@ -300,7 +300,7 @@ class Pipeline:
             last = max(batch.attempt, taken.attempt if taken else 0)
             batch = replace(batch, attempt=last + 1, redrive_of=self.arn_of(name, is_bulk=is_bulk))
 
-    def unchanged(self, executions: Sequence[Execution]) -> frozenset[str]:
+    def unchanged(self, executions: Sequence[ExecutionState]) -> frozenset[str]:
         """Return the ARNs of the executions whose definition is still that of their state machine."""
         return frozenset(
             arn
@@ -309,7 +309,7 @@ class Pipeline:
             for arn in self._unchanged(machine, own)
         )
 
-    def _unchanged(self, machine: str, executions: Sequence[Execution]) -> Iterator[str]:
+    def _unchanged(self, machine: str, executions: Sequence[ExecutionState]) -> Iterator[str]:
         """Return the ARNs of those that have the current definition of a machine.
 
         Step Functions answers this call only once a second, so it is not made for each: revisions follow one another in

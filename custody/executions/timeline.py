@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from msgspec import Struct
 from msgspec.structs import replace
 
-from custody.executions.history import Step, Try, steps
+from custody.executions.history import TimelineStep, Try, steps
 from custody.executions.links import Links
-from custody.executions.pipeline import Execution, Pipeline
+from custody.executions.pipeline import ExecutionState, Pipeline
 from custody.terminal.times import stamp, stamped
 
 EXPIRED = "Step Functions no longer has it: an execution is kept for 90 days after its end"
@@ -23,8 +23,8 @@ _MISSING = "ExecutionDoesNotExist"
 class Timeline(Struct, frozen=True, kw_only=True):
     """An execution that worked on an object, with its steps.
 
-    What is null is not known; `unavailable` says why Step Functions does not report the execution, or its steps. `seconds`
-    is how long it took, or has run so far, including the time between redrives.
+    What is null is not known; `unavailable` says why Step Functions does not report the execution, or its steps.
+    `seconds` is how long it took, or has run so far, including the time between redrives.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
     error: str | None = None
     cause: str | None = None
     console: str | None = None
-    steps: list[Step] | None = None
+    steps: list[TimelineStep] | None = None
     unavailable: str | None = None
 
 
@@ -50,7 +50,7 @@ class Timelines:
     pipeline: Pipeline
     links: Links
 
-    def of(self, execution: Execution) -> Timeline:
+    def of(self, execution: ExecutionState) -> Timeline:
         """Read the timeline of an execution."""
         timeline = Timeline(**describe(execution, self.links), machine=self._machine(execution.arn))
         try:
@@ -77,7 +77,7 @@ class Timelines:
             return "chunk"
         return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
 
-    def _with_items(self, found: list[Step]) -> list[Step]:
+    def _with_items(self, found: list[TimelineStep]) -> list[TimelineStep]:
         """Count the chunks of each Map Run, as they stand now: so only its last try has them."""
         last = {one.map_run.arn: one for step in found for one in step.tries if one.map_run}
 
@@ -89,7 +89,7 @@ class Timelines:
         return [replace(step, tries=list(map(counted, step.tries))) for step in found]
 
 
-def describe(execution: Execution, links: Links) -> dict[str, Any]:
+def describe(execution: ExecutionState, links: Links) -> dict[str, Any]:
     """Return the fields that every document has of an execution."""
     return {
         "name": execution.name,

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
-from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Execution
+from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, ExecutionState
 from custody.executions.timeline import error_message
 from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import DeadLetterKey
@@ -132,7 +132,7 @@ class ObjectOutcome:
         return SOME_REJECTED if self.document.counts and self.document.counts.rejected else ALL_WRITTEN
 
 
-def read_outcome(audit: AuditReader, upload: Upload, execution: Execution | None) -> ObjectOutcome:
+def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState | None) -> ObjectOutcome:
     """Read the outcome of an upload from its execution, its ledger files and its dead letters; raise Unreadable."""
     state = ObjectState(audit, upload.raw.id)
     summary = state.header(state.summary) if state.summary else None
@@ -171,7 +171,7 @@ def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:
     return RecordOutcome(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)
 
 
-def _dead_letter(audit: AuditReader, upload: Upload, execution: Execution) -> DeadLetterKey | None:
+def _dead_letter(audit: AuditReader, upload: Upload, execution: ExecutionState) -> DeadLetterKey | None:
     return max(
         audit.dead_letters(execution.day, upload.raw.id),
         key=lambda key: (key.attempt, key.is_of_whole, key),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
-from custody.executions.pipeline import Execution
+from custody.executions.pipeline import ExecutionState
 from custody.ingest.outcome import ObjectOutcome, Upload, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
@@ -82,7 +82,7 @@ class Watcher:
             return ExecutionProgress(execution.status, has_ended=True)
         return ExecutionProgress("in ProcessChunks" if uploaded.chunks is not None else self._state(execution))
 
-    def _state(self, execution: Execution) -> str:
+    def _state(self, execution: ExecutionState) -> str:
         history = self._pipeline.client.get_execution_history(
             executionArn=execution.arn, reverseOrder=True, maxResults=10, includeExecutionData=False
         )

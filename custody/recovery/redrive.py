@@ -13,7 +13,7 @@ from custody.audit.dead_letters import resolution
 from custody.audit.object_state import SUMMARIZING, ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered, paced
-from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution, Pipeline, execution_name
+from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState, Pipeline, execution_name
 from custody.recovery.redrive_plan import (
     BatchState,
     Candidate,
@@ -205,7 +205,7 @@ class Redriver:
         return replace(redrive, status=now.status, error=now.error, dead_letter=dead_letter.id if dead_letter else None)
 
 
-def _is_left_known(candidate: Candidate, state: ObjectState, last: Execution) -> bool:
+def _is_left_known(candidate: Candidate, state: ObjectState, last: ExecutionState) -> bool:
     """Tell whether the summary lists the chunks that a redrive of the last execution would process.
 
     It does if that execution has committed the summary, and failed of nothing but its chunks.

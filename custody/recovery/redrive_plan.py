@@ -8,7 +8,7 @@ from enum import StrEnum
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from custody.audit.dead_letters import Found
-from custody.executions.pipeline import RUNNING, SUCCEEDED, Execution
+from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState
 from custody.recovery.event_queue import EventResult
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
@@ -133,7 +133,7 @@ class BatchState:
     candidate: Candidate
     resolved: Resolved | None = None
     committed: int = -1
-    executions: tuple[Execution, ...] = ()
+    executions: tuple[ExecutionState, ...] = ()
     is_unchanged: bool = False
     left: Plan | None = None
     is_left_known: bool = False
@@ -265,7 +265,7 @@ def decide(state: BatchState) -> RedrivePlan:
     )
 
 
-def _obstacle(last: Execution, state: BatchState) -> str | None:
+def _obstacle(last: ExecutionState, state: BatchState) -> str | None:
     """Say why an execution cannot be redriven, or should not be."""
     if last.status == SUCCEEDED:
         return "its execution succeeded, with rejected records"

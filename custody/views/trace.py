@@ -14,7 +14,7 @@ from custody.audit.trace import (
     TracedDeadLetter,
     TracedDiscard,
 )
-from custody.executions.history import Step, Try
+from custody.executions.history import TimelineStep, Try
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Runs
 from custody.executions.timeline import Timeline, first_line
 from custody.terminal import console
@@ -176,7 +176,7 @@ def _print_executions(timelines: list[Timeline]) -> None:
         _print_steps(timeline.steps or [])
 
 
-def _print_steps(steps: list[Step]) -> None:
+def _print_steps(steps: list[TimelineStep]) -> None:
     width = max((len(step.name) for step in steps), default=0)
     redrive = 0
     for step in steps:
@@ -192,7 +192,7 @@ def _print_steps(steps: list[Step]) -> None:
 
 
 def describe_tries(tries: list[Try]) -> Iterator[tuple[str, str]]:
-    """Describe the tries of a step, with a style: each, if there were several; of a single one its error and its chunks."""
+    """Describe each of several tries of a step, or the error and the chunks of a single one, with a style."""
     for number, each in enumerate(tries, 1):
         items = each.map_run.items if each.map_run else None
         parts = [

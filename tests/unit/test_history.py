@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from custody.executions.history import Step, Try, steps
+from custody.executions.history import TimelineStep, Try, steps
 from custody.terminal.times import stamp
 from tests.support.histories import FOLDER, events
 
@@ -66,7 +66,7 @@ STEPS = {
 """Of each step its redrive, its outcome, and the errors of its tries, with `-` for a try without one."""
 
 
-def summaries(parsed: list[Step]) -> list[str]:
+def summaries(parsed: list[TimelineStep]) -> list[str]:
     return [
         (f"{step.redrive} " if step.redrive else "")
         + f"{step.name} {step.outcome}"
@@ -161,7 +161,7 @@ def test_a_step_has_each_try_with_times_in_milliseconds() -> None:
         Try(after(2364), after(2818), 0.454, "succeeded"),
     ]
     _, transform, _ = steps(events("aws-retried"))
-    assert transform == Step("Transform", "Task", "succeeded", 0, after(0), after(2827), 2.827, tries)
+    assert transform == TimelineStep("Transform", "Task", "succeeded", 0, after(0), after(2827), 2.827, tries)
 
 
 @pytest.mark.parametrize("named", ["ExecutionRedriven", "TaskStateEntered", "TaskFailed"])

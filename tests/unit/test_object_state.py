@@ -1,4 +1,4 @@
-"""Which dead letters are open, derived from the keys and headers in the audit bucket; and files that Custody did not write."""
+"""Which dead letters are open, derived from keys and headers; and files that Custody did not write."""
 
 import gzip
 import json

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from custody.executions.pipeline import Execution, execution_name
+from custody.executions.pipeline import ExecutionState, execution_name
 from custody.recovery.redrive_plan import (
     BatchState,
     Candidate,
@@ -32,8 +32,8 @@ def a_candidate(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_op
     return Candidate(dead_letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
 
 
-def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> Execution:
-    return Execution(arn, status, attempt, attempt, STARTED, stuck)
+def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> ExecutionState:
+    return ExecutionState(arn, status, attempt, attempt, STARTED, stuck)
 
 
 def test_a_failed_execution_of_the_same_definition_is_redriven() -> None:
@@ -59,7 +59,7 @@ def test_the_attempt_is_the_next_one_of_the_execution() -> None:
     ids=["forgotten", "tolerated", "too late", "changed"],
 )
 def test_otherwise_a_new_execution_does_the_work_again(
-    executions: tuple[Execution, ...], is_unchanged: bool, why: str
+    executions: tuple[ExecutionState, ...], is_unchanged: bool, why: str
 ) -> None:
     plan = decide(BatchState(a_candidate(), executions=executions, is_unchanged=is_unchanged))
 
@@ -188,7 +188,7 @@ def test_an_execution_is_parsed_from_what_step_functions_describes() -> None:
         "redriveStatusReason": "Execution redrivable period exceeded",
         "error": "AccessRefused",
     }
-    parsed = Execution.of(described)
+    parsed = ExecutionState.of(described)
 
     assert (parsed.attempt, parsed.redrives, parsed.stuck) == (5, 3, "Execution redrivable period exceeded")
     assert (parsed.day, parsed.is_running, parsed.error) == ("2026-11-23", False, "AccessRefused")

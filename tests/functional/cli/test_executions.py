@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from custody.executions import listing
-from custody.executions.pipeline import Execution
+from custody.executions.pipeline import ExecutionState
 from custody.terminal import console
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch
@@ -239,4 +239,4 @@ def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
 )
 def test_a_foreign_input_counts_as_a_first_attempt(message: str) -> None:
     described: Any = {"executionArn": "arn", "status": "FAILED", "startDate": datetime(2026, 1, 1, tzinfo=UTC)}
-    assert Execution.of(described | {"input": message}).attempt == 0
+    assert ExecutionState.of(described | {"input": message}).attempt == 0

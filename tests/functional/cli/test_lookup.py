@@ -29,7 +29,7 @@ def discards(buckets: Buckets) -> list[str]:
 
 @pytest.fixture
 def bulk(buckets: Buckets) -> Bulk:
-    """Return an object of seven chunks: the record at 244 was rejected, the chunk at 400 failed, that at 600 never ran."""
+    """Return an object of seven chunks: the record at 244 was rejected, chunk 400 failed, chunk 600 never ran."""
     bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     assert bulk.run(failing=(400,), lost=(600,)) == "ChunksFailed"
     return bulk
@@ -96,13 +96,13 @@ def test_a_record_of_a_chunk_that_was_discarded_with_the_object_says_so(bulk: Bu
 def two_rejected(buckets: Buckets) -> tuple[str, str]:
     bulk = Bulk.upload(buckets, lines(8, bad=(4, 5)))
     bulk.run()
-    return f"{bulk.id}.244", "gives up 2 records"
+    return f"{bulk.id}.244", "2 records"
 
 
 def failed_chunk(buckets: Buckets) -> tuple[str, str]:
     bulk = Bulk.upload(buckets, lines(8))
     bulk.run(failing=(200,))
-    return f"{bulk.id}.244", "gives up the whole batch"
+    return f"{bulk.id}.244", "the whole batch"
 
 
 @pytest.mark.parametrize("fail", [two_rejected, failed_chunk])
@@ -114,7 +114,7 @@ def test_a_record_is_not_discarded_together_with_others(
     refused = run(*DISCARD, record)
 
     assert isinstance(refused.exception, CommandFailed), refused.output
-    assert f"{record} is not alone in its dead letter" in str(refused.exception)
+    assert f"The dead letter of {record} is about more than this record" in str(refused.exception)
     assert message in str(refused.exception)
     assert "custody dead-letters discard dt=" in str(refused.exception)
     assert discards(buckets) == []
