@@ -116,7 +116,7 @@ class UnreadableDocument(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Found:
+class SelectedDeadLetter:
     """A dead letter, what it says, and whether it is open."""
 
     dead_letter: DeadLetterKey
@@ -135,14 +135,16 @@ class Found:
         return DeadLetterRow(**body, id=self.dead_letter.id, open=self.is_open)
 
 
-def select(audit: AuditReader, wanted: Filter, unreadable: list[Unreadable] | None = None) -> Iterator[Found]:
+def select(
+    audit: AuditReader, wanted: Filter, unreadable: list[Unreadable] | None = None
+) -> Iterator[SelectedDeadLetter]:
     """Stream the dead letters that a filter accepts, newest day first, and within a day by object.
 
     A dead letter that cannot be read is added to `unreadable`; without such a list, Unreadable is raised.
     """
     for selected in map_ordered(partial(_selected, audit, wanted), _candidates(audit, wanted)):
         for each in selected:
-            if isinstance(each, Found):
+            if isinstance(each, SelectedDeadLetter):
                 yield each
             elif unreadable is None:
                 raise each
@@ -159,7 +161,7 @@ def _candidates(audit: AuditReader, wanted: Filter) -> Iterator[list[DeadLetterK
                 yield of_object
 
 
-def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> list[Found | Unreadable]:
+def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> list[SelectedDeadLetter | Unreadable]:
     """Select from an object's dead letters of a day, looking up at most once which are open."""
 
     @cache
@@ -169,12 +171,12 @@ def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> 
     candidates = list(filter(wanted.accepts_key, keys))
     if wanted.open_only and candidates:
         candidates = [key for key in candidates if key in open_keys()]
-    selected: list[Found | Unreadable] = []
+    selected: list[SelectedDeadLetter | Unreadable] = []
     for key, body in zip(candidates, _bodies(audit, candidates), strict=True):
         if isinstance(body, Unreadable):
             selected.append(body)
         elif wanted.accepts(body):
-            selected.append(Found(key, body, key in open_keys()))
+            selected.append(SelectedDeadLetter(key, body, key in open_keys()))
     return selected
 
 

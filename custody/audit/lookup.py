@@ -140,10 +140,10 @@ def _why_no_chunk(state: ObjectState, text: str) -> str:
 
 def _require_not_written(state: ObjectState, committed: LedgerKey, text: str, position: int) -> None:
     """Raise CommandFailed for a record that a ledger file has as written, or does not have though it would."""
-    found = state.audit.line_at(committed, position)
-    if found is None:
+    entry = state.audit.line_at(committed, position)
+    if entry is None:
         raise CommandFailed(f"There is no record {text!r}: {committed.key} lists every record of its batch.", USAGE)
-    if isinstance(found[1], WrittenLine):
+    if isinstance(entry[1], WrittenLine):
         raise CommandFailed(
             f"{text} is written: nothing of it failed, and there is nothing to redrive or to discard. "
             f"Follow it: custody trace {text}"

@@ -425,8 +425,8 @@ def _trace_record(known: _Evidence, position: int) -> RecordTrace:
     key = max(keys, key=lambda each: (not each.discards, each.attempt), default=None)
     if key is None:
         raise CommandFailed(_why_no_ledger_file(known, name, start))
-    if found := known.audit.line_at(key, position):
-        body, line = found
+    if entry := known.audit.line_at(key, position):
+        body, line = entry
         return _describe_record(known, key, line, body.decode().removesuffix("\n"))
     if key.discards:
         discard = known.discard(key)

@@ -12,7 +12,7 @@ from msgspec import to_builtins
 from custody.audit.dead_letters import (
     DeadLetterDocument,
     Filter,
-    Found,
+    SelectedDeadLetter,
     UnreadableDocument,
     UnreadableFile,
     bulk_totals,
@@ -77,7 +77,7 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     unreadable: list[Unreadable] = []
     counted = _Counted(select(audit, wanted, unreadable))
     if as_json:
-        rows = (found.row for found in counted)
+        rows = (selected.row for selected in counted)
         console.stream_json(
             "dead_letters", rows, lambda: {"unreadable": [to_builtins(_file(audit, each)) for each in unreadable]}
         )
@@ -226,15 +226,15 @@ def _list_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
 class _Counted:
     """Dead letters as they come, with how many came, and how many of them are open."""
 
-    def __init__(self, dead_letters: Iterable[Found]) -> None:
+    def __init__(self, dead_letters: Iterable[SelectedDeadLetter]) -> None:
         self._dead_letters = dead_letters
         self.number = self.open = 0
 
-    def __iter__(self) -> Iterator[Found]:
-        for found in self._dead_letters:
+    def __iter__(self) -> Iterator[SelectedDeadLetter]:
+        for selected in self._dead_letters:
             self.number += 1
-            self.open += found.is_open
-            yield found
+            self.open += selected.is_open
+            yield selected
 
 
 def _summary(counted: _Counted, *, open_only: bool) -> str:
@@ -256,6 +256,6 @@ def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
     given = [name for name in ("dataset", "error", "step") if getattr(wanted, name)]
     if not given:
         return message
-    others = [found.body for found in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
+    others = [selected.body for selected in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
     values = [f"{name}s {', '.join(sorted({visible(getattr(body, name)) for body in others}))}" for name in given]
     return f"{message}; there are {' and '.join(values)}" if others else message

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from msgspec import structs
 
-from custody.audit.dead_letters import Filter, Found, open_of_day, select
+from custody.audit.dead_letters import Filter, SelectedDeadLetter, open_of_day, select
 from custody.audit.identifiers import id_of
 from custody.audit.lookup import find_dead_letter
 from custody.audit.reader import AuditReader, Unreadable
@@ -105,7 +105,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
 
 
-def _plan(redriver: Redriver, log: RedriveLog, found: Iterator[Found]) -> None:
+def _plan(redriver: Redriver, log: RedriveLog, found: Iterator[SelectedDeadLetter]) -> None:
     candidates: list[Candidate] = []
     with console.progress(
         lambda: f"looking at {plural(len(candidates), 'execution')}" if candidates else "looking for dead letters"
@@ -151,7 +151,7 @@ def _code(redrive: Redrive, *, no_wait: bool) -> int:
     return SOME_REJECTED if redrive.outcome is Outcome.REJECTED else SOME_WITHOUT_OUTCOME
 
 
-def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
+def _named(audit: AuditReader, texts: list[str]) -> Iterator[SelectedDeadLetter]:
     for text in texts:
         dead_letter = find_dead_letter(audit, text)
         body = audit.read(dead_letter)
@@ -159,7 +159,7 @@ def _named(audit: AuditReader, texts: list[str]) -> Iterator[Found]:
             console.warn(f"{visible(text)} is {wider}")
         of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
         is_open = dead_letter in open_of_day(audit, of_day)
-        yield Found(dead_letter, body, is_open)
+        yield SelectedDeadLetter(dead_letter, body, is_open)
 
 
 def _wider_scope(text: str, dead_letter: DeadLetterKey, *, is_of_chunk: bool) -> str | None:

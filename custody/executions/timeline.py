@@ -77,16 +77,16 @@ class Timelines:
             return "chunk"
         return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
 
-    def _with_items(self, found: list[TimelineStep]) -> list[TimelineStep]:
+    def _with_items(self, entered: list[TimelineStep]) -> list[TimelineStep]:
         """Count the chunks of each Map Run, as they stand now: so only its last try has them."""
-        last = {one.map_run.arn: one for step in found for one in step.tries if one.map_run}
+        last = {each.map_run.arn: each for step in entered for each in step.tries if each.map_run}
 
-        def counted(one: Try) -> Try:
-            if not one.map_run or last[one.map_run.arn] is not one:
-                return one
-            return replace(one, map_run=replace(one.map_run, items=self.pipeline.runs_of(one.map_run.arn)))
+        def counted(each: Try) -> Try:
+            if not each.map_run or last[each.map_run.arn] is not each:
+                return each
+            return replace(each, map_run=replace(each.map_run, items=self.pipeline.runs_of(each.map_run.arn)))
 
-        return [replace(step, tries=list(map(counted, step.tries))) for step in found]
+        return [replace(step, tries=list(map(counted, step.tries))) for step in entered]
 
 
 def describe(execution: ExecutionState, links: Links) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from custody.audit.dead_letters import Found
+from custody.audit.dead_letters import SelectedDeadLetter
 from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState
 from custody.recovery.event_queue import EventResult
 from functions.shared.errors import RecordsRejected
@@ -99,7 +99,7 @@ class Candidate:
     is_bulk: bool = False
 
     @classmethod
-    def of(cls, found: Found) -> "Candidate":
+    def of(cls, found: SelectedDeadLetter) -> "Candidate":
         """Extract a candidate from a dead letter."""
         body, dead_letter = found.body, found.dead_letter
         parent = body.parent

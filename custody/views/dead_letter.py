@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from custody.audit.dead_letters import BulkTotals, DeadLetterDocument, Found
+from custody.audit.dead_letters import BulkTotals, DeadLetterDocument, SelectedDeadLetter
 from custody.audit.raw_object import record_bytes
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
@@ -24,7 +24,7 @@ _INDENT = " " * 6
 _HEADINGS = ("dead letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
 
 
-def table(dead_letters: Iterable[Found]) -> None:
+def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
     """Show a table, or two lines per dead letter where the terminal is too narrow for one."""
     rows = console.table(*_HEADINGS)
     for each in dead_letters:
@@ -101,18 +101,18 @@ def _totals(totals: BulkTotals) -> str:
     )
 
 
-def _row(found: Found) -> list[Text]:
-    body = found.body
-    whole = "whole object" if found.dead_letter.is_of_whole else "whole batch"
+def _row(selected: SelectedDeadLetter) -> list[Text]:
+    body = selected.body
+    whole = "whole object" if selected.dead_letter.is_of_whole else "whole batch"
     return [
-        Text(found.dead_letter.id, style="bold"),
+        Text(selected.dead_letter.id, style="bold"),
         Text(visible(body.dataset)),
         Text(str(body.attempt)),
         Text(visible(body.step)),
         Text(visible(body.error), style="red"),
-        Text(whole if found.rejected is None else f"{found.rejected:,} of {body.received:,}"),
+        Text(whole if selected.rejected is None else f"{selected.rejected:,} of {body.received:,}"),
         Text(body.recorded_at[:16].replace("T", " ")),
-        Text("open", style="bold yellow") if found.is_open else Text("resolved", style="green"),
+        Text("open", style="bold yellow") if selected.is_open else Text("resolved", style="green"),
     ]
 
 

@@ -10,5 +10,5 @@ FOLDER = Path(__file__).parent / "histories"
 
 def events(name: str) -> list[Any]:
     """Read the events of a history."""
-    told = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["events"]
-    return [event | {"timestamp": datetime.fromisoformat(event["timestamp"])} for event in told]
+    history = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["events"]
+    return [event | {"timestamp": datetime.fromisoformat(event["timestamp"])} for event in history]
