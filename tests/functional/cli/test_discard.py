@@ -38,16 +38,16 @@ def test_a_discard_is_committed_beside_the_delivery_and_resolves_the_dead_letter
     assert done.exit_code == 0, done.output
     entry = LedgerKey(dead_letter.object_id, 0, 0, discards=True)
     header, lines = parse_ledger_file(buckets.body("audit", entry.key))
-    told = json.loads(before[dead_letter.key])
+    body = json.loads(before[dead_letter.key])
     assert lines == [
-        {name: told["rejected"][0][name] for name in ("position", "offset", "length", "sha256")}
+        {name: body["rejected"][0][name] for name in ("position", "offset", "length", "sha256")}
         | {"outcome": "discarded"}
     ]
     assert datetime.now(UTC) - datetime.fromisoformat(header.pop("recorded_at")) < timedelta(minutes=5)
     by = header["discarded"].pop("by")
     assert by.startswith("arn:aws:")
     assert header == {
-        **{name: told[name] for name in ("format", "object", "chunk", "dataset", "contract", "code")},
+        **{name: body[name] for name in ("format", "object", "chunk", "dataset", "contract", "code")},
         "execution": EXECUTION_ARN,
         "redrive_of": None,
         "parent": None,
@@ -93,7 +93,7 @@ def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("close", "said"),
+    ("resolve", "reason"),
     [
         (lambda buckets: committed(buckets, LedgerKey(an_id(1), 0, 0)), "attempt 0 was committed"),
         (
@@ -107,15 +107,15 @@ def test_a_discard_needs_a_reason(buckets: Buckets, run: Run, reason: str) -> No
     ],
 )
 def test_a_resolved_dead_letter_is_not_discarded(
-    buckets: Buckets, run: Run, close: Callable[[Buckets], Any], said: str
+    buckets: Buckets, run: Run, resolve: Callable[[Buckets], Any], reason: str
 ) -> None:
     dead_letter = posted(buckets, 1)
-    close(buckets)
+    resolve(buckets)
 
     refused = run("discard", dead_letter.id, "--reason", "any")
 
     assert isinstance(refused.exception, CommandFailed)
-    with pytest.raises(CommandFailed, match=said):
+    with pytest.raises(CommandFailed, match=reason):
         raise refused.exception
     assert not any("discarded" in key for key in buckets.keys("audit"))
 
