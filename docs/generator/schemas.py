@@ -16,12 +16,17 @@ from custody.commands.status import StatusDocument
 from custody.executions.listing import ExecutionsDocument
 from custody.ingest.backfill import BackfillDocument
 from custody.ingest.outcome import PutOutcomes, PutUploads
+from custody.recovery.discard_file import DiscardResult, ObjectDiscardDocument
 from custody.recovery.redrive_plan import RedriveDocument
 from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine, SummaryHeader
 
 FILES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cli/backfill": ("custody backfill --json", (BackfillDocument,)),
     "cli/dead-letters": ("custody dead-letters --json", (DeadLettersDocument,)),
+    "cli/dead-letters-discard": (
+        "custody dead-letters discard --json",
+        (DiscardResult, ObjectDiscardDocument, UnreadableDocument),
+    ),
     "cli/dead-letters-show": ("custody dead-letters show --json", (DeadLetterDocument, UnreadableDocument)),
     "cli/destroy": ("custody destroy --json", (DestroyReport,)),
     "cli/executions": ("custody executions --json", (ExecutionsDocument,)),
