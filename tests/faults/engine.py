@@ -1,6 +1,6 @@
-"""The real state machines, executed here, so that an execution can be broken off at any point, stopped and redriven.
+"""Execute the real state machines, so that an execution can be interrupted at any point, stopped and redriven.
 
-It knows as much as statemachine/ uses, and refuses anything else. Waits are skipped, and the children of a Map run one
+It knows only what statemachine/ uses, and refuses anything else. Waits are skipped, and the children of a Map run one
 after the other.
 """
 
@@ -95,7 +95,7 @@ class Engine:
     def redrive(self, execution: Execution) -> None:
         """Redrive an execution as https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html has it.
 
-        It goes on at the state that did not succeed, which is not entered anew, with that state's own input. If that is
+        It resumes at the state that did not succeed, without entering it again, and with its own input. If that is
         a Map, its children that did not succeed are redriven in the same way.
         """
         self._redriven(execution)
@@ -177,7 +177,7 @@ class Engine:
                 return None
             execution.state, execution.entered_at = following, self._now()
             execution.entered.append(following)
-        raise AssertionError(f"{execution.name} goes round in circles: {execution.entered[-12:]}")
+        raise AssertionError(f"{execution.name} loops: {execution.entered[-12:]}")
 
     def _step(self, state: dict[str, Any], execution: Execution) -> str | None:
         match state["Type"]:
@@ -236,7 +236,7 @@ class Engine:
             except Stopped:
                 raise
             except (Exception, Killed) as raised:
-                error, cause = _told(raised)
+                error, cause = _error_of(raised)
                 retrier = matching(state.get("Retry", []), error)
                 if retrier is not None and retried.get(retrier, 0) < state["Retry"][retrier]["MaxAttempts"]:
                     retried[retrier] = retried.get(retrier, 0) + 1
@@ -304,8 +304,8 @@ class _Failed(Exception):
         self.cause = cause
 
 
-def _told(raised: BaseException) -> tuple[str, str]:
-    """Name an error as Step Functions sees it, with the cause that Lambda makes of it."""
+def _error_of(raised: BaseException) -> tuple[str, str]:
+    """Return an error as Step Functions sees it: its name, and the cause that Lambda makes of it."""
     if isinstance(raised, LambdaError):
         return str(raised), ""
     if isinstance(raised, Killed):

@@ -151,7 +151,7 @@ def assert_accounted_for(world: World, fault: tuple[Point, Mode] | None) -> None
 
 
 def assert_findable(world: World, execution: Execution) -> None:
-    """An execution that failed has a dead letter at once; it is open, unless all the records are delivered and committed."""
+    """A failed execution has a dead letter at once; it is open unless all records are delivered and committed."""
     audit = AuditReader(world.buckets.s3, "audit")
     dead_letters = audit.dead_letters_of(execution.name)
     assert dead_letters, f"{execution.error} has no dead letter"

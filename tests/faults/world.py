@@ -1,4 +1,4 @@
-"""A deployment in memory in which one call fails: events are delivered twice and late, and what fails is redriven."""
+"""A deployment in memory in which one call fails: events come twice and late, and failures are redriven."""
 
 import json
 from collections import defaultdict
@@ -17,7 +17,7 @@ from functions.shared.errors import AccessRefused, CustodyError
 from functions.shared.model import chunking
 from functions.shared.model.messages import Batch
 from functions.start import handler as start
-from functions.summarize import handler as account
+from functions.summarize import handler as summarize
 from functions.transform import handler as transform
 from functions.validate import contracts
 from functions.validate import handler as validate
@@ -106,7 +106,7 @@ class World:
     buckets: Buckets
     scenario: Scenario
     injector: Injector = field(default_factory=Injector)
-    mended: bool = False
+    fixed: bool = False
     objects: int = 0
     processed: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     engine: Engine = field(init=False)
@@ -129,12 +129,12 @@ class World:
         monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(transform, "ENVIRONMENT", replace(transform.ENVIRONMENT, inline_limit_bytes=limit))
         monkeypatch.setattr(write, "ENVIRONMENT", replace(write.ENVIRONMENT, tolerated_rejects_percent=percent))
-        monkeypatch.setattr(account, "ENVIRONMENT", replace(account.ENVIRONMENT, tolerated_rejects_percent=percent))
+        monkeypatch.setattr(summarize, "ENVIRONMENT", replace(summarize.ENVIRONMENT, tolerated_rejects_percent=percent))
         return world
 
     def contract(self, dataset: str) -> contracts.Contract:
         """Give the contract that is deployed by now."""
-        if not (self.mended and self.scenario.contract):
+        if not (self.fixed and self.scenario.contract):
             return LOAD(dataset)
         return contracts.Contract("urn:test:2", Draft202012Validator(self.scenario.contract))
 
@@ -143,7 +143,7 @@ class World:
 
         A fault may cost one redrive more than the scenario needs, and no more.
         """
-        self.injector.fault, self.injector.hit, self.mended = fault, False, False
+        self.injector.fault, self.injector.hit, self.fixed = fault, False, False
         self.injector.calls.clear()
         self.processed.clear()
         self.buckets.empty()
@@ -158,14 +158,14 @@ class World:
         self._tell_of_ends()
         execution = self.engine.named(batch.object.id)
         redrives, allowed, was_hit = 0, int(self.scenario.needs_redrive), False
-        while (self.scenario.needs_redrive and not self.mended) or not self._is_settled(execution):
+        while (self.scenario.needs_redrive and not self.fixed) or not self._is_settled(execution):
             check(execution)
             if self.injector.hit and not was_hit:
                 was_hit, its_own = True, int(self._needs_a_redrive_of_its_own)
                 allowed = max(allowed, redrives + 1 + its_own)
             assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
             waits = self.scenario.contract is not None and not self.scenario.at_once
-            self.mended = self.mended or not waits or execution.error == "RecordsRejected"
+            self.fixed = self.fixed or not waits or execution.error == "RecordsRejected"
             self.engine.redrive(execution)
             self._tell_of_ends()
             redrives += 1
@@ -184,7 +184,7 @@ class World:
         only by the redrive after the one in which the other chunks, or Summarize, have come to their end.
         """
         waits = self.scenario.contract is not None or self.scenario.is_cut
-        return waits and self.scenario.needs_redrive and not self.mended
+        return waits and self.scenario.needs_redrive and not self.fixed
 
     def _is_settled(self, execution: Execution) -> bool:
         """Whether an operator would leave it at that: it ended as it should, and its records have an outcome."""
@@ -212,7 +212,7 @@ class World:
         chunk = payload["batch"]["chunk"] or {"start": self.scenario.fails_in}
         if step == "Validate":
             self.processed[chunk["start"]].append(payload["batch"]["attempt"])
-        if not self.mended and chunk["start"] == self.scenario.fails_in:
+        if not self.fixed and chunk["start"] == self.scenario.fails_in:
             if step == self.scenario.stops_at:
                 raise Stopped
             if step == self.scenario.fails_at:

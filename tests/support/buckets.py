@@ -1,4 +1,4 @@
-"""The buckets of a deployment, in memory: what tests put in, and what they look for afterwards."""
+"""The buckets of a deployment, in memory."""
 
 import gzip
 import json
@@ -69,7 +69,7 @@ class Buckets:
             bucket.keys = type(bucket.keys)()
 
     def upload(self, key: str, body: bytes) -> Batch:
-        """Put an object into the raw bucket, and give the batch that `start` would make of it."""
+        """Put an object into the raw bucket; return the batch that `start` would make of it."""
         answer = self.s3.put_object(Bucket="raw", Key=key, Body=body)
         # Objects arrive before the executions start, and the versions of a key one after another.
         for place, version in enumerate(s3_backends[ACCOUNT_ID]["aws"].buckets["raw"].keys.getlist(key)):
@@ -90,7 +90,7 @@ class Buckets:
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def the_only(self, bucket: str, prefix: str = "") -> bytes:
-        """Read the one object under a prefix; fail if there is none or another."""
+        """Read the only object under a prefix; fail if there is none or another."""
         keys = [key for key in self.keys(bucket) if key.startswith(prefix)]
         assert len(keys) == 1, f"expected one object under {prefix!r} in {bucket}, found {keys}"
         return self.body(bucket, keys[0])
@@ -101,7 +101,7 @@ class Buckets:
         return [header, *lines]
 
     def dead_letter(self) -> Any:
-        """Read the one dead letter."""
+        """Read the only dead letter."""
         return json.loads(self.the_only("audit", "dead-letters/"))
 
 
@@ -112,7 +112,7 @@ def parse_ledger_file(body: bytes) -> tuple[Any, list[Any]]:
 
 
 def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:
-    """Make the payload with which the state machine calls a step."""
+    """Return the payload with which the state machine calls a step."""
     execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
     return {
         "batch": message,

@@ -1,4 +1,4 @@
-"""An object that is cut into chunks, in memory: each is processed by the handlers as the state machine calls them."""
+"""An object in chunks, in memory: the handlers process each as the state machine calls them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import CustodyError, RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.messages import Batch, Chunk
-from functions.summarize.handler import handle as account
+from functions.summarize.handler import handle as summarize
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
@@ -25,25 +25,25 @@ KEY = "mission/many.jsonl"
 
 
 def lines(number: int, *, bad: tuple[int, ...] = ()) -> bytes:
-    """Make an object of so many records, of which those at these places break the contract."""
+    """Return an object of so many records; those with the `bad` numbers violate the contract."""
     return b"".join((BAD if at in bad else GOOD) + b"\n" for at in range(number))
 
 
 def denied(step: str = "Write") -> dict[str, Any]:
-    """Make what the state machine catches of a step without a permission."""
-    return {step: {"Error": "AccessRefused", "Cause": '{"errorMessage": "told by a test"}'}}
+    """Return what the state machine catches if a step lacks a permission."""
+    return {step: {"Error": "AccessRefused", "Cause": '{"errorMessage": "caused by a test"}'}}
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """An object that has arrived, and the batch that start makes of it."""
+    """An object that has arrived, and the batch that `start` makes of it."""
 
     buckets: Buckets
     batch: Batch
 
     @classmethod
     def upload(cls, buckets: Buckets, body: bytes, key: str = KEY) -> "Bulk":
-        """Put an object, and cut it."""
+        """Upload an object, and plan its chunks."""
         batch = buckets.upload(key, body)
         return cls(buckets, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
 
@@ -53,26 +53,26 @@ class Bulk:
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """Where the chunks that are to be processed begin."""
+        """The starts of the chunks to process."""
         assert self.batch.plan is not None
         return self.batch.plan.chunks
 
     @property
     def arn(self) -> str:
-        """The execution of all the chunks."""
+        """The ARN of the bulk execution."""
         attempt = self.batch.attempt
         return arn_of(f"{self.id}-r{attempt}" if attempt else self.id, BULK_ARN)
 
     def again(self, *starts: int) -> "Bulk":
-        """Give the next attempt, of these chunks, or of all."""
+        """Return the next attempt, of these chunks or of all."""
         assert self.batch.plan is not None
         plan = replace(self.batch.plan, chunks=starts or self.starts)
         return Bulk(self.buckets, replace(self.batch, attempt=self.batch.attempt + 1, plan=plan, redrive_of=self.arn))
 
     def run(self, *, failing: tuple[int, ...] = (), lost: tuple[int, ...] = ()) -> str | None:
-        """Process the chunks and close the ledger; give the name of the error that the object ends with.
+        """Process the chunks and summarize them; return the name of the error that the object ends with.
 
-        Those that are `failing` may not write; of the `lost` ones nothing is told.
+        The `failing` chunks fail at Write; the `lost` ones are not processed.
         """
         for start in self.starts:
             if start not in lost:
@@ -80,7 +80,7 @@ class Bulk:
         return self.close()
 
     def chunk(self, start: int, *, fails: bool = False) -> None:
-        """Process a chunk; if it `fails`, it cannot be written."""
+        """Process a chunk; if it `fails`, it does so at Write."""
         chunk = Chunk(start, CHUNK_BYTES)
         batch = Batch(self.batch.object, chunk, self.batch.attempt, self.batch.redrive_of, parent=self.arn)
         arn = f"{self.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-{start}"
@@ -97,10 +97,10 @@ class Bulk:
                 return
 
     def close(self) -> str | None:
-        """Let Summarize close the ledger; give the name of the error that it raises, told in a dead letter."""
+        """Call Summarize; return the name of the error that it raises, after its dead letter is written."""
         message = self.batch.encode()
         try:
-            account(self._payload(message, "Summarize", self.arn), None)
+            summarize(self._payload(message, "Summarize", self.arn), None)
         except CustodyError as error:
             name = type(error).__name__
             self.end(name)
@@ -108,8 +108,8 @@ class Bulk:
         return None
 
     def end(self, error: str, step: str = "Summarize") -> None:
-        """Let DeadLetter tell of the object, as one that ended with an error."""
-        caught = {step: {"Error": error, "Cause": '{"errorMessage": "told by a test"}'}}
+        """Call DeadLetter for the object, as after an error."""
+        caught = {step: {"Error": error, "Cause": '{"errorMessage": "caused by a test"}'}}
         self._dead_letter(self.batch.encode() | {"failure": caught}, self.arn, state="DeadLetter")
 
     def _dead_letter(self, message: Any, arn: str, state: str = "DeadLetterChunk") -> None:

@@ -1,6 +1,6 @@
 """What failures leave behind: dead letters and ledger files as the handlers write them, and executions in memory.
 
-There are two state machines: of batches, and of objects that are cut into chunks.
+There are two state machines: the pipeline, and the bulk state machine.
 """
 
 import json
@@ -36,16 +36,16 @@ def step_of(batch: Batch, state: str = "Write", arn: str | None = None) -> Step:
 
 
 def post(buckets: Buckets, batch: Batch, *, name: str = "Write", error: str = "AccessRefused", arn: str = "") -> str:
-    """Write the dead letter of a batch and attempt; give its id."""
+    """Write the dead letter of a batch and attempt; return its id."""
     step = step_of(batch, arn=arn or None)
-    body = dead_letter(step, Failure("Write", error, "told by a test"), "mission", None)
+    body = dead_letter(step, Failure("Write", error, "caused by a test"), "mission", None)
     key = DeadLetterKey.of(batch, name, step.execution)
     buckets.s3.put_object(Bucket="audit", Key=key.key, Body=body)
     return key.id
 
 
 def commit(buckets: Buckets, batch: Batch, *, written: int = 1, rejected: int = 0, arn: str = "") -> str:
-    """Write the ledger file of a batch and attempt; give its key."""
+    """Write the ledger file of a batch and attempt; return its key."""
     first = batch.start
     spans = [(position, 0, 1, "0") for position in range(first, first + written + rejected)]
     facts = Facts("mission", "2026-11-23T09:00:00Z", "urn:contract")
@@ -139,7 +139,7 @@ class Machine:
 
     def error(self, code: str) -> ClientError:
         """Make the error that boto3 raises for an answer."""
-        answer: Any = {"Error": {"Code": code, "Message": "told by a test"}}
+        answer: Any = {"Error": {"Code": code, "Message": "caused by a test"}}
         named = getattr(self.exceptions, code) if code.startswith("Execution") else ClientError
         made: ClientError = named(answer, "Called")
         return made

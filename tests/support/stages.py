@@ -1,4 +1,4 @@
-"""The handlers on buckets in memory, called as the state machine calls them."""
+"""Call the handlers on buckets in memory, as the state machine does."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ BAD = b'{"mission": "space", "source": "RUMINT", "confidence": 1.7}'
 
 
 def validated(buckets: Buckets, key: str, body: bytes) -> Any:
-    """Upload an object, and give what Validate makes of it."""
+    """Upload an object; return the result of Validate."""
     return validate(called_with(buckets.upload(key, body).encode(), "Validate"), None)
 
 
 def transformed(buckets: Buckets, key: str, body: bytes) -> Any:
-    """Upload an object, and give what Transform makes of it."""
+    """Upload an object; return the result of Transform."""
     return transform(called_with(validated(buckets, key, body), "Transform"), None)
 
 
 def written(buckets: Buckets, key: str, body: bytes) -> Any:
-    """Upload an object, and give what Write makes of it."""
+    """Upload an object; return the result of Write."""
     return write(called_with(transformed(buckets, key, body), "Write"), None)

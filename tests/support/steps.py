@@ -1,4 +1,4 @@
-"""The steps of a batch as the state machine has them, and the functions that its states call."""
+"""The steps of a batch in the state machine, and the functions that its states call."""
 
 import json
 import re
@@ -15,7 +15,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 
 def in_order(definition: dict[str, Any]) -> tuple[str, ...]:
-    """Follow a definition from where it starts to where it ends."""
+    """Return the states of a definition from start to end."""
     names = [definition["StartAt"]]
     while following := definition["States"][names[-1]].get("Next"):
         names.append(following)
@@ -23,7 +23,7 @@ def in_order(definition: dict[str, Any]) -> tuple[str, ...]:
 
 
 def folder(state: str) -> str:
-    """Name the folder below functions/ of the function that a state calls."""
+    """Return the folder in functions/ of the function that a state calls."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", state).lower()
 
 
@@ -35,9 +35,9 @@ def handler(state: str) -> Handler:
 
 PIPELINE, BULK = (json.loads(file.read_text(encoding="utf-8")) for file in (ASL, BULK_ASL))
 STEPS = in_order(PIPELINE)
-"""Validate, Transform and Write, and what was put between them."""
+"""Validate, Transform and Write, and any steps added between them."""
 
 CALLED = sorted(
     {name for found in (PIPELINE, BULK) for name, state in found["States"].items() if state["Type"] == "Task"}
 )
-"""The states that call a function; a chunk has those of the pipeline, under other names."""
+"""The states that call a function; those of a chunk are the same under other names."""

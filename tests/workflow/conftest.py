@@ -75,7 +75,7 @@ class Workflow:
         try:
             return self._answer(state, payload), False
         except EngineError as error:
-            return {"errorType": str(error), "errorMessage": "said by the engine"}, True
+            return {"errorType": str(error), "errorMessage": "by the engine"}, True
         except Exception as error:  # noqa: BLE001 - Lambda answers for whatever a function raises
             trace = traceback.format_list(traceback.extract_tb(error.__traceback__))
             return {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": trace}, True

@@ -44,7 +44,7 @@ def dead_letters(workflow: Workflow) -> list[str]:
 
 
 def named(error: str) -> BaseException:
-    return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
+    return ServiceUnavailable("by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
 def test_all_chunks_are_delivered_and_summarized(workflow: Workflow) -> None:

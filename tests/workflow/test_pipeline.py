@@ -1,4 +1,4 @@
-"""Every way through the state machine: success, each Retry, each Catch."""
+"""Every path through the state machine: success, each Retry, each Catch."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ def body(*records: Any) -> bytes:
 
 
 def named(error: str) -> BaseException:
-    return ServiceUnavailable("said by AWS") if error == "ServiceUnavailable" else EngineError(error)
+    return ServiceUnavailable("by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
 def test_an_accepted_record_passes_each_step_once_and_is_written(workflow: Workflow) -> None:
@@ -99,7 +99,7 @@ def test_a_malformed_line_is_rejected_and_the_others_delivered(workflow: Workflo
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"no JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
+@pytest.mark.parametrize("content", [b"", b"not JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
 def test_an_object_that_is_not_a_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
     run = workflow.run("mission/odd.json", content)
 

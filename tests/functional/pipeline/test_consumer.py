@@ -21,13 +21,13 @@ CHUNK = "mission/dt=2026-03-01/b-1.000000001048576.jsonl"
 
 
 class Deliveries:
-    """A processed bucket that keeps versions, the queue that is told of them, and the file of the consumer."""
+    """A processed bucket that keeps versions, the queue of their events, and the file of the consumer."""
 
     def __init__(self, path: Path) -> None:
         self.s3, self.sqs = boto3.client("s3"), boto3.client("sqs")
         self.s3.create_bucket(Bucket=BUCKET)
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        self.url = self.sqs.create_queue(QueueName="told", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+        self.url = self.sqs.create_queue(QueueName="deliveries", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
         self.path = path
         self.file = consumer.open_file(str(path))
 

@@ -1,4 +1,4 @@
-"""DeadLetter: a dead letter for everything that fails, the true error again, and a way on for what was redriven."""
+"""DeadLetter: a dead letter for every failure, the original error again, and resumption after a redrive."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tests.support.stages import BAD, GOOD, transformed, validated
 
 @dataclass
 class StepFunctions:
-    """What the function may ask about its execution."""
+    """A client of Step Functions that answers about the execution."""
 
     redrives: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -42,17 +42,19 @@ class StepFunctions:
 
 
 @pytest.fixture(autouse=True)
-def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the store is taken apart after this
+def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the client of Step Functions is replaced after this
     machine = StepFunctions()
     monkeypatch.setattr(aws, "_stepfunctions", lambda: machine)
     return machine
 
 
 def failed(
-    message: dict[str, Any], step: str, error: str, said: str = "said", *, redrives: int = 0, **more: Any
+    message: dict[str, Any], step: str, error: str, cause: str = "a cause", *, redrives: int = 0, **more: Any
 ) -> dict[str, Any]:
-    cause = json.dumps({"errorMessage": said, "errorType": error, **more})
-    return called_with(message | {"failure": {step: {"Error": error, "Cause": cause}}}, "DeadLetter", redrives=redrives)
+    caught = json.dumps({"errorMessage": cause, "errorType": error, **more})
+    return called_with(
+        message | {"failure": {step: {"Error": error, "Cause": caught}}}, "DeadLetter", redrives=redrives
+    )
 
 
 def ended(message: dict[str, Any], status: str, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def test_a_batch_that_was_not_read_has_a_dead_letter(buckets: Buckets) -> None:
 def test_a_retry_writes_no_second_dead_letter_and_raises_the_same_error(buckets: Buckets) -> None:
     event = failed(buckets.upload("mission/a.json", GOOD).encode(), "Write", "AccessRefused")
     for _ in range(2):
-        with pytest.raises(AccessRefused, match="said"):
+        with pytest.raises(AccessRefused, match="a cause"):
             handle(event, None)
     assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
@@ -165,7 +167,7 @@ def test_a_redrive_resumes_at_the_failed_step_with_its_input(buckets: Buckets) -
 @pytest.mark.parametrize("error", ["RecordsRejected", "UnknownDataset", "ObjectTooLarge", "ObjectMissing"])
 def test_a_redrive_after_a_data_error_resumes_at_validate(buckets: Buckets, error: str) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
-    with pytest.raises(Exception, match="said"):
+    with pytest.raises(Exception, match="a cause"):
         handle(failed(message, "Transform", error), None)
 
     answer = handle(failed(message, "Transform", error, redrives=1), None)
@@ -217,7 +219,7 @@ def test_each_failure_after_a_redrive_has_its_own_dead_letter(buckets: Buckets) 
 
 def test_a_redrive_resumes_despite_an_outdated_redrive_count(buckets: Buckets, machine: StepFunctions) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
-    with pytest.raises(Exception, match="said"):
+    with pytest.raises(Exception, match="a cause"):
         handle(event, None)
     machine.redrives = 1
     answer = handle(event, None)
@@ -231,7 +233,7 @@ def test_the_error_is_raised_again_if_the_redrive_count_is_unknown(
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused")
     machine.refusal = refusal
     for _ in range(2):
-        with pytest.raises(Exception, match="said"):
+        with pytest.raises(Exception, match="a cause"):
             handle(event, None)
 
 
@@ -239,7 +241,7 @@ def test_a_redrive_after_a_lost_dead_letter_writes_it_and_fails_again(
     buckets: Buckets,
 ) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
-    with pytest.raises(Exception, match="said"):
+    with pytest.raises(Exception, match="a cause"):
         handle(failed(message, "Transform", "AccessRefused", redrives=1), None)
     assert buckets.dead_letter()["attempt"] == 1
     assert handle(failed(message, "Transform", "AccessRefused", redrives=2), None)["attempt"] == 2
@@ -260,7 +262,7 @@ def test_a_redrive_of_a_failed_dead_letter_state_writes_it_and_resumes(
 def test_a_failure_in_a_state_entered_after_the_redrive_is_new(buckets: Buckets) -> None:
     event = failed(validated(buckets, "mission/a.json", GOOD), "Transform", "AccessRefused", redrives=1)
     event["execution"]["RedriveTime"] = STARTED_AT
-    with pytest.raises(Exception, match="said"):
+    with pytest.raises(Exception, match="a cause"):
         handle(event, None)
     assert buckets.dead_letter()["attempt"] == 1
 
@@ -277,7 +279,7 @@ def test_an_attempt_committed_by_another_execution_is_refused(buckets: Buckets) 
         handle(event, None)
 
 
-# What EventBridge tells of: ends that no Catch saw.
+# Events of EventBridge: ends that no Catch saw.
 
 
 @pytest.mark.parametrize(
@@ -318,7 +320,7 @@ def test_a_recorded_end_has_no_second_dead_letter(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     with pytest.raises(AccessRefused):
         handle(failed(batch.encode(), "Validate", "AccessRefused"), None)
-    answer = handle(ended(batch.encode(), "FAILED", error="AccessRefused", cause="said"), None)
+    answer = handle(ended(batch.encode(), "FAILED", error="AccessRefused", cause="a cause"), None)
 
     assert answer == {"counts": {"dead_letters": 0}}
     assert buckets.dead_letter()["step"] == "Validate"
@@ -330,7 +332,9 @@ def test_the_dead_letter_of_rejects_records_no_other_end(buckets: Buckets, error
     with pytest.raises(RecordsRejected):
         write(called_with(message, "Write"), None)
     begun = {name: message[name] for name in ("format", "object", "chunk", "attempt")}
-    assert handle(ended(begun, "FAILED", error=error, cause="said"), None) == {"counts": {"dead_letters": dead_letters}}
+    assert handle(ended(begun, "FAILED", error=error, cause="a cause"), None) == {
+        "counts": {"dead_letters": dead_letters}
+    }
 
 
 def test_the_engines_cause_of_an_end_is_not_kept(buckets: Buckets) -> None:
@@ -382,7 +386,7 @@ def without(*path: str) -> Callable[[dict[str, Any]], None]:
         without("detail", "stopDate"),
         without("detail", "executionArn"),
         lambda event: event["detail"].update(status="RUNNING"),
-        lambda event: event["detail"].update(input="no JSON"),
+        lambda event: event["detail"].update(input="not JSON"),
     ],
 )
 def test_an_event_that_is_not_a_failed_execution_is_refused(
@@ -509,7 +513,9 @@ def test_an_end_without_an_error_says_so(buckets: Buckets) -> None:
 
 @pytest.mark.parametrize("begun", [{}, [], "x", None, {"format": 1, "object": None}])
 def test_an_execution_without_a_batch_has_no_dead_letter(buckets: Buckets, begun: Any) -> None:
-    assert handle(ended(begun, "FAILED", error="MessageRefused", cause="said"), None) == {"counts": {"dead_letters": 0}}
+    assert handle(ended(begun, "FAILED", error="MessageRefused", cause="a cause"), None) == {
+        "counts": {"dead_letters": 0}
+    }
     assert buckets.keys("audit") == []
 
 

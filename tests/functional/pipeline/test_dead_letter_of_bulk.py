@@ -9,7 +9,7 @@ from functions.dead_letter.handler import handle
 from functions.shared import aws
 from functions.shared.errors import AccessRefused, ChunksFailed, DataError, RecordsRejected, StepFailed
 from functions.shared.model.messages import Batch, Chunk, Plan
-from functions.summarize.handler import handle as account
+from functions.summarize.handler import handle as summarize
 from functions.validate.handler import handle as validate
 from tests.functional.pipeline.test_dead_letter import StepFunctions, ended, entered, failed
 from tests.support.buckets import EXECUTION_ARN, STARTED_AT, Buckets, called_with
@@ -37,11 +37,11 @@ def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
     return replace(batch, plan=None, chunk=Chunk(start, 10), attempt=attempt, parent=EXECUTION_ARN)
 
 
-def account_and_fail(batch: Batch, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
-    """Let Summarize fail, then DeadLetter tell of it; give the message that DeadLetter was called with."""
+def summarize_and_fail(batch: Batch, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
+    """Let Summarize fail, then DeadLetter record it; return the message that DeadLetter was called with."""
     message = batch.encode() | more
     with pytest.raises(DataError) as raised:
-        account(called_with(message, "Summarize", redrives=redrives), None)
+        summarize(called_with(message, "Summarize", redrives=redrives), None)
     event = failed(message, "Summarize", type(raised.value).__name__, str(raised.value), redrives=redrives)
     with pytest.raises(type(raised.value)):
         handle(event, None)
@@ -61,7 +61,7 @@ def dead_letters(buckets: Buckets) -> list[str]:
 
 def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
-    account_and_fail(batch)
+    summarize_and_fail(batch)
 
     assert buckets.keys("audit", "dead-letters/") == [
         f"dead-letters/dt={STARTED_AT[:10]}/{batch.object.id}/object.0.Summarize.json"
@@ -80,7 +80,7 @@ def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch:
 
 def test_a_redrive_processes_only_failed_chunks(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
-    message = account_and_fail(batch)
+    message = summarize_and_fail(batch)
 
     assert redriven(message, "Summarize", "ChunksFailed") == message | {
         "attempt": 1,
@@ -92,7 +92,7 @@ def test_a_redrive_processes_only_failed_chunks(buckets: Buckets, batch: Batch) 
 def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start), rejected=1 if start == 10 else 0)
-    message = account_and_fail(batch)
+    message = summarize_and_fail(batch)
 
     assert dead_letters(buckets) == ["object.0.Summarize.json"], (
         "its name is not Rejected: Summarize has written no dead letter"
@@ -103,19 +103,19 @@ def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Bucket
 
 def test_each_redrive_processes_fewer_chunks_and_records_its_failure(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
-    message = account_and_fail(batch)
+    message = summarize_and_fail(batch)
     again = Batch.decode(redriven(message, "Summarize", "ChunksFailed"))
     commit(buckets, of(batch, 20, attempt=1))
-    message = account_and_fail(again, redrives=1)
+    message = summarize_and_fail(again, redrives=1)
 
     assert dead_letters(buckets) == ["object.0.Summarize.json", "object.1.Summarize.json"]
     assert redriven(message, "Summarize", "ChunksFailed", redrives=2)["plan"]["chunks"] == [10]
 
 
 def test_a_redrive_after_a_stop_in_the_map_finds_the_latest_summary(buckets: Buckets, batch: Batch) -> None:
-    # It was stopped in the Map, and redriven: Summarize's attempt is 1, though its message still tells 0.
+    # It was stopped in the Map, and redriven: Summarize's attempt is 1, though its message still says 0.
     commit(buckets, of(batch, 0))
-    message = account_and_fail(batch, redrives=1)
+    message = summarize_and_fail(batch, redrives=1)
 
     answer = redriven(message, "Summarize", "ChunksFailed", redrives=2)
     assert (answer["attempt"], answer["plan"]["chunks"]) == (2, [10, 20])
@@ -123,7 +123,7 @@ def test_a_redrive_after_a_stop_in_the_map_finds_the_latest_summary(buckets: Buc
 
 def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
-    message = account_and_fail(batch)
+    message = summarize_and_fail(batch)
     buckets.s3.delete_object(Bucket="audit", Key=f"ledger/{batch.object.id}/object.0.jsonl.gz")
 
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
@@ -133,7 +133,7 @@ def test_an_inaccessible_summary_does_not_stop_a_redrive(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit(buckets, of(batch, 0))
-    message = account_and_fail(batch)
+    message = summarize_and_fail(batch)
 
     def refuse(*_: Any) -> Any:
         raise AccessRefused("GetObject was answered AccessDenied")
@@ -145,7 +145,7 @@ def test_an_inaccessible_summary_does_not_stop_a_redrive(
 def test_the_summary_of_another_execution_is_ignored(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     with pytest.raises(ChunksFailed):
-        account(called_with(batch.encode(), "Summarize"), None)
+        summarize(called_with(batch.encode(), "Summarize"), None)
     event = failed(batch.encode(), "Summarize", "ChunksFailed", redrives=1)
     event["execution"] |= {"RedriveTime": REDRIVEN_AT, "Id": f"{EXECUTION_ARN}-r1"}
 
@@ -161,7 +161,7 @@ def test_a_failure_of_summarize_itself_repeats_only_summarize(buckets: Buckets, 
     answer = redriven(batch.encode(), "Summarize", "AccessRefused")
 
     assert answer == batch.encode() | {"attempt": 1, "chunks_attempt": 0, "resume": "Summarize"}
-    assert account(called_with(answer, "Summarize", redrives=1), None)["chunks"]["committed"] == 3
+    assert summarize(called_with(answer, "Summarize", redrives=1), None)["chunks"]["committed"] == 3
 
 
 def test_each_failure_of_summarize_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
@@ -183,7 +183,7 @@ def test_chunks_resume_with_their_own_attempt_after_summarize_was_repeated(bucke
     with pytest.raises(AccessRefused):
         handle(failed(batch.encode(), "Summarize", "AccessRefused"), None)
     again = redriven(batch.encode(), "Summarize", "AccessRefused")
-    message = account_and_fail(Batch.decode(again), redrives=1, chunks_attempt=0)
+    message = summarize_and_fail(Batch.decode(again), redrives=1, chunks_attempt=0)
 
     answer = redriven(message, "Summarize", "ChunksFailed", redrives=2)
     assert answer == batch.encode() | {
@@ -204,7 +204,7 @@ def test_a_failed_map_is_run_again_unchanged(buckets: Buckets, batch: Batch) -> 
     assert handle(event, None) == batch.encode() | {"attempt": 1, "resume": "ProcessChunks"}
 
 
-# A chunk has a dead letter of its own, and no way on.
+# A chunk has a dead letter of its own, and never resumes.
 
 
 def of_a_chunk(message: dict[str, Any], step: str, error: str, *, redrives: int = 0) -> dict[str, Any]:
@@ -250,10 +250,10 @@ def test_a_wholly_rejected_chunk_is_committed_for_summarize(buckets: Buckets) ->
         assert "1 of 1 records rejected" in str(raised.value)
 
     with pytest.raises(RecordsRejected, match="2 of 2 records rejected: 1 of 1 in the chunk at byte 0"):
-        account(called_with(batch.encode(), "Summarize"), None)
+        summarize(called_with(batch.encode(), "Summarize"), None)
 
 
-# What EventBridge tells of.
+# Events of EventBridge.
 
 
 @pytest.mark.parametrize(
@@ -283,8 +283,8 @@ def test_a_timed_out_bulk_execution_has_a_dead_letter(buckets: Buckets, batch: B
 
 
 def test_a_recorded_end_of_the_object_has_no_second_dead_letter(buckets: Buckets, batch: Batch) -> None:
-    account_and_fail(batch)
-    answer = handle(ended(batch.encode(), "FAILED", error="ChunksFailed", cause="said"), None)
+    summarize_and_fail(batch)
+    answer = handle(ended(batch.encode(), "FAILED", error="ChunksFailed", cause="a cause"), None)
 
     assert answer == {"counts": {"dead_letters": 0}}
     assert dead_letters(buckets) == ["object.0.Summarize.json"]
@@ -293,6 +293,6 @@ def test_a_recorded_end_of_the_object_has_no_second_dead_letter(buckets: Buckets
 def test_dead_letters_of_chunks_do_not_record_the_end_of_the_object(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(AccessRefused):
         handle(of_a_chunk(of(batch, 0).encode(), "Write", "AccessRefused"), None)
-    handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause="said"), None)
+    handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause="a cause"), None)
 
     assert dead_letters(buckets) == ["000000000000000.0.Write.json", "object.0.Failed.json"]

@@ -97,7 +97,7 @@ DECIDED_HERE = {
     "[" * 100_000: "nesting",
     '{"a":' * 100_000: "nesting",
 }
-NO_UTF_8 = [
+NOT_UTF_8 = [
     b'"\xff"',
     b'"\xc3"',
     b'"\xed\xa0\x80"',
@@ -114,29 +114,29 @@ def holding(text: str) -> bytes:
     return GOOD[:-1] + b', "held": ' + text.encode() + b"}"
 
 
-def fates(buckets: Buckets, lines: list[bytes]) -> list[Any]:
+def outcomes(buckets: Buckets, lines: list[bytes]) -> list[Any]:
     """Send lines as one object; give for each the delivered bytes, or the names of the rules that it breaks."""
     body = b"\n".join([*lines, GOOD])
     with suppress(RecordsRejected):
         written(buckets, "mission/a.jsonl", body)
-    header, *told = buckets.ledger()
+    header, *lines_read = buckets.ledger()
     delivered = buckets.body("processed", header["output"]["key"]) if header["output"] else b""
     positions, at = [], 0
     for line in lines:
         positions.append(at)
         at += len(line) + 1
-    by_position = {line["position"]: line for line in told}
-    assert header["counts"]["received"] == len(told) == len(by_position)
+    by_position = {line["position"]: line for line in lines_read}
+    assert header["counts"]["received"] == len(lines_read) == len(by_position)
     found: list[Any] = []
     for position in positions:
-        fate = by_position.get(position)
-        if fate is None:
+        outcome = by_position.get(position)
+        if outcome is None:
             found.append(None)
-        elif fate["outcome"] == "written":
-            output = fate["output"]
+        elif outcome["outcome"] == "written":
+            output = outcome["output"]
             found.append(delivered[output["offset"] : output["offset"] + output["length"]])
         else:
-            found.append({violation["rule"] for violation in fate["violations"]})
+            found.append({violation["rule"] for violation in outcome["violations"]})
     return found
 
 
@@ -145,29 +145,31 @@ def exactly(text: str | bytes) -> Any:
 
 
 def test_valid_json_is_delivered_unchanged(buckets: Buckets) -> None:
-    for text, fate in zip(ACCEPTED, fates(buckets, list(map(holding, ACCEPTED))), strict=True):
-        assert isinstance(fate, bytes), f"{text[:60]} was rejected: {fate}"
-        assert exactly(fate)["held"] == exactly(text), text[:60]
+    for text, outcome in zip(ACCEPTED, outcomes(buckets, list(map(holding, ACCEPTED))), strict=True):
+        assert isinstance(outcome, bytes), f"{text[:60]} was rejected: {outcome}"
+        assert exactly(outcome)["held"] == exactly(text), text[:60]
 
 
 def test_invalid_json_is_rejected_by_name_and_the_rest_is_delivered(buckets: Buckets) -> None:
     lines = [holding("1")] + [holding(text) for text in REJECTED] + [holding("2")]
-    first, *others, last = fates(buckets, lines)
+    first, *others, last = outcomes(buckets, lines)
     assert isinstance(first, bytes)
     assert isinstance(last, bytes)
-    for text, fate in zip(REJECTED, others, strict=True):
-        assert isinstance(fate, set), f"{text!r} was accepted: {fate!r}"
-        assert fate <= RULES, text
+    for text, outcome in zip(REJECTED, others, strict=True):
+        assert isinstance(outcome, set), f"{text!r} was accepted: {outcome!r}"
+        assert outcome <= RULES, text
 
 
 def test_implementation_defined_json_has_one_named_outcome(buckets: Buckets) -> None:
-    for (text, rule), fate in zip(DECIDED_HERE.items(), fates(buckets, list(map(holding, DECIDED_HERE))), strict=True):
-        assert fate == {rule}, text[:60]
+    for (text, rule), outcome in zip(
+        DECIDED_HERE.items(), outcomes(buckets, list(map(holding, DECIDED_HERE))), strict=True
+    ):
+        assert outcome == {rule}, text[:60]
 
 
 def test_invalid_utf_8_is_rejected_by_name(buckets: Buckets) -> None:
-    for line, fate in zip(NO_UTF_8, fates(buckets, NO_UTF_8), strict=True):
-        assert fate == {"utf-8"}, line
+    for line, outcome in zip(NOT_UTF_8, outcomes(buckets, NOT_UTF_8), strict=True):
+        assert outcome == {"utf-8"}, line
 
 
 def test_each_case_inside_a_document_has_an_outcome(buckets: Buckets) -> None:
@@ -180,19 +182,19 @@ def test_each_line_of_mutated_records_has_one_outcome(buckets: Buckets) -> None:
     """Break records at random, as often as this test says, and the same way each time."""
     chance = random.Random(2_026)  # noqa: S311 - no secret
     lines = [mutilated(chance, holding(chance.choice(ACCEPTED[:50]))) for _ in range(6_000)]
-    found = fates(buckets, lines)
-    for line, fate in zip(lines, found, strict=True):
-        if fate is None:
-            assert not line.strip(b" \t\r"), f"no fate for {line!r}"
-        elif isinstance(fate, bytes):
-            document = exactly(fate)
+    found = outcomes(buckets, lines)
+    for line, outcome in zip(lines, found, strict=True):
+        if outcome is None:
+            assert not line.strip(b" \t\r"), f"no outcome for {line!r}"
+        elif isinstance(outcome, bytes):
+            document = exactly(outcome)
             del document["confidence_band"]
             before = exactly(line)
             before["mission"] = " ".join(before["mission"].split()).lower()
             assert document == before, "what is delivered is what came, with the fields that the transform changes"
         else:
-            assert fate <= RULES | {"enum", "minLength", "maximum", "minimum", "pattern", "maxLength"}, line
-    assert sum(isinstance(fate, bytes) for fate in found) > 100, "some must have survived, or this tests nothing"
+            assert outcome <= RULES | {"enum", "minLength", "maximum", "minimum", "pattern", "maxLength"}, line
+    assert sum(isinstance(outcome, bytes) for outcome in found) > 100, "some must have survived, or this tests nothing"
 
 
 def mutilated(chance: random.Random, record: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Many records: chunks of an object, records that lie in buckets between the steps, and memory that stays flat."""
+"""Many records: chunks, batches staged in buckets between the steps, and limits."""
 
 import gzip
 import json
@@ -35,14 +35,14 @@ MIXED = b"".join(
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set limits that a small object goes beyond: little travels inline, and a line may have 300 bytes."""
+    """Set limits that a small object exceeds: little travels inline, and a line may have 300 bytes."""
     for handler in (validate, transform):
         limits = replace(handler.ENVIRONMENT, inline_limit_bytes=400, document_limit_bytes=300)
         monkeypatch.setattr(handler, "ENVIRONMENT", limits)
 
 
 def through(batch: Batch) -> Any:
-    """Send a batch through the steps as the state machine does, and give what Write answers."""
+    """Send a batch through the steps as the state machine does; return the result of Write."""
     suffix = "Chunk" if batch.chunk else ""
     message: Any = batch.encode()
     for name, handler in (("Validate", validate), ("Transform", transform), ("Write", write)):
@@ -55,8 +55,8 @@ def chunks(batch: Batch, size: int) -> Iterator[Batch]:
         yield replace(batch, chunk=Chunk(start, size), parent="arn:aws:states:::execution:bulk:the-execution")
 
 
-def told(buckets: Buckets) -> list[Outcome]:
-    """Give what the ledger tells of each record, with the bytes that were delivered, in the order of the positions."""
+def ledger_lines(buckets: Buckets) -> list[Outcome]:
+    """Return the ledger lines of all records by position, with the bytes that were delivered."""
     lines: list[Outcome] = []
     for key in buckets.keys("audit", "ledger/"):
         header, *found = (json.loads(line) for line in gzip.decompress(buckets.body("audit", key)).splitlines())
@@ -75,7 +75,7 @@ def test_any_division_gives_the_same_ledger_and_delivery(buckets: Buckets, size:
     batch = buckets.upload("mission/a.jsonl", MIXED)
     with pytest.raises(RecordsRejected):
         through(batch)
-    whole = told(buckets)
+    whole = ledger_lines(buckets)
     assert len(whole) == 1 + 20 * 4 + 3
     for bucket in ("audit", "processed", "staging"):
         for key in buckets.keys(bucket):
@@ -88,11 +88,11 @@ def test_any_division_gives_the_same_ledger_and_delivery(buckets: Buckets, size:
             pytest.fail(f"no chunk is wholly rejected at this size: {rejected}") if size > 400 else commit(
                 buckets, chunk
             )
-    assert told(buckets) == whole
+    assert ledger_lines(buckets) == whole
 
 
 def commit(buckets: Buckets, chunk: Batch) -> None:
-    """Book a chunk of which every record was rejected, as DeadLetter does."""
+    """Commit a wholly rejected chunk, as DeadLetter does."""
     step = "Validate"
     caught = {"failure": {step: {"Error": "RecordsRejected", "Cause": json.dumps({"errorMessage": "all rejected"})}}}
     payload = called_with(chunk.encode() | caught, "DeadLetterChunk")
@@ -117,9 +117,9 @@ def test_a_chunk_forwards_references_not_records(buckets: Buckets) -> None:
     assert message["claim"]["raw"] is True
     staged = gzip.decompress(buckets.body("staging", message["claim"]["rejected"]["key"])).splitlines()
     assert len(staged) == 1 + 61, "only what is rejected is staged, and a line of facts"
-    handed = transform.handle(called_with(message, "Transform"), None)
-    assert len(json.dumps(handed)) < 2_000
-    assert "MASINT" not in json.dumps(handed)
+    forwarded = transform.handle(called_with(message, "Transform"), None)
+    assert len(json.dumps(forwarded)) < 2_000
+    assert "MASINT" not in json.dumps(forwarded)
 
 
 @pytest.mark.usefixtures("small")
@@ -133,13 +133,13 @@ def test_an_object_that_reads_differently_is_refused(buckets: Buckets) -> None:
 @pytest.mark.usefixtures("small")
 def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
-    handed = transform.handle(called_with(message, "Transform"), None)
-    claim = handed["claim"]
+    forwarded = transform.handle(called_with(message, "Transform"), None)
+    claim = forwarded["claim"]
     lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
     shorter = buckets.s3.put_object(Bucket="staging", Key=claim["key"], Body=gzip_lines.pack(b"".join(lines[:-1])))
-    handed["claim"] = claim | {"version_id": shorter["VersionId"]}
+    forwarded["claim"] = claim | {"version_id": shorter["VersionId"]}
     with pytest.raises(MessageRefused, match="announces 23 accepted and 61 rejected"):
-        write.handle(called_with(handed, "Write"), None)
+        write.handle(called_with(forwarded, "Write"), None)
     assert buckets.keys("audit", "ledger/") == []
 
 
@@ -207,7 +207,7 @@ def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
     "staged",
     [
         b"",
-        b"no gzip",
+        b"not gzip",
         gzip.compress(b'{"records": []}'),
         gzip_lines.pack(b"[1]\n{}\t\n"),
         gzip_lines.pack(b'{"dataset": "mission"}\n' + b"{} " * 9)[:-9],
@@ -215,15 +215,15 @@ def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
 )
 def test_an_invalid_staged_batch_is_refused_and_has_a_dead_letter(buckets: Buckets, staged: bytes) -> None:
     message = validate.handle(called_with(buckets.upload("mission/a.jsonl", MIXED).encode(), "Validate"), None)
-    handed = transform.handle(called_with(message, "Transform"), None)
-    put = buckets.s3.put_object(Bucket="staging", Key=handed["claim"]["key"], Body=staged)
-    handed["claim"]["version_id"] = put["VersionId"]
+    forwarded = transform.handle(called_with(message, "Transform"), None)
+    put = buckets.s3.put_object(Bucket="staging", Key=forwarded["claim"]["key"], Body=staged)
+    forwarded["claim"]["version_id"] = put["VersionId"]
     with pytest.raises(MessageRefused) as refused:
-        write.handle(called_with(handed, "Write"), None)
+        write.handle(called_with(forwarded, "Write"), None)
 
     caught = {"Error": "MessageRefused", "Cause": json.dumps({"errorMessage": str(refused.value)})}
     with pytest.raises(MessageRefused):
-        dead_letter.handle(called_with(handed | {"failure": {"Write": caught}}, "DeadLetter"), None)
+        dead_letter.handle(called_with(forwarded | {"failure": {"Write": caught}}, "DeadLetter"), None)
     assert buckets.dead_letter()["resumes_at"] == "Validate"
     assert buckets.keys("audit", "ledger/") == []
 
@@ -238,7 +238,7 @@ def test_a_number_with_a_huge_exponent_has_one_outcome(buckets: Buckets) -> None
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "problem"),
     [
         (b"SECRET", "its header is missing"),
         (gzip.compress(b"SECRET")[:-9], "it is truncated"),
@@ -246,8 +246,8 @@ def test_a_number_with_a_huge_exponent_has_one_outcome(buckets: Buckets) -> None
         (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
     ],
 )
-def test_a_damaged_gzip_stream_is_described_without_quoting_it(buckets: Buckets, body: bytes, said: str) -> None:
-    with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {said}$"):
+def test_a_damaged_gzip_stream_is_described_without_quoting_it(buckets: Buckets, body: bytes, problem: str) -> None:
+    with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {problem}$"):
         validate.handle(called_with(buckets.upload("mission/a.json.gz", body).encode(), "Validate"), None)
 
 

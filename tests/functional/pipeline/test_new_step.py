@@ -1,4 +1,4 @@
-"""A step that nobody has heard of, behind Transform: the ledger, the dead letters and a redrive take it as any other."""
+"""A new step after Transform is treated like any other by the ledger, the dead letters and a redrive."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def enrich(message: dict[str, Any], inline_limit: int = INLINE) -> dict[str, Any
 
 
 def failed(message: dict[str, Any], error: str, *, redrives: int = 0) -> dict[str, Any]:
-    failure = {"failure": {"Enrich": {"Error": error, "Cause": '{"errorMessage": "said"}'}}}
+    failure = {"failure": {"Enrich": {"Error": error, "Cause": '{"errorMessage": "a cause"}'}}}
     return called_with(message | failure, "DeadLetter", redrives=redrives)
 
 

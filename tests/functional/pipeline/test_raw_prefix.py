@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.dead_letter import handler as dead_letter
 from functions.shared.errors import UnknownDataset
-from functions.summarize import handler as account
+from functions.summarize import handler as summarize
 from functions.validate import handler as validate
 from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
@@ -17,7 +17,7 @@ from tests.support.stages import GOOD, validated, written
 
 @pytest.fixture
 def _below_incoming(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules: tuple[Any, ...] = (account, dead_letter, validate)
+    modules: tuple[Any, ...] = (summarize, dead_letter, validate)
     for module in modules:
         monkeypatch.setattr(module, "ENVIRONMENT", replace(module.ENVIRONMENT, raw_prefix="incoming/"))
 

@@ -40,7 +40,7 @@ def of_key(key: str, size: int = 61) -> Any:
 
 
 class Machine:
-    """Stands for the state machines: keeps what was started, and where, and fails when told to."""
+    """A client of Step Functions that keeps what was started and where, and can fail."""
 
     def __init__(self) -> None:
         self.started: dict[str, str] = {}
@@ -135,7 +135,7 @@ def test_one_failed_start_does_not_stop_the_others(machine: Machine) -> None:
     assert len(machine.started) == 1
 
 
-NO_VERSION: list[dict[str, Any]] = [{}, *({"said": version} for version in ("null", "", None, 7, False, ["a"]))]
+NO_VERSION: list[dict[str, Any]] = [{}, *({"version": version} for version in ("null", "", None, 7, False, ["a"]))]
 """What an event may hold where the version id belongs, if anything."""
 
 
@@ -143,11 +143,11 @@ NO_VERSION: list[dict[str, Any]] = [{}, *({"said": version} for version in ("nul
 @pytest.mark.parametrize("name", ["object_created", "eventbridge_object_created"])
 def test_an_object_without_a_version_is_refused(machine: Machine, name: str, version: dict[str, Any]) -> None:
     unversioned = event(name)
-    told = unversioned["detail"] if "detail" in unversioned else unversioned["Records"][0]["s3"]
+    entity = unversioned["detail"] if "detail" in unversioned else unversioned["Records"][0]["s3"]
     field = "version-id" if "detail" in unversioned else "versionId"
-    del told["object"][field]
+    del entity["object"][field]
     if version:
-        told["object"][field] = version["said"]
+        entity["object"][field] = version["version"]
 
     with pytest.raises(MessageRefused, match="enable versioning"):
         handler.handle(unversioned, None)
@@ -236,9 +236,9 @@ def test_the_log_says_why_a_message_was_returned(machine: Machine, caplog: pytes
     machine.failing = {"busy"}
     handler.handle(buffered(of_key("busy/b.json")), None)
 
-    (told,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
-    assert (told["message_id"], told["error"]) == ("0", "ServiceUnavailable")
-    assert "ThrottlingException" in told["cause"]
+    (entity,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
+    assert (entity["message_id"], entity["error"]) == ("0", "ServiceUnavailable")
+    assert "ThrottlingException" in entity["cause"]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
     return replace(batch, plan=None, chunk=Chunk(start, CHUNK), attempt=attempt, parent=EXECUTION_ARN)
 
 
-def account(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
+def summarize(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
     return handle(called_with(batch.encode() | more, "Summarize", redrives=redrives), None)
 
 
@@ -48,7 +48,7 @@ def tolerant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -> None:
     keys = [commit(buckets, of(batch, start), written=number) for number, start in enumerate(STARTS, start=1)]
-    answer = account(batch)
+    answer = summarize(batch)
 
     header, lines = summary(buckets, batch)
     assert header == {
@@ -93,13 +93,13 @@ def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, b
     for start, written in zip(STARTS, (2, 0, 1), strict=True):
         commit(buckets, of(batch, start), written=written)
 
-    assert account(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
+    assert summarize(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
 
 
 def test_an_object_with_failed_chunks_fails_after_its_summary(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 10), written=2)
     with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, starting at byte 0, 20; their dead letters"):
-        account(batch)
+        summarize(batch)
 
     header, lines = summary(buckets, batch)
     assert header["chunks"] == {"total": 3, "committed": 1, "failed": 2}
@@ -114,7 +114,7 @@ def test_too_many_rejects_fail_the_object_and_name_the_chunks(buckets: Buckets, 
     with pytest.raises(
         RecordsRejected, match="2 of 5 records rejected: 2 of 3 in the chunk at byte 10; their dead letters"
     ):
-        account(batch)
+        summarize(batch)
 
     assert summary(buckets, batch)[0]["counts"] == {"received": 5, "written": 3, "rejected": 2}
 
@@ -124,7 +124,7 @@ def test_the_tolerance_is_a_share_of_the_whole_object(buckets: Buckets, batch: B
     for start, rejected in zip(STARTS, (0, 3, 0), strict=True):
         commit(buckets, of(batch, start), written=2 if not rejected else 0, rejected=rejected)
 
-    assert account(batch)["counts"] == {"received": 7, "written": 4, "rejected": 3}, "a chunk may be bad all through"
+    assert summarize(batch)["counts"] == {"received": 7, "written": 4, "rejected": 3}, "a chunk may be bad all through"
 
 
 @pytest.mark.usefixtures("tolerant")
@@ -135,14 +135,14 @@ def test_a_wholly_rejected_object_is_never_tolerated(
     for start in STARTS:
         commit(buckets, of(batch, start), written=0, rejected=1)
     with pytest.raises(RecordsRejected, match="3 of 3 records rejected"):
-        account(batch)
+        summarize(batch)
 
 
 @pytest.mark.usefixtures("tolerant")
 def test_failed_chunks_are_never_tolerated(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0), rejected=1)
     with pytest.raises(ChunksFailed):
-        account(batch)
+        summarize(batch)
 
 
 def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Buckets, batch: Batch) -> None:
@@ -150,7 +150,7 @@ def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Bucket
         commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
     commit(buckets, of(batch, 10, attempt=1), written=2)
     again = replace(batch, attempt=1, plan=Plan(CHUNK, (10,)))
-    answer = account(again, redrives=1)
+    answer = summarize(again, redrives=1)
 
     assert answer["counts"] == {"received": 4, "written": 4, "rejected": 0}
     _, lines = summary(buckets, batch, attempt=1)
@@ -161,7 +161,7 @@ def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(bucket
     for start in STARTS:
         commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
     with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, starting at byte 10;"):
-        account(replace(batch, attempt=1, plan=Plan(CHUNK, (10,))), redrives=1)
+        summarize(replace(batch, attempt=1, plan=Plan(CHUNK, (10,))), redrives=1)
 
     header, lines = summary(buckets, batch, attempt=1)
     counts = {"received": 2, "written": 1, "rejected": 1}
@@ -172,7 +172,7 @@ def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(bucket
 def test_repeating_only_summarize_accepts_commits_of_the_chunks_attempt(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
-    answer = account(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
+    answer = summarize(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
 
     assert answer["attempt"] == 1
     assert summary(buckets, batch, attempt=1)[0]["chunks"]["committed"] == 3
@@ -182,14 +182,14 @@ def test_after_a_stop_in_the_map_earlier_chunks_count_too(buckets: Buckets, batc
     for start, attempt in zip(STARTS, (0, 1, 0), strict=True):  # the second was stopped, and redriven by itself
         commit(buckets, of(batch, start, attempt))
 
-    assert account(batch, redrives=1)["chunks"] == {"total": 3, "committed": 3, "failed": 0}
+    assert summarize(batch, redrives=1)["chunks"] == {"total": 3, "committed": 3, "failed": 0}
 
 
 def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
 
-    assert account(batch) == account(batch)
+    assert summarize(batch) == summarize(batch)
     versions = buckets.s3.list_object_versions(Bucket="audit", Prefix=f"ledger/{batch.object.id}/object")["Versions"]
     assert len(versions) == 1
 
@@ -197,7 +197,7 @@ def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, bat
 def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
-    account(batch)
+    summarize(batch)
     event = called_with(batch.encode(), "Summarize")
     event["execution"]["Id"] += "-r0"
     with pytest.raises(AttemptTaken, match=f"attempt 0 of {batch.object.id} was committed by {EXECUTION_ARN}"):
@@ -206,35 +206,35 @@ def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batc
 
 def test_an_outdated_summary_is_refused(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(ChunksFailed):
-        account(batch)
+        summarize(batch)
     for start in STARTS:
         commit(buckets, of(batch, start))
     with pytest.raises(AttemptTaken, match="with other outcomes"):
-        account(batch)
+        summarize(batch)
 
 
 @pytest.mark.parametrize(
     "damaged",
     [
-        pytest.param(b"no gzip", id="no gzip"),
-        pytest.param(gzip.compress(b"no JSON\n"), id="no JSON"),
+        pytest.param(b"not gzip", id="not gzip"),
+        pytest.param(gzip.compress(b"not JSON\n"), id="not JSON"),
         pytest.param(gzip.compress(b'{"format":1}\n')[:-9], id="cut off"),
-        pytest.param(gzip.compress(b'{"format":1}\n'), id="no header"),
+        pytest.param(gzip.compress(b'{"format":1}\n'), id="another shape"),
     ],
 )
 def test_an_unreadable_ledger_file_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
     keys = [commit(buckets, of(batch, start)) for start in STARTS]
     buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
     with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*restore its first version"):
-        account(batch)
+        summarize(batch)
 
 
 def test_an_object_that_is_not_divided_is_refused(buckets: Buckets) -> None:
     whole = replace(buckets.upload("mission/a.json", b"{}"), plan=Plan(1, (0, 1)))
     with pytest.raises(MessageRefused, match=r"mission/a\.json, which is not divided into"):
-        account(whole)
+        summarize(whole)
     with pytest.raises(MessageRefused, match="not divided into"):
-        account(replace(whole, plan=None))
+        summarize(replace(whole, plan=None))
 
 
 def test_only_the_headers_of_ledger_files_are_read(
@@ -251,7 +251,7 @@ def test_only_the_headers_of_ledger_files_are_read(
 
     monkeypatch.setattr(aws, "read_start", spy)
     monkeypatch.setattr(aws, "read", None)
-    account(batch)
+    summarize(batch)
     assert read == [ledger_file.HEADER_BYTES] * 3
 
 
@@ -264,7 +264,7 @@ def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: p
 
     monkeypatch.setattr(aws, "read_start", refuse)
     with pytest.raises(AccessRefused):
-        account(batch)
+        summarize(batch)
     assert not [key for key in buckets.keys("audit") if "/object." in key]
 
 
@@ -294,12 +294,12 @@ def test_the_error_and_output_of_the_largest_object_are_short(
     five_thousand: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(RecordsRejected) as raised:
-        account(five_thousand)
+        summarize(five_thousand)
     assert str(raised.value).startswith("5000 of 20000 records rejected")
     assert "and 4990 more; their dead letters say why" in str(raised.value)
     assert len(str(raised.value)) < 1_000
 
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
-    answer = account(five_thousand)
+    answer = summarize(five_thousand)
     assert answer["chunks"] == {"total": 5000, "committed": 5000, "failed": 0}
     assert len(json.dumps(answer)) < 4_096
