@@ -23,22 +23,22 @@ class LayerBuildFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LayerTarget:
     """A platform to build a layer for: a name, and the options of uv."""
 
     name: str
     options: tuple[str, ...]
 
 
-def foreign(system: str, python: str) -> Target:
+def foreign(system: str, python: str) -> LayerTarget:
     """Describe another platform, with uv's name for it, and a version of Python."""
-    return Target(name=_name(system, python), options=("--python-platform", system, "--python-version", python))
+    return LayerTarget(name=_name(system, python), options=("--python-platform", system, "--python-version", python))
 
 
-def host() -> Target:
+def host() -> LayerTarget:
     """Describe this interpreter, which runs the functions on embedded AWS."""
     system = f"{platform.machine()}-{platform.system()}".lower()
-    return Target(name=_name(system, sysconfig.get_python_version()), options=("--python", sys.executable))
+    return LayerTarget(name=_name(system, sysconfig.get_python_version()), options=("--python", sys.executable))
 
 
 def _name(system: str, python: str) -> str:
@@ -69,7 +69,7 @@ class Libraries(Construct):
         )
 
 
-def build(requirements: Path, target: Target, cache: Path) -> Path:
+def build(requirements: Path, target: LayerTarget, cache: Path) -> Path:
     """Install the libraries, once per target and content of `requirements`, into a folder named after their hash.
 
     Raises LayerBuildFailed. The folder is built elsewhere and then renamed, so it is never incomplete.
@@ -90,7 +90,7 @@ def build(requirements: Path, target: Target, cache: Path) -> Path:
     return built
 
 
-def _install(requirements: Path, target: Target, into: Path) -> None:
+def _install(requirements: Path, target: LayerTarget, into: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "pip", "install", "--require-hashes", "-r", str(requirements), "--target", str(into)]
     command += [*target.options, "--only-binary", ":all:", "--link-mode", "copy", "--no-compile-bytecode"]
