@@ -11,8 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed, explain
+from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.terminal.commands import Command, Group
+from custody.terminal.explain import explain
 from custody.terminal.signals import INTERRUPTED, end_on_sigterm
 from custody.terminal.text import visible
 

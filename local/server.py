@@ -39,7 +39,7 @@ class StartError(LocalAwsError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """Settings of an embedded AWS.
 
     `workers` bounds the processes of each function: further calls wait. `wait_scale` multiplies the waits of Step
@@ -55,10 +55,12 @@ class Settings:
     enforce_iam: bool = True
 
 
-_DEFAULT = Settings()
+_DEFAULT = ServerSettings()
 
 
-def start(folder: Path, *, port: int | None = None, persist: bool = False, settings: Settings = _DEFAULT) -> Instance:
+def start(
+    folder: Path, *, port: int | None = None, persist: bool = False, settings: ServerSettings = _DEFAULT
+) -> Instance:
     """Start embedded AWS for `folder` and wait until it is ready, or return the running one.
 
     With `persist`, its data is saved in `folder` on `stop`, and restored on the next start with `persist`.
@@ -136,7 +138,7 @@ def _listen(port: int | None) -> socket.socket:
     raise PortTakenError(f"Port {port} on {HOST} is used by another process. Choose another port, or none.")
 
 
-def _launch(folder: Path, listener: socket.socket, settings: Settings, *, persist: bool) -> Instance:
+def _launch(folder: Path, listener: socket.socket, settings: ServerSettings, *, persist: bool) -> Instance:
     port = listener.getsockname()[1]
     token = secrets.token_hex(8)
     shutil.rmtree(folder / _TEMPORARY, ignore_errors=True)
@@ -156,7 +158,7 @@ def _launch(folder: Path, listener: socket.socket, settings: Settings, *, persis
     return Instance(f"http://{HOST}:{port}", port, pid, settings.region, settings.account, token, folder)
 
 
-def _server_environment(folder: Path, port: int, settings: Settings, *, persist: bool) -> dict[str, str]:
+def _server_environment(folder: Path, port: int, settings: ServerSettings, *, persist: bool) -> dict[str, str]:
     """Return the server's environment: only PATH and the language are the caller's."""
     kept = folder if persist else folder / _TEMPORARY
     return {

@@ -94,7 +94,7 @@ class DestroyPlan(msgspec.Struct, frozen=True):
     blockers: list[str]
 
 
-class Failure(msgspec.Struct, frozen=True):
+class DeletionFailure(msgspec.Struct, frozen=True):
     """A resource that could not be deleted or emptied; `resource` is its logical id in the stack, if it has one."""
 
     resource: str
@@ -108,7 +108,7 @@ class Deletion(msgspec.Struct):
 
     deleted: int = 0
     emptied: dict[str, int] = {}
-    failures: list[Failure] = []
+    failures: list[DeletionFailure] = []
     stack_remains: bool = False
 
 
@@ -170,12 +170,12 @@ def delete_buckets(account: Account, names: Iterable[str], deletion: Deletion) -
             try:
                 account.target.client("s3").delete_bucket(Bucket=name)
             except REFUSALS as error:
-                failure = Failure("", BUCKET, name, str(error))
+                failure = DeletionFailure("", BUCKET, name, str(error))
         if failure:
             deletion.failures.append(failure)
 
 
-def _delete(account: Account, stack: Stack) -> list[Failure]:
+def _delete(account: Account, stack: Stack) -> list[DeletionFailure]:
     """Delete a stack and wait for the end; it is identified by id, since a deleted stack cannot be found by name."""
     target = account.target
     target.client("cloudformation").delete_stack(StackName=stack.id)
@@ -188,7 +188,7 @@ def _delete(account: Account, stack: Stack) -> list[Failure]:
         if not current["StackStatus"].endswith("_IN_PROGRESS"):
             break
     failures = [
-        Failure(
+        DeletionFailure(
             summary["LogicalResourceId"],
             summary["ResourceType"],
             summary.get("PhysicalResourceId", ""),
@@ -199,7 +199,7 @@ def _delete(account: Account, stack: Stack) -> list[Failure]:
     ]
     # Not every failure is a resource's: a role that cannot be assumed, for example.
     reason = current.get("StackStatusReason") or current["StackStatus"]
-    return failures or [Failure("", "AWS::CloudFormation::Stack", stack.name, reason)]
+    return failures or [DeletionFailure("", "AWS::CloudFormation::Stack", stack.name, reason)]
 
 
 def _summaries(target: Target, stack: str) -> Iterator[Any]:
@@ -207,7 +207,7 @@ def _summaries(target: Target, stack: str) -> Iterator[Any]:
         yield from page["StackResourceSummaries"]
 
 
-def _empty(account: Account, name: str, deletion: Deletion) -> Failure | None:
+def _empty(account: Account, name: str, deletion: Deletion) -> DeletionFailure | None:
     """Delete every version and delete marker that is not locked; return why some remain, if any do."""
     s3 = account.target.client("s3")
     versions = (
@@ -224,9 +224,9 @@ def _empty(account: Account, name: str, deletion: Deletion) -> Failure | None:
                 refused += len(errors)
                 example = example or f"{errors[0].get('Key')}: {errors[0].get('Message') or errors[0].get('Code')}"
     except REFUSALS as error:
-        return Failure("", BUCKET, name, str(error))
+        return DeletionFailure("", BUCKET, name, str(error))
     if refused:
-        return Failure("", BUCKET, name, f"{plural(refused, 'version')} cannot be deleted, such as {example}")
+        return DeletionFailure("", BUCKET, name, f"{plural(refused, 'version')} cannot be deleted, such as {example}")
     return None
 
 
@@ -237,4 +237,4 @@ def _delete_logs_of_emptying_function(account: Account, deletion: Deletion) -> N
         for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:
             logs.delete_log_group(logGroupName=group["logGroupName"])
     except REFUSALS as error:
-        deletion.failures.append(Failure("", "AWS::Logs::LogGroup", prefix, str(error)))
+        deletion.failures.append(DeletionFailure("", "AWS::Logs::LogGroup", prefix, str(error)))

@@ -12,7 +12,7 @@ from tests.support.embedded_aws import EmbeddedAws
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
     """Give an embedded AWS whose waits are short."""
     folder = tmp_path_factory.mktemp("aws")
-    settings = local.Settings(workers=3, wait_scale=0.1, async_retry_seconds=0.05)
+    settings = local.ServerSettings(workers=3, wait_scale=0.1, async_retry_seconds=0.05)
     up = EmbeddedAws(local.start(folder, settings=settings))
     yield up
     up.close()

@@ -23,7 +23,7 @@ ALLOWED = {
     "custody/views": ("custody.views", *DOMAIN, *DATA, *BASE),
     **{name.replace(".", "/"): (*DOMAIN, "custody.session", *DATA, *BASE) for name in DOMAIN},
     **{name.replace(".", "/"): (*DATA, *BASE, *(["local"] if name.endswith("deployment") else [])) for name in DATA},
-    "custody/terminal": ("custody.terminal", "custody.errors"),
+    "custody/terminal": ("custody.terminal", "custody.errors", "local.LocalAwsError"),
     "datasets": ("datasets", "functions.shared"),
     **{f"functions/{name}": (f"functions.{name}", "functions.shared") for name in FUNCTIONS},
     "functions/shared": ("functions.shared",),
