@@ -50,7 +50,7 @@ that a command prints.
 
 @dataclass(frozen=True)
 class Listing:
-    """How the list of commands shows a command: under which heading, and in which words."""
+    """An entry of the list of commands: its heading and summary."""
 
     panel: str
     summary: str
@@ -72,7 +72,7 @@ COMMANDS = {
     "down": Listing(_ENVIRONMENTS, "Stop embedded AWS."),
     "destroy": Listing(_ENVIRONMENTS, "Delete an environment and list what is left of it."),
 }
-"""By name, in the order in which they are listed; `custody/commands/` has a module for each."""
+"""By name, in listing order; `custody/commands/` has a module for each."""
 
 
 def load(name: str) -> TyperCommand | Group:

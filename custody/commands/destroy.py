@@ -212,7 +212,8 @@ def _bootstrap(account: Account) -> Resource | None:
 
 def _show_plan(screen: Console, stack: Stack, planned: DestroyPlan) -> None:
     others = plural(planned.other_resources, "resource")
-    screen.print(f"{stack.name} is {stack.status}. To be permanently deleted: {others} without data")
+    end = ", and" if planned.deletes else ""
+    screen.print(f"{stack.name} is {stack.status}. To be permanently deleted: {others} without data{end}")
     if planned.deletes:
         screen.print(_table(planned.deletes))
     if planned.retains:

@@ -54,7 +54,9 @@ def status(*, env: Env = "dev", aws: Aws = False, profile: Profile = None, as_js
     if as_json:
         console.write_json(document)
         return
-    executions = ", ".join(f"{number}{'+' if is_more else ''} {state}" for state, (number, is_more) in counts.items())
+    executions = ", ".join(
+        f"{number}{'+' if is_more else ''} {state.replace('_', ' ')}" for state, (number, is_more) in counts.items()
+    )
     for name, value in (to_builtins(document) | {"executions": executions}).items():
         if name != "more_executions":
             console.console.print(f"{name:<16} {value}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How many messages a queue holds."""
+"""The number of messages in a queue."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Depth:
-    """The approximate number of messages that can be received, and of those that somebody has just received."""
+    """Approximate numbers of messages that are visible, and hidden because they were received recently."""
 
     visible: int
     hidden: int
 
     @property
     def total(self) -> int:
-        """All messages."""
+        """The number of all messages."""
         return self.visible + self.hidden
 
     def hidden_beside(self, received: int) -> int:
-        """Count those that somebody else holds after we have `received` some; SQS may lag by as much as a minute."""
+        """Count the messages that other consumers hold, besides `received` of ours; SQS may lag by a minute."""
         return max(0, min(self.hidden, self.total - received))
 
 

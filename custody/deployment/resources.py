@@ -17,7 +17,7 @@ LISTED = 1_000
 """How many versions of a bucket are counted by listing: one call."""
 
 KINDS = ("bucket", "key", "log group", "queue")
-"""The kinds of resources that hold data, or without which data cannot be read."""
+"""The kinds of resources that hold data, or are needed to read it."""
 
 GONE = "gone"
 UNKNOWN = "unknown"

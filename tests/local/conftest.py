@@ -10,7 +10,7 @@ from tests.support.embedded_aws import EmbeddedAws
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    """Give an embedded AWS whose waits are short."""
+    """Provide an embedded AWS with short waits."""
     folder = tmp_path_factory.mktemp("aws")
     settings = local.ServerSettings(workers=3, wait_scale=0.1, async_retry_seconds=0.05)
     up = EmbeddedAws(local.start(folder, settings=settings))

@@ -35,7 +35,7 @@ def arn_of(cloud: EmbeddedAws, url: str) -> str:
 
 @pytest.fixture(scope="module")
 def rule(cloud: EmbeddedAws) -> str:
-    """Give the ARN of a rule for what is created below `mission/` in two buckets; `delivered` keeps versions."""
+    """Return the ARN of a rule for objects under `mission/` in two buckets; `delivered` is versioned."""
     for bucket in ("delivered", "plain"):
         cloud.s3.create_bucket(Bucket=bucket)
         cloud.s3.put_bucket_notification_configuration(

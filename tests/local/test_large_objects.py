@@ -47,7 +47,7 @@ def digest(answer: "GetObjectOutputTypeDef") -> str:
 
 
 def peak(cloud: EmbeddedAws) -> int:
-    """Give the most memory that the server has had, in MiB."""
+    """Return the peak memory of the server, in MiB."""
     status = Path(f"/proc/{cloud.instance.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 

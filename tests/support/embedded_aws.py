@@ -89,7 +89,7 @@ class EmbeddedAws:
                 client.close()
 
     def role(self, name: str, policy: Mapping[str, Any] | None = None) -> str:
-        """Make a role that may do what `policy` says and nothing else; give its ARN."""
+        """Create a role with only the permissions of `policy`; return its ARN."""
         trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         arn = self.roles.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
@@ -111,11 +111,11 @@ class EmbeddedAws:
         return answer["FunctionArn"]
 
     def call(self, name: str, event: Any = None) -> Any:
-        """Invoke a function and give what it answered; a failure's payload has `errorType`."""
+        """Invoke a function and return its response; the payload of a failure has `errorType`."""
         return json.loads(self.functions.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
 
     def machine(self, name: str, definition: Mapping[str, Any], policy: Mapping[str, Any] | None = None) -> str:
-        """Make a state machine that may invoke every function and run Maps, or do what `policy` says; give its ARN."""
+        """Create a state machine that may invoke functions and run Maps, or what `policy` allows; return its ARN."""
         usual = allow(["lambda:InvokeFunction", "states:StartExecution", "states:RedriveExecution"])
         role = self.role(f"{name}-machine", policy or usual)
         return self.machines.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)[
@@ -123,12 +123,12 @@ class EmbeddedAws:
         ]
 
     def run(self, machine: str, given: Any = None) -> dict[str, Any]:
-        """Run a state machine to its end; give its description, with `output` decoded."""
+        """Run a state machine to its end; return its description, with `output` decoded."""
         execution = self.machines.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))
         return self.ended(execution["executionArn"])
 
     def ended(self, execution: str) -> dict[str, Any]:
-        """Wait for the end of an execution; give its description, with `output` decoded."""
+        """Wait for the end of an execution; return its description, with `output` decoded."""
 
         def look() -> dict[str, Any] | None:
             described = dict(self.machines.describe_execution(executionArn=execution))
@@ -138,7 +138,7 @@ class EmbeddedAws:
         return ended | {"output": json.loads(ended.get("output") or "null")}
 
     def stack(self, name: str, resources: Mapping[str, Any]) -> dict[str, str]:
-        """Deploy a stack of these resources; give their physical ids."""
+        """Deploy a stack of these resources; return their physical ids."""
         template = json.dumps({"Resources": resources})
         self.stacks.create_stack(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
         status = until(functools.partial(self.stack_end, name), f"the end of stack {name}")
@@ -147,6 +147,6 @@ class EmbeddedAws:
         return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in deployed}
 
     def stack_end(self, name: str) -> str | None:
-        """Give the status of a stack that nothing is going on with any more."""
+        """Return the status of a stack; None while CloudFormation is working on it."""
         status = self.stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         return None if status.endswith("IN_PROGRESS") else status

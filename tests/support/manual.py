@@ -1,4 +1,4 @@
-"""The pages of `--help`: which commands there are, and the examples and references of each."""
+"""The pages of `--help`: the commands, with their examples and references."""
 
 import re
 from typing import Any

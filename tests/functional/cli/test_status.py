@@ -27,7 +27,7 @@ Deploy = Callable[..., Target]
 
 
 class Stacks:
-    """Stands for CloudFormation, which moto has only with libraries that nothing else here needs."""
+    """Stands in for CloudFormation, which moto has only with libraries that nothing else here needs."""
 
     def __init__(self, outputs: dict[str, str]) -> None:
         self._outputs = [{"OutputKey": name, "OutputValue": value} for name, value in outputs.items()]
@@ -37,7 +37,7 @@ class Stacks:
 
 
 @dataclass(frozen=True)
-class Here(Target):
+class MemoryTarget(Target):
     """An AWS in memory, with one stack."""
 
     stacks: Stacks
@@ -48,9 +48,9 @@ class Here(Target):
 
 @pytest.fixture
 def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
-    """Give a way to make a stack whose outputs name real queues and machines; it has a buffer if that is named."""
+    """Return a function that makes a stack whose outputs name real queues and machines."""
 
-    def made(*, queues: tuple[str, ...], without: str = "") -> Target:
+    def deploy_stack(*, queues: tuple[str, ...], without: str = "") -> Target:
         sqs, states = boto3.client("sqs"), boto3.client("stepfunctions")
         role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
@@ -64,11 +64,11 @@ def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa
             | {QUEUES[name]: sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
         )
         stacks = Stacks({name: value for name, value in outputs.items() if name != without})
-        here = Here("a stack in memory", boto3.Session(), None, stacks)
+        here = MemoryTarget("a stack in memory", boto3.Session(), None, stacks)
         monkeypatch.setattr("custody.session.open_target", lambda **_: here)
         return here
 
-    return made
+    return deploy_stack
 
 
 def status() -> dict[str, Any]:
@@ -77,7 +77,7 @@ def status() -> dict[str, Any]:
     return dict(json.loads(ran.stdout))
 
 
-def test_with_a_buffer_it_tells_how_many_events_wait_there(deploy: Deploy) -> None:
+def test_events_waiting_in_a_buffer_are_counted(deploy: Deploy) -> None:
     here = deploy(queues=("start-dlq", "dead-letter-dlq", "buffer"))
     sqs = boto3.client("sqs")
     for _ in range(3):
@@ -90,21 +90,21 @@ def test_with_a_buffer_it_tells_how_many_events_wait_there(deploy: Deploy) -> No
     }
 
 
-def test_without_a_buffer_it_tells_of_none(deploy: Deploy) -> None:
+def test_without_a_buffer_none_is_shown(deploy: Deploy) -> None:
     here = deploy(queues=("start-dlq", "dead-letter-dlq"))
 
     assert find(here, "dev").buffer_url is None
     assert "buffer" not in status()
 
 
-def test_a_deployment_tells_how_large_objects_are_cut(deploy: Deploy) -> None:
+def test_a_deployment_has_its_chunk_size(deploy: Deploy) -> None:
     here = deploy(queues=("start-dlq", "dead-letter-dlq"))
 
     assert find(here, "dev").chunk_bytes == 64 * 2**20
     assert find(here, "dev").bulk_arn.endswith(":bulk")
 
 
-def test_a_stack_of_an_older_version_is_told_by_the_output_that_it_lacks(deploy: Deploy) -> None:
+def test_a_stack_without_an_output_is_refused_by_its_name(deploy: Deploy) -> None:
     here = deploy(queues=("start-dlq", "dead-letter-dlq"), without="ChunkBytes")
 
     with pytest.raises(CommandFailed, match="has no output 'ChunkBytes'"):
