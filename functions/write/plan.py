@@ -63,8 +63,8 @@ class Delivery:
                 continue
             length = len(document)
             ledger.append(
-                b'%s,"outcome":"written","output":{"offset":%d,"length":%d,"sha256":"%s"}}\n'
-                % (head[:-1], offset, length, sha256(document).hexdigest().encode())
+                b'{"outcome":"written",%s,"output":{"offset":%d,"length":%d,"sha256":"%s"}}\n'
+                % (head[1:-1], offset, length, sha256(document).hexdigest().encode())
             )
             documents.append(document)
             offset += length + 1

@@ -76,4 +76,4 @@ def read_only_rejected(pages: Iterable[Sequence[bytes]]) -> Iterator[Rejected]:
 
 def ledger_line(line: bytes) -> bytes:
     """Turn the line of a rejected record into its ledger line, without parsing it."""
-    return line[:-1] + b',"outcome":"rejected"}\n'
+    return b'{"outcome":"rejected",' + line[1:] + b"\n"
