@@ -14,7 +14,7 @@ from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]  # it has no
 
 from infra.app import ROOT
 from tests.support.documents import blocks, read, sections
-from tests.support.on_aws import USUAL_ENV, Run
+from tests.support.on_aws import DEFAULT_ENV, Run
 
 DOCUMENT = read("docs/deploy.md")
 SECTIONS = sections(DOCUMENT)
@@ -92,7 +92,7 @@ def test_no_command_stands_unchecked() -> None:
     others = [words for words in UNRUN if words[0] not in {"aws", "cdk", "export"} and "=" not in words[0]]
 
     assert {tuple(words[:2]) for words in others} == {("make", "test-aws"), ("custody", "destroy")}
-    by_hand = Run("", "", USUAL_ENV, (), is_aws=True, environment={}).by_hand
+    by_hand = Run("", "", DEFAULT_ENV, (), is_aws=True, environment={}).deletion_command
     assert [" ".join(words) for words in others if words[0] == "custody"] == [by_hand]
     assert "\ntest-aws: setup" in MAKEFILE
     for variable in ("AWS_PROFILE", "ACCOUNT", "TEST_ENV", "SETTINGS"):

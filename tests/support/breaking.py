@@ -1,4 +1,4 @@
-"""Ways to break a deployed stack for a while, and to wait for what comes of it."""
+"""Break a deployed stack for a while, and wait for the consequences."""
 
 import json
 import time
@@ -11,26 +11,26 @@ from tests.support import account
 from tests.support.deployed import Cloud
 
 PAUSE_SECONDS = 0.05 if account.environment_name() is None else 2.0
-"""Between two looks: AWS answers only so many calls a second."""
+"""Between two polls: AWS limits calls per second."""
 
 PROBES = 3
-"""How many probes in a row must end alike before a policy counts as changed: not all of AWS learns of it at once."""
+"""Consecutive probes that must end alike before a policy counts as changed: it does not reach all of AWS at once."""
 
 PROBE = b'{"mission": "space", "source": "MASINT", "confidence": 0.95}'
 
 
-def until(look: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Look again until there is something; fail the test when there is nothing in time."""
+def until(poll: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Poll until the result is true, and return it; fail the test after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := poll()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(PAUSE_SECONDS)
-    return found
+    return result
 
 
 @contextmanager
 def slow(cloud: Cloud, seconds: int, timeout: int) -> Iterator[None]:
-    """Let each execution wait before Validate, and give it only so much time; put the machine back afterwards."""
+    """Let executions wait before Validate, with a timeout in seconds; restore the machine afterwards."""
     client, arn = cloud.client("stepfunctions"), cloud.deployment.pipeline_arn
     deployed = client.describe_state_machine(stateMachineArn=arn)["definition"]
     definition = json.loads(deployed)
@@ -45,7 +45,7 @@ def slow(cloud: Cloud, seconds: int, timeout: int) -> Iterator[None]:
 
 @contextmanager
 def without(cloud: Cloud, function: str, action: str) -> Iterator[None]:
-    """Take a permission away from a function, and give it back."""
+    """Remove a permission from a function, and restore it."""
     iam = cloud.client("iam")
     configuration = cloud.client("lambda").get_function_configuration(FunctionName=f"custody-{cloud.env}-{function}")
     role = configuration["Role"].rpartition("/")[2]
@@ -64,19 +64,19 @@ def without(cloud: Cloud, function: str, action: str) -> Iterator[None]:
 
 
 def wait_for_probes(cloud: Cloud, status: str) -> None:
-    """On AWS, wait until a changed policy holds: until objects that are put just for this end as they should."""
+    """On AWS, wait until a changed policy has taken effect, as shown by objects uploaded for this purpose."""
     if cloud.is_aws:
         ended: list[str] = []
 
         def settled() -> bool:
-            ended.append(_probed(cloud))
+            ended.append(_probe(cloud))
             return ended[-PROBES:] == [status] * PROBES
 
         until(settled, 60 * cloud.patience, f"probes that end {status}")
 
 
-def _probed(cloud: Cloud) -> str:
-    """Put an object that nobody asks for later; give how its execution ended."""
+def _probe(cloud: Cloud) -> str:
+    """Upload an object that no test uses; return the status in which its execution ends."""
     key = f"mission/probe-{time.time_ns()}.json"
     version = cloud.client("s3").put_object(Bucket=cloud.deployment.raw, Key=key, Body=PROBE)
     raw = RawObject(cloud.deployment.raw, key, version["VersionId"], len(PROBE), version["ETag"].strip('"'))
@@ -85,9 +85,9 @@ def _probed(cloud: Cloud) -> str:
 
     def ended() -> str | None:
         try:
-            found = str(client.describe_execution(executionArn=arn)["status"])
+            status = str(client.describe_execution(executionArn=arn)["status"])
         except client.exceptions.ExecutionDoesNotExist:
             return None
-        return None if found == "RUNNING" else found
+        return None if status == "RUNNING" else status
 
     return str(until(ended, 60 * cloud.patience, f"the end of {arn}"))

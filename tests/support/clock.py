@@ -1,4 +1,4 @@
-"""A clock that goes on only when somebody sleeps: what is paced is tested without waiting for it."""
+"""A clock that advances only when the code sleeps, so that pacing is tested without waiting."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class Clock:
     now: float = 0.0
 
     def monotonic(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let time go by."""
+        """Advance the time."""
         self.now += seconds

@@ -17,6 +17,10 @@ from tests.support import account
 from tests.support.schemas import require_valid
 
 CUSTODY = ROOT / ".venv/bin/custody"
+GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
+BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
+"""A record that breaks two rules."""
+
 PATIENCE = 10.0
 """On AWS, a policy change may take a minute to take effect
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency)."""
@@ -64,9 +68,26 @@ class Cloud:
         listing = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)
         return [entry["Key"] for entry in listing.get("Contents", [])]
 
+    def ledger_keys(self, object_id: str) -> list[str]:
+        """List the names of the ledger files of an object."""
+        prefix = f"ledger/{object_id}/"
+        return [key.removeprefix(prefix) for key in self.keys(self.deployment.audit, prefix)]
+
+    def event(self, key: str, size: int, etag: str, version_id: str) -> dict[str, Any]:
+        """Return the event by which S3 announces an object."""
+        s3_object = {"key": key, "size": size, "eTag": etag, "versionId": version_id}
+        return {"Records": [{"s3": {"bucket": {"name": self.deployment.raw}, "object": s3_object}}]}
+
     def custody(self, *arguments: str | Path, cwd: Path | None = None) -> CommandResult:
         """Run the command line."""
         return custody(self.folder, *arguments, cwd=cwd, environment=self.environment)
+
+
+def json_file(path: Path, *records: Any) -> Path:
+    """Write a record, or an array of several, and return the path."""
+    document = records[0] if len(records) == 1 else records
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return path
 
 
 def custody(

@@ -1,6 +1,6 @@
-"""`make test-aws`: deploy to an account, run the tests marked `aws` there, and take it all away again.
+"""`make test-aws`: deploy to an account, run the tests marked `aws`, and delete the stack.
 
-It does nothing unless credentials are named, and the account that they are for: AWS_PROFILE=NAME ACCOUNT=NUMBER.
+It does nothing without explicit credentials and the number of their account: AWS_PROFILE=NAME ACCOUNT=NUMBER.
 """
 
 import json
@@ -25,28 +25,28 @@ from tests.support import account
 from tests.support.breaking import until
 from tests.support.documents import read, sections
 
-USUAL_ENV = "citest"
-KEPT_ENV = "prod"
+DEFAULT_ENV = "citest"
+RETAINED_ENV = "prod"
 CHUNK_BYTES = 2**20
 FIXED = {
-    "env": "TEST_ENV=NAME says it",
-    "chunk_bytes": "the tests cut by what it is here",
-    "local": "it is for embedded AWS alone",
-    "audit_lock": "a locked bucket cannot be taken away again",
-    "raw_bucket": "the tests put objects, and Custody does not take away what is not its own",
-    "raw_prefix": "it goes with raw_bucket",
-    "raw_key_arn": "it goes with raw_bucket",
+    "env": "set TEST_ENV=NAME instead",
+    "chunk_bytes": "the tests depend on its value",
+    "local": "it is for embedded AWS only",
+    "audit_lock": "a locked bucket cannot be deleted",
+    "raw_bucket": "the tests upload objects, and Custody does not empty a bucket that is not its own",
+    "raw_prefix": "it is used with raw_bucket",
+    "raw_key_arn": "it is used with raw_bucket",
 }
-"""Settings that are not for whoever calls, each with the reason."""
+"""Settings that cannot be passed, each with the reason."""
 
 COSTS = "A run of make test-aws"
-"""The section of docs/costs.md that says what a run costs."""
+"""The section of docs/costs.md on the cost of a run."""
 
 CREDENTIALS = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
-"""What names credentials; none is looked for elsewhere, so that no account is used by chance."""
+"""Variables that name credentials; others are not used, so that no account is reached by accident."""
 
-TAKE_AWAY_SECONDS = 1_800
-"""How long it is tried; CloudFormation alone takes some minutes."""
+DELETE_SECONDS = 1_800
+"""How long deletion is retried; CloudFormation alone takes some minutes."""
 
 _BIN = ROOT / ".venv/bin"
 
@@ -57,9 +57,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `settings` are further ones for `cdk deploy -c`, such as `start_concurrency=5`; none of `FIXED`.
+    """One run: `settings` are passed to `cdk deploy -c`, such as `start_concurrency=5`; none of them is in `FIXED`.
 
-    `is_aws` unless the configuration names an endpoint of something that stands for AWS.
+    `is_aws` is false if the configuration has the endpoint of an emulator.
     """
 
     account: str
@@ -75,73 +75,75 @@ class Run:
         return f"custody-{self.env}"
 
     @property
-    def by_hand(self) -> str:
-        """The command that takes it away."""
+    def deletion_command(self) -> str:
+        """The command that deletes the stack."""
         return f"custody destroy --aws --env {self.env}"
 
     def call(self, *command: str | Path) -> int:
-        """Run a command with the credentials that were given, for all to see."""
+        """Run a command with the credentials of the caller, and show its output."""
         return subprocess.run(command, cwd=ROOT, env=dict(self.environment), check=False).returncode  # noqa: S603 - ours
 
     def destroy(self) -> Any:
-        """Take the stack away; give what `custody destroy` tells; None if it refuses, as while something runs."""
-        command = [str(_BIN / "custody"), *self.by_hand.split()[1:], "--json", "--yes"]
+        """Delete the stack; return the report of `custody destroy`, None if it refused, as while something runs."""
+        command = [str(_BIN / "custody"), *self.deletion_command.split()[1:], "--json", "--yes"]
         done = subprocess.run(command, env=dict(self.environment), stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - ours
         return json.loads(done.stdout) if done.stdout else None
 
 
 def prepare(environment: Mapping[str, str]) -> Run:
-    """Find out what the run is for; raise Refused unless the account is named, and right, and ready."""
+    """Describe the run; raise Refused unless the account is named, is the right one, and is ready."""
     if not any(environment.get(name) for name in CREDENTIALS):
-        raise Refused("No credentials are named. Say which to use: make test-aws AWS_PROFILE=NAME ACCOUNT=NUMBER")
-    env = environment.get("TEST_ENV") or USUAL_ENV
-    if env == KEPT_ENV:
-        raise Refused(f"The data of {KEPT_ENV} is kept when its stack goes. Name another environment: TEST_ENV=NAME.")
+        raise Refused("No credentials are named. Name them: make test-aws AWS_PROFILE=NAME ACCOUNT=NUMBER")
+    env = environment.get("TEST_ENV") or DEFAULT_ENV
+    if env == RETAINED_ENV:
+        raise Refused(
+            f"The data of {RETAINED_ENV} is retained when its stack is deleted. Name another one: TEST_ENV=NAME."
+        )
     settings = _allowed(environment.get("SETTINGS", "").split())
     try:
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
         if session.region_name is None:
-            raise Refused("There is no region to deploy to. Set AWS_REGION, or one for the profile.")
+            raise Refused("There is no region to deploy to. Set AWS_REGION, or the region of the profile.")
         number = session.client("sts").get_caller_identity()["Account"]
         stacks = session.client("cloudformation")
         host = urlsplit(stacks.meta.endpoint_url).hostname or ""
         is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
         run = Run(number, session.region_name, env, settings, is_aws, environment)
-        print(introduction(run), flush=True)  # noqa: T201 - said to whoever called make
+        print(introduction(run), flush=True)  # noqa: T201 - for whoever called make
         if environment.get("ACCOUNT") != number:
-            raise Refused(f"To go on, say that it is this account: ACCOUNT={number}")
+            raise Refused(f"To continue, confirm the account: ACCOUNT={number}")
         if not _has(stacks, "CDKToolkit"):
             raise Refused(
                 f"The account is not bootstrapped: node_modules/.bin/cdk bootstrap aws://{number}/{run.region}"
             )
         if _has(stacks, run.stack):
             raise Refused(
-                f"The stack {run.stack} is there already. If an earlier run left it, "
-                f"custody destroy --aws --env {env}; if it is somebody's, name another: TEST_ENV=NAME."
+                f"The stack {run.stack} already exists. If an earlier run left it, delete it: {run.deletion_command}; "
+                "otherwise name another environment: TEST_ENV=NAME."
             )
     except (BotoCoreError, ClientError) as error:
-        raise Refused(f"AWS cannot be asked: {error}") from error
+        raise Refused(f"AWS cannot be reached: {error}") from error
     return run
 
 
 def _allowed(settings: list[str]) -> tuple[str, ...]:
-    """Refuse what would make it another deployment than the one that is tested, and taken away again."""
+    """Refuse settings that the tests or the deletion of the stack do not support."""
     for setting in settings:
         name, _, value = setting.partition("=")
         if not (re.fullmatch("[a-z_]+", name) and value):
-            raise Refused(f"SETTINGS has {setting!r}, which is no setting. Write it as name=value.")
+            raise Refused(f"SETTINGS has {setting!r}, which is not a setting. Write name=value.")
         if name in FIXED:
-            raise Refused(f"SETTINGS cannot have {name}: {FIXED[name]}. Leave it out.")
+            raise Refused(f"SETTINGS cannot have {name}: {FIXED[name]}. Remove it.")
     return tuple(settings)
 
 
 def introduction(run: Run) -> str:
-    """Say what will be made, where, and what it costs."""
+    """Describe what is deployed, where, and at what cost."""
     costs = sections(read("docs/costs.md"))[COSTS].strip()
     return (
         f"make test-aws deploys the stack {run.stack} to account {run.account}, region {run.region},\n"
-        f"runs the tests marked `aws` on it, and takes it away again, also when a test fails. Should it be killed,\n"
-        f"or its credentials end, take it away by hand: {run.by_hand}\n\n{costs}\n"
+        f"runs the tests marked `aws` on it, and deletes it, also when a test fails. If it is killed, or its\n"
+        f"credentials expire, delete the stack yourself: {run.deletion_command}\n\n{costs}\n"
     )
 
 
@@ -155,30 +157,30 @@ def _has(stacks: Any, name: str) -> bool:
 
 
 def carry_out(run: Run) -> int:
-    """Deploy, test, and take away; give the exit code."""
+    """Deploy, test and delete; return the exit code."""
     try:
         code = _deploy(run) or _test(run)
     finally:
-        # Also after Ctrl-C and SIGTERM: what costs something goes.
-        with _told_if_it_stays(run):
-            left = _take_away(run)
+        # Also after Ctrl-C and SIGTERM: the stack is billed.
+        with _reporting_what_remains(run):
+            left = _delete(run)
     if left:
-        print(f"Left of {run.stack}, and billed: {', '.join(left)}. See: {run.by_hand}", file=sys.stderr)  # noqa: T201
+        print(f"Left of {run.stack} and billed: {', '.join(left)}. See: {run.deletion_command}", file=sys.stderr)  # noqa: T201
     return code or int(bool(left))
 
 
 @contextmanager
-def _told_if_it_stays(run: Run) -> Iterator[None]:
-    """Name the command that takes it away where that did not come to its end."""
+def _reporting_what_remains(run: Run) -> Iterator[None]:
+    """Print the command that deletes the stack if the block does not complete."""
     try:
         yield
     except BaseException:
-        print(f"{run.stack} was not taken away, and is billed. Take it away: {run.by_hand}", file=sys.stderr)  # noqa: T201
+        print(f"{run.stack} was not deleted and is billed. Delete it: {run.deletion_command}", file=sys.stderr)  # noqa: T201
         raise
 
 
 def _deploy(run: Run) -> int:
-    # Of a setting that is given twice, the CDK takes the last one.
+    # The CDK takes the last value of a setting.
     ours = {"env": run.env, "chunk_bytes": CHUNK_BYTES} | ({} if run.is_aws else {"local": "true"})
     settings = (*run.settings, *(f"{name}={value}" for name, value in ours.items()))
     given = [part for setting in settings for part in ("-c", setting)]
@@ -194,23 +196,23 @@ def _test(run: Run) -> int:
     ).returncode
 
 
-def _take_away(run: Run) -> list[str]:
-    """Destroy what was deployed; name what is left of it and billed."""
-    seconds = TAKE_AWAY_SECONDS
+def _delete(run: Run) -> list[str]:
+    """Delete the stack; return the names of what is left and billed."""
+    seconds = DELETE_SECONDS
     try:
         _stop_executions(run)
     except (BotoCoreError, ClientError) as error:
-        # Credentials that have ended do not come back: once must do.
+        # Expired credentials do not become valid: try once.
         print(f"Executions of {run.stack} could not be stopped: {error}", file=sys.stderr)  # noqa: T201
         seconds = 0
-    # An execution that was stopped may count as in flight for a moment still.
-    told = until(run.destroy, seconds, f"{run.stack} is taken away")
-    failed = [failure["name"] for failure in told["deletion"]["failures"]]
-    return failed + [one["name"] for one in told["left"] if one["billed"]]
+    # A stopped execution may be listed as running for a moment.
+    report = until(run.destroy, seconds, f"the deletion of {run.stack}")
+    failed = [failure["name"] for failure in report["deletion"]["failures"]]
+    return failed + [resource["name"] for resource in report["left"] if resource["billed"]]
 
 
 def _stop_executions(run: Run) -> None:
-    """Stop what a test that failed has left in flight: `custody destroy` takes nothing away while something is."""
+    """Stop what a failed test left running: `custody destroy` refuses to delete while something runs."""
     client = boto3.Session(region_name=run.region).client("stepfunctions")
     for page in client.get_paginator("list_state_machines").paginate():
         for machine in page["stateMachines"]:
@@ -221,12 +223,12 @@ def _stop_executions(run: Run) -> None:
 
 
 def main() -> int:
-    """Run, or say why not."""
+    """Run, or print why not."""
     end_on_sigterm()
     try:
         return carry_out(prepare(os.environ))
     except Refused as refused:
-        print(f"make test-aws: {refused}", file=sys.stderr)  # noqa: T201 - said to whoever called make
+        print(f"make test-aws: {refused}", file=sys.stderr)  # noqa: T201 - for whoever called make
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -1,40 +1,37 @@
-"""What only AWS can show: that its metrics set the alarms off. This is for `make test-aws` alone."""
+"""Alarms in an AWS account, which alone has the metrics that set them off: run by `make test-aws` only."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.breaking import until
-from tests.support.deployed import Cloud
+from tests.support.deployed import BAD, Cloud, json_file
 
 pytestmark = pytest.mark.aws(only=True)
 
 
-def alarm(cloud: Cloud, section: str) -> Any:
-    name = f"custody-{cloud.env}-{section}"
-    (found,) = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    return found
+def wait_for(cloud: Cloud, alarm: str, state: str) -> None:
+    name, client = f"custody-{cloud.env}-{alarm}", cloud.client("cloudwatch")
+
+    def has_state() -> bool:
+        (description,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        return bool(description["StateValue"] == state)
+
+    until(has_state, 60 * cloud.patience, f"{name} {state}")
 
 
-def test_a_failed_execution_sets_its_alarm_off_and_it_goes_out_by_itself(cloud: Cloud, tmp_path: Path) -> None:
-    path = tmp_path / "alarming.json"
-    path.write_text(json.dumps({"mission": "space", "source": "RUMINT", "confidence": 1.7}), encoding="utf-8")
-    limit = 60 * cloud.patience
-    until(lambda: alarm(cloud, "executions-failed")["StateValue"] == "OK", limit, "no failure is on any more")
+def test_a_failed_execution_sets_off_its_alarm_which_resets_itself(cloud: Cloud, tmp_path: Path) -> None:
+    wait_for(cloud, "executions-failed", "OK")
+    assert cloud.custody("put", json_file(tmp_path / "alarm.json", BAD), "--json").code == 3
 
-    assert cloud.custody("put", path, "--json").code == 3
-
-    until(lambda: alarm(cloud, "executions-failed")["StateValue"] == "ALARM", limit, "the alarm goes off")
-    until(lambda: alarm(cloud, "executions-failed")["StateValue"] == "OK", limit, "the alarm goes out")
+    wait_for(cloud, "executions-failed", "ALARM")
+    wait_for(cloud, "executions-failed", "OK")
 
 
-def test_an_event_that_waits_for_somebody_sets_its_alarm_off(cloud: Cloud) -> None:
+def test_an_event_in_the_start_dlq_sets_off_its_alarm(cloud: Cloud) -> None:
     sqs, url = cloud.client("sqs"), cloud.deployment.start_dlq_url
     sqs.send_message(QueueUrl=url, MessageBody="{}")
-
     try:
-        until(lambda: alarm(cloud, "start-dlq")["StateValue"] == "ALARM", 60 * cloud.patience, "the alarm goes off")
+        wait_for(cloud, "start-dlq", "ALARM")
     finally:
         sqs.purge_queue(QueueUrl=url)

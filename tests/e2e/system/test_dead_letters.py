@@ -1,4 +1,4 @@
-"""What failed, from its dead letter to its end; and whether what is stored still bears out the ledger."""
+"""Dead letters from the list to a discard, and verification of what is stored against the ledger."""
 
 import json
 from pathlib import Path
@@ -6,29 +6,27 @@ from typing import Any
 
 import pytest
 
-from tests.support.deployed import Cloud
+from tests.support.deployed import GOOD, Cloud, json_file
 
-GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "naïve", "source": "MASINT", "confidence": 1.7}
 
 
 def sent(cloud: Cloud, folder: Path, records: Any, key: str) -> str:
-    """Put records through the command line, and give the id of their object."""
-    file = folder / "records.json"
-    file.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
-    (fate,) = cloud.custody("put", file, "--key", key, "--json").json["objects"]
-    return str(fate["object"]["id"])
+    """Put records, and return the id of their object."""
+    path = json_file(folder / "records.json", records)
+    (outcome,) = cloud.custody("put", path, "--key", key, "--json").json["objects"]
+    return str(outcome["object"]["id"])
 
 
 def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
-    """List dead letters: whether each is open, by id."""
+    """Return whether each dead letter is open, by id."""
     ran = cloud.custody("dead-letters", *options, "--json")
     assert ran.code == 0, ran.err
     return {dead_letter["id"]: dead_letter["open"] for dead_letter in ran.json["dead_letters"]}
 
 
 @pytest.mark.aws
-def test_a_dead_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_dead_letter_is_listed_shown_and_discarded(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, [GOOD, BAD], "mission/discarded.json")
 
     (dead_letter_id,) = (dead_letter_id for dead_letter_id in listed(cloud) if object_id in dead_letter_id)
@@ -48,10 +46,7 @@ def test_a_dead_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: P
     discarded = cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", "sent by mistake")
     assert discarded.code == 0, discarded.err
     assert f"{object_id}.1" in discarded.out
-    assert cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/") == [
-        f"ledger/{object_id}/000000000000000.0.discarded.jsonl.gz",
-        f"ledger/{object_id}/000000000000000.0.jsonl.gz",
-    ]
+    assert cloud.ledger_keys(object_id) == ["000000000000000.0.discarded.jsonl.gz", "000000000000000.0.jsonl.gz"]
     again = cloud.custody("dead-letters", "discard", dead_letter_id, "--reason", "once more")
     assert again.code == 1
     assert "is already resolved: discarded on" in again.err
@@ -64,13 +59,13 @@ def test_a_dead_letter_from_its_listing_to_its_discard(cloud: Cloud, tmp_path: P
 
 
 @pytest.mark.aws
-def test_a_batch_that_was_never_read_is_shown_and_discarded_whole(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_batch_that_was_never_read_is_discarded_as_a_whole(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, GOOD, "unknown/discarded.json")
 
     shown = cloud.custody("dead-letters", "show", object_id)
     assert "UnknownDataset at Validate" in shown.out
     assert "not read" in shown.out
-    assert cloud.custody("verify", object_id).code == 2, "nothing of it is committed yet"
+    assert cloud.custody("verify", object_id).code == 2, "nothing was committed"
 
     discarded = cloud.custody("dead-letters", "discard", object_id, "--reason", "nobody knows it")
     assert "the whole batch, which was never read" in discarded.out
@@ -78,9 +73,7 @@ def test_a_batch_that_was_never_read_is_shown_and_discarded_whole(cloud: Cloud, 
 
 
 @pytest.mark.aws
-def test_a_processed_object_that_was_replaced_or_deleted_is_broken_until_it_is_restored(
-    cloud: Cloud, tmp_path: Path
-) -> None:
+def test_verify_finds_a_processed_object_that_was_replaced_or_deleted(cloud: Cloud, tmp_path: Path) -> None:
     object_id = sent(cloud, tmp_path, [GOOD, GOOD], "mission/replaced.json")
     s3, bucket = cloud.client("s3"), cloud.deployment.processed
     (key,) = (key for key in cloud.keys(bucket, "mission/") if object_id in key)
@@ -107,30 +100,28 @@ def test_a_processed_object_that_was_replaced_or_deleted_is_broken_until_it_is_r
     assert cloud.custody("verify", object_id).code == 0
 
 
-def test_a_ledger_file_that_was_touched_is_broken_until_it_is_restored(cloud: Cloud, tmp_path: Path) -> None:
-    object_id = sent(cloud, tmp_path, GOOD, "mission/touched.json")
-    s3, where = (
-        cloud.client("s3"),
-        {"Bucket": cloud.deployment.audit, "Key": f"ledger/{object_id}/{'0' * 15}.0.jsonl.gz"},
-    )
+def test_verify_finds_a_ledger_file_that_was_replaced_or_deleted(cloud: Cloud, tmp_path: Path) -> None:
+    object_id = sent(cloud, tmp_path, GOOD, "mission/altered.json")
+    s3 = cloud.client("s3")
+    location = {"Bucket": cloud.deployment.audit, "Key": f"ledger/{object_id}/{'0' * 15}.0.jsonl.gz"}
 
-    second = s3.put_object(**where, Body=b"not a ledger file")["VersionId"]
-    marker = s3.delete_object(**where)["VersionId"]
+    second = s3.put_object(**location, Body=b"not a ledger file")["VersionId"]
+    marker = s3.delete_object(**location)["VersionId"]
     try:
-        touched = cloud.custody("verify", object_id, "--json")
+        altered = cloud.custody("verify", object_id, "--json")
     finally:
         for version in (marker, second):
-            s3.delete_object(**where, VersionId=version)
+            s3.delete_object(**location, VersionId=version)
 
-    assert touched.code == 1
-    (verdict,) = touched.json["objects"]
+    assert altered.code == 1
+    (verdict,) = altered.json["objects"]
     assert verdict["result"] == "broken"
     assert "was deleted" in verdict["where"][0]
     assert "was replaced: it has 2 versions" in verdict["where"][1]
     assert cloud.custody("verify", object_id).code == 0
 
 
-def test_without_an_id_all_that_the_stack_has_committed_is_checked(cloud: Cloud, tmp_path: Path) -> None:
+def test_without_an_id_verify_checks_every_committed_object(cloud: Cloud, tmp_path: Path) -> None:
     ids = {sent(cloud, tmp_path, [GOOD, BAD, GOOD], f"mission/held-{number}.json") for number in range(2)}
     ran = cloud.custody("verify", "--since", "10m", "--json")
     verdicts = {each["object"]: each for each in ran.json["objects"]}

@@ -1,0 +1,129 @@
+"""One object, from upload to ledger, on a stack that `cdk deploy` deployed."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.breaking import until, without
+from tests.support.deployed import BAD, GOOD, Cloud, json_file
+
+DEADLINE_SECONDS = 60
+
+
+def put(cloud: Cloud, path: Path, *options: str, code: int = 0) -> Any:
+    """Put a file, and return its outcome."""
+    ran = cloud.custody("put", path, "--json", *options)
+    assert ran.code == code, ran.err
+    (outcome,) = ran.json["objects"]
+    return outcome
+
+
+def body(cloud: Cloud, bucket: str, key: str) -> bytes:
+    content: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
+
+
+@pytest.mark.aws
+def test_a_valid_record_becomes_one_processed_object_and_one_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
+    outcome = put(cloud, json_file(tmp_path / "good.json", GOOD))
+
+    object_id = outcome["object"]["id"]
+    assert outcome["records"][0]["record"] == f"{object_id}.0"
+    delivered = body(cloud, cloud.deployment.processed, outcome["output"]["key"])
+    assert json.loads(delivered) == GOOD | {"confidence_band": "high"}
+    assert cloud.ledger_keys(object_id) == ["000000000000000.0.jsonl.gz"]
+    status = cloud.custody("status", "--json")
+    assert cloud.target.name.partition(",")[0] in status.err
+    assert status.json["raw"] == cloud.deployment.raw
+    assert status.json["executions"]["succeeded"] >= 1
+
+
+@pytest.mark.aws
+def test_both_violations_are_in_the_output_the_cause_and_the_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
+    path = json_file(tmp_path / "bad.json", BAD)
+    table = cloud.custody("put", path)
+    outcome = put(cloud, path, code=3)
+
+    assert table.code == 3, table.err
+    for violation in ("/confidence: maximum 1", "/source: enum"):
+        assert violation in table.out
+        assert violation in outcome["cause"]
+    bucket, _, key = outcome["dead_letter"].removeprefix("s3://").partition("/")
+    dead_letter = json.loads(body(cloud, bucket, key))
+    assert [violation["rule"] for violation in dead_letter["rejected"][0]["violations"]] == ["maximum", "enum"]
+    assert dead_letter["code"]["validate"], "the version of the code that rejected it"
+
+
+@pytest.mark.aws
+def test_rejected_records_hold_back_no_others_and_no_digit_is_lost(cloud: Cloud, tmp_path: Path) -> None:
+    number = "12345678901234567890.12345678901234567890"
+    lines = [json.dumps(GOOD), "{", "", json.dumps(GOOD)[:-1] + f', "n": {number}}}']
+    path = tmp_path / "lines.jsonl.gz"
+    path.write_bytes(gzip.compress("\r\n".join(lines).encode()))
+    outcome = put(cloud, path, code=3)
+
+    assert (outcome["status"], outcome["error"]) == ("FAILED", "RecordsRejected")
+    assert [record["outcome"] for record in outcome["records"]] == ["written", "rejected", "written"]
+    assert f'"n":{number}'.encode() in body(cloud, cloud.deployment.processed, outcome["output"]["key"])
+    assert cloud.custody("verify", outcome["object"]["id"]).code == 0
+    assert "at byte 62 of the object" in cloud.custody("dead-letters", "show", outcome["object"]["id"]).out
+
+
+@pytest.mark.aws
+def test_a_duplicate_event_starts_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    raw = put(cloud, json_file(tmp_path / "twice.json", GOOD))["object"]
+    event = cloud.event(raw["key"], raw["size"], raw["etag"], raw["version_id"])
+    start = {"FunctionName": cloud.deployment.start_function, "Payload": json.dumps(event)}
+    answers = [json.loads(cloud.client("lambda").invoke(**start)["Payload"].read()) for _ in range(2)]
+
+    assert [answer["counts"]["started"] for answer in answers] == [0, 0], answers
+    executions = cloud.client("stepfunctions").list_executions(stateMachineArn=cloud.deployment.pipeline_arn)
+    assert [execution["name"] for execution in executions["executions"]].count(raw["id"]) == 1
+    assert len(cloud.ledger_keys(raw["id"])) == 1
+
+
+@pytest.mark.aws
+def test_a_key_may_have_spaces_signs_and_letters_of_any_language(cloud: Cloud, tmp_path: Path) -> None:
+    key = "mission/Größe + naïve résumé (1).json"
+    outcome = put(cloud, json_file(tmp_path / "key.json", GOOD), "--key", key)
+
+    (name,) = cloud.ledger_keys(outcome["object"]["id"])
+    ledger_file = gzip.decompress(body(cloud, cloud.deployment.audit, f"ledger/{outcome['object']['id']}/{name}"))
+    assert json.loads(ledger_file.splitlines()[0])["object"]["key"] == key
+
+
+@pytest.mark.aws
+def test_an_object_of_an_unknown_dataset_has_a_dead_letter_and_no_outcome(cloud: Cloud, tmp_path: Path) -> None:
+    ran = cloud.custody("put", json_file(tmp_path / "a.json", GOOD), "--key", "unknown/a.json")
+
+    assert ran.code == 1
+    assert "UnknownDataset" in ran.out
+    assert "dead-letters/dt=" in ran.out
+
+
+def test_a_missing_permission_is_named_and_nothing_is_committed(cloud: Cloud, tmp_path: Path) -> None:
+    with without(cloud, "write", "s3:PutObject"):
+        outcome = put(cloud, json_file(tmp_path / "refused.json", GOOD), code=1)
+
+    assert (outcome["status"], outcome["error"]) == ("FAILED", "AccessRefused"), outcome
+    assert ".Write.json" in outcome["dead_letter"]
+    assert cloud.ledger_keys(outcome["object"]["id"]) == []
+
+
+def test_an_event_that_start_refuses_is_kept_in_the_start_dlq(cloud: Cloud) -> None:
+    event = cloud.event("mission/a.json", 1, "e", "null")
+    start, url = cloud.deployment.start_function, cloud.deployment.start_dlq_url
+    cloud.client("lambda").invoke(FunctionName=start, InvocationType="Event", Payload=json.dumps(event))
+
+    sqs = cloud.client("sqs")
+    (message,) = until(
+        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"),
+        DEADLINE_SECONDS,
+        "the event, after Lambda's retries",
+    )
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    kept = json.loads(message["Body"])
+    assert (kept["requestPayload"], kept["responsePayload"]["errorType"]) == (event, "MessageRefused")
