@@ -119,12 +119,3 @@ def test_verify_finds_a_ledger_file_that_was_replaced_or_deleted(cloud: Cloud, t
     assert "was deleted" in verdict["where"][0]
     assert "was replaced: it has 2 versions" in verdict["where"][1]
     assert cloud.custody("verify", object_id).code == 0
-
-
-def test_without_an_id_verify_checks_every_committed_object(cloud: Cloud, tmp_path: Path) -> None:
-    ids = {sent(cloud, tmp_path, [GOOD, BAD, GOOD], f"mission/held-{number}.json") for number in range(2)}
-    ran = cloud.custody("verify", "--since", "10m", "--json")
-    verdicts = {each["object"]: each for each in ran.json["objects"]}
-    assert ids <= verdicts.keys()
-    assert [verdicts[object_id]["result"] for object_id in ids] == ["holds", "holds"]
-    assert sum(ran.json["counts"].values()) == len(verdicts)

@@ -88,60 +88,56 @@ def caller(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return dict(os.environ)
 
 
-def test_it_refuses_without_explicit_credentials() -> None:
-    with pytest.raises(Refused, match="No credentials are named"):
-        prepare({"ACCOUNT": "000000000000"})
+SANDBOX = {"AWS_PROFILE": "sandbox", "ACCOUNT": "000000000000"}
 
 
-def test_it_describes_the_run_and_its_cost_until_the_account_is_confirmed(
-    caller: dict[str, str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"ACCOUNT": "000000000000"}, "No credentials are named"),
+        (SANDBOX | {"TEST_ENV": "prod"}, "The data of prod is retained"),
+        *((SANDBOX | {"SETTINGS": f"log_days=1 {name}=prod"}, f"SETTINGS cannot have {name}: ") for name in FIXED),
+        *(
+            (SANDBOX | {"SETTINGS": setting}, r"which is not a setting\. Write name=value")
+            for setting in ("log_days", "log_days=", "--context", "-c env=prod")
+        ),
+    ],
+)
+def test_it_refuses_a_run_that_it_could_not_test_or_delete(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        prepare(environment)
+
+
+def test_the_settings_that_it_refuses_exist() -> None:
+    assert set(FIXED) <= set(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "ACCOUNT=000000000000"),
+        ({"ACCOUNT": "111122223333"}, "ACCOUNT=000000000000"),
+        ({"ACCOUNT": "000000000000", "TEST_ENV": "dev"}, "custody-dev already exists"),
+        ({"ACCOUNT": "000000000000", "AWS_REGION": "eu-west-1"}, "is not bootstrapped"),
+    ],
+    ids=["unconfirmed", "another account", "existing environment", "region without bootstrap"],
+)
+def test_it_refuses_an_account_that_is_not_confirmed_and_ready(
+    caller: dict[str, str], environment: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Refused, match="ACCOUNT=000000000000"):
-        prepare(caller)
+    with pytest.raises(Refused, match=message):
+        prepare(caller | environment)
 
     printed = capsys.readouterr().out
-    assert "deploys the stack custody-citest to account 000000000000, region us-east-1" in printed
-    assert "delete the stack yourself: custody destroy --aws --env citest" in printed
+    assert f"deploys the stack custody-{environment.get('TEST_ENV', 'citest')} to account 000000000000" in printed
+    assert "delete the stack yourself: custody destroy --aws --env" in printed
     assert "less than 0.05 USD" in printed
-
-
-def test_it_refuses_another_account(caller: dict[str, str]) -> None:
-    with pytest.raises(Refused, match="ACCOUNT=000000000000"):
-        prepare(caller | {"ACCOUNT": "111122223333"})
-
-
-def test_it_refuses_the_environment_whose_data_is_retained() -> None:
-    with pytest.raises(Refused, match="The data of prod is retained"):
-        prepare({"AWS_PROFILE": "sandbox", "ACCOUNT": "000000000000", "TEST_ENV": "prod"})
-
-
-def test_it_refuses_an_environment_that_exists(caller: dict[str, str]) -> None:
-    with pytest.raises(Refused, match="custody-dev already exists"):
-        prepare(caller | {"ACCOUNT": "000000000000", "TEST_ENV": "dev"})
-
-
-def test_it_refuses_a_region_that_is_not_bootstrapped(caller: dict[str, str]) -> None:
-    with pytest.raises(Refused, match="is not bootstrapped"):
-        prepare(caller | {"ACCOUNT": "000000000000", "AWS_REGION": "eu-west-1"})
 
 
 def test_otherwise_it_is_ready(caller: dict[str, str]) -> None:
     run = prepare(caller | {"ACCOUNT": "000000000000", "SETTINGS": "start_concurrency=5 log_days=1"})
 
     assert (run.stack, run.settings, run.is_aws) == ("custody-citest", ("start_concurrency=5", "log_days=1"), False)
-
-
-@pytest.mark.parametrize("name", FIXED)
-def test_it_refuses_settings_that_the_tests_do_not_support(name: str) -> None:
-    with pytest.raises(Refused, match=f"SETTINGS cannot have {name}: "):
-        prepare({"AWS_PROFILE": "sandbox", "SETTINGS": f"log_days=1 {name}=prod"})
-    assert name in SCHEMA
-
-
-@pytest.mark.parametrize("setting", ["log_days", "log_days=", "--context", "-c env=prod"])
-def test_it_refuses_what_is_not_a_setting(setting: str) -> None:
-    with pytest.raises(Refused, match=r"which is not a setting\. Write name=value"):
-        prepare({"AWS_PROFILE": "sandbox", "SETTINGS": setting})
 
 
 @dataclass(frozen=True)
