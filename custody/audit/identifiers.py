@@ -3,11 +3,11 @@
 import json
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
-from msgspec import Struct
 
 from custody.audit.object_versions import object_versions
 from custody.errors import CommandFailed
@@ -28,22 +28,6 @@ _DEAD_LETTER = re.compile(rf"(s3://[^/]+/)?(dead-letters/)?dt=[\d-]{{10}}/(?P<id
 _LEDGER_FILE = re.compile(rf"(s3://[^/]+/)?ledger/(?P<id>{_ID})/[^/]+")
 _PROCESSED = re.compile(rf"(?P<id>{_ID})(\.\d{{{START_DIGITS}}})?\.jsonl")
 _VERSION = "?versionId="
-
-
-class ObjectVersion(Struct, frozen=True):
-    """An object in a document of `--json`: one version of a key in the raw bucket, by its object id."""
-
-    id: str
-    bucket: str
-    key: str
-    version_id: str
-    size: int
-    etag: str
-
-    @classmethod
-    def of(cls, raw: RawObject) -> "ObjectVersion":
-        """Describe an object."""
-        return cls(raw.id, raw.bucket, raw.key, raw.version_id, raw.size, raw.etag)
 
 
 @dataclass(frozen=True)
@@ -108,15 +92,13 @@ def _subject_by_key(s3: "S3Client", raw_bucket: str, text: str) -> Subject | Non
     if not key or key.startswith(("s3://", "arn:")):
         return None
     # What looks like the version in a URI may be part of the key itself.
-    name, mark, version_id = key.rpartition(_VERSION)
-    if mark and name:
-        versions = _versions(s3, raw_bucket, name)
-        if named := next((raw for raw in versions if raw.version_id == unquote(version_id)), None):
-            return Subject(named.id, None, named, tuple(raw.id for raw in versions if raw != named))
-    if not (versions := _versions(s3, raw_bucket, key)):
-        return None
-    newest, *others = versions
-    return Subject(newest.id, None, newest, tuple(raw.id for raw in others))
+    name, _, version_id = key.rpartition(_VERSION)
+    versions = _versions(s3, raw_bucket, name) if name else []
+    raw = next((each for each in versions if each.version_id == unquote(version_id)), None)
+    if raw is None:
+        versions = _versions(s3, raw_bucket, key)
+        raw = next(iter(versions), None)
+    return Subject(raw.id, None, raw, tuple(each.id for each in versions if each != raw)) if raw else None
 
 
 def _object_id_in_address(pipeline: Pipeline, processed_bucket: str, text: str) -> str | None:
@@ -145,11 +127,6 @@ def _object_id_in_input(pipeline: Pipeline, arn: str) -> str | None:
 
 def _versions(s3: "S3Client", bucket: str, key: str) -> list[RawObject]:
     """List the versions of a key, newest first."""
-    versions: list[RawObject] = []
-    for version in object_versions(s3, bucket, key):
-        if version.key != key:
-            # Keys come in order: longer ones with the same beginning follow.
-            break
-        if not version.is_marker:
-            versions.append(version.raw)
-    return versions
+    # Keys come in order: longer ones with the same beginning follow.
+    of_key = takewhile(lambda version: version.key == key, object_versions(s3, bucket, key))
+    return [version.raw for version in of_key if not version.is_marker]

@@ -7,22 +7,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 from msgspec.json import Decoder
 
-from functions.shared.audit.ledger_file import UNREADABLE
 from functions.shared.model.decoding import Undecodable, decode
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import AuditFile, ChunkLine, DiscardHeader, LedgerHeader, RecordLine, SummaryHeader
-
-__all__ = [
-    "UNREADABLE",
-    "Readable",
-    "buffered",
-    "chunks",
-    "committed_header",
-    "discard_header",
-    "opened",
-    "records",
-    "summary_header",
-]
 
 _BUFFER_BYTES = 1 << 18
 
@@ -52,14 +39,8 @@ def opened(stream: Readable) -> tuple[bytes, Iterator[bytes]]:
 
 def committed_header(line: bytes, key: LedgerKey) -> LedgerHeader:
     """Decode the header of a ledger file that a step committed; raise Undecodable."""
-    if key.is_summary:
-        return summary_header(line, key)
-    return require_same(decode(line, _HEADER), key.object_id, key.attempt)
-
-
-def summary_header(line: bytes, key: LedgerKey) -> SummaryHeader:
-    """Decode the header of the summary of a bulk object; raise Undecodable."""
-    return require_same(decode(line, _SUMMARY), key.object_id, key.attempt)
+    header = decode(line, _SUMMARY) if key.is_summary else decode(line, _HEADER)
+    return require_same(header, key.object_id, key.attempt)
 
 
 def discard_header(line: bytes, key: LedgerKey) -> DiscardHeader:
@@ -94,28 +75,4 @@ def _decoded(lines: Iterator[bytes], decoder: Decoder[_Line]) -> Iterator[_Line]
 
 def buffered(stream: Any) -> io.BufferedReader:
     """Read a stream in large pieces, however small those are that are asked for."""
-    return io.BufferedReader(_Raw(stream), _BUFFER_BYTES)
-
-
-class _Raw(io.RawIOBase):
-    """A stream as the standard library buffers it."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def readable(self) -> bool:
-        """It can be read, and nothing else."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read as many bytes as there are, up to what the buffer holds."""
-        piece = self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def close(self) -> None:
-        """Close the stream too."""
-        if not self.closed:
-            self._stream.close()
-        super().close()
+    return io.BufferedReader(stream, _BUFFER_BYTES)

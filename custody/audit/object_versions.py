@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -42,22 +43,10 @@ def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = P
         Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}
     )
     for listed in pages:
-        markers = [
-            ListedVersion(
-                bucket, each["Key"], each["VersionId"], each["LastModified"], each["IsLatest"], is_marker=True
-            )
-            for each in listed.get("DeleteMarkers", [])
-        ]
-        versions = [
-            ListedVersion(
-                bucket,
-                each["Key"],
-                each["VersionId"],
-                each["LastModified"],
-                each["IsLatest"],
-                each["Size"],
-                each["ETag"].strip('"'),
-            )
-            for each in listed.get("Versions", [])
-        ]
-        yield from sorted([*markers, *versions], key=lambda version: version.key)
+        of_page: list[Any] = [*listed.get("DeleteMarkers", []), *listed.get("Versions", [])]
+        for each in sorted(of_page, key=itemgetter("Key")):
+            version = bucket, each["Key"], each["VersionId"], each["LastModified"], each["IsLatest"]
+            if "ETag" in each:
+                yield ListedVersion(*version, each["Size"], each["ETag"].strip('"'))
+            else:
+                yield ListedVersion(*version, is_marker=True)

@@ -130,13 +130,13 @@ class AuditReader:
 
     def _keys(self, prefix: str) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-        yield from (listed["Key"] for page in pages for listed in page.get("Contents", []))
+        return filter(None, pages.search("Contents[].Key"))
 
     def _folders(self, prefix: str) -> Iterator[str]:
         """List the names of the folders at a prefix."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
-        prefixes = (listed["Prefix"] for page in pages for listed in page.get("CommonPrefixes", []))
-        yield from (folder.rstrip("/").rpartition("/")[2] for folder in prefixes)
+        prefixes = filter(None, pages.search("CommonPrefixes[].Prefix"))
+        return (folder.rstrip("/").rpartition("/")[2] for folder in prefixes)
 
     @contextmanager
     def _decoding(self, key: DeadLetterKey | LedgerKey) -> Iterator[None]:

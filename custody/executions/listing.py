@@ -1,27 +1,27 @@
 """List the executions of both state machines, newest first."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from botocore.exceptions import ClientError
-from msgspec import Struct, ValidationError, convert
+from msgspec import MsgspecError, Struct
+from msgspec.json import decode
 
 from custody.concurrency import map_ordered
 from custody.executions.links import Links
 from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, ExecutionState, Pipeline, Runs, object_of_execution
 from custody.executions.timeline import describe
 from functions.shared.model.ledger import ChunkCounts
-from functions.shared.model.messages import Counts, Json
+from functions.shared.model.messages import Counts
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-Counted = TypeVar("Counted")
+Shape = TypeVar("Shape")
 
 PAGE = 100
 _DESCRIBERS = 4
@@ -33,6 +33,16 @@ class Totals(Struct, frozen=True):
 
     counts: Counts | None = None
     chunks: ChunkCounts | None = None
+
+
+class _InputObject(Struct, frozen=True):
+    key: str
+
+
+class _Input(Struct, frozen=True):
+    """What the list shows of the input of an execution."""
+
+    object: _InputObject
 
 
 class ExecutionRow(Struct, frozen=True, kw_only=True):
@@ -117,7 +127,7 @@ class ExecutionLister:
         chunks = totals.chunks if is_bulk else None
         return ExecutionRow(
             **describe(execution, self.links),
-            key=_key(_parse(described.get("input"))),
+            key=message.object.key if (message := _decode(described.get("input"), _Input)) else None,
             machine="bulk" if is_bulk else "pipeline",
             counts=totals.counts,
             chunks=chunks,
@@ -134,11 +144,9 @@ class ExecutionLister:
             object_id = object_of_execution(execution.name)
             known = OBJECT_ID.fullmatch(object_id)
             return self.totals(object_id, execution.attempt, is_bulk) if known else Totals()
-        output = _parse(described.get("output"))
-        counts = _convert(output.get("counts"), Counts)
-        if counts and counts.received != counts.written + counts.rejected:
-            counts = None
-        return Totals(counts, _convert(output.get("chunks"), ChunkCounts))
+        totals = _decode(described.get("output"), Totals) or Totals()
+        counts = totals.counts
+        return totals if not counts or counts.received == counts.written + counts.rejected else Totals()
 
     def _runs(self, arn: str) -> Runs | None:
         """Count the executions of the chunks in the latest Map Run; None if that is refused."""
@@ -150,24 +158,9 @@ class ExecutionLister:
         return self.pipeline.runs_of(latest["mapRunArn"]) if latest else None
 
 
-def _parse(document: str | None) -> Json:
-    """Parse an input or output; empty if it is not Custody's: anyone can start an execution with anything."""
+def _decode(document: str | None, shape: type[Shape]) -> Shape | None:
+    """Decode an input or output; None if it is not Custody's: anyone can start an execution with anything."""
     try:
-        parsed = json.loads(document or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _key(message: Json) -> str | None:
-    raw = message.get("object")
-    key = raw.get("key") if isinstance(raw, dict) else None
-    return key if isinstance(key, str) else None
-
-
-def _convert(totals: Any, shape: type[Counted]) -> Counted | None:
-    """Convert counts; None unless they have the shape of Custody's."""
-    try:
-        return convert(totals, shape)
-    except ValidationError:
+        return decode(document or "{}", type=shape)
+    except (MsgspecError, UnicodeError, RecursionError):
         return None

@@ -39,9 +39,6 @@ NOT_STARTED = "NOT STARTED"
 
 STATUSES = ("RUNNING", SUCCEEDED, "FAILED", "TIMED_OUT", "ABORTED")
 
-NOT_STARTED = "NOT STARTED"
-"""Stands for the status of an execution that does not exist."""
-
 OBJECT_ID = re.compile(rf"[0-9A-Za-z_-]+-[0-9a-f]{{{HASH_LENGTH}}}")
 
 COUNTED = 10_000
