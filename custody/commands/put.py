@@ -14,7 +14,7 @@ from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import Aws, Env, NoWait, Profile
+from custody.terminal.options import Aws, Env, NoWait, Patience, Profile
 from custody.terminal.text import visible
 from custody.views import outcome as outcome_view
 from custody.views import put as put_view
@@ -42,7 +42,7 @@ def put(  # noqa: PLR0913 - one parameter an option
             f"{LISTED:,} rejected ones; `counts` and `records_more` cover all.",
         ),
     ] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each outcome.")] = 600,
+    timeout: Patience = 600,
     env: Env = "dev",
     aws: Aws = False,
     profile: Profile = None,

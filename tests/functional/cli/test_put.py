@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -289,6 +290,33 @@ def test_an_upload_that_fails_leaves_no_parts(
     monkeypatch.setattr(buckets.s3, "upload_part", refuse_the_second)
     with pytest.raises(ClientError, match="raised by a test"):
         Uploader(buckets.s3, "raw").upload(a_file(tmp_path, b"x" * 6 * 2**20), "mission/large.jsonl")
+    assert is_unchanged(buckets)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_interrupted_upload_leaves_no_parts(
+    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_part, is_interrupted = buckets.s3.upload_part, threading.Event()
+
+    def interrupt_main(*_: object) -> None:
+        is_interrupted.set()
+        raise KeyboardInterrupt
+
+    def interrupt(**part: Any) -> Any:
+        if not is_interrupted.is_set():
+            os.kill(os.getpid(), signal.SIGINT)  # as a terminal does: the main thread handles it
+            is_interrupted.wait(10)
+        return upload_part(**part)
+
+    handler = signal.signal(signal.SIGINT, interrupt_main)
+
+    monkeypatch.setattr(buckets.s3, "upload_part", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Uploader(buckets.s3, "raw").upload(a_file(tmp_path, b"x" * 12 * 2**20), "mission/large.jsonl")
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert is_unchanged(buckets)
 
 
