@@ -1,4 +1,7 @@
-"""The only module of the functions that calls AWS: each call raises one of our own errors or none."""
+"""The only module of the functions that calls AWS. Its errors are ours; nothing of boto3 leaves it.
+
+Every call may raise AccessRefused, CallRefused or ServiceUnavailable, and a read ObjectMissing.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +84,7 @@ def _stepfunctions() -> "SFNClient":
 
 
 def read(bucket: str, key: str) -> bytes:
-    """Read an object; raise as `streamed` does."""
+    """Read an object."""
     with streamed(bucket, key) as stored:
         return b"".join(stored.pieces)
 
@@ -92,8 +95,8 @@ def streamed(
 ) -> Iterator[Streamed]:
     """Open an object for reading piece by piece: this version, or the newest; all of it, or the bytes of a span.
 
-    `span` is the first byte and the one after the last; it may extend beyond the end. Raises ObjectMissing,
-    AccessRefused, CallRefused or ServiceUnavailable, when it is opened and while it is read.
+    `span` is the first byte and the one after the last; it may extend beyond the end. Raises errors
+    when it is opened and while it is read.
     """
     where = f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
     options = {"VersionId": version_id} if version_id else {}
@@ -118,16 +121,13 @@ def _pieces(body: "StreamingBody", where: str) -> Iterator[bytes]:
 
 
 def read_start(bucket: str, key: str, length: int) -> bytes:
-    """Read the first bytes of an object, or all if it has fewer; raise as `streamed` does."""
+    """Read the first bytes of an object, or all if it has fewer."""
     with streamed(bucket, key, span=(0, length)) as stored:
         return b"".join(stored.pieces)
 
 
 def write(bucket: str, key: str, body: Body, content_type: str) -> str:
-    """Write an object as a new version and return its version id; a file is written from its beginning.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """Write an object as a new version and return its version id; a file is written from its beginning."""
     _rewind(body)
     with _named("PutObject", f"s3://{bucket}/{key}"):
         return _s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)["VersionId"]
@@ -136,7 +136,7 @@ def write(bucket: str, key: str, body: Body, content_type: str) -> str:
 def write_once(bucket: str, key: str, body: Body, content_type: str) -> bool:
     """Write an object unless its key is taken; return whether it was written.
 
-    Raises AccessRefused, CallRefused or ServiceUnavailable. Conditional writes:
+    Conditional writes:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     """
     _rewind(body)
@@ -156,38 +156,26 @@ def _rewind(body: Body) -> None:
 
 
 def all_keys(bucket: str, prefix: str) -> list[str]:
-    """List the keys that begin with a prefix, page by page.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """List the keys that begin with a prefix, page by page."""
     with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
         pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [each["Key"] for page in pages for each in page.get("Contents", [])]
 
 
 def keys(bucket: str, prefix: str) -> list[str]:
-    """List the first thousand keys that begin with a prefix.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """List the first thousand keys that begin with a prefix."""
     with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
         return [each["Key"] for each in _s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
 
 def redrives_of(execution: str) -> int:
-    """Return how often an execution was redriven.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """Return how often an execution was redriven."""
     with _named("DescribeExecution", execution):
         return _stepfunctions().describe_execution(executionArn=execution).get("redriveCount", 0)
 
 
 def last_state_of(execution: str, until: str) -> str | None:
-    """Return the last state that an execution had entered by a time (ISO 8601); None if it had entered none.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """Return the last state that an execution had entered by a time (ISO 8601); None if it had entered none."""
     with _named("GetExecutionHistory", execution):
         history = _stepfunctions().get_execution_history(
             executionArn=execution, reverseOrder=True, maxResults=_HISTORY_EVENTS, includeExecutionData=False
@@ -202,10 +190,7 @@ def last_state_of(execution: str, until: str) -> str | None:
 
 
 def start_execution(state_machine_arn: str, name: str, message: str) -> bool:
-    """Start an execution; return False if one of that name was started before.
-
-    Raises AccessRefused, CallRefused or ServiceUnavailable.
-    """
+    """Start an execution; return False if one of that name was started before."""
     with _named("StartExecution", f"{state_machine_arn} as {name}"):
         try:
             _stepfunctions().start_execution(stateMachineArn=state_machine_arn, name=name, input=message)
