@@ -19,33 +19,33 @@ from custody.terminal.text import visible
 
 _HELP = """Send JSON records through the pipeline, and account for every one of them.
 
-Commands talk to embedded AWS if it is running, and to an AWS account only with `--aws` or `--profile NAME`. Results go
-to standard output, as a table or, with `--json`, as one JSON document; everything else goes to standard error."""
+Commands talk to embedded AWS if it is running, and to an AWS account only with --aws or --profile NAME. Results go to
+standard output, as a table or, with --json, as one JSON document; everything else goes to standard error."""
 
-_EPILOG = """**ID** is a record id, an object id or a key in the raw bucket; or any URI, dead letter or execution ARN
+_EPILOG = """An ID is a record id, an object id or a key in the raw bucket; or any URI, dead letter or execution ARN
 that a command prints.
 
-**Exit codes**
+\b
+Exit codes:
+  0  success: every record was written
+  1  something has no outcome, is broken or missing, or failed
+  2  the command was called incorrectly; nothing was changed
+  3  every record has an outcome, and some were rejected
 
-- `0` success: every record was written
-- `1` something has no outcome, is broken or missing, or failed
-- `2` the command was called incorrectly; nothing was changed
-- `3` every record has an outcome, and some were rejected
+\b
+Environment variables:
+  CUSTODY_ENV      the environment, like --env; dev by default
+  CUSTODY_AWS      set to 1, like --aws
+  CUSTODY_PROFILE  like --profile NAME
+  CUSTODY_FOLDER   where embedded AWS keeps its files; .custody by default
+  AWS_REGION       and everything else that the AWS SDK reads
 
-**Environment variables**
+\b
+Files:
+  docs/runbook.md  from an alarm to the commands that fix its cause
+  docs/cli/        the schema of each JSON document
 
-- `CUSTODY_ENV` the environment, like `--env`; `dev` by default
-- `CUSTODY_AWS` set to 1, like `--aws`
-- `CUSTODY_PROFILE` like `--profile NAME`
-- `CUSTODY_FOLDER` where embedded AWS keeps its files; `.custody` by default
-- `AWS_REGION` and everything else that the AWS SDK reads, for an AWS account
-
-**Files**
-
-- `docs/runbook.md` from an alarm to the commands that fix its cause
-- `docs/cli/` the schema of each JSON document
-
-**Shell completion:** `custody --install-completion`"""
+Shell completion: custody --install-completion"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,15 @@ class _Commands(Group):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         for name, listing in COMMANDS.items():
-            self.commands[name] = Command(name, help=listing.summary, rich_help_panel=listing.panel)
+            self.commands[name] = Command(name, help=listing.summary)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer calls it
+        """Write the commands under their headings, in aligned columns."""
+        width = max(map(len, COMMANDS))
+        for panel in dict.fromkeys(listing.panel for listing in COMMANDS.values()):
+            with formatter.section(panel):
+                listings = [(name.ljust(width), each.summary) for name, each in COMMANDS.items() if each.panel == panel]
+                formatter.write_dl(listings)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that is invoked or completed, and import it."""
@@ -100,7 +108,8 @@ app = typer.Typer(
     cls=_Commands,
     help=_HELP,
     epilog=_EPILOG,
-    rich_markup_mode="markdown",
+    # Rendering with Rich would take longer than everything else; pages of commands are in Markdown.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
