@@ -175,12 +175,12 @@ class Execution(Struct, frozen=True):
     redriven_at: str | None = field(name="RedriveTime", default=None)
 
 
-class _Input(Struct, frozen=True):
+class _ExecutionInput(Struct, frozen=True):
     attempt: Count
 
 
 class _Context(Struct, frozen=True):
-    input: _Input = field(name="Input")
+    input: _ExecutionInput = field(name="Input")
 
 
 class _State(Struct, frozen=True, rename="pascal"):

@@ -55,7 +55,7 @@ def forward_read(
 
     As `forward`, but accepted records that do not fit inline stay in the raw bucket.
     """
-    with _Message(step, facts, bucket, inline_limit) as message:
+    with _Draft(step, facts, bucket, inline_limit) as message:
         for accepted, rejected in checked:
             message.count(len(accepted), rejected)
             size = message.stage(Page((), rejected)) if rejected else 0
@@ -75,7 +75,7 @@ def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inl
     and whatever a write raises. A later attempt goes on without records instead, because Write must replace those that
     an earlier one may have delivered.
     """
-    with _Message(step, facts, bucket, inline_limit) as message:
+    with _Draft(step, facts, bucket, inline_limit) as message:
         for page in pages:
             message.count(len(page.records), page.rejected)
             size = message.stage(page)
@@ -84,7 +84,7 @@ def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inl
         return message.finished(message.upload)
 
 
-class _Message:
+class _Draft:
     """A message under construction: the records to send inline, while they are few, and the staged batch."""
 
     def __init__(self, step: Step, facts: Facts, bucket: str, inline_limit: int) -> None:
