@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, convert
 from msgspec.structs import asdict
 
 from custody.audit.identifiers import Subject
@@ -24,18 +24,18 @@ from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import (
+    AuditFile,
     CommittedChunk,
     DeadLetter,
     LedgerHeader,
     Output,
     RecordLine,
-    RejectedLine,
     StoredObject,
     SummaryHeader,
     WrittenLine,
 )
-from functions.shared.model.messages import Batch, Chunk, Counts
-from functions.shared.model.records import Rejected, Violation
+from functions.shared.model.messages import Batch, Counts
+from functions.shared.model.records import Rejected
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -117,30 +117,19 @@ class TracedChunks(Struct, frozen=True):
 class RecordTrace(Struct, frozen=True, kw_only=True):
     """A record: its place, its outcome, and its bytes before and after.
 
-    `stage` and `violations` are those of a record that was not written. `received_text` and `written_text` are UTF-8,
-    with escapes for other bytes, and null if those bytes are gone. `executions` are those of its chunk, if it is in
-    one; then `parent` is that of the whole object.
+    `header` and `line` are those of its ledger file; `ledger_line` is the line as it is there. `received_text` and
+    `written_text` are UTF-8, with escapes for other bytes, and null if those bytes are gone. `executions` are those of
+    its chunk, if it is in one; then the `parent` in the header is that of the whole object.
     """
 
     record: str
-    object: StoredObject
     uri: str
-    chunk: Chunk | None
-    attempt: int
     attempts: list[TracedAttempt]
     execution: str
-    parent: str | None
     status: str | None
-    recorded_at: str
-    contract: str | None
-    code: dict[str, str]
-    position: int
-    offset: int
-    length: int
-    sha256: str
     outcome: Literal["written", "rejected", "discarded"]
-    stage: str | UnsetType = UNSET
-    violations: tuple[Violation, ...] | UnsetType = UNSET
+    header: AuditFile
+    line: RecordLine
     discarded: TracedDiscard | None
     output: DeliveredRecord | None
     received_text: str | None
@@ -438,21 +427,13 @@ def _trace_record(known: _Evidence, position: int) -> RecordTrace:
 
 
 def _why_no_ledger_file(known: _Evidence, name: str, start: int) -> str:
-    line = known.state.chunks.get(start)
+    line, part = known.state.chunks.get(start), _part(known)
     if line is not None and line.attempt is not None:
-        return (
-            f"{name} has no ledger file: that of its chunk is missing, though the summary has it as committed. See "
-            f"custody verify {known.raw.id}"
-        )
-    part, own, whole = _part(known), known.dead_letter_keys(start), known.state.dead_letters
-    if known.executions and known.executions[-1].is_running:
-        earlier = f", after it failed before: custody dead-letters show {own[-1].id}" if own else ""
-        return f"{name} has no outcome yet: {part} is not committed, and {known.execution} is {known.status}{earlier}"
-    if own:
-        return f"{name} has no outcome: {part} failed: custody dead-letters show {own[-1].id}"
-    ended = f"; {known.execution} is {known.status}" if known.status else ""
-    see = f"; custody dead-letters show {whole[-1].id}" if whole else "; see custody reconcile"
-    return f"{name} has no outcome: {part} was not processed{ended}{see}"
+        return f"{name} has no ledger file, though {part} was committed. See custody verify {known.raw.id}"
+    dead_letters = known.dead_letter_keys(start) or known.state.dead_letters
+    status = f", and {known.execution} is {known.status}" if known.status else ""
+    see = f"custody dead-letters show {dead_letters[-1].id}" if dead_letters else "custody reconcile"
+    return f"{name} has no outcome: {part} is not committed{status}. See {see}"
 
 
 def _part(known: _Evidence) -> str:
@@ -469,24 +450,13 @@ def _describe_record(known: _Evidence, key: LedgerKey, line: RecordLine, text: s
         output = DeliveredRecord(**asdict(header.output), **asdict(line.output))
     return RecordTrace(
         record=record_id(key.object_id, line.position),
-        object=StoredObject.of(raw),
         uri=raw.uri,
-        chunk=header.chunk,
-        attempt=key.attempt,
         attempts=[TracedAttempt(each.attempt, each.discards, audit.uri(each)) for each in keys],
         execution=header.execution,
-        parent=header.parent,
         status=known.status,
-        recorded_at=header.recorded_at,
-        contract=header.contract,
-        code=header.code,
-        position=line.position,
-        offset=line.offset,
-        length=line.length,
-        sha256=line.sha256,
         outcome="written" if is_written else "discarded" if discard else "rejected",
-        stage=line.stage if isinstance(line, RejectedLine) else UNSET,
-        violations=line.violations if isinstance(line, RejectedLine) else UNSET,
+        header=convert(header, AuditFile, from_attributes=True),
+        line=line,
         discarded=known.discard(discard) if discard else None,
         output=output,
         received_text=_text(record_bytes(audit.s3, raw, line)),

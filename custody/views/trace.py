@@ -21,7 +21,7 @@ from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
-from functions.shared.model.ledger import ChunkCounts, Output
+from functions.shared.model.ledger import ChunkCounts, Output, RejectedLine
 
 _WIDEST = 2000
 """The most characters of a record that are shown; `--json` has all."""
@@ -62,16 +62,18 @@ def format_items(items: ChunkCounts | Runs, noun: str = "") -> str:
 
 
 def _print_record(traced: RecordTrace) -> None:
-    chunk, output, discard, links = traced.chunk, traced.output, traced.discarded, traced.links
+    header, line, output, discard, links = traced.header, traced.line, traced.output, traced.discarded, traced.links
+    chunk = header.chunk
     part = f", in the chunk of {chunk.bytes:,} bytes at byte {chunk.start:,}" if chunk else ""
     print_heading(traced.record)
-    when = _format_discard(discard) if discard else f"on {traced.recorded_at}"
-    print_fact("outcome", f"{traced.outcome} at attempt {traced.attempt}, {when}", _COLOURS[traced.outcome])
-    for violation in traced.violations or ():
-        print_fact("", f"{traced.stage}: {violation}", "red")
+    when = _format_discard(discard) if discard else f"on {header.recorded_at}"
+    print_fact("outcome", f"{traced.outcome} at attempt {header.attempt}, {when}", _COLOURS[traced.outcome])
+    if isinstance(line, RejectedLine):
+        for violation in line.violations:
+            print_fact("", f"{line.stage}: {violation}", "red")
     print_fact("object", traced.uri)
     _print_link(links.raw)
-    print_fact("lies at", f"byte {traced.offset:,}, {traced.length:,} bytes{part}")
+    print_fact("lies at", f"byte {line.offset:,}, {line.length:,} bytes{part}")
     print_fact("received", _shorten(traced.received_text, "the raw version is gone"))
     if output:
         _print_output(output, links.output)
@@ -84,8 +86,8 @@ def _print_record(traced: RecordTrace) -> None:
     _print_link(links.ledger)
     print_fact("its line", _shorten(traced.ledger_line, ""))
     _print_dead_letters(traced.dead_letters, ", of its chunk" if chunk else ", of its object")
-    if traced.parent:
-        print_fact("part of", traced.parent)
+    if header.parent:
+        print_fact("part of", header.parent)
     _print_executions(traced.executions)
 
 

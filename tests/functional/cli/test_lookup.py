@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import boto3
 import pytest
@@ -42,8 +41,8 @@ def bulk(buckets: Buckets) -> Bulk:
         (0, "is written: nothing of it failed"),
         (304, "is written: nothing of it failed"),
         (245, "There is no record"),
-        (610, "The audit bucket has no chunk with"),
-        (99999, "There is no record"),
+        (610, "There is no dead letter about"),
+        (99999, "There is no dead letter about"),
     ],
     ids=["clean chunk", "beside a rejected record", "within a record", "chunk that never ran", "beyond the end"],
 )
@@ -66,7 +65,7 @@ def test_a_written_record_leads_to_no_dead_letter_of_another(bulk: Bulk) -> None
 def test_a_record_before_the_first_known_chunk_is_in_no_chunk(buckets: Buckets, run: Run, command: list[str]) -> None:
     bulk = Bulk.upload(buckets, lines(8))
     bulk.chunk(200, fails=True)
-    assert "The audit bucket has no chunk with" in str(run(*command, f"{bulk.id}.0").exception)
+    assert "There is no dead letter about" in str(run(*command, f"{bulk.id}.0").exception)
     assert discards(buckets) == []
 
 
@@ -82,15 +81,6 @@ def test_a_discarded_record_is_not_discarded_again(bulk: Bulk, run: Run) -> None
     assert "the first" in str(refused.exception)
     assert len(discards(bulk.buckets)) == 1
     assert "resolved: discarded on" in run("show", f"{bulk.id}.244").stdout
-
-
-def test_a_record_of_a_chunk_that_was_discarded_with_the_object_says_so(bulk: Bulk, run: Run) -> None:
-    run("discard", bulk.id, "--reason", "not wanted")
-    before = discards(bulk.buckets)
-    refused = run(*DISCARD, f"{bulk.id}.610")
-    assert "discarded on" in str(refused.exception)
-    assert "not wanted" in str(refused.exception)
-    assert discards(bulk.buckets) == before
 
 
 def two_rejected(buckets: Buckets) -> tuple[str, str]:
@@ -128,21 +118,12 @@ def test_in_a_document_only_the_rejected_record_can_be_discarded(buckets: Bucket
 
 
 @COMMANDS
-def test_an_object_without_failures_says_so(buckets: Buckets, run: Run, command: list[str]) -> None:
+def test_an_object_without_failures_has_no_dead_letter(buckets: Buckets, run: Run, command: list[str]) -> None:
     object_id = RawObject(**written(buckets, "mission/a.json", GOOD)["object"]).id
-    whole = Bulk.upload(buckets, lines(20))
-    whole.run()
-    for name, records in ((object_id, "its 1 record is"), (whole.id, "its 20 records are")):
-        refused = run(*command, name)
-        assert f"Nothing of {name} failed: {records} written" in str(refused.exception)
-
-
-@COMMANDS
-def test_an_unfinished_object_has_no_dead_letter_yet(buckets: Buckets, run: Run, command: list[str]) -> None:
-    bulk = Bulk.upload(buckets, lines(20))
-    bulk.chunk(200)
-    refused: Any = run(*command, bulk.id).exception
-    assert f"{bulk.id} has no dead letter yet" in str(refused)
+    unfinished = Bulk.upload(buckets, lines(20))
+    unfinished.chunk(200)
+    for name in (object_id, unfinished.id):
+        assert f"There is no dead letter about {name}. See" in str(run(*command, name).exception)
 
 
 @pytest.mark.parametrize("named", ["mission/a.json", "s3://raw/mission/a.json"])

@@ -85,10 +85,14 @@ def bulk(buckets: Buckets, machine: MachineWithHistories) -> Bulk:
 
 def test_a_written_record_is_shown_before_and_after(bulk: Bulk, run: Run) -> None:
     traced = json.loads(run(f"{bulk.id}.61", "--json").stdout)
-    assert (traced["outcome"], traced["chunk"], traced["attempt"]) == ("written", {"start": 0, "bytes": 200}, 0)
+    assert (traced["outcome"], traced["header"]["chunk"], traced["header"]["attempt"]) == (
+        "written",
+        {"start": 0, "bytes": 200},
+        0,
+    )
     assert traced["received_text"] == GOOD.decode()
     assert json.loads(traced["written_text"])["confidence_band"] == "high"
-    assert traced["parent"] == bulk.arn
+    assert traced["header"]["parent"] == bulk.arn
 
     shown = run(f"{bulk.id}.61").stdout
     assert "written at attempt 0" in shown
@@ -121,7 +125,7 @@ def test_only_the_ledger_file_of_the_chunk_is_read(bulk: Bulk, run: Run, monkeyp
     ("name", "message"),
     [
         ("{id}.62", "There is no record"),
-        ("{id}.450", "its chunk failed: custody dead-letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
+        ("{id}.450", "is FAILED. See custody dead-letters show dt=2026-11-23/{id}/000000000000400.0.Write"),
         ("{id}.1219", "its position is the byte at which it begins, and s3://raw/mission/many.jsonl"),
         ("nothing.json", "No record, object or key 'nothing.json' found in raw"),
         ("", "No record, object or key"),
@@ -145,7 +149,7 @@ def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "RUNNING")
-    message = f"{bulk.id}.450 has no outcome yet: its chunk is not committed, and {arn} is RUNNING"
+    message = f"{bulk.id}.450 has no outcome: its chunk is not committed, and {arn} is RUNNING. See custody reconcile"
     assert failure(run, f"{bulk.id}.450") == message
     bulk.chunk(0)
     assert failure(run, f"{bulk.id}.450") == message
@@ -159,13 +163,13 @@ def test_a_record_whose_chunk_was_never_processed_names_the_execution_and_dead_l
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")
     message = failure(run, f"{bulk.id}.450")
-    assert f"its chunk was not processed; {arn} is ABORTED; custody dead-letters show" in message
+    assert f"its chunk is not committed, and {arn} is ABORTED. See custody dead-letters show" in message
     assert "object.0.ProcessChunks" in message
 
 
 def test_a_record_whose_ledger_file_was_deleted_has_a_missing_ledger_file(bulk: Bulk, run: Run) -> None:
     bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 600, 0).key)
-    assert "that of its chunk is missing, though the summary has it as committed" in failure(run, f"{bulk.id}.609")
+    assert "has no ledger file, though its chunk was committed" in failure(run, f"{bulk.id}.609")
 
 
 def discarded(bulk: Bulk, start: int) -> None:
