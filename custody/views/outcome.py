@@ -23,7 +23,7 @@ def uploads(uploaded: Iterable[Upload]) -> None:
 
 def outcomes(results: Iterable[ObjectOutcome]) -> None:
     """Show the outcome of each record; of large objects the counts, and a few records."""
-    rows = table("object", "record", "outcome", "why, or where it is")
+    rows = table("object", "record", "outcome", "details")
     summarized = []
     for result in results:
         for record, outcome, why in _rows(result):
