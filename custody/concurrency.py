@@ -21,8 +21,8 @@ def map_ordered(
 ) -> Generator[Result, None, None]:
     """Call a function for each item in a thread pool, and yield the results in order; raise what a call raises.
 
-    At most `ahead` items (default: AHEAD) are taken in advance, so there may be any number of them. Closing the generator waits for the
-    calls that have begun and cancels the rest.
+    At most `ahead` items, AHEAD by default, are taken in advance, so there may be any number of them. Closing the
+    generator waits for the calls that have begun, and cancels the rest.
     """
     pool = ThreadPoolExecutor(workers)
     try:

@@ -19,7 +19,6 @@ from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, DryRun, Env, NoWait, Patience, PerSecond, Profile, Since, Until
 from custody.terminal.text import plural, visible
-from custody.views import event_queue as event_view
 from custody.views import redrive as redrive_view
 from functions.shared.model.keys import DeadLetterKey
 
@@ -126,7 +125,7 @@ def _carry_out(redriver: Redriver, log: RedriveLog, per_second: float, timeout: 
 
 def _print(events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
     if events:
-        event_view.events(events)
+        redrive_view.events(events)
     if log.plans is not None and dry_run:
         redrive_view.plans(log.plans)
     elif log.plans is not None:

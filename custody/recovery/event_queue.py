@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-d
 """
 
 import json
-import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import Struct
+from msgspec.structs import replace
 
 from custody.deployment.queue_depth import depth
 from custody.session import Session
@@ -28,14 +28,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import ChangeMessageVisibilityBatchRequestEntryTypeDef, MessageTypeDef
 
-REPLAY_SECONDS = 60
-"""How long a message is hidden from others while its function handles it; extended while others are handled."""
-
-LIST_SECONDS = 10
-"""How long a message is hidden from others while it is listed; extended while there are more."""
-
-_EXTENDED_AFTER = 0.2
-"""The share of that time after which it is extended."""
+HIDDEN_SECONDS = 300
+"""How long a message stays hidden from others if this process dies; at its end it releases what it leaves."""
 
 _BATCH = 10
 """Messages that SQS takes or gives in one call."""
@@ -88,82 +82,63 @@ def handle_events(session: Session, log: EventLog, *, dry_run: bool) -> None:
     ):
         before, received = depth(sqs, url), len(log.events)
         # Closed whatever happens: otherwise received messages stay hidden until the generator is collected.
-        with closing(look(sqs, url, function) if dry_run else replay(sqs, lambda_, url, function)) as events:
+        with closing(handle_queue(sqs, url, function, None if dry_run else lambda_)) as events:
             log.events.extend(events)
         log.hidden += before.hidden_beside(len(log.events) - received)
 
 
-def replay(
-    sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function: str
+def handle_queue(
+    sqs: "SQSClient", queue_url: str, function: str, lambda_: "LambdaClient | None"
 ) -> Generator[EventResult, None, None]:
-    """Invoke a function again with each event of a queue; a message is deleted once the function has accepted it.
+    """List the events of a queue or, with a client of Lambda, invoke a function again with each.
 
-    The messages that are left become visible again at the end.
+    A message is deleted once the function has accepted its event. Those that are left become visible again at the end.
     """
-    with _Queue(sqs, queue_url, REPLAY_SECONDS) as queue:
+    with _Queue(sqs, queue_url) as queue:
         for message in queue.messages():
-            result, is_accepted = _invoke(lambda_, function, message)
-            if is_accepted:
-                try:
-                    queue.delete(message)
-                except (ClientError, BotoCoreError) as error:
-                    result, is_accepted = f"accepted, but still in the queue: {error}", False
-            yield EventResult(message.id, function, message.objects, result, is_accepted)
-
-
-def look(sqs: "SQSClient", queue_url: str, function: str) -> Generator[EventResult, None, None]:
-    """List the events of a queue, and leave them there."""
-    with _Queue(sqs, queue_url, LIST_SECONDS) as queue:
-        for message in queue.messages():
-            yield EventResult(message.id, function, message.objects, message.error)
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A message of a queue: `event` is what the function was called with; None if it is no event of Custody."""
-
-    id: str
-    event: dict[str, Any] | None
-    objects: tuple[str, ...]
-    error: str
+            listed, event = _parse(message, function)
+            if lambda_ is None:
+                yield listed
+            elif event is None:
+                yield replace(listed, done=False)
+            else:
+                result, is_accepted = _invoke(lambda_, function, event)
+                if is_accepted:
+                    try:
+                        queue.delete(listed.message)
+                    except (ClientError, BotoCoreError) as error:
+                        result, is_accepted = f"accepted, but still in the queue: {error}", False
+                yield replace(listed, result=result, done=is_accepted)
 
 
 class _Queue:
-    """A queue that is read through once; on exit, what is left in it becomes visible again.
+    """A queue that is read through once: until then what was received stays hidden, or it would be received again."""
 
-    Until then what was received stays hidden, or it would be received again; but not for long, should the process die.
-    """
-
-    def __init__(self, sqs: "SQSClient", url: str, seconds: int) -> None:
+    def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
         self._url = url
-        self._seconds = seconds
         self._seen: set[str] = set()
         self._handles: dict[str, str] = {}
-        self._extended = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         with held_back():
-            self._hide(0)
+            self._release()
 
-    def messages(self) -> Iterator[_Message]:
+    def messages(self) -> "Iterator[MessageTypeDef]":
         """Yield each message once; end when the queue has no other."""
         while new := [message for message in self._receive() if message["MessageId"] not in self._seen]:
             self._seen.update(message["MessageId"] for message in new)
-            for message in new:
-                self._extend()
-                yield _parse(message)
+            yield from new
 
-    def delete(self, message: _Message) -> None:
+    def delete(self, message_id: str) -> None:
         """Delete a message; raise ClientError or BotoCoreError."""
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._handles[message.id])
-        del self._handles[message.id]
+        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._handles[message_id])
+        del self._handles[message_id]
 
     def _receive(self) -> "list[MessageTypeDef]":
-        self._extend()
         # An answer lost to an interrupt would hide its messages from everybody.
         with held_back():
             messages = self._sqs.receive_message(
@@ -171,23 +146,17 @@ class _Queue:
                 MaxNumberOfMessages=_BATCH,
                 WaitTimeSeconds=_WAIT_SECONDS,
                 MessageAttributeNames=_ERROR_ATTRIBUTES,
-                VisibilityTimeout=self._seconds,
+                VisibilityTimeout=HIDDEN_SECONDS,
             ).get("Messages", [])
             self._handles.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
         return messages
 
-    def _extend(self) -> None:
-        now = time.monotonic()
-        if now - self._extended >= self._seconds * _EXTENDED_AFTER:
-            self._hide(self._seconds)
-            self._extended = now
-
-    def _hide(self, seconds: int) -> None:
-        """Hide what was received for so long; what SQS refuses becomes visible by itself."""
-        handles = iter(list(self._handles.values()))
+    def _release(self) -> None:
+        """Make what was received visible again; what SQS refuses becomes visible by itself."""
+        handles = iter(self._handles.values())
         while batch := list(islice(handles, _BATCH)):
             entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
-                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
                 for number, handle in enumerate(batch)
             ]
             try:
@@ -199,12 +168,10 @@ class _Queue:
                 return
 
 
-def _invoke(lambda_: "LambdaClient", function: str, message: _Message) -> tuple[str, bool]:
+def _invoke(lambda_: "LambdaClient", function: str, event: dict[str, Any]) -> tuple[str, bool]:
     """Invoke a function with an event; return what came of it, and whether the function accepted it."""
-    if message.event is None:
-        return message.error, False
     try:
-        response = lambda_.invoke(FunctionName=function, Payload=json.dumps(message.event).encode())
+        response = lambda_.invoke(FunctionName=function, Payload=json.dumps(event).encode())
         answer = json.loads(response["Payload"].read() or b"null")
     except (ClientError, BotoCoreError) as error:
         return f"still refused: {error}", False
@@ -218,20 +185,21 @@ def _invoke(lambda_: "LambdaClient", function: str, message: _Message) -> tuple[
     return ", ".join(parts) or "nothing was left to do", True
 
 
-def _parse(message: "MessageTypeDef") -> _Message:
-    message_id = message["MessageId"]
+def _parse(message: "MessageTypeDef", function: str) -> tuple[EventResult, dict[str, Any] | None]:
+    """Return why a message waits, and the event that its function was called with; None if it is not of Custody."""
+    event, why = None, "this is not an event of Custody: find out who sent it, and delete it"
     try:
         body = json.loads(message["Body"])
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
-        if isinstance(event := body.get("requestPayload"), dict):
-            return _Message(message_id, event, _objects(event), _error(body.get("responsePayload")))
-        if "detail" in body:
-            return _Message(message_id, body, _objects(body), _eventbridge_error(message))
-        if _is_of_s3(body.get("Records")):
-            return _Message(message_id, body, _objects(body), _RETRIES_EXHAUSTED)
-    return _Message(message_id, None, (), "this is not an event of Custody: find out who sent it, and delete it")
+        if isinstance(call := body.get("requestPayload"), dict):
+            event, why = call, _error(body.get("responsePayload"))
+        elif "detail" in body:
+            event, why = body, _eventbridge_error(message)
+        elif _is_of_s3(body.get("Records")):
+            event, why = body, _RETRIES_EXHAUSTED
+    return EventResult(message["MessageId"], function, _objects(event) if event else (), why), event
 
 
 def _eventbridge_error(message: "MessageTypeDef") -> str:

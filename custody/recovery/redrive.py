@@ -22,7 +22,6 @@ from custody.recovery.redrive_plan import (
     Redrive,
     RedrivePlan,
     RedriveResult,
-    Resolved,
     decide,
 )
 from functions.shared.model.keys import DeadLetterKey
@@ -215,14 +214,14 @@ def _is_left_known(candidate: Candidate, state: ObjectState, last: ExecutionStat
     return candidate.is_bulk and failed_of_chunks and summary is not None and summary.attempt == last.attempt
 
 
-def _resolved(state: ObjectState, dead_letter: DeadLetterKey) -> Resolved:
+def _resolved(state: ObjectState, dead_letter: DeadLetterKey) -> tuple[Outcome, str]:
     if later := [other for other in state.open_dead_letters if other.batch == dead_letter.batch]:
-        return Resolved(Outcome.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}")
+        return Outcome.SUPERSEDED, f"a later dead letter of the batch is open: {max(later).id}"
     why = resolution(state, dead_letter) or "it was resolved meanwhile"
     key = state.resolving_key(dead_letter)
     if key and key.discards:
-        return Resolved(Outcome.DISCARDED, f"was {why}")
-    return Resolved(Outcome.RESOLVED, why)
+        return Outcome.DISCARDED, f"was {why}"
+    return Outcome.RESOLVED, why
 
 
 def _not_started(plan: RedrivePlan, outcome: Outcome, why: str) -> Redrive:

@@ -115,23 +115,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """Why a dead letter needs no redrive."""
-
-    outcome: Outcome
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class BatchState:
     """What is known of a candidate's batch: `committed` is its highest attempt, `executions` end with the latest.
 
-    `resolved` is None while the dead letter is open. `left` are the chunks of a bulk object that are left to do, and
-    `is_left_known` means that its own execution would process just those.
+    `resolved` says how the dead letter was resolved, and why; None while it is open. `left` are the chunks of a bulk
+    object that are left to do, and `is_left_known` means that its own execution would process just those.
     """
 
     candidate: Candidate
-    resolved: Resolved | None = None
+    resolved: tuple[Outcome, str] | None = None
     committed: int = -1
     executions: tuple[ExecutionState, ...] = ()
     is_unchanged: bool = False
@@ -255,7 +247,7 @@ def decide(state: BatchState) -> RedrivePlan:
     if running := next((execution for execution in state.executions if execution.is_running), None):
         return RedrivePlan(candidate, Outcome.IN_FLIGHT, "it is already running", running.attempt, running.arn)
     if state.resolved:
-        return RedrivePlan(candidate, state.resolved.outcome, state.resolved.why, highest, arn)
+        return RedrivePlan(candidate, *state.resolved, highest, arn)
     why = _obstacle(last, state) if last else "its execution is no longer in the history"
     if last is None or why:
         return RedrivePlan(candidate, Method.NEW, why or "", highest + 1, arn, left=state.left)

@@ -14,7 +14,6 @@ from custody.recovery.redrive_plan import (
     Outcome,
     Redrive,
     RedrivePlan,
-    Resolved,
     choose_candidates,
     decide,
 )
@@ -107,7 +106,7 @@ def test_a_resolved_dead_letter_leaves_nothing_to_do() -> None:
     plan = decide(
         BatchState(
             a_candidate(is_open=False),
-            resolved=Resolved(Outcome.RESOLVED, "attempt 1 was committed"),
+            resolved=(Outcome.RESOLVED, "attempt 1 was committed"),
             executions=(execution(),),
         )
     )

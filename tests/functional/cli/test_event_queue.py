@@ -69,10 +69,10 @@ class Queue:
         self.put({"version": "1.0", "requestPayload": event, "responsePayload": answer})
 
     def look(self) -> list[EventResult]:
-        return list(event_queue.look(self.sqs, self.url, "start"))
+        return list(event_queue.handle_queue(self.sqs, self.url, "start", None))
 
     def replay(self, function: Any) -> list[EventResult]:
-        return list(event_queue.replay(self.sqs, function, self.url, "start"))
+        return list(event_queue.handle_queue(self.sqs, self.url, "start", function))
 
     @property
     def visible(self) -> int:
@@ -248,7 +248,7 @@ def test_an_interrupted_replay_hides_nothing(queue: Queue) -> None:
     for _ in range(3):
         queue.put_failed_call(EVENT)
     function: Any = counting()
-    replay = event_queue.replay(queue.sqs, function, queue.url, "start")
+    replay = event_queue.handle_queue(queue.sqs, queue.url, "start", function)
     next(replay)
     replay.close()
 
@@ -306,45 +306,6 @@ def test_a_second_signal_is_not_held_back() -> None:
     assert reached == ["the first is held back"]
 
 
-def test_messages_are_hidden_only_briefly(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue.put_failed_call(EVENT)
-    timeouts: list[int] = []
-    receive = queue.sqs.receive_message
-
-    def noted(**parameters: Any) -> Any:
-        timeouts.append(parameters["VisibilityTimeout"])
-        return receive(**parameters)
-
-    monkeypatch.setattr(queue.sqs, "receive_message", noted)
-    queue.look()
-    queue.replay(counting())
-
-    assert set(timeouts) == {10, 60}
-
-
-def test_a_long_replay_extends_the_time_of_all_that_it_holds(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(3):
-        queue.put_failed_call(EVENT)
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    extended: list[tuple[int, int]] = []
-    change = queue.sqs.change_message_visibility_batch
-
-    def noted(**parameters: Any) -> Any:
-        extended.append((len(parameters["Entries"]), parameters["Entries"][0]["VisibilityTimeout"]))
-        return change(**parameters)
-
-    monkeypatch.setattr(queue.sqs, "change_message_visibility_batch", noted)
-
-    def slow(*_: Any) -> Any:
-        now[0] += 30
-        raise RuntimeError
-
-    queue.replay(Function(slow))
-
-    assert extended == [(3, 60), (3, 60), (3, 60), (3, 0)], "and they are visible again at the end"
-
-
 @pytest.fixture
 def run(command_line: CommandLine, queue: Queue) -> Run:
     """Return `custody redrive`, on queues of moto."""
@@ -367,7 +328,7 @@ def test_hidden_messages_are_counted(run: Run, queue: Queue) -> None:
 
     assert listed.exit_code == 0
     assert "1 waiting" in listed.output
-    assert "3 more are hidden because somebody else has received them; look again in a minute" in listed.output
+    assert "3 more are hidden because somebody else has received them; look again in a few minutes" in listed.output
     assert (replayed.exit_code, json.loads(replayed.stdout)["hidden"]) == (1, 3), "not all is handled"
 
 
