@@ -8,7 +8,7 @@ import typer
 from msgspec import to_builtins
 
 from custody.errors import USAGE, CommandFailed
-from custody.ingest.backfill import BackfilledObject, Backfiller, BackfillReport
+from custody.ingest.backfill import Backfiller, BackfillReport
 from custody.ingest.inventory import Inventory
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.session import Session
@@ -99,7 +99,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
             planned = enumerate(backfiller.plan(), start=1)
             backfill_view.progress((number for number, _ in planned), "object versions to start")
         else:
-            number = sum(report.counts[status][0] for status in backfiller.startable)
+            number = sum(report.totals.counts[status] for status in backfiller.startable)
             for _ in console.tracked(backfiller.start(per_second), "starting", number):
                 pass
             if not no_wait:
@@ -111,8 +111,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
         raise
     finally:
         if as_json:
-            objects = map(BackfilledObject.of, report.select(report.listed))
-            console.stream_json("objects", objects, lambda: to_builtins(report.totals))
+            console.stream_json("objects", report.select(report.listed), lambda: to_builtins(report.totals))
         else:
             backfill_view.report(report)
         backfill_view.warn_of_passed_over(report)

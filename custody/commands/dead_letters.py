@@ -183,7 +183,7 @@ def discard(  # noqa: PLR0913 - one parameter an option
     by = session.target.client("sts").get_caller_identity()["Arn"]
     state = ObjectState(audit, dead_letter.object_id)
     chunks = open_chunks(state, dead_letter)
-    report = DiscardReport(dead_letter, len(chunks), as_json=as_json)
+    report = DiscardReport(dead_letter, len(chunks), audit.bucket, as_json=as_json)
     processed, position = session.deployment.processed, position_of(name)
     discarder = Discarder(state, processed, reason.strip(), by, report.note, position)
     # A document that streams to the terminal leaves no room for a spinner.

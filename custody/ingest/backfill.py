@@ -7,10 +7,11 @@ All three are listed, a thousand per call, before anything is started.
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from custody.audit.identifiers import slug_of_prefix
 from custody.audit.object_state import ObjectState
@@ -18,7 +19,7 @@ from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered, paced
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import STATUSES, SUCCEEDED, Pipeline, object_of_execution
-from custody.ingest.inventory import STARTED_NOW, Inventory, InventoryItem, ItemStatus
+from custody.ingest.inventory import STARTED_NOW, BackfilledObject, Inventory, ItemStatus
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
@@ -73,7 +74,7 @@ class Backfiller:
         """The statuses of what is to be started."""
         return (ItemStatus.NEW,) if self.committed_before is None else (ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
 
-    def plan(self) -> Iterator[InventoryItem]:
+    def plan(self) -> Iterator[BackfilledObject]:
         """Yield what would be started, the oldest first; record why the rest would not."""
         for item in map_ordered(self._plan, self.inventory.select(self.startable)):
             if item.status in self.startable:
@@ -81,7 +82,7 @@ class Backfiller:
             else:
                 self.inventory.update(item)
 
-    def start(self, per_second: float) -> Iterator[InventoryItem]:
+    def start(self, per_second: float) -> Iterator[BackfilledObject]:
         """Start what is to be started, the oldest first; record the status of each, and yield it.
 
         Raises ClientError or BotoCoreError, and starts no more, when Step Functions refuses one.
@@ -104,14 +105,14 @@ class Backfiller:
             if remaining:
                 time.sleep(max(0.0, min(self.pause, deadline - time.monotonic())))
 
-    def _plan(self, item: InventoryItem) -> InventoryItem:
+    def _plan(self, item: BackfilledObject) -> BackfilledObject:
         return item if item.status is ItemStatus.NEW else self._plan_again(item)[0]
 
-    def _start(self, item: InventoryItem) -> InventoryItem:
+    def _start(self, item: BackfilledObject) -> BackfilledObject:
         if item.status is ItemStatus.NEW:
-            execution = self.pipeline.begin(self.pipeline.batch_of(item.arrival.raw))
+            execution = self.pipeline.begin(self.pipeline.batch_of(item.raw))
             status = ItemStatus.STARTED if execution else ItemStatus.STARTED_BEFORE
-            item = replace(item, status=status, execution=execution or "")
+            item = replace(item, status=status, execution=execution)
         else:
             item, batch = self._plan_again(item)
             if batch:
@@ -123,11 +124,11 @@ class Backfiller:
         self.inventory.update(item)
         return item
 
-    def _plan_again(self, item: InventoryItem) -> tuple[InventoryItem, Batch | None]:
+    def _plan_again(self, item: BackfilledObject) -> tuple[BackfilledObject, Batch | None]:
         """Decide whether what was started before is processed again: whole, as its next attempt."""
-        raw = item.arrival.raw
+        raw = item.raw
         plan = self.pipeline.plan_of(raw)
-        state = ObjectState(self.audit, raw.id, since=item.arrival.day, is_large=plan is not None)
+        state = ObjectState(self.audit, raw.id, since=Arrival(raw, item.last_modified).day, is_large=plan is not None)
         if state.is_damaged:
             why = f"its ledger file cannot be read: see `custody verify {raw.id}`"
             return replace(item, status=ItemStatus.REFUSED, why=why), None
@@ -165,7 +166,9 @@ class Backfiller:
     def _is_ours(self, name: str) -> bool:
         """Tell whether an execution was started by this run, and its end is unknown."""
         item = self.inventory.get(object_of_execution(name))
-        return item is not None and item.status is ItemStatus.STARTED and item.execution.rpartition(":")[2] == name
+        return (
+            item is not None and item.status is ItemStatus.STARTED and (item.execution or "").rpartition(":")[2] == name
+        )
 
     def _record_ends(self, since: datetime) -> None:
         succeeded = (name for name in self._names(SUCCEEDED, since) if self._is_ours(name))
@@ -176,9 +179,9 @@ class Backfiller:
             for item in map_ordered(self._ended, (item for item in items if item)):
                 self.inventory.update(item)
 
-    def _ended(self, item: InventoryItem) -> InventoryItem:
+    def _ended(self, item: BackfilledObject) -> BackfilledObject:
         """Look at how an execution ended that did not succeed."""
-        execution = self.pipeline.describe(item.execution)
+        execution = self.pipeline.describe(item.execution or "")
         if execution is None or execution.is_running:
             return item
         is_rejected = execution.error == RecordsRejected.__name__
@@ -191,28 +194,6 @@ class Backfiller:
         for machine in self.pipeline.machines:
             executions = self.pipeline.list_executions(machine, status, earliest)
             yield from (execution["executionArn"].rpartition(":")[2] for execution in executions)
-
-
-class BackfilledObject(Struct, frozen=True):
-    """An object version that was started, or would be; or that was refused or, with --again, ran already.
-
-    `deleted` if a delete marker hides its key; this version still exists, and is started. `status` is `started` for
-    what was not watched to its end. `why` is empty unless it was refused, passed over or failed. `execution` is the ARN
-    of the execution that was started; null if none was.
-    """
-
-    object: StoredObject
-    last_modified: datetime
-    deleted: bool
-    status: ItemStatus
-    why: str
-    execution: str | None
-
-    @classmethod
-    def of(cls, item: InventoryItem) -> "BackfilledObject":
-        """Describe an item of the inventory."""
-        version, arrival = StoredObject.of(item.arrival.raw), item.arrival
-        return cls(version, arrival.at, arrival.is_deleted, item.status, item.why, item.execution or None)
 
 
 class BackfillTotals(Struct, frozen=True):
@@ -243,9 +224,9 @@ class BackfillReport:
     is_watched: bool = False
 
     @property
-    def counts(self) -> dict[ItemStatus, tuple[int, int]]:
-        """The number of object versions and their bytes, by status."""
-        return self.backfiller.inventory.counts()
+    def started(self) -> tuple[ItemStatus, ...]:
+        """The statuses of what was started, or would be."""
+        return self.backfiller.startable if self.dry_run else STARTED_NOW
 
     @property
     def passed_over(self) -> tuple[ItemStatus, ...]:
@@ -255,46 +236,36 @@ class BackfillReport:
     @property
     def listed(self) -> tuple[ItemStatus, ...]:
         """The statuses of the object versions in the document."""
-        return (*self._started, *self.passed_over, ItemStatus.REFUSED)
-
-    @property
-    def _started(self) -> tuple[ItemStatus, ...]:
-        return self.backfiller.startable if self.dry_run else STARTED_NOW
-
-    @property
-    def started(self) -> tuple[int, int]:
-        """The number of object versions that were started, or would be, and their bytes."""
-        counts = self.counts
-        numbers = [counts[status] for status in self._started]
-        return sum(number for number, _ in numbers), sum(size for _, size in numbers)
+        return (*self.started, *self.passed_over, ItemStatus.REFUSED)
 
     @property
     def totals(self) -> BackfillTotals:
         """The totals of the document."""
-        counts, (number, size) = self.counts, self.started
-        seconds = round(number / self.per_second, 1) if self.dry_run else None
-        return BackfillTotals({status: counts[status][0] for status in ItemStatus}, size, seconds, self.dry_run)
+        counts = self.backfiller.inventory.counts()
+        numbers = {status: counts[status][0] for status in ItemStatus}
+        size = sum(counts[status][1] for status in self.started)
+        number = sum(numbers[status] for status in self.started)
+        return BackfillTotals(numbers, size, round(number / self.per_second, 1) if self.dry_run else None, self.dry_run)
 
     @property
     def code(self) -> int:
         """The exit code."""
-        counts = self.counts
+        counts = self.totals.counts
         if self.dry_run:
             return ALL_WRITTEN
-        failures = {ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.NEW, *self.passed_over}
-        if self.is_watched:
-            failures.add(ItemStatus.STARTED)
-        if failures & counts.keys():
+        running = (ItemStatus.STARTED,) if self.is_watched else ()
+        failures = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.NEW, *self.passed_over, *running)
+        if any(counts[status] for status in failures):
             return SOME_WITHOUT_OUTCOME
-        return SOME_REJECTED if ItemStatus.REJECTED in counts else ALL_WRITTEN
+        return SOME_REJECTED if counts[ItemStatus.REJECTED] else ALL_WRITTEN
 
-    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[InventoryItem]:
+    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[BackfilledObject]:
         """Yield what has one of these statuses, the oldest first."""
         for item in self.backfiller.inventory.select(statuses):
             yield replace(item, why=_ALREADY_RUNNING) if item.status is ItemStatus.IN_FLIGHT else item
 
 
-def _item(arrival: Arrival) -> InventoryItem:
-    if arrival.raw.version_id == NO_VERSION:
-        return InventoryItem(arrival, ItemStatus.REFUSED, UNVERSIONED)
-    return InventoryItem(arrival, ItemStatus.NEW)
+def _item(arrival: Arrival) -> BackfilledObject:
+    is_refused = arrival.raw.version_id == NO_VERSION
+    status, why = (ItemStatus.REFUSED, UNVERSIONED) if is_refused else (ItemStatus.NEW, "")
+    return BackfilledObject(StoredObject.of(arrival.raw), arrival.at, arrival.is_deleted, status, why, None)

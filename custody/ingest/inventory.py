@@ -8,22 +8,25 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from threading import Lock
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from custody.errors import CommandFailed
-from custody.ingest.raw_versions import Arrival
 from functions.shared.model.ids import RawObject
+from functions.shared.model.ledger import StoredObject
 
 _BATCH = 1000
 """Rows that are held in memory, and written, at a time."""
 
 _TABLE = """
 CREATE TABLE inventory (
-    id TEXT PRIMARY KEY, at TEXT, bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, is_deleted INTEGER,
+    id TEXT PRIMARY KEY, bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, at TEXT, is_deleted INTEGER,
     status TEXT, why TEXT, execution TEXT
 )
 """
@@ -50,14 +53,26 @@ STARTED_NOW = (ItemStatus.STARTED, ItemStatus.SUCCEEDED, ItemStatus.REJECTED, It
 """The statuses of what this run has started."""
 
 
-@dataclass(frozen=True, slots=True)
-class InventoryItem:
-    """An object version, its status, and why; `execution` is the ARN of the one that this run has started."""
+class BackfilledObject(Struct, frozen=True):
+    """An object version that was started, or would be; or that was refused or, with --again, ran already.
 
-    arrival: Arrival
+    `deleted` if a delete marker hides its key; this version still exists, and is started. `status` is `started` for
+    what was not watched to its end. `why` is empty unless it was refused, passed over or failed. `execution` is the ARN
+    of the execution that was started; null if none was.
+    """
+
+    object: StoredObject
+    last_modified: datetime
+    deleted: bool
     status: ItemStatus
-    why: str = ""
-    execution: str = ""
+    why: str
+    execution: str | None
+
+    @property
+    def raw(self) -> RawObject:
+        """The object version as the functions know it."""
+        version = self.object
+        return RawObject(version.bucket, version.key, version.version_id, version.size, version.etag)
 
 
 class Inventory:
@@ -70,7 +85,7 @@ class Inventory:
             for statement in (*_SETTINGS, _TABLE):
                 self._database.execute(statement)
 
-    def add(self, items: Iterable[InventoryItem]) -> Iterator[int]:
+    def add(self, items: Iterable[BackfilledObject]) -> Iterator[int]:
         """Add object versions; yield the number of them after each batch."""
         number = 0
         for rows in _batches(map(_row, items)):
@@ -83,18 +98,18 @@ class Inventory:
         for rows in _batches((after, object_id, before) for object_id in object_ids):
             self._write("UPDATE inventory SET status = ? WHERE id = ? AND status = ?", rows)
 
-    def update(self, item: InventoryItem) -> None:
+    def update(self, item: BackfilledObject) -> None:
         """Write the status of an object version."""
-        row = (item.status, item.why, item.execution, item.arrival.raw.id)
+        row = (item.status, item.why, item.execution, item.object.id)
         self._write("UPDATE inventory SET status = ?, why = ?, execution = ? WHERE id = ?", [row])
 
-    def get(self, object_id: str) -> InventoryItem | None:
+    def get(self, object_id: str) -> BackfilledObject | None:
         """Return an object version by its id; None if it is not in the inventory."""
         with self._lock:
             row = self._database.execute("SELECT * FROM inventory WHERE id = ?", (object_id,)).fetchone()
         return _item(row) if row else None
 
-    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[InventoryItem]:
+    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[BackfilledObject]:
         """Yield what has one of these statuses now, the oldest first; versions of a key in the order of arrival."""
         wanted = list(statuses)
         # S3 lists the versions of a key from the newest to the oldest, and their times in whole seconds.
@@ -113,7 +128,7 @@ class Inventory:
             ).fetchall()
         return defaultdict(lambda: (0, 0), {ItemStatus(status): (number, size) for status, number, size in rows})
 
-    def _fetch(self, rows: sqlite3.Cursor) -> list[tuple[str, ...]]:
+    def _fetch(self, rows: sqlite3.Cursor) -> list[tuple[Any, ...]]:
         with self._lock:
             return rows.fetchmany(_BATCH)
 
@@ -128,17 +143,15 @@ def _batches(rows: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, 
         yield batch
 
 
-def _row(item: InventoryItem) -> tuple[object, ...]:
-    raw, at = item.arrival.raw, item.arrival.at.isoformat()
-    version = (raw.bucket, raw.key, raw.version_id, raw.size, raw.etag, item.arrival.is_deleted)
-    return (raw.id, at, *version, item.status, item.why, item.execution)
+def _row(item: BackfilledObject) -> tuple[object, ...]:
+    return (*astuple(item.object), item.last_modified.isoformat(), item.deleted, item.status, item.why, item.execution)
 
 
-def _item(row: Sequence[str]) -> InventoryItem:
-    _, at, bucket, key, version, size, etag, is_deleted, status, why, execution = row
-    raw = RawObject(bucket, key, version, int(size), etag)
-    arrival = Arrival(raw, datetime.fromisoformat(at), bool(is_deleted))
-    return InventoryItem(arrival, ItemStatus(status), why, execution)
+def _item(row: Sequence[Any]) -> BackfilledObject:
+    *version, at, deleted, status, why, execution = row
+    return BackfilledObject(
+        StoredObject(*version), datetime.fromisoformat(at), bool(deleted), ItemStatus(status), why, execution
+    )
 
 
 @contextmanager

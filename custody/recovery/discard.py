@@ -21,7 +21,7 @@ from custody.audit.raw_object import GONE
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
-from custody.recovery.discard_file import CommittedDiscard, Discard, LatestDelivery, commit, latest_delivery
+from custody.recovery.discard_file import Discard, LatestDelivery, commit, latest_delivery
 from custody.terminal.text import visible
 from functions.shared.model.ids import record_id
 from functions.shared.model.keys import DeadLetterKey, latest, processed_key
@@ -45,7 +45,7 @@ class Discarder:
     processed: str
     reason: str
     by: str
-    note: Callable[[CommittedDiscard], object]
+    note: Callable[[Discard], object]
     only: int | None = None
     _lock: Lock = field(default_factory=Lock)
 
@@ -75,9 +75,8 @@ class Discarder:
             require_single(discard, self.only)
         require_claimed(audit, self.processed, discard)
         commit(audit, discard)
-        committed = CommittedDiscard.of(discard, audit.bucket)
         with self._lock:
-            self.note(committed)
+            self.note(discard)
 
 
 def open_chunks(state: ObjectState, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:

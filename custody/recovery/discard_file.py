@@ -116,6 +116,19 @@ class Discard:
             return f"{records} ({counts.written} of the batch were written by attempt {self.delivery.key.attempt})"
         return records
 
+    def result(self, audit_bucket: str) -> DiscardResult:
+        """Describe it, once it is committed in an audit bucket."""
+        listed = self.rejected[:_LISTED]
+        return DiscardResult(
+            self.dead_letter.id,
+            f"s3://{audit_bucket}/{self.key.key}",
+            self.counts,
+            [record_id(self.dead_letter.object_id, record.position) for record in listed],
+            len(self.rejected) - len(listed),
+            self.reason,
+            self.by,
+        )
+
     def ledger_file(self) -> bytes:
         """Encode the ledger file: a header, then a line per rejected record, gzipped."""
         body = self.body
@@ -141,32 +154,6 @@ class Discard:
                 line = DiscardedLine(record.position, record.offset, record.length, record.sha256)
                 zipped.write(encode_struct(line) + b"\n")
         return file.getvalue()
-
-
-@dataclass(frozen=True)
-class CommittedDiscard:
-    """A discard that is in the ledger, with no more of its records than a document lists."""
-
-    dead_letter: DeadLetterKey
-    object_uri: str
-    description: str
-    rejected: tuple[Rejected, ...]
-    result: DiscardResult
-
-    @classmethod
-    def of(cls, discard: Discard, bucket: str) -> "CommittedDiscard":
-        """Describe a discard in an audit bucket."""
-        object_id, listed = discard.dead_letter.object_id, discard.rejected[:_LISTED]
-        result = DiscardResult(
-            discard.dead_letter.id,
-            f"s3://{bucket}/{discard.key.key}",
-            discard.counts,
-            [record_id(object_id, record.position) for record in listed],
-            len(discard.rejected) - len(listed),
-            discard.reason,
-            discard.by,
-        )
-        return cls(discard.dead_letter, discard.body.raw.uri, str(discard), listed, result)
 
 
 def latest_delivery(state: ObjectState, dead_letter: DeadLetterKey) -> LatestDelivery | None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custody.ingest.backfill import BackfillReport
-from custody.ingest.inventory import InventoryItem, ItemStatus
+from custody.ingest.inventory import BackfilledObject, ItemStatus
 from custody.terminal import console
 from custody.terminal.text import plural, visible
 from custody.terminal.times import stamp, took
@@ -32,24 +32,24 @@ def progress(numbers: Iterable[int], description: str) -> None:
 
 def report(result: BackfillReport) -> None:
     """Show the first of the object versions to look at, then the totals."""
-    counts = result.counts
-    statuses = result.listed
+    totals, statuses = result.totals, result.listed
+    counts = totals.counts
     if not result.dry_run:
         running = (ItemStatus.STARTED,) if result.is_watched else ()
         statuses = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.REJECTED, *result.passed_over, *running)
-    number = sum(counts[status][0] for status in statuses)
+    number = sum(counts[status] for status in statuses)
     if number:
         console.console.print(_table(result, islice(result.select(statuses), console.SHOWN)))
     if number > console.SHOWN:
         console.console.print(f"and {number - console.SHOWN:,} more: add --json")
-    total = plural(sum(number for number, _ in counts.values()), "object version")
-    parts = [f"{counts[status][0]:,} {_name(result, status)}" for status in ItemStatus if counts[status][0]]
+    total = plural(sum(counts.values()), "object version")
+    parts = [f"{count:,} {_name(result, status)}" for status, count in counts.items() if count]
     console.console.print(f"{total}: {', '.join(parts)}" if parts else total, soft_wrap=True)
     if result.dry_run:
-        started, size = result.started
+        started = sum(counts[status] for status in result.started)
         console.console.print(
-            f"{started:,} would be started, with {decimal(size)}; how many records that is, is unknown until they are "
-            f"read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
+            f"{started:,} would be started, with {decimal(totals.bytes)}; how many records that is, is unknown until they "
+            f"are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
             soft_wrap=True,
         )
 
@@ -68,23 +68,23 @@ def warn_of_passed_over(result: BackfillReport) -> None:
     oldest = next(result.select(result.passed_over), None)
     if oldest is None:
         return
-    number = result.counts[ItemStatus.IN_FLIGHT][0]
+    number = result.totals.counts[ItemStatus.IN_FLIGHT]
     were_running = plural(number, "object version was already running", "object versions were already running")
     console.warn(
         f"{were_running}, perhaps with the previous code, and passed over. Once nothing is running (see `custody "
         "executions --status running`), run it again from the oldest of them, with the same --prefix and without "
-        f"--committed-before: custody backfill --again --since {stamp(oldest.arrival.at)}"
+        f"--committed-before: custody backfill --again --since {stamp(oldest.last_modified)}"
     )
 
 
-def _table(result: BackfillReport, items: Iterable[InventoryItem]) -> Table:
+def _table(result: BackfillReport, items: Iterable[BackfilledObject]) -> Table:
     rows = console.table("object", "arrived (UTC)", "bytes", "status", "id")
     for item in items:
-        raw, at = item.arrival.raw, item.arrival.at.astimezone(UTC)
+        version, at = item.object, item.last_modified.astimezone(UTC)
         status = ": ".join(filter(None, (_name(result, item.status), item.why)))
-        deleted = "; deleted since, but this version still exists" if item.arrival.is_deleted else ""
+        deleted = "; deleted since, but this version still exists" if item.deleted else ""
         cell = Text(f"{status}{deleted}", style=_COLOURS.get(item.status, ""))
-        rows.add_row(Text(visible(raw.key)), f"{at:%Y-%m-%d %H:%M}", f"{raw.size:,}", cell, raw.id)
+        rows.add_row(Text(visible(version.key)), f"{at:%Y-%m-%d %H:%M}", f"{version.size:,}", cell, version.id)
     return rows
 
 

@@ -17,8 +17,9 @@ from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest import inventory
 from custody.ingest.backfill import Backfiller
-from custody.ingest.inventory import InventoryItem, ItemStatus
+from custody.ingest.inventory import BackfilledObject, ItemStatus
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
+from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
 from functions.transform.handler import handle as transform
@@ -501,7 +502,10 @@ def test_the_inventory_holds_few_rows_in_memory(buckets: Buckets, monkeypatch: p
     for number in range(10):
         buckets.upload(f"{number}.json", b"{}")
     listed = arrivals(buckets.s3, "raw", ArrivalFilter())
-    items = (InventoryItem(arrival, ItemStatus.NEW) for arrival in listed)
+    items = (
+        BackfilledObject(StoredObject.of(arrival.raw), arrival.at, arrival.is_deleted, ItemStatus.NEW, "", None)
+        for arrival in listed
+    )
     table = inventory.Inventory()
 
     assert list(table.add(items)) == [3, 6, 9, 10]
