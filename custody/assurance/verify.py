@@ -3,7 +3,7 @@
 The ledger itself is trusted, but only as it was first written: each of its files is written once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,9 +32,6 @@ _WORKERS = 4
 _STEP = 10_000
 """The number of records after which progress is reported."""
 
-OnProgress = Callable[[int], object]
-"""Called, in any thread, with the number of records just checked."""
-
 
 class Progress:
     """Counts the records checked so far, in any thread: one object may have a million."""
@@ -42,6 +39,15 @@ class Progress:
     def __init__(self) -> None:
         self._lock = Lock()
         self._records = 0
+
+    def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the lines of a ledger file, and count them in steps."""
+        number = 0
+        for number, line in enumerate(lines, 1):
+            if number % _STEP == 0:
+                self.add(_STEP)
+            yield line
+        self.add(number % _STEP)
 
     def add(self, number: int) -> None:
         """Count more records."""
@@ -100,23 +106,11 @@ def stored_ledgers(s3: "S3Client", bucket: str, object_id: str | None = None) ->
 
 
 def verify_all(
-    s3: "S3Client", bucket: str, ledgers: Iterable[StoredLedger], on_progress: OnProgress = lambda _: None
+    s3: "S3Client", bucket: str, ledgers: Iterable[StoredLedger], progress: Progress | None = None
 ) -> Iterator[ObjectVerdict]:
     """Verify objects, a few at a time, and yield their verdicts in order."""
-    return map_ordered(lambda ledger: verify(s3, bucket, ledger, on_progress), ledgers, _WORKERS)
-
-
-def verify(
-    s3: "S3Client", bucket: str, ledger: StoredLedger, on_progress: OnProgress = lambda _: None
-) -> ObjectVerdict:
-    """Verify an object: its ledger files, its raw version, and its processed objects as they are now."""
-    check = _Check(s3, bucket, on_progress)
-    for file in ledger.files:
-        check.findings.add_broken(_tampering(file))
-    records = sum(map(check.verify_batch, ledger.batches))
-    if ledger.summary:
-        check.verify_summary(ledger.summary)
-    return check.findings.verdict(ledger.object_id, records)
+    progress = progress or Progress()
+    return map_ordered(lambda ledger: _Check(s3, bucket, progress).verdict(ledger), ledgers, _WORKERS)
 
 
 @dataclass(frozen=True)
@@ -128,9 +122,18 @@ class _Check:
 
     s3: "S3Client"
     bucket: str
-    on_progress: OnProgress
+    progress: Progress
     findings: Findings = field(default_factory=Findings)
     counts: dict[tuple[int, int], Counts | None] = field(default_factory=dict)
+
+    def verdict(self, ledger: StoredLedger) -> ObjectVerdict:
+        """Verify the ledger files of the object, its raw version, and its processed objects as they are now."""
+        for file in ledger.files:
+            self.findings.add_broken(_tampering(file))
+        records = sum(map(self.verify_batch, ledger.batches))
+        if ledger.summary:
+            self.verify_summary(ledger.summary)
+        return self.findings.verdict(ledger.object_id, records)
 
     def verify_batch(self, files: Sequence[StoredFile]) -> int:
         """Verify a batch by the ledger file of its latest attempt, and return how many records that has."""
@@ -147,7 +150,7 @@ class _Check:
                 line, lines = ledger_lines.opened(stream)
                 header = ledger_lines.committed_header(line, key)
                 self.counts[key.start, key.attempt] = header.counts
-                number = verify_batch(self.s3, key, header, self._counted(lines), self.findings)
+                number = verify_batch(self.s3, key, header, self.progress.counted(lines), self.findings)
         except UNREADABLE as error:
             self._add_unreadable(latest, error)
             return 0
@@ -206,15 +209,6 @@ class _Check:
     def _open(self, file: StoredFile) -> Any:
         """Open the first version of a ledger file."""
         return self.s3.get_object(Bucket=self.bucket, Key=file.key.key, VersionId=file.versions[-1])["Body"]
-
-    def _counted(self, lines: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the lines of a ledger file, and report progress."""
-        number = 0
-        for number, line in enumerate(lines, 1):
-            if number % _STEP == 0:
-                self.on_progress(_STEP)
-            yield line
-        self.on_progress(number % _STEP)
 
     def _add_unreadable(self, file: StoredFile, error: Exception) -> None:
         self.findings.add(Result.BROKEN, f"the ledger file {file.key.key} cannot be read: {error}")

@@ -1,7 +1,8 @@
 """`custody dead-letters`: list what failed and is unresolved, show one dead letter, and discard it."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Annotated
@@ -12,7 +13,6 @@ from msgspec import to_builtins
 from custody.audit.dead_letters import (
     DeadLetterDocument,
     Filter,
-    SelectedDeadLetter,
     UnreadableDocument,
     UnreadableFile,
     bulk_totals,
@@ -75,7 +75,8 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     audit = Session.open(env, aws=aws, profile=profile).audit
     wanted = Filter(dataset, error, step, since, until, open_only)
     unreadable: list[Unreadable] = []
-    counted = _Counted(select(audit, wanted, unreadable))
+    counts = Counter[bool]()
+    counted = console.counted(select(audit, wanted, unreadable), counts, lambda selected: selected.is_open)
     if as_json:
         rows = (selected.row for selected in counted)
         console.stream_json(
@@ -85,7 +86,8 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
         view.table(console.watched(counted, lambda number: f"{plural(number, 'dead letter')} found"))
     for each in unreadable:
         _say(f"unreadable: {visible(str(each))}")
-    summary = _summary(counted, open_only=open_only) if counted.number else _nothing_matches(audit, wanted)
+    number = counts.total()
+    summary = _summary(number, counts[True], open_only=open_only) if number else _nothing_matches(audit, wanted)
     _say(f"{len(unreadable):,} unreadable; {summary}" if unreadable else summary)
     if unreadable:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
@@ -223,31 +225,17 @@ def _list_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
     return "\n".join([f"\nIts chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest])
 
 
-class _Counted:
-    """Dead letters as they come, with how many came, and how many of them are open."""
-
-    def __init__(self, dead_letters: Iterable[SelectedDeadLetter]) -> None:
-        self._dead_letters = dead_letters
-        self.number = self.open = 0
-
-    def __iter__(self) -> Iterator[SelectedDeadLetter]:
-        for selected in self._dead_letters:
-            self.number += 1
-            self.open += selected.is_open
-            yield selected
-
-
-def _summary(counted: _Counted, *, open_only: bool) -> str:
+def _summary(number: int, still_open: int, *, open_only: bool) -> str:
     """Count the dead letters, and say what to do about the open ones."""
-    counts = plural(counted.number, "open dead letter" if open_only else "dead letter")
-    advice = [f"{counts}{'' if open_only else f', {counted.open:,} open'}. See one: custody dead-letters show ID."]
-    if counted.open:
-        which = "it" if open_only else "an open one"
-        advice += [
-            f"Run {which} again: custody redrive ID.",
-            f"Discard {which}: custody dead-letters discard ID --reason TEXT",
-        ]
-    return " ".join(advice)
+    counts = (
+        plural(number, "open dead letter") if open_only else f"{plural(number, 'dead letter')}, {still_open:,} open"
+    )
+    summary = f"{counts}. See one: custody dead-letters show ID."
+    if not still_open:
+        return summary
+    which = "it" if open_only else "an open one"
+    discard = f"Discard {which}: custody dead-letters discard ID --reason TEXT"
+    return f"{summary} Run {which} again: custody redrive ID. {discard}"
 
 
 def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:

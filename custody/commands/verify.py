@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from custody.assurance.findings import ObjectVerdict, Result
+from custody.assurance.findings import Result
 from custody.assurance.verify import Progress, StoredLedger, stored_ledgers, verify_all
 from custody.audit.identifiers import id_of, object_id_in
 from custody.errors import USAGE, CommandFailed
@@ -52,7 +52,8 @@ def verify(  # noqa: PLR0913 - one parameter an option
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.
     counts = Counter[Result](dict.fromkeys(Result, 0))
     progress = Progress()
-    checked = _counted(verify_all(session.s3, session.deployment.audit, _since(ledgers, since), progress.add), counts)
+    verdicts = verify_all(session.s3, session.deployment.audit, _since(ledgers, since), progress)
+    checked = console.counted(verdicts, counts, lambda verdict: verdict.result)
     if as_json:
         console.stream_json("objects", checked, lambda: {"counts": {str(each): counts[each] for each in Result}})
     else:
@@ -80,9 +81,3 @@ def _named(session: Session, names: list[str]) -> Iterable[StoredLedger]:
 
 def _since(ledgers: Iterable[StoredLedger], since: datetime | None) -> Iterator[StoredLedger]:
     return (ledger for ledger in ledgers if since is None or ledger.modified >= since)
-
-
-def _counted(checked: Iterable[ObjectVerdict], counts: Counter[Result]) -> Iterator[ObjectVerdict]:
-    for verdict in checked:
-        counts[verdict.result] += 1
-        yield verdict

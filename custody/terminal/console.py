@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from msgspec import to_builtins
 from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.spinner import Spinner
 from rich.table import Column, Table
@@ -30,12 +32,31 @@ if not console.is_terminal:
 stderr = Console(stderr=True, highlight=False)
 
 Item = TypeVar("Item")
+Kind = TypeVar("Kind")
 
 
 def table(*headings: str | Column) -> Table:
     """Make an empty table whose cells fold where the terminal is too narrow."""
     columns = (heading if isinstance(heading, Column) else Column(heading, overflow="fold") for heading in headings)
     return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def print_rows(rows: Table, title: int = 1) -> None:
+    """Print a table or, where the terminal is too narrow, a paragraph per row: its first cells, then facts by heading.
+
+    All cells are Text. Prints nothing if there are no rows.
+    """
+    if not rows.row_count:
+        return
+    wide = console.options.update(width=WIDTH_OF_A_PIPE)
+    if console.measure(rows, options=wide).maximum <= console.width:
+        console.print(rows)
+        return
+    for row in zip(*(column.cells for column in rows.columns), strict=True):
+        named = list(zip((f"{column.header}" for column in rows.columns), row, strict=True))[title:]
+        facts = [Text.assemble((f"{name} " if name else "", "dim"), cell) for name, cell in named if cell]
+        console.print(Text("  ").join(row[:title]), soft_wrap=True)
+        console.print(Padding.indent(Text(", ").join(facts), 2))
 
 
 def warn(message: str) -> None:
@@ -69,6 +90,13 @@ def watched(items: Iterable[Item], describe: Callable[[int], str]) -> Iterator[I
         for item in items:
             number += 1
             yield item
+
+
+def counted(items: Iterable[Item], counts: Counter[Kind], kind: Callable[[Item], Kind]) -> Iterator[Item]:
+    """Yield items as they come, and count them by kind."""
+    for item in items:
+        counts[kind(item)] += 1
+        yield item
 
 
 def tracked(items: Iterable[Item], description: str, total: int, completed: int = 0) -> Iterator[Item]:

@@ -21,23 +21,14 @@ if TYPE_CHECKING:
 
 _WIDEST_EXCERPT = 160
 _INDENT = " " * 6
-_HEADINGS = ("dead letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
 
 
 def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
-    """Show a table, or two lines per dead letter where the terminal is too narrow for one."""
-    rows = console.table(*_HEADINGS)
+    """Show dead letters."""
+    rows = console.table("dead letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
     for each in dead_letters:
         rows.add_row(*_row(each))
-    wide = console.console.options.update(width=console.WIDTH_OF_A_PIPE)
-    if rows.row_count and console.console.measure(rows, options=wide).maximum <= console.console.width:
-        console.console.print(rows)
-        return
-    for row in zip(*([*column.cells] for column in rows.columns), strict=True):
-        dead_letter, *facts, state = row
-        named = [Text.assemble((f"{name} ", "dim"), fact) for name, fact in zip(_HEADINGS[1:], facts, strict=False)]
-        console.console.print(dead_letter, soft_wrap=True)
-        console.console.print(Text("  ").append_text(Text(", ").join([state, *named])), soft_wrap=True)
+    console.print_rows(rows)
 
 
 def page(document: DeadLetterDocument, totals: BulkTotals | None, *, running: bool, has_console: bool) -> None:

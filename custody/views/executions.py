@@ -1,4 +1,4 @@
-"""Executions, as people see them: a table, or a paragraph each where a table would not fit."""
+"""Executions, as people see them."""
 
 from datetime import datetime
 
@@ -12,41 +12,16 @@ from custody.terminal.text import plural, visible
 from custody.terminal.times import took
 from custody.views.trace import format_items, status_colour
 
-_WIDE = 140
-"""The narrowest terminal, in columns, that has room for the table."""
-
 _NARROWEST_ERROR = 20
 _WIDEST_ERROR = 120
-"""How many characters of an error and its cause the table shows; `--json` has all."""
+"""How many characters of an error and its cause are shown; `--json` has all."""
 
 
 def executions(rows: list[ExecutionRow]) -> None:
-    """Show executions."""
-    width = console.console.width
-    if width < _WIDE:
-        for row in rows:
-            _print_paragraph(row, width)
-        return
-    # The error takes what the other columns leave.
-    room = width - console.console.measure(_table(rows, 0)).maximum
-    console.console.print(_table(rows, min(max(room, _NARROWEST_ERROR), _WIDEST_ERROR)))
-
-
-def _print_paragraph(row: ExecutionRow, width: int) -> None:
-    status = Text(row.status, style=status_colour(row.status))
-    error = f": {visible(row.error)}" if row.error else ""
-    chunks = _chunks(row)
-    facts = (
-        f"attempt {_attempt(row)}",
-        f"took {took(row.seconds)}",
-        _records(row),
-        f"chunks {chunks}" if chunks else "",
-    )
-    console.console.print(Text.assemble(f"{_started(row)}  ", status, error))
-    console.console.print(Text(f"  {visible(row.key or row.name)}"))
-    console.console.print(Text(f"  {', '.join(filter(None, facts))}", style="dim"))
-    if cause := first_line(row.cause):
-        console.console.print(Text("  ") + _truncated(visible(cause), width - 2))
+    """Show executions; in a table, the error takes what the other columns leave."""
+    room = console.console.width - console.console.measure(_table(rows, 0)).maximum
+    width = min(room, _WIDEST_ERROR) if room >= _NARROWEST_ERROR else _WIDEST_ERROR
+    console.print_rows(_table(rows, width), title=3)
 
 
 def _table(rows: list[ExecutionRow], room: int) -> Table:
@@ -56,13 +31,13 @@ def _table(rows: list[ExecutionRow], room: int) -> Table:
     table.collapse_padding = True
     for row in rows:
         table.add_row(
-            _started(row),
+            Text(f"{datetime.fromisoformat(row.started_at):%Y-%m-%d %H:%M:%S}"),
             Text(visible(row.key or row.name)),
             Text(row.status, style=status_colour(row.status)),
-            _attempt(row),
-            took(row.seconds),
-            _records(row),
-            _chunks(row),
+            Text(f"{row.attempt} ({plural(row.redrives, 'redrive')})" if row.redrives else str(row.attempt)),
+            Text(took(row.seconds)),
+            Text(_records(row)),
+            Text(_chunks(row)),
             _truncated(visible(": ".join(filter(None, (row.error, first_line(row.cause))))), room),
         )
     return table
@@ -72,14 +47,6 @@ def _truncated(text: str, room: int) -> Text:
     truncated = Text(text)
     truncated.truncate(room, overflow="ellipsis")
     return truncated
-
-
-def _started(row: ExecutionRow) -> str:
-    return f"{datetime.fromisoformat(row.started_at):%Y-%m-%d %H:%M:%S}"
-
-
-def _attempt(row: ExecutionRow) -> str:
-    return f"{row.attempt} ({plural(row.redrives, 'redrive')})" if row.redrives else str(row.attempt)
 
 
 def _records(row: ExecutionRow) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from custody.assurance.findings import Result
 from custody.assurance.reconcile import Reconciler, State
-from custody.assurance.verify import stored_ledgers, verify
+from custody.assurance.verify import stored_ledgers, verify_all
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
@@ -219,8 +219,7 @@ def assert_one_processed_copy(world: World, batch: Batch) -> None:
 def assert_verified(world: World, batch: Batch) -> None:
     """What an operator can ask agrees: `verify` holds, and `reconcile` knows the object for what it is."""
     s3 = world.buckets.s3
-    for holding in stored_ledgers(s3, "audit", batch.object.id):
-        verdict = verify(s3, "audit", holding)
+    for verdict in verify_all(s3, "audit", stored_ledgers(s3, "audit", batch.object.id)):
         assert verdict.result is Result.HOLDS, verdict.where
     pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
     found = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))

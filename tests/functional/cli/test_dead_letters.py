@@ -312,8 +312,8 @@ def test_on_a_terminal_the_place_is_highlighted_and_the_line_fits(
     assert "^" not in out.getvalue()
 
 
-@pytest.mark.parametrize(("columns", "lines_a_dead_letter"), [(250, 1), (80, 2)])
-def test_a_narrow_terminal_shows_two_lines_per_dead_letter(
+@pytest.mark.parametrize(("columns", "lines_a_dead_letter"), [(250, 1), (80, 3)])
+def test_a_narrow_terminal_shows_a_paragraph_per_dead_letter(
     buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch, columns: int, lines_a_dead_letter: int
 ) -> None:
     dead_letter = delivered_in_part(buckets)

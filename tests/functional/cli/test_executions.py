@@ -138,10 +138,10 @@ def test_runs_are_counted_by_status(run: Run, machine: ListingMachine) -> None:
 
 def test_a_narrow_terminal_shows_a_paragraph_per_execution(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "console", Console(highlight=False, width=80))
-    assert run().stdout.splitlines()[3:6] == [
-        "2026-11-23 09:05:00  FAILED: ChunksFailed",
-        "  mission/many.jsonl",
+    assert [line.rstrip() for line in run().stdout.splitlines()][2:5] == [
+        "2026-11-23 09:05:00  mission/many.jsonl  FAILED",
         "  attempt 3 (1 redrive), took 1 h 1 min, chunks 7 runs: 5 succeeded, 1 failed, 1",
+        "  running, why ChunksFailed",
     ]
 
 
@@ -230,8 +230,8 @@ def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
     machine.first("FAILED")["cause"] = "not JSON, and long: " + "x" * 500
     shown = [line.rstrip() for line in run().stdout.splitlines()]
     assert max(map(len, shown)) <= width
-    (cut,) = (line for line in shown if line.endswith("…"))
-    assert ("not JSON, and long" if width < 140 else "ChunksFailed: not") in cut
+    assert "ChunksFailed: not" in " ".join(shown)
+    assert [line[-2:] for line in shown if "…" in line] == ["x…"]
 
 
 @pytest.mark.parametrize(

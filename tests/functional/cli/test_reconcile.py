@@ -8,17 +8,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
+from functions.shared.model import chunking
+from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
-from tests.support.audit_files import Run
+from tests.support.audit_files import Run, reads_of
 from tests.support.buckets import ARRIVED, Buckets
+from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.executions import MACHINE_ARN, Machine, arn_of, commit, discard, post
+from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, commit, discard, post
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
@@ -31,9 +35,11 @@ def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a mach
     return Machine()
 
 
-def reconciler_on(buckets: Buckets, machine: Machine, due: datetime = SOON) -> Reconciler:
+def reconciler_on(
+    buckets: Buckets, machine: Machine, due: datetime = SOON, chunk_bytes: int = CHUNK_BYTES
+) -> Reconciler:
     client: Any = machine
-    return Reconciler(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN), due)
+    return Reconciler(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes), due)
 
 
 def reconciled(
@@ -41,6 +47,11 @@ def reconciled(
 ) -> list[Reconciled]:
     arrived = arrivals(buckets.s3, "raw", wanted or ArrivalFilter(), page)
     return list(reconciler_on(buckets, machine, due).run(arrived))
+
+
+def one_reconciled(buckets: Buckets, machine: Machine) -> Reconciled:
+    (found,) = reconciled(buckets, machine)
+    return found
 
 
 def committed(buckets: Buckets, machine: Machine, batch: Batch) -> None:
@@ -133,7 +144,7 @@ def test_an_object_is_classified_by_its_ledger_and_executions(  # noqa: PLR0913,
     buckets: Buckets, machine: Machine, story: Story, state: State, why: str, is_open: bool | None
 ) -> None:
     story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
-    (found,) = reconciled(buckets, machine)
+    found = one_reconciled(buckets, machine)
 
     assert (found.state, found.why) == (state, why)
     assert (found.dead_letter and found.dead_letter.open) is is_open
@@ -149,7 +160,7 @@ def test_a_damaged_ledger_file_is_missing_but_not_started(buckets: Buckets, mach
     machine.add(batch, "SUCCEEDED")
     key = commit(buckets, batch)
     buckets.s3.put_object(Bucket="audit", Key=key, Body=damage)
-    (found,) = reconciled(buckets, machine)
+    found = one_reconciled(buckets, machine)
 
     assert found.state is State.MISSING
     assert found.why == f"its ledger file cannot be read: see `custody verify {batch.object.id}`"
@@ -272,14 +283,6 @@ def test_each_version_is_an_object_and_a_delete_marker_is_not(buckets: Buckets, 
     assert found == {first.object: State.WRITTEN, second.object: State.MISSING}
 
 
-def test_a_duplicate_event_is_one_object(buckets: Buckets, machine: Machine) -> None:
-    batch = buckets.upload("a.json", b"{}")
-    committed(buckets, machine, batch)
-    committed(buckets, machine, batch)
-
-    assert [each.state for each in reconciled(buckets, machine)] == [State.WRITTEN]
-
-
 def test_a_prefix_and_times_select_objects(buckets: Buckets, machine: Machine) -> None:
     buckets.upload("mission/a.json", b"{}")
     buckets.upload("weather/a.json", b"{}")
@@ -293,38 +296,25 @@ def test_a_prefix_and_times_select_objects(buckets: Buckets, machine: Machine) -
     assert reconciled(buckets, machine, ArrivalFilter(until=ARRIVED - hour)) == []
 
 
+@pytest.mark.parametrize(("is_known", "state"), [(True, State.WRITTEN), (False, State.REJECTED)])
 def test_an_object_committed_meanwhile_is_not_missing(
-    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch, *, is_known: bool, state: State
 ) -> None:
+    """If its execution did not exist when it was looked up, only the ledger shows that it does now."""
     batch = buckets.upload("a.json", b"{}")
-    machine.add(batch, "SUCCEEDED")
-    describe = machine.describe_execution
-
-    def described(**call: Any) -> Any:
-        commit(buckets, batch)
-        return describe(**call)
-
-    monkeypatch.setattr(machine, "describe_execution", described)
-
-    assert [each.state for each in reconciled(buckets, machine)] == [State.WRITTEN]
-
-
-def test_an_object_started_and_committed_meanwhile_is_not_missing(
-    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its execution did not exist when it was looked up; only the ledger shows that it does now."""
-    batch = buckets.upload("a.json", b"{}")
+    if is_known:
+        machine.add(batch, "SUCCEEDED")
     describe = machine.describe_execution
 
     def described(**call: Any) -> Any:
         try:
             return describe(**call)
         finally:
-            rejected(buckets, machine, batch)
+            (committed if is_known else rejected)(buckets, machine, batch)
 
     monkeypatch.setattr(machine, "describe_execution", described)
 
-    assert [each.state for each in reconciled(buckets, machine)] == [State.REJECTED]
+    assert one_reconciled(buckets, machine).state is state
 
 
 @pytest.fixture
@@ -362,7 +352,7 @@ def test_keys_outside_the_prefix_of_the_deployment_are_ignored(
 
 def test_a_missing_object_is_started_as_the_start_function_does(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("mission/Größe +1.json", b"{}")
-    (missing,) = reconciled(buckets, machine)
+    missing = one_reconciled(buckets, machine)
     started = reconciler_on(buckets, machine).start(missing)
 
     assert started.started == batch.object.id
@@ -372,9 +362,155 @@ def test_a_missing_object_is_started_as_the_start_function_does(buckets: Buckets
 def test_an_object_that_had_an_execution_is_started_at_the_next_attempt(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED", redrives=1)
-    (missing,) = reconciled(buckets, machine)
+    missing = one_reconciled(buckets, machine)
     started = reconciler_on(buckets, machine).start(missing)
 
     assert started.started == f"{batch.object.id}-r2"
     message = json.loads(machine.executions[arn_of(started.started)]["input"])
     assert (message["attempt"], message["redrive_of"]) == (2, arn_of(batch.object.id))
+
+
+def chunks_written(bulk: Bulk, machine: Machine) -> None:
+    machine.add(bulk.batch, "SUCCEEDED")
+    bulk.run()
+
+
+def chunks_failed(bulk: Bulk, machine: Machine) -> None:
+    machine.add(bulk.batch, error="ChunksFailed")
+    bulk.run(failing=(200, 400))
+
+
+def chunks_rejected(bulk: Bulk, machine: Machine) -> None:
+    machine.add(bulk.batch, error="RecordsRejected")
+    assert bulk.run() == "RecordsRejected"
+
+
+def chunks_discarded(bulk: Bulk, machine: Machine) -> None:
+    chunks_failed(bulk, machine)
+    for start in (200, 400):
+        bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
+
+
+def running(bulk: Bulk, machine: Machine) -> None:
+    machine.add(bulk.batch, "RUNNING")
+    bulk.chunk(0)
+
+
+def chunks_redriven_by_another(bulk: Bulk, machine: Machine) -> None:
+    chunks_failed(bulk, machine)
+    machine.add(bulk.again(200, 400).batch, "RUNNING")
+
+
+def redriven_after_a_chunk_counted_on(bulk: Bulk, machine: Machine) -> None:
+    """Attempt 1 of the object is running, and a redrive of its own has brought a chunk to its third."""
+    chunks_failed(bulk, machine)
+    machine.add(bulk.again(200).batch, "RUNNING")
+    Bulk(bulk.buckets, replace(bulk.batch, attempt=3)).chunk(200)
+
+
+def aborted(bulk: Bulk, machine: Machine) -> None:
+    machine.add(bulk.batch, "ABORTED")
+    bulk.chunk(0)
+    bulk.end("ExecutionAborted", "ProcessChunks")
+
+
+def one_ledger_file_gone(bulk: Bulk, machine: Machine) -> None:
+    chunks_written(bulk, machine)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 400, 0).key)
+
+
+def summary_gone(bulk: Bulk, machine: Machine) -> None:
+    chunks_written(bulk, machine)
+    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key)
+
+
+def summary_damaged(bulk: Bulk, machine: Machine) -> None:
+    chunks_written(bulk, machine)
+    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"damaged")
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        (chunks_written, (State.WRITTEN, "", None)),
+        (chunks_failed, (State.FAILED, "2 of its 7 chunks failed; dead letter open", True)),
+        (chunks_discarded, (State.FAILED, "2 of its 7 chunks failed; dead letter resolved: discarded", False)),
+        (running, (State.IN_FLIGHT, "attempt 0 is running", None)),
+        (chunks_redriven_by_another, (State.IN_FLIGHT, "attempt 1 is running", True)),
+        (redriven_after_a_chunk_counted_on, (State.IN_FLIGHT, "attempt 1 is running", True)),
+        (aborted, (State.FAILED, "ABORTED; dead letter open", True)),
+        (lambda *_: None, (State.MISSING, "no execution, no dead letter and no ledger file", None)),
+        (one_ledger_file_gone, (State.MISSING, "the ledger files of 1 of its 7 chunks are gone", None)),
+        (summary_gone, (State.MISSING, "its execution succeeded, but its ledger file is gone", None)),
+        (summary_damaged, (State.MISSING, "its ledger file cannot be read", None)),
+    ],
+)
+def test_a_bulk_object_is_in_one_state(
+    buckets: Buckets, machine: Machine, story: Callable[[Bulk, Machine], None], expected: tuple[State, str, bool | None]
+) -> None:
+    state, why, is_open = expected
+    story(Bulk.upload(buckets, lines(20)), machine)
+    found = one_reconciled(buckets, machine)
+    assert (found.state, found.dead_letter and found.dead_letter.open) == (state, is_open), found
+    assert found.why.startswith(why)
+
+
+def test_rejected_records_are_counted_over_all_chunks(buckets: Buckets, machine: Machine) -> None:
+    bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
+    chunks_rejected(bulk, machine)
+    found = one_reconciled(buckets, machine)
+    assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
+    assert found.dead_letter is not None
+    assert found.dead_letter.id.endswith("/object.0.Summarize")
+
+
+def test_an_object_that_was_never_started_is_started_in_chunks(
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
+    bulk = Bulk.upload(buckets, lines(20))
+    missing = one_reconciled(buckets, machine)
+    started = reconciler_on(buckets, machine).start(missing)
+    assert started.started == bulk.id
+    assert list(machine.executions) == [arn_of(bulk.id, BULK_ARN)]
+
+
+def test_only_chunks_whose_ledger_files_are_gone_are_repeated(buckets: Buckets, machine: Machine) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    one_ledger_file_gone(bulk, machine)
+    reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed with another size since
+    (missing,) = reconciler.run(arrivals(buckets.s3, "raw", ArrivalFilter()))
+    started = reconciler.start(missing)
+    assert started.started == f"{bulk.id}-r1"
+    message = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
+    assert Batch.decode(json.loads(message)) == bulk.again(400).batch
+
+    assert bulk.again(400).run() is None
+    assert one_reconciled(buckets, machine).state is State.WRITTEN
+
+
+def test_an_object_that_was_one_batch_stays_one_though_chunks_are_smaller_now(
+    buckets: Buckets, machine: Machine
+) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    machine.add(replace(bulk.batch, plan=None), "SUCCEEDED")
+    commit(buckets, replace(bulk.batch, plan=None))
+    assert one_reconciled(buckets, machine).state is State.WRITTEN
+
+
+def test_the_first_chunk_is_not_mistaken_for_the_object_though_chunks_are_larger_now(
+    buckets: Buckets, machine: Machine
+) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    machine.add(bulk.batch, "RUNNING")
+    bulk.chunk(0)
+    (found,) = reconciler_on(buckets, machine, chunk_bytes=10**6).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
+    assert found.state is State.IN_FLIGHT
+
+
+def test_no_header_of_a_chunk_is_read(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
+    chunks_rejected(bulk, machine)
+    read = reads_of("header", monkeypatch)
+    assert one_reconciled(buckets, machine).state is State.REJECTED
+    assert {key.start for key in read} == {WHOLE}

@@ -5,6 +5,8 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import getitem
 from threading import Event
 from typing import Any
 
@@ -22,12 +24,13 @@ from custody.terminal import console
 from custody.views import verify as verify_view
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
-from functions.shared.model.keys import LedgerKey
+from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.records import Span
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 from tests.support.audit_files import Run, audit_of
 from tests.support.buckets import Buckets, called_with, parse_ledger_file
+from tests.support.bulk import Bulk, lines
 from tests.support.command_line import CommandLine
 from tests.support.ledger_files import Change, forget, put_lines, rewrite, the_verdict
 from tests.support.stages import BAD, GOOD, transformed, written
@@ -130,21 +133,24 @@ def test_a_processed_object_replaced_by_the_same_bytes_holds_and_is_noted(bucket
     assert "has the same bytes as the committed" in verdict.where[0]
 
 
-def test_a_processed_object_behind_a_delete_marker_is_broken(buckets: Buckets) -> None:
+@pytest.mark.parametrize(
+    ("delete", "message"),
+    [
+        (
+            lambda buckets, key: buckets.s3.delete_object(Bucket="processed", Key=key),
+            "deleted: a delete marker hides it",
+        ),
+        (lambda buckets, key: forget(buckets, "processed", key), "permanently deleted"),
+    ],
+)
+def test_a_processed_object_that_was_deleted_is_broken(
+    buckets: Buckets, delete: Callable[[Buckets, str], object], message: str
+) -> None:
     send(buckets)
-    key, _ = processed(buckets)
-    buckets.s3.delete_object(Bucket="processed", Key=key)
+    delete(buckets, processed(buckets)[0])
     verdict = the_verdict(buckets)
     assert verdict.result == "broken"
-    assert "deleted: a delete marker hides it" in verdict.where[0]
-
-
-def test_a_processed_object_that_was_permanently_deleted_is_broken(buckets: Buckets) -> None:
-    send(buckets)
-    forget(buckets, "processed", processed(buckets)[0])
-    verdict = the_verdict(buckets)
-    assert verdict.result == "broken"
-    assert "permanently deleted" in verdict.where[0]
+    assert message in verdict.where[0]
 
 
 def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_still_checked(buckets: Buckets) -> None:
@@ -165,75 +171,39 @@ def test_a_raw_object_with_a_newer_version_or_a_delete_marker_holds(buckets: Buc
     assert the_verdict(buckets).result == "holds"
 
 
-def set_hash(header: Any, lines: list[Any]) -> None:
-    del header
-    lines[1]["sha256"] = "0" * 64
+HEADER, LINES = 0, 1
 
 
-def overlap_records(header: Any, lines: list[Any]) -> None:
-    del header
-    lines[1]["offset"] = lines[0]["offset"]
+def changed(*path: Any, to: Any) -> Change:
+    """Return a change of one part of the header and lines of a ledger file."""
+
+    def change(*file: Any) -> None:
+        *parents, last = path
+        part: Any = reduce(getitem, parents, file)
+        part[last] = to
+
+    return change
 
 
-def reach_beyond(header: Any, lines: list[Any]) -> None:
-    del header
-    lines[2]["length"] += 1000
-
-
-def begin_beyond(header: Any, lines: list[Any]) -> None:
-    del header
+def begin_beyond(_: Any, lines: list[Any]) -> None:
     for line in lines:
         line["offset"] += 10_000
-
-
-def drop_a_line(header: Any, lines: list[Any]) -> None:
-    del header, lines[1]
-
-
-def miscount(header: Any, lines: list[Any]) -> None:
-    del lines
-    header["counts"]["rejected"] = 0
-
-
-def repeat_a_position(header: Any, lines: list[Any]) -> None:
-    del header
-    lines[1]["position"] = 0
-
-
-def name_another_object(header: Any, lines: list[Any]) -> None:
-    del lines
-    header["object"]["version_id"] = "another"
-
-
-def name_no_output(header: Any, lines: list[Any]) -> None:
-    del lines
-    header["output"] = None
-
-
-def shift_an_output(header: Any, lines: list[Any]) -> None:
-    del header
-    lines[2]["output"]["offset"] += 1
-
-
-def lose_a_part(header: Any, lines: list[Any]) -> None:
-    del header
-    del lines[0]["outcome"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (set_hash, "{id}.1: its bytes in the raw object are not those in the ledger"),
-        (overlap_records, "{id}.1: by the ledger it begins before the previous record ends"),
-        (reach_beyond, "{id}.2: its bytes in the raw object are not those in the ledger"),
+        (changed(LINES, 1, "sha256", to="0" * 64), "{id}.1: its bytes in the raw object are not those in the ledger"),
+        (changed(LINES, 1, "offset", to=1), "{id}.1: by the ledger it begins before the previous record ends"),
+        (changed(LINES, 2, "length", to=1000), "{id}.2: its bytes in the raw object are not those in the ledger"),
         (begin_beyond, "{id}.0: its bytes in the raw object are not those in the ledger"),
-        (drop_a_line, "but its 2 lines make"),
-        (miscount, "but its 3 lines make"),
-        (repeat_a_position, "does not have each record once"),
-        (name_another_object, "is of another object: mission-a-json-"),
-        (name_no_output, "the ledger names no processed object for 2 written records"),
-        (shift_an_output, "{id}.2: by the ledger it begins at byte"),
-        (lose_a_part, "cannot be read: line 2: Object missing required field `outcome`"),
+        (lambda _, lines: lines.pop(1), "but its 2 lines make"),
+        (changed(HEADER, "counts", "rejected", to=0), "but its 3 lines make"),
+        (changed(LINES, 1, "position", to=0), "does not have each record once"),
+        (changed(HEADER, "object", "version_id", to="another"), "is of another object: mission-a-json-"),
+        (changed(HEADER, "output", to=None), "the ledger names no processed object for 2 written records"),
+        (changed(LINES, 2, "output", "offset", to=1), "{id}.2: by the ledger it begins at byte"),
+        (lambda _, lines: lines[0].pop("outcome"), "cannot be read: line 2: Object missing required field `outcome`"),
     ],
 )
 def test_a_ledger_that_does_not_match_what_is_stored_is_broken(buckets: Buckets, change: Change, message: str) -> None:
@@ -264,31 +234,35 @@ def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: byt
     assert line.startswith(f"the ledger file {key} cannot be read")
 
 
-def test_a_replaced_ledger_file_is_broken_and_its_first_version_is_checked(buckets: Buckets) -> None:
-    object_id = send(buckets)
-    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key, Body=b"anything")
-    verdict = the_verdict(buckets)
-    assert (verdict.result, verdict.records) == ("broken", 3)
-    (line,) = verdict.where
-    assert "was replaced: it has 2 versions" in line
+def replace_file(buckets: Buckets, key: str) -> None:
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
 
 
-def test_a_ledger_file_behind_a_delete_marker_is_broken_and_still_checked(buckets: Buckets) -> None:
-    object_id = send(buckets)
-    buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(object_id, 0, 0).key)
-    verdict = the_verdict(buckets)
-    assert (verdict.result, verdict.records) == ("broken", 3)
-    assert "was deleted; its first version is" in verdict.where[0]
-
-
-def test_a_delete_marker_without_a_ledger_file_is_broken(buckets: Buckets) -> None:
-    object_id = send(buckets)
-    key = LedgerKey(object_id, 0, 0).key
+def hide_file(buckets: Buckets, key: str) -> None:
     buckets.s3.delete_object(Bucket="audit", Key=key)
+
+
+def delete_file(buckets: Buckets, key: str) -> None:
+    hide_file(buckets, key)
     forget(buckets, "audit", key)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "records", "message"),
+    [
+        (replace_file, 3, "was replaced: it has 2 versions"),
+        (hide_file, 3, "was deleted; its first version is"),
+        (delete_file, 0, "was deleted, and no version of it is left"),
+    ],
+)
+def test_a_ledger_file_that_was_replaced_or_deleted_is_broken_and_its_first_version_is_checked(
+    buckets: Buckets, tamper: Callable[[Buckets, str], None], records: int, message: str
+) -> None:
+    tamper(buckets, LedgerKey(send(buckets), 0, 0).key)
     verdict = the_verdict(buckets)
-    assert (verdict.result, verdict.records) == ("broken", 0)
-    assert "was deleted, and no version of it is left" in verdict.where[0]
+    assert (verdict.result, verdict.records) == ("broken", records)
+    (line,) = verdict.where
+    assert message in line
 
 
 def commit_again(buckets: Buckets, object_id: str, attempt: int, **changed: Any) -> None:
@@ -366,15 +340,9 @@ def test_a_ledger_file_in_the_place_of_another_chunk_is_broken(buckets: Buckets)
     assert (verdict.result, verdict.records) == ("broken", 3)
 
 
-def change_every_hash(header: Any, lines: list[Any]) -> None:
-    del header
-    for line in lines:
-        line["sha256"] = "0"
-
-
 def test_only_the_first_findings_are_kept_and_the_others_counted(buckets: Buckets) -> None:
     object_id = send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
-    rewrite(buckets, LedgerKey(object_id, 0, 0), change_every_hash)
+    rewrite(buckets, LedgerKey(object_id, 0, 0), lambda _, lines: [line.update(sha256="0") for line in lines])
     where = the_verdict(buckets).where
     assert (len(where), where[-1]) == (11, "and 15 more")
 
@@ -394,7 +362,8 @@ def test_progress_is_reported_within_one_large_object(buckets: Buckets, monkeypa
     send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
     monkeypatch.setattr(verify, "_STEP", 10)
     reported: list[int] = []
-    assert len(list(verify_all(buckets.s3, "audit", stored_ledgers(buckets.s3, "audit"), reported.append))) == 1
+    monkeypatch.setattr(verify.Progress, "add", lambda _, number: reported.append(number))
+    the_verdict(buckets)
     assert reported == [10, 10, 5]
 
 
@@ -538,3 +507,85 @@ def test_a_key_names_the_object_of_its_newest_version(buckets: Buckets, run: Run
     shown = run("mission/a.json", "--json")
     assert shown.exit_code == 0, shown.output
     assert [each["object"] for each in json.loads(shown.stdout)["objects"]] == [newest]
+
+
+@pytest.fixture
+def bulk(buckets: Buckets) -> Bulk:
+    """Return an object of seven chunks, of which the one at 200 rejected a record."""
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
+    assert bulk.run() == "RecordsRejected"
+    return bulk
+
+
+def test_an_untouched_bulk_object_holds(bulk: Bulk) -> None:
+    assert the_verdict(bulk.buckets) == ObjectVerdict(bulk.id, Result.HOLDS, 20, [])
+
+
+def test_an_unfinished_object_and_one_with_failed_chunks_hold(buckets: Buckets) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    bulk.chunk(0)
+    assert the_verdict(buckets).result == "holds", "there is no summary yet"
+    for start in bulk.starts[1:]:
+        bulk.chunk(start, fails=start == 400)
+    assert bulk.close() == "ChunksFailed"
+    assert the_verdict(buckets).result == "holds"
+    bulk.again(400).run()
+    assert the_verdict(buckets) == ObjectVerdict(bulk.id, Result.HOLDS, 20, [])
+
+
+def test_a_changed_byte_is_reported_in_its_chunk(bulk: Bulk) -> None:
+    key = next(key for key in bulk.buckets.keys("processed") if ".000000000000600." in key)
+    body = bulk.buckets.body("processed", key)
+    bulk.buckets.s3.put_object(Bucket="processed", Key=key, Body=body.replace(b"space", b"spice", 1))
+    verdict = the_verdict(bulk.buckets)
+    assert verdict.result == "broken"
+    assert verdict.where[1] == (
+        f"record {bulk.id}.609: its line in the processed object is not the one that was written"
+    )
+
+
+def miscounts_a_chunk(header: Any, lines: list[Any]) -> None:
+    for counts in (header["counts"], lines[0]["counts"]):
+        counts["written"] += 1
+        counts["received"] += 1
+
+
+def leaves_out_a_chunk(header: Any, lines: list[Any]) -> None:
+    header["chunks"] = {"total": 6, "committed": 6, "failed": 0}
+    counts = lines.pop()["counts"]
+    assert counts["received"] == 0, "only the list of chunks differs"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed(HEADER, "counts", "written", to=99), "but its lines"),
+        (changed(HEADER, "chunks", "committed", to=5), "but its lines"),
+        (miscounts_a_chunk, "for the chunk at byte 0, attempt 0, but its ledger file"),
+        (leaves_out_a_chunk, "does not have each chunk of the object once"),
+        (lambda _, lines: lines.insert(0, lines.pop(1)), "does not have each chunk of the object once, in order"),
+        (changed(LINES, 0, "attempt", to=1), "has the chunk at byte 0, attempt 1, but there is no such ledger file"),
+        (lambda header, _: header.pop("chunk_bytes"), "cannot be read: Object missing required field `chunk_bytes`"),
+        (lambda _, lines: lines.append({"outcome": "lost"}), "cannot be read: line 9: "),
+    ],
+)
+def test_a_summary_that_does_not_match_its_chunks_is_broken(bulk: Bulk, change: Change, message: str) -> None:
+    rewrite(bulk.buckets, LedgerKey(bulk.id, WHOLE, 0), change)
+    verdict = the_verdict(bulk.buckets)
+    assert verdict.result == "broken"
+    assert message in verdict.where[0]
+    assert verdict.records == 20
+
+
+def test_a_chunk_may_not_claim_a_record_of_another(bulk: Bulk) -> None:
+    rewrite(bulk.buckets, LedgerKey(bulk.id, 0, 0), changed(LINES, -1, "position", to=309))
+    assert "claims a record that does not begin in its chunk" in the_verdict(bulk.buckets).where[0]
+
+
+def test_a_ledger_file_of_a_chunk_that_does_not_exist_is_broken(bulk: Bulk) -> None:
+    entry = LedgerKey(bulk.id, 100, 0)
+    bulk.buckets.s3.put_object(
+        Bucket="audit", Key=entry.key, Body=bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
+    )
+    where = " ".join(the_verdict(bulk.buckets).where)
+    assert "there is a ledger file of a chunk that the object is not cut into, at byte 100" in where
