@@ -11,7 +11,7 @@ from custody.ingest.outcome import Upload
 from custody.ingest.watch import Watcher
 from custody.session import Session
 from custody.terminal import console
-from custody.views import outcome as outcome_view
+from custody.views import put as put_view
 
 OBJECTS = Path(__file__).parent / "objects"
 TWICE = "twice.json"
@@ -42,7 +42,7 @@ def main() -> int:
         for _ in watcher.watch(upload, TIMEOUT_SECONDS):
             pass
     outcomes = [watcher.outcome(upload) for upload in uploads]
-    outcome_view.outcomes(outcomes)
+    put_view.outcomes(outcomes)
     console.console.print(NEXT, markup=False)
     return SOME_WITHOUT_OUTCOME if any(outcome.code == SOME_WITHOUT_OUTCOME for outcome in outcomes) else 0
 

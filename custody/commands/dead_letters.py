@@ -133,7 +133,7 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     if as_json:
         console.write_json(document)
         return
-    running = document.open and bool(running_execution(session.pipeline.client, audit, dead_letter, body))
+    running = document.open and bool(running_execution(session.pipeline, audit, dead_letter, body))
     view.page(document, totals, running=running, has_console=not session.target.is_local)
     shown = body.rejected if all_records else body.rejected[: console.SHOWN]
     for record in shown:
@@ -181,7 +181,7 @@ def discard(  # noqa: PLR0913 - one parameter an option
         dead_letter = find_open_dead_letter(audit, name)
         require_open(audit, dead_letter)
         body = audit.read(dead_letter)
-    require_idle(session.pipeline.client, audit, dead_letter, body)
+    require_idle(session.pipeline, audit, dead_letter, body)
     by = session.target.client("sts").get_caller_identity()["Arn"]
     state = ObjectState(audit, dead_letter.object_id)
     chunks = open_chunks(state, dead_letter)

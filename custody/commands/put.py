@@ -16,7 +16,6 @@ from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import Aws, Env, NoWait, Patience, Profile
 from custody.terminal.text import visible
-from custody.views import outcome as outcome_view
 from custody.views import put as put_view
 
 app = command_app()
@@ -70,9 +69,9 @@ def put(  # noqa: PLR0913 - one parameter an option
             PutUploads(documents) if no_wait else PutOutcomes([outcome.document for outcome in outcomes])
         )
     elif no_wait:
-        outcome_view.uploads(uploads)
+        put_view.uploads(uploads)
     else:
-        outcome_view.outcomes(outcomes)
+        put_view.outcomes(outcomes)
     put_view.warn_of_unfinished(outcomes, timeout)
     codes = {outcome.code for outcome in outcomes}
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))

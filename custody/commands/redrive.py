@@ -20,7 +20,6 @@ from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, DryRun, Env, NoWait, Patience, PerSecond, Profile, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import redrive as redrive_view
-from functions.shared.model.keys import DeadLetterKey
 
 app = command_app()
 
@@ -154,19 +153,12 @@ def _named(audit: AuditReader, texts: list[str]) -> Iterator[SelectedDeadLetter]
     for text in texts:
         dead_letter = find_dead_letter(audit, text)
         body = audit.read(dead_letter)
-        if wider := _wider_scope(text, dead_letter, is_of_chunk=bool(body.parent)):
-            console.warn(f"{visible(text)} is {wider}")
+        is_record, is_of_bulk = "/" not in text and "." in text, dead_letter.is_of_whole or bool(body.parent)
+        # An execution processes a whole batch, or all chunks that are left to do.
+        if is_of_bulk and (is_record or not dead_letter.is_of_whole):
+            console.warn(f"{visible(text)}: all chunks of {dead_letter.object_id} that are left to do are redriven")
+        elif is_record:
+            console.warn(f"{visible(text)} is a record: its whole batch is redriven, {dead_letter.object_id}")
         of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
         is_open = dead_letter in open_of_day(audit, of_day)
         yield SelectedDeadLetter(dead_letter, body, is_open)
-
-
-def _wider_scope(text: str, dead_letter: DeadLetterKey, *, is_of_chunk: bool) -> str | None:
-    """Say if more is redriven than was named: an execution does a whole batch, or all chunks that are left to do."""
-    is_record = "/" not in text and "." in text
-    if not (is_of_chunk or dead_letter.is_of_whole):
-        return f"a record: its whole batch is redriven, {dead_letter.object_id}" if is_record else None
-    if not is_record and dead_letter.is_of_whole:
-        return None
-    scope = "a record" if is_record else "of one chunk"
-    return f"{scope}: all chunks of {dead_letter.object_id} that are left to do are redriven"

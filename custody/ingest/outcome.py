@@ -1,6 +1,5 @@
 """The outcome of an uploaded object: counts, and the records that matter, however many there are."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -14,7 +13,6 @@ from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, ExecutionState
 from custody.executions.timeline import error_message
 from functions.shared.model.ids import RawObject, record_id
-from functions.shared.model.keys import DeadLetterKey
 from functions.shared.model.ledger import (
     ChunkCounts,
     Output,
@@ -140,9 +138,11 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState |
     for batch in state.batches:
         counts = (counts or Counts()) + batch.counts
     if counts:
-        lines = _listed(state, list_all=counts.received <= LISTED)
+        every = (line for batch in state.batches for line in audit.lines(batch.key))
+        lines = every if counts.received <= LISTED else (line for _, line in islice(state.rejected(), LISTED))
         records = tuple(_outcome_of(upload.raw.id, line) for line in lines)
-    dead_letter = _dead_letter(audit, upload, execution) if execution else None
+    dead_letters = audit.dead_letters(execution.day, upload.raw.id) if execution else ()
+    dead_letter = max(dead_letters, key=lambda key: (key.attempt, key.is_of_whole, key), default=None)
     document = FileOutcome(
         **asdict(upload.document),
         status=execution.status if execution else NOT_STARTED,
@@ -158,22 +158,6 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState |
     return ObjectOutcome(upload, document, len(state.batches))
 
 
-def _listed(state: ObjectState, *, list_all: bool) -> Iterator[RecordLine]:
-    if list_all:
-        for batch in state.batches:
-            yield from state.audit.lines(batch.key)
-        return
-    yield from (line for _, line in islice(state.rejected(), LISTED))
-
-
 def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:
     outcome: Any = line.__struct_config__.tag
     return RecordOutcome(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)
-
-
-def _dead_letter(audit: AuditReader, upload: Upload, execution: ExecutionState) -> DeadLetterKey | None:
-    return max(
-        audit.dead_letters(execution.day, upload.raw.id),
-        key=lambda key: (key.attempt, key.is_of_whole, key),
-        default=None,
-    )

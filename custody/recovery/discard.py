@@ -21,6 +21,7 @@ from custody.audit.raw_object import GONE
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
+from custody.executions.pipeline import Pipeline
 from custody.recovery.discard_file import Discard, LatestDelivery, commit, latest_delivery
 from custody.terminal.text import visible
 from functions.shared.model.ids import record_id
@@ -30,7 +31,6 @@ from functions.shared.model.messages import Batch, Chunk
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
         )
 
 
-def require_idle(stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter) -> None:
+def require_idle(pipeline: Pipeline, audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter) -> None:
     """Raise CommandFailed while an execution is processing the batch of a dead letter."""
-    if arn := running_execution(stepfunctions, audit, dead_letter, body):
+    if arn := running_execution(pipeline, audit, dead_letter, body):
         raise CommandFailed(
             f"A redrive of {dead_letter.id} is running: {arn}. Wait until it has ended; if it leaves a dead letter, "
             "discard that."
@@ -105,27 +105,18 @@ def require_idle(stepfunctions: "SFNClient", audit: AuditReader, dead_letter: De
 
 
 def running_execution(
-    stepfunctions: "SFNClient", audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
+    pipeline: Pipeline, audit: AuditReader, dead_letter: DeadLetterKey, body: DeadLetter
 ) -> str | None:
     """Return the ARN of the execution that is processing the batch of a dead letter: its own, or one that redrives it.
 
     For a chunk it is that of the whole object, which processes all chunks that are left.
     """
-    execution = body.object_execution
-    machine = execution.rpartition(":")[0]
-    last = dead_letter.attempt
+    highest = None
     if dead_letter.is_of_whole or body.parent:
         # Other chunks may have been redriven since, and this one not.
-        last = max(last, ObjectState(audit, dead_letter.object_id).attempt or 0)
-    later = (f"{machine}:{dead_letter.object_id}-r{attempt + 1}" for attempt in range(dead_letter.attempt, last + 1))
-    return next((arn for arn in (execution, *later) if _is_running(stepfunctions, arn)), None)
-
-
-def _is_running(stepfunctions: "SFNClient", arn: str) -> bool:
-    try:
-        return stepfunctions.describe_execution(executionArn=arn)["status"] == "RUNNING"
-    except stepfunctions.exceptions.ExecutionDoesNotExist:
-        return False
+        highest = ObjectState(audit, dead_letter.object_id).attempt
+    executions = pipeline.history(dead_letter.object_id, body.object_execution, dead_letter.attempt, highest)
+    return next((execution.arn for execution in executions if execution.is_running), None)
 
 
 def require_single(discard: Discard, position: int) -> None:

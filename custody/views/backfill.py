@@ -48,8 +48,8 @@ def report(result: BackfillReport) -> None:
     if result.dry_run:
         started = sum(counts[status] for status in result.started)
         console.console.print(
-            f"{started:,} would be started, with {decimal(totals.bytes)}; how many records that is, is unknown until they "
-            f"are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
+            f"{started:,} would be started, with {decimal(totals.bytes)}; how many records that is, is unknown until "
+            f"they are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
             soft_wrap=True,
         )
 

@@ -1,16 +1,47 @@
-"""The progress of `custody put` on a terminal, and its warnings."""
+"""What `custody put` shows: its progress, then a row per record, and a row of counts per large object."""
+
+from collections.abc import Iterable
+
+from rich.markup import escape
+from rich.table import Column, Table
 
 from custody.executions.pipeline import NOT_STARTED
-from custody.ingest.outcome import ObjectOutcome
+from custody.ingest.outcome import ObjectOutcome, Upload
 from custody.ingest.watch import ExecutionProgress
 from custody.terminal import console
 from custody.terminal.text import plural, visible
 from functions.shared.model.ids import RawObject
 
+SHOWN_OF_EACH = 10
+"""Rejected records shown per object."""
+
+_COLOURS = {"written": "green", "rejected": "red", "no outcome": "bold red", "no records": "green"}
+
 _MEGABYTE = 10**6
 
 _WARNED = 10
 """How many uploaded objects are named when the command ends early."""
+
+
+def uploads(uploaded: Iterable[Upload]) -> None:
+    """Show the key and the object id of each upload."""
+    for upload in uploaded:
+        console.console.print(f"{visible(upload.raw.key)}  {upload.raw.id}", soft_wrap=True, markup=False)
+
+
+def outcomes(results: Iterable[ObjectOutcome]) -> None:
+    """Show the outcome of each record; of large objects the counts, and a few records."""
+    rows = console.table("object", "record", "outcome", "details")
+    summarized = []
+    for result in results:
+        for record, outcome, why in _rows(result):
+            colour = _COLOURS[outcome]
+            rows.add_row(escape(visible(result.upload.raw.key)), record, f"[{colour}]{outcome}[/]", escape(why))
+        if result.is_summarized:
+            summarized.append(result)
+    console.console.print(rows)
+    if summarized:
+        console.console.print(_counts(summarized))
 
 
 def uploading(key: str, sent: int, size: int) -> str:
@@ -49,3 +80,56 @@ def warn_of_unfinished(outcomes: list[ObjectOutcome], timeout: float) -> None:
             f"{plural(waiting, 'execution has', 'executions have')} not started. Is the event still queued (custody "
             "status)? If you brought your own raw bucket: does it send events to EventBridge (docs/existing-data.md)?"
         )
+
+
+def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
+    document, object_id, is_bulk = result.document, result.upload.raw.id, result.upload.chunks is not None
+    counts = document.counts
+    if counts and counts.written:
+        yield _written(result, counts.written), "written", _output(result)
+    rejected = [record for record in document.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
+    for record in rejected:
+        yield record.record, "rejected", "\n".join(map(str, record.violations or ()))
+    if counts and (more := counts.rejected - len(rejected)):
+        yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
+    if document.chunks and document.chunks.failed:
+        failed = f"{document.chunks.failed:,} of {document.chunks.total:,} chunks"
+        yield failed, "no outcome", f"see: custody trace {object_id}; redrive: custody redrive {object_id}"
+    elif not result.is_complete:
+        yield object_id, "no outcome", _missing_outcome(result)
+    elif not counts or not counts.received:
+        yield "none", "no records", "the object is empty"
+
+
+def _missing_outcome(result: ObjectOutcome) -> str:
+    """Say how the execution ended, or that it has not; and where to see more."""
+    document = result.document
+    status = " ".join(filter(None, (document.status, document.error)))
+    why = f"{status}: {document.cause}" if document.cause else status
+    if document.dead_letter:
+        return f"{why}; dead letter: {document.dead_letter}"
+    return why if result.has_ended else f"{why}; see: custody trace {result.upload.raw.id}"
+
+
+def _written(result: ObjectOutcome, number: int) -> str:
+    written = (record.record for record in result.document.records if record.outcome == "written")
+    return plural(number, "record") if number > 1 else next(written, "1 record")
+
+
+def _output(result: ObjectOutcome) -> str:
+    if output := result.document.output:
+        return f"s3://{output.bucket}/{output.key}"
+    return f"one object per chunk: custody trace {result.upload.raw.id}"
+
+
+def _counts(results: Iterable[ObjectOutcome]) -> Table:
+    numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
+    rows = console.table("object", *numbers)
+    for result in results:
+        counts, chunks = result.document.counts, ""
+        if result.upload.chunks is not None:
+            committed = result.document.chunks.committed if result.document.chunks else result.committed
+            chunks = f"{committed:,} of {result.upload.chunks:,}"
+        cells = (counts.received, counts.written, counts.rejected) if counts else (0, 0, 0)
+        rows.add_row(escape(visible(result.upload.raw.key)), *(f"{cell:,}" for cell in cells), chunks)
+    return rows

@@ -182,9 +182,9 @@ def test_naming_a_chunk_redrives_all_that_are_left(run: Run, buckets: Buckets, m
     bulk = failed(buckets, machine)
     dead_letter = next(each for each in AuditReader(buckets.s3, "audit").dead_letters_of(bulk.id) if each.start == 400)
     left = f"all chunks of {bulk.id} that are left to do are redriven"
-    assert f"{dead_letter.id} is of one chunk: {left}" in run(dead_letter.id, "--dry-run").stderr
+    assert f"{dead_letter.id}: {left}" in run(dead_letter.id, "--dry-run").stderr
     ran = run(f"{bulk.id}.244", "--dry-run", "--json")
-    assert f"{bulk.id}.244 is a record: {left}" in ran.stderr
+    assert f"{bulk.id}.244: {left}" in ran.stderr
     assert json.loads(ran.stdout)["redrives"][0]["chunks"] == {"again": 2, "total": 7}
 
 

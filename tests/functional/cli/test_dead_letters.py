@@ -329,7 +329,7 @@ def test_a_narrow_terminal_shows_a_paragraph_per_dead_letter(
 
 def test_a_running_redrive_is_shown(buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     dead_letter = posted(buckets, 1)
-    monkeypatch.setattr("custody.recovery.discard._is_running", lambda _, arn: arn == EXECUTION_ARN)
+    monkeypatch.setattr("custody.commands.dead_letters.running_execution", lambda *_: EXECUTION_ARN)
     shown = run("show", dead_letter.id)
     assert "open; a redrive is running" in shown.stdout
     assert "custody redrive" not in shown.stderr

@@ -10,6 +10,7 @@ import pytest
 from custody.audit.lookup import find_open_dead_letter
 from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
+from custody.executions.pipeline import Pipeline
 from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
@@ -25,7 +26,7 @@ from tests.support.audit_files import (
     redriven_in_vain,
 )
 from tests.support.buckets import EXECUTION_ARN, Buckets, parse_ledger_file
-from tests.support.executions import Machine, arn_of
+from tests.support.executions import MACHINE_ARN, Machine, arn_of
 from tests.support.stages import GOOD, written
 
 
@@ -141,16 +142,17 @@ def test_of_two_simultaneous_discards_one_is_refused(
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
 def test_a_dead_letter_is_not_discarded_while_a_redrive_is_running(buckets: Buckets, name: str) -> None:
     audit, machine = AuditReader(buckets.s3, "audit"), Machine()
-    stepfunctions: Any = machine
+    client: Any = machine
+    pipeline = Pipeline(client, MACHINE_ARN)
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     dead_letter = posted(buckets, 1, arn=arn_of(an_id(1)))
     body = audit.read(dead_letter)
 
     with pytest.raises(CommandFailed, match=f"is running: {running}"):
-        require_idle(stepfunctions, audit, dead_letter, body)
+        require_idle(pipeline, audit, dead_letter, body)
 
     machine.executions[running]["status"] = "ABORTED"
-    require_idle(stepfunctions, audit, dead_letter, body)
+    require_idle(pipeline, audit, dead_letter, body)
 
 
 def test_a_discard_counts_what_an_earlier_attempt_delivered(buckets: Buckets, run: Run) -> None:

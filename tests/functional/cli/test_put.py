@@ -23,13 +23,14 @@ from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
-from custody.ingest.outcome import ObjectOutcome, Upload
+from custody.ingest.outcome import FileOutcome, ObjectOutcome, Upload
 from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
 from custody.views import put as put_view
 from functions.shared.model import chunking
+from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Batch, Counts
@@ -491,3 +492,42 @@ def test_the_progress_of_a_bulk_object_is_counted() -> None:
     assert put_view.watching("a.json", ExecutionProgress("in Validate")) == "a.json: in Validate"
     now = ExecutionProgress("in ProcessChunks", chunks=(1, 7), counts=Counts(1200, 1199, 1))
     assert put_view.watching("a.json", now) == "a.json: 1 of 7 chunks, 1,200 records, 1 rejected"
+
+
+RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
+UPLOAD = Upload("a", RAW, "arn").document
+LOST = {"dead_letter": "s3://audit/x"}
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=screen, highlight=False, width=1000))
+    return screen
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"status": "RUNNING"}, f"RUNNING; see: custody trace {RAW.id}"),
+        ({"status": "ABORTED"} | LOST, "ABORTED; dead letter: s3://audit/x"),
+        ({"status": "ABORTED", "error": "Boom"} | LOST, "ABORTED Boom; dead letter: s3://audit/x"),
+        (
+            {"status": "ABORTED", "error": "Boom", "cause": "it broke"} | LOST,
+            "ABORTED Boom: it broke; dead letter: s3://audit/x",
+        ),
+    ],
+)
+def test_an_object_without_an_outcome_shows_all_that_is_known(
+    screen: io.StringIO, facts: dict[str, Any], shown: str
+) -> None:
+    document = FileOutcome("a", UPLOAD.object, "arn", **facts)
+    put_view.outcomes([ObjectOutcome(Upload("a", RAW, "arn"), document)])
+    (row,) = (line for line in screen.getvalue().splitlines() if "no outcome" in line)
+    assert row.partition("no outcome")[2].strip() == shown
+
+
+def test_a_stopped_bulk_object_shows_its_committed_chunks(screen: io.StringIO) -> None:
+    document = FileOutcome("a", UPLOAD.object, "arn", "ABORTED", Counts(2000, 2000, 0))
+    put_view.outcomes([ObjectOutcome(Upload("a", RAW, "arn", chunks=7), document, committed=3)])
+    assert "3 of 7" in screen.getvalue()
