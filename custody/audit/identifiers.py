@@ -1,6 +1,5 @@
 """Resolve what an operator names: an object or a record, by its id or by any address that contains the id."""
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import takewhile
@@ -12,10 +11,8 @@ from botocore.exceptions import ClientError
 from custody.audit.object_versions import object_versions
 from custody.errors import CommandFailed
 from custody.executions.pipeline import OBJECT_ID, Pipeline
-from functions.shared.errors import MessageRefused
 from functions.shared.model.ids import NOT_SLUG, SLUG_LENGTH, RawObject
 from functions.shared.model.keys import START_DIGITS
-from functions.shared.model.messages import Batch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -119,10 +116,10 @@ def _object_id_in_address(pipeline: Pipeline, processed_bucket: str, text: str) 
 def _object_id_in_input(pipeline: Pipeline, arn: str) -> str | None:
     """Read the object id in the input of an execution, such as that of a chunk; None if it is not known."""
     try:
-        text = pipeline.client.describe_execution(executionArn=arn).get("input", "")
-        return Batch.decode(json.loads(text)).object.id
-    except (ClientError, ValueError, MessageRefused):
+        execution = pipeline.describe(arn)
+    except ClientError:
         return None
+    return execution.batch.object.id if execution and execution.batch else None
 
 
 def _versions(s3: "S3Client", bucket: str, key: str) -> list[RawObject]:

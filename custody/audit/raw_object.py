@@ -1,4 +1,4 @@
-"""Read the raw object that a dead letter or ledger file is about, as the pipeline read it."""
+"""Read a version of an object: a raw one as the pipeline read it, or a processed one."""
 
 import io
 from contextlib import closing
@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import START_DIGITS
+from functions.shared.model.ledger import Output, OutputSpan
 from functions.shared.model.records import Span
 from functions.shared.records.reader import as_read, may_be_gzipped
 
@@ -26,12 +27,12 @@ def is_gone(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in GONE
 
 
-def record_bytes(s3: "S3Client", raw: RawObject, record: Span) -> bytes | None:
+def record_bytes(s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan) -> bytes | None:
     """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
     if record.length == 0:
         return b""
     try:
-        with closing(open_span(s3, raw, record.offset, record.offset + record.length)) as stream:
+        with closing(open_span(s3, version, record.offset, record.offset + record.length)) as stream:
             return bytes(stream.read())
     except ClientError as error:
         if is_gone(error):
@@ -39,20 +40,20 @@ def record_bytes(s3: "S3Client", raw: RawObject, record: Span) -> bytes | None:
         raise
 
 
-def open_span(s3: "S3Client", raw: RawObject, start: int, end: int | None = None) -> Any:
-    """Open a raw version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
+def open_span(s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None) -> Any:
+    """Open a version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
 
     An object that may be gzipped is read whole, because only its bytes tell; it is no larger than a batch may be.
     """
-    if may_be_gzipped(raw.key):
-        body = s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["Body"].read()
-        return io.BytesIO(as_read(body, raw.key, BEYOND if end is None else end)[start:])
+    if may_be_gzipped(version.key):
+        body = s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)["Body"].read()
+        return io.BytesIO(as_read(body, version.key, BEYOND if end is None else end)[start:])
     if end is not None and start >= end:
-        s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
+        s3.head_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
         return io.BytesIO()
     span = f"bytes={start}-" + ("" if end is None else str(end - 1))
     try:
-        return s3.get_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id, Range=span)["Body"]
+        return s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id, Range=span)["Body"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "InvalidRange":
             return io.BytesIO()

@@ -1,12 +1,11 @@
 """Trace an object or a record through the ledger and its executions, with the place of everything that was read."""
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from botocore.exceptions import ClientError
 from msgspec import UNSET, Struct, UnsetType, convert
@@ -14,12 +13,11 @@ from msgspec.structs import asdict
 
 from custody.audit.identifiers import Subject
 from custody.audit.object_state import ObjectState
-from custody.audit.raw_object import is_gone, record_bytes
+from custody.audit.raw_object import record_bytes
 from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import CommandFailed
 from custody.executions.pipeline import NOT_STARTED, ExecutionState, Pipeline
 from custody.executions.timeline import Timeline, Timelines, by_start, why_unavailable
-from functions.shared.errors import MessageRefused
 from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
@@ -36,9 +34,6 @@ from functions.shared.model.ledger import (
 )
 from functions.shared.model.messages import Batch, Counts
 from functions.shared.model.records import Rejected
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 LISTED = 10
 """How many rejected records of an object are listed, and how many discards."""
@@ -292,13 +287,12 @@ class _Evidence:
     @cached_property
     def _input(self) -> Batch | None:
         """The input of the latest execution; None if it is not known, or not Custody's."""
-        if not self.executions:
-            return None
-        try:
-            described = self.pipeline.client.describe_execution(executionArn=self.executions[-1].arn)
-            return Batch.decode(json.loads(described.get("input", "")))
-        except (ClientError, ValueError, MessageRefused):
-            return None
+        return self.executions[-1].batch if self.executions else None
+
+    @cached_property
+    def discarded(self) -> frozenset[int]:
+        """The starts of the batches whose discard is in force."""
+        return frozenset(key.start for key in self.state.discards)
 
     def timelines_of_object(self) -> list[Timeline]:
         """Read the timelines of all executions, oldest first, with the one that only the audit bucket knows."""
@@ -376,25 +370,19 @@ def _trace_object(known: _Evidence) -> ObjectTrace:
 
 def _rejected(known: _Evidence) -> Iterator[TracedRejection]:
     """Stream the rejected records, those discarded since included."""
-    discarded = frozenset(key.start for key in known.state.discards)
     for key, line in known.state.rejected():
-        outcome: Literal["rejected", "discarded"] = "discarded" if key.start in discarded else "rejected"
+        outcome: Literal["rejected", "discarded"] = "discarded" if key.start in known.discarded else "rejected"
         yield TracedRejection(**asdict(line), record=record_id(key.object_id, line.position), outcome=outcome)
 
 
 def _chunks(known: _Evidence) -> TracedChunks:
-    discarded = frozenset(key.start for key in known.state.discards)
-
-    def outcome(start: int, *, is_committed: bool) -> Literal["committed", "failed", "discarded"]:
-        return "discarded" if start in discarded else "committed" if is_committed else "failed"
-
-    unwritten = [
-        UnwrittenChunk(
-            line.start, outcome(line.start, is_committed=isinstance(line, CommittedChunk)), line.attempt, line.counts
-        )
-        for line in known.state.chunks.values()
-        if not isinstance(line, CommittedChunk) or line.counts.rejected
-    ]
+    unwritten = []
+    for line in known.state.chunks.values():
+        is_committed = isinstance(line, CommittedChunk)
+        if not (is_committed and line.counts and not line.counts.rejected):
+            outcome: Literal["committed", "failed", "discarded"] = "committed" if is_committed else "failed"
+            outcome = "discarded" if line.start in known.discarded else outcome
+            unwritten.append(UnwrittenChunk(line.start, outcome, line.attempt, line.counts))
     if isinstance(known.outcome, SummaryHeader):
         totals = known.outcome.chunks
         return TracedChunks(totals.total, totals.committed, unwritten, totals.failed)
@@ -445,9 +433,10 @@ def _describe_record(known: _Evidence, key: LedgerKey, line: RecordLine, text: s
     header = audit.discard_header(key) if key.discards else known.state.header(key)
     is_written, raw = isinstance(line, WrittenLine), header.raw
     discard = keys[-1] if keys[-1].discards and not is_written else None
-    output = None
+    output, written = None, None
     if isinstance(line, WrittenLine) and header.output:
         output = DeliveredRecord(**asdict(header.output), **asdict(line.output))
+        written = record_bytes(audit.s3, header.output, line.output)
     return RecordTrace(
         record=record_id(key.object_id, line.position),
         uri=raw.uri,
@@ -460,28 +449,13 @@ def _describe_record(known: _Evidence, key: LedgerKey, line: RecordLine, text: s
         discarded=known.discard(discard) if discard else None,
         output=output,
         received_text=_text(record_bytes(audit.s3, raw, line)),
-        written_text=_text(_delivered(audit.s3, output)) if output else None,
+        written_text=_text(written),
         ledger=audit.uri(key),
         ledger_line=text,
         dead_letters=known.dead_letters(known.dead_letter_keys(key.start)),
         links=known.links(output, key),
         executions=known.timelines_of_chunk(key.start) if header.chunk else known.timelines_of_object(),
     )
-
-
-def _delivered(s3: "S3Client", output: DeliveredRecord) -> bytes | None:
-    """Read the bytes of a record as they were delivered; None if that version is gone."""
-    try:
-        return s3.get_object(
-            Bucket=output.bucket,
-            Key=output.key,
-            VersionId=output.version_id,
-            Range=f"bytes={output.offset}-{output.offset + output.length - 1}",
-        )["Body"].read()
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
 
 
 def _text(body: bytes | None) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 from msgspec import MsgspecError, Struct
@@ -21,8 +21,6 @@ from functions.shared.model.messages import Counts
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-Shape = TypeVar("Shape")
-
 PAGE = 100
 _DESCRIBERS = 4
 """Step Functions answers only some 15 DescribeExecution calls a second."""
@@ -33,16 +31,6 @@ class Totals(Struct, frozen=True):
 
     counts: Counts | None = None
     chunks: ChunkCounts | None = None
-
-
-class _InputObject(Struct, frozen=True):
-    key: str
-
-
-class _Input(Struct, frozen=True):
-    """What the list shows of the input of an execution."""
-
-    object: _InputObject
 
 
 class ExecutionRow(Struct, frozen=True, kw_only=True):
@@ -127,7 +115,7 @@ class ExecutionLister:
         chunks = totals.chunks if is_bulk else None
         return ExecutionRow(
             **describe(execution, self.links),
-            key=message.object.key if (message := _decode(described.get("input"), _Input)) else None,
+            key=batch.object.key if (batch := execution.batch) else None,
             machine="bulk" if is_bulk else "pipeline",
             counts=totals.counts,
             chunks=chunks,
@@ -144,7 +132,11 @@ class ExecutionLister:
             object_id = object_of_execution(execution.name)
             known = OBJECT_ID.fullmatch(object_id)
             return self.totals(object_id, execution.attempt, is_bulk) if known else Totals()
-        totals = _decode(described.get("output"), Totals) or Totals()
+        try:
+            totals = decode(described.get("output", "{}"), type=Totals)
+        except (MsgspecError, UnicodeError, RecursionError):
+            # Anyone can start an execution with anything.
+            return Totals()
         counts = totals.counts
         return totals if not counts or counts.received == counts.written + counts.rejected else Totals()
 
@@ -156,11 +148,3 @@ class ExecutionLister:
             return None
         latest = max(map_runs, key=lambda run: run["startDate"], default=None)
         return self.pipeline.runs_of(latest["mapRunArn"]) if latest else None
-
-
-def _decode(document: str | None, shape: type[Shape]) -> Shape | None:
-    """Decode an input or output; None if it is not Custody's: anyone can start an execution with anything."""
-    try:
-        return decode(document or "{}", type=shape)
-    except (MsgspecError, UnicodeError, RecursionError):
-        return None

@@ -7,7 +7,7 @@ An execution has the name of its object, followed by `-r<attempt>` if it repeats
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice, repeat
@@ -18,6 +18,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from custody.deployment.target import Deployment, Target
+from functions.shared.errors import MessageRefused
 from functions.shared.model.chunking import divide
 from functions.shared.model.ids import HASH_LENGTH, RawObject
 from functions.shared.model.messages import Batch, Plan
@@ -67,6 +68,7 @@ class ExecutionState:
     error: str | None = None
     cause: str | None = None
     ended_at: datetime | None = None
+    message: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, described: "DescribeExecutionOutputTypeDef") -> Self:
@@ -84,7 +86,16 @@ class ExecutionState:
             described.get("error"),
             described.get("cause"),
             stopped.astimezone(UTC) if stopped else None,
+            described.get("input", ""),
         )
+
+    @property
+    def batch(self) -> Batch | None:
+        """The batch in its input; None if somebody started it with anything else."""
+        try:
+            return Batch.decode(json.loads(self.message))
+        except (ValueError, RecursionError, MessageRefused):
+            return None
 
     @property
     def is_running(self) -> bool:
@@ -180,11 +191,9 @@ class Pipeline:
 
     def chunk_bytes_of(self, arn: str) -> int:
         """Read the chunk size in the input of a bulk execution; 0 if the execution is gone, or has none."""
-        try:
-            message = json.loads(self.client.describe_execution(executionArn=arn).get("input", ""))
-            return int(message["plan"]["chunk_bytes"])
-        except (self.client.exceptions.ExecutionDoesNotExist, ValueError, KeyError, TypeError):
-            return 0
+        execution = self.describe(arn)
+        batch = execution.batch if execution else None
+        return batch.plan.chunk_bytes if batch and batch.plan else 0
 
     def history(
         self, object_id: str, arn: str, attempt: int | None, highest: int | None = None
