@@ -20,7 +20,6 @@ from custody.recovery.redrive_plan import (
     Method,
     Outcome,
     Redrive,
-    RedrivePlan,
     RedriveResult,
     decide,
 )
@@ -33,19 +32,18 @@ class RedriveLog:
     """Every plan, None before there are any, and its state: updated by several threads, so an interrupt loses none."""
 
     def __init__(self) -> None:
-        self.plans: list[RedrivePlan] | None = None
+        self.plans: list[Redrive] | None = None
         self._redrives: dict[DeadLetterKey, Redrive] = {}
 
-    def add(self, plans: list[RedrivePlan]) -> None:
+    def add(self, plans: list[Redrive]) -> None:
         """Add the plans before any of them is carried out."""
         self.plans = plans
         for plan in plans:
-            not_started = _not_started(plan, Outcome.NOT_STARTED, "the command ended before")
-            self.note(not_started if plan.starts else Redrive(plan, plan.execution))
+            self.note(plan.not_started(Outcome.NOT_STARTED, "the command ended before") if plan.starts else plan)
 
     def note(self, redrive: Redrive) -> None:
         """Record the current state of a redrive."""
-        self._redrives[redrive.plan.candidate.dead_letter] = redrive
+        self._redrives[redrive.candidate.dead_letter] = redrive
 
     @property
     def redrives(self) -> list[Redrive]:
@@ -66,7 +64,7 @@ class Redriver:
     pipeline: Pipeline
     pause: float
 
-    def plan(self, candidates: Sequence[Candidate]) -> list[RedrivePlan]:
+    def plan(self, candidates: Sequence[Candidate]) -> list[Redrive]:
         """Decide what to do about each candidate."""
         states = list(map_ordered(self._state, candidates))
         last = [state.executions[-1] for state in states if state.executions]
@@ -76,15 +74,15 @@ class Redriver:
             for state in states
         ]
 
-    def preview(self, plan: RedrivePlan) -> RedriveResult:
+    def preview(self, plan: Redrive) -> RedriveResult:
         """Describe what a plan would do."""
-        if plan.how is not Method.NEW:
-            return plan.result(plan.execution)
-        name = execution_name(plan.candidate.raw.id, plan.attempt)
-        return plan.result(self.pipeline.arn_of(name, is_bulk=plan.candidate.is_bulk))
+        if plan.how is Method.NEW:
+            name = execution_name(plan.candidate.raw.id, plan.attempt)
+            plan = replace(plan, execution=self.pipeline.arn_of(name, is_bulk=plan.candidate.is_bulk))
+        return plan.planned
 
     def begin(
-        self, plans: Sequence[RedrivePlan], per_second: float, note: Callable[[Redrive], None] = lambda _: None
+        self, plans: Sequence[Redrive], per_second: float, note: Callable[[Redrive], None] = lambda _: None
     ) -> Iterator[Redrive]:
         """Start what is to be started, at most `per_second`, then yield what is not.
 
@@ -92,14 +90,14 @@ class Redriver:
         AWS cannot be reached.
         """
 
-        def start(plan: RedrivePlan) -> Redrive:
-            note(_not_started(plan, Outcome.UNKNOWN, "AWS did not answer the request to start it"))
+        def start(plan: Redrive) -> Redrive:
+            note(plan.not_started(Outcome.UNKNOWN, "AWS did not answer the request to start it"))
             redrive = self._begin(plan)
             note(redrive)
             return redrive
 
         yield from map_ordered(start, paced((plan for plan in plans if plan.starts), per_second))
-        yield from (Redrive(plan, plan.execution) for plan in plans if not plan.starts)
+        yield from (plan for plan in plans if not plan.starts)
 
     def watch(self, started: Iterable[Redrive], timeout: float) -> Iterator[Redrive]:
         """Yield each redrive when it has ended and, after `timeout` seconds, those that have not.
@@ -164,29 +162,29 @@ class Redriver:
         chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(candidate.execution) or self.pipeline.chunk_bytes
         return Plan(chunk_bytes, left or tuple(range(0, candidate.raw.size, chunk_bytes)))
 
-    def _begin(self, plan: RedrivePlan) -> Redrive:
+    def _begin(self, plan: Redrive) -> Redrive:
         try:
             return self._redrive(plan) if plan.how is Method.NATIVE else self._start(plan)
         except ClientError as error:
-            return _not_started(plan, Outcome.REFUSED, str(error))
+            return plan.not_started(Outcome.REFUSED, str(error))
 
-    def _redrive(self, plan: RedrivePlan) -> Redrive:
+    def _redrive(self, plan: Redrive) -> Redrive:
         try:
             self.pipeline.redrive(plan.execution, plan.token)
         except self.pipeline.client.exceptions.ExecutionNotRedrivable:
             now = self.pipeline.describe(plan.execution)
             if now and (now.is_running or now.redrives > plan.redrives):
                 outcome = Outcome.RESOLVED if now.status == SUCCEEDED else Outcome.IN_FLIGHT
-                return _not_started(plan, outcome, f"somebody else redrove it, and it is {now.status}")
+                return plan.not_started(outcome, f"somebody else redrove it, and it is {now.status}")
             raise
-        return Redrive(plan, plan.execution, plan.redrives + 1, "RUNNING")
+        return replace(plan, redrives=plan.redrives + 1, status="RUNNING")
 
-    def _start(self, plan: RedrivePlan) -> Redrive:
+    def _start(self, plan: Redrive) -> Redrive:
         started = self.pipeline.start(plan.batch)
         plan = replace(plan, attempt=started.batch.attempt)
         if not started.is_new:
-            return _not_started(plan, Outcome.IN_FLIGHT, f"somebody else started {started.execution}")
-        return Redrive(plan, started.execution, status="RUNNING")
+            return plan.not_started(Outcome.IN_FLIGHT, f"somebody else started {started.execution}")
+        return replace(plan, execution=started.execution, redrives=0, status="RUNNING")
 
     def _ended(self, redrive: Redrive) -> Redrive:
         """Look at how an execution ended; it counts as running until Step Functions knows of the redrive."""
@@ -197,11 +195,13 @@ class Redriver:
             if now.status == SUCCEEDED:
                 return replace(redrive, status=now.status, error=None)
             # The dead letter of a whole bulk object sorts after those of its chunks.
-            dead_letters = self.audit.dead_letters(now.day, redrive.plan.candidate.raw.id)
+            dead_letters = self.audit.dead_letters(now.day, redrive.candidate.raw.id)
             dead_letter = max((each for each in dead_letters if each.attempt == now.attempt), default=None)
         except (ClientError, BotoCoreError) as error:
             return replace(redrive, error=str(error))
-        return replace(redrive, status=now.status, error=now.error, dead_letter=dead_letter.id if dead_letter else None)
+        return replace(
+            redrive, status=now.status, error=now.error, new_dead_letter=dead_letter.id if dead_letter else None
+        )
 
 
 def _is_left_known(candidate: Candidate, state: ObjectState, last: ExecutionState) -> bool:
@@ -222,7 +222,3 @@ def _resolved(state: ObjectState, dead_letter: DeadLetterKey) -> tuple[Outcome, 
     if key and key.discards:
         return Outcome.DISCARDED, f"was {why}"
     return Outcome.RESOLVED, why
-
-
-def _not_started(plan: RedrivePlan, outcome: Outcome, why: str) -> Redrive:
-    return Redrive(replace(plan, how=outcome, why=why), plan.execution)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType, structs
@@ -138,11 +138,13 @@ class BatchState:
 
 
 @dataclass(frozen=True, slots=True)
-class RedrivePlan:
-    """What to do about a candidate: `execution` is the one to redrive, or the one whose work a new one repeats.
+class Redrive:
+    """What is done about a candidate: as it is planned, and then as it goes.
 
-    `redrives` is how often it was redriven before; `attempt` is the one that begins. `left` are the chunks of a bulk
-    object to process again; None if only its execution knows.
+    `execution` does the work; while a new one is planned it is the one whose work that repeats. `redrives` is how often
+    it was redriven; `attempt` is the one that begins. `left` are the chunks of a bulk object to process again; None if
+    only its execution knows. `status` is that of the execution, None if nothing was started or it is unknown. `error`
+    is that of the execution or, while it seems to run, why AWS does not answer. `new_dead_letter` is the id of one.
     """
 
     candidate: Candidate
@@ -152,6 +154,9 @@ class RedrivePlan:
     execution: str
     redrives: int = 0
     left: Plan | None = None
+    status: str | None = None
+    error: str | None = None
+    new_dead_letter: str | None = None
 
     @property
     def token(self) -> str:
@@ -176,33 +181,13 @@ class RedrivePlan:
             return None
         return RetriedChunks(len(self.left.chunks), -(-self.candidate.raw.size // self.left.chunk_bytes))
 
-    def result(self, execution: str) -> RedriveResult:
-        """Describe the plan, and the execution that would do the work."""
-        version = StoredObject.of(self.candidate.raw)
-        id_ = self.candidate.dead_letter.id
-        return RedriveResult(id_, version, self.how, self.why, self.attempt, self.chunks, execution)
-
-
-@dataclass(frozen=True, slots=True)
-class Redrive:
-    """A plan that was carried out: `status` is that of its `execution`, None if nothing was started or it is unknown.
-
-    `redrives` is how often the execution has been redriven once it does this work; `dead_letter` the id of a new one.
-    `error` is that of the execution or, while it seems to run, why AWS does not answer.
-    """
-
-    plan: RedrivePlan
-    execution: str
-    redrives: int = 0
-    status: str | None = None
-    error: str | None = None
-    dead_letter: str | None = None
-
     @property
     def outcome(self) -> Outcome:
         """The outcome so far."""
-        if isinstance(self.plan.how, Outcome) or self.status is None:
-            return Outcome(self.plan.how)
+        if isinstance(self.how, Outcome):
+            return self.how
+        if self.status is None:
+            return Outcome.NOT_STARTED
         if self.status == SUCCEEDED:
             return Outcome.SUCCEEDED
         if self.status in RUNNING:
@@ -210,15 +195,25 @@ class Redrive:
         return Outcome.REJECTED if self.error == RecordsRejected.__name__ else Outcome.FAILED
 
     @property
+    def planned(self) -> RedriveResult:
+        """Describe what would be done."""
+        version, id_ = StoredObject.of(self.candidate.raw), self.candidate.dead_letter.id
+        return RedriveResult(id_, version, self.how, self.why, self.attempt, self.chunks, self.execution)
+
+    @property
     def result(self) -> RedriveResult:
         """Describe what was done."""
         return structs.replace(
-            self.plan.result(self.execution),
+            self.planned,
             outcome=self.outcome,
             status=self.status,
             error=self.error,
-            new_dead_letter=self.dead_letter,
+            new_dead_letter=self.new_dead_letter,
         )
+
+    def not_started(self, outcome: Outcome, why: str) -> "Redrive":
+        """Say why nothing was started."""
+        return replace(self, how=outcome, why=why)
 
 
 def choose_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -239,20 +234,20 @@ def _best(candidates: Iterable[Candidate], key: Callable[[Candidate], Hashable])
     return list(best.values())
 
 
-def decide(state: BatchState) -> RedrivePlan:
+def decide(state: BatchState) -> Redrive:
     """Decide how to retry a dead letter: by redriving its own execution where possible, else by a new one."""
     candidate, highest = state.candidate, state.highest
     last = state.executions[-1] if state.executions else None
     arn = last.arn if last else candidate.execution
     if running := next((execution for execution in state.executions if execution.is_running), None):
-        return RedrivePlan(candidate, Outcome.IN_FLIGHT, "it is already running", running.attempt, running.arn)
+        return Redrive(candidate, Outcome.IN_FLIGHT, "it is already running", running.attempt, running.arn)
     if state.resolved:
-        return RedrivePlan(candidate, *state.resolved, highest, arn)
+        return Redrive(candidate, *state.resolved, highest, arn)
     why = _obstacle(last, state) if last else "its execution is no longer in the history"
     if last is None or why:
-        return RedrivePlan(candidate, Method.NEW, why or "", highest + 1, arn, left=state.left)
+        return Redrive(candidate, Method.NEW, why or "", highest + 1, arn, left=state.left)
     left = state.left if state.is_left_known else None
-    return RedrivePlan(
+    return Redrive(
         candidate, Method.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives, left
     )
 

@@ -5,7 +5,7 @@ from collections import Counter
 from rich.text import Text
 
 from custody.recovery.event_queue import EventLog
-from custody.recovery.redrive_plan import Method, Outcome, Redrive, RedrivePlan
+from custody.recovery.redrive_plan import Method, Outcome, Redrive
 from custody.terminal.console import console, table
 from custody.terminal.text import visible
 
@@ -43,7 +43,7 @@ def events(log: EventLog) -> None:
         )
 
 
-def plans(planned: list[RedrivePlan]) -> None:
+def plans(planned: list[Redrive]) -> None:
     """Show what would be done about each dead letter."""
     if planned:
         rows = table("object", "error", "how", "attempt", "chunks", "why", "dead letter")
@@ -61,11 +61,14 @@ def redrives(carried_out: list[Redrive]) -> None:
     if carried_out:
         order = list(Outcome)
         rows = table("object", "error before", "how", "attempt", "outcome", "why")
-        for redrive in sorted(carried_out, key=lambda each: (order.index(each.outcome), each.plan.candidate.raw.key)):
-            plan = redrive.plan
+        for redrive in sorted(carried_out, key=lambda each: (order.index(each.outcome), each.candidate.raw.key)):
             outcome = Text(redrive.outcome, style=_COLOURS.get(redrive.outcome, "bold red"))
-            cells = (_text(plan.candidate.raw.key), _text(plan.candidate.error), plan.how if plan.starts else "")
-            rows.add_row(*cells, str(plan.attempt), outcome, _text(_why(redrive)))
+            cells = (
+                _text(redrive.candidate.raw.key),
+                _text(redrive.candidate.error),
+                redrive.how if redrive.starts else "",
+            )
+            rows.add_row(*cells, str(redrive.attempt), outcome, _text(_why(redrive)))
         console.print(rows)
     started = sum(redrive.status is not None for redrive in carried_out)
     _summarize([redrive.outcome for redrive in carried_out], "redriven", started)
@@ -75,11 +78,11 @@ def _why(redrive: Redrive) -> str:
     if redrive.outcome is Outcome.UNKNOWN and redrive.error:
         return f"it was started, but AWS does not report its status: {redrive.error}"
     if redrive.outcome in {Outcome.SUCCEEDED, Outcome.RUNNING}:
-        return redrive.plan.why if redrive.plan.how is Method.NEW else ""
+        return redrive.why if redrive.how is Method.NEW else ""
     if redrive.status is None:
-        return redrive.plan.why
+        return redrive.why
     end = redrive.error or redrive.status
-    return f"{end}; dead letter {redrive.dead_letter}" if redrive.dead_letter else f"{end}; no dead letter yet"
+    return f"{end}; dead letter {redrive.new_dead_letter}" if redrive.new_dead_letter else f"{end}; no dead letter yet"
 
 
 def _summarize(words: list[Method | Outcome] | list[Outcome], done: str, number: int) -> None:

@@ -13,7 +13,6 @@ from custody.recovery.redrive_plan import (
     Method,
     Outcome,
     Redrive,
-    RedrivePlan,
     choose_candidates,
     decide,
 )
@@ -115,9 +114,9 @@ def test_a_resolved_dead_letter_leaves_nothing_to_do() -> None:
 
 
 def test_the_client_token_is_the_same_until_the_execution_is_redriven() -> None:
-    plan = RedrivePlan(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
-    again = RedrivePlan(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
-    later = RedrivePlan(a_candidate(), Method.NATIVE, "", 2, ARN, redrives=1)
+    plan = Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
+    again = Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
+    later = Redrive(a_candidate(), Method.NATIVE, "", 2, ARN, redrives=1)
 
     assert plan.token == again.token != later.token
     assert len(plan.token) <= 64, "Step Functions takes no more"
@@ -172,8 +171,8 @@ def test_dead_letters_of_two_executions_are_two_redrives() -> None:
     ],
 )
 def test_the_outcome_follows_from_status_and_error(status: str | None, error: str | None, outcome: Outcome) -> None:
-    plan = RedrivePlan(a_candidate(), Outcome.REFUSED if status is None else Method.NATIVE, "", 1, ARN)
-    assert Redrive(plan, ARN, 1, status, error).outcome is outcome
+    how = Outcome.REFUSED if status is None else Method.NATIVE
+    assert Redrive(a_candidate(), how, "", 1, ARN, status=status, error=error).outcome is outcome
 
 
 def test_an_execution_is_parsed_from_what_step_functions_describes() -> None:

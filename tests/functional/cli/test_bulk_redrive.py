@@ -11,7 +11,7 @@ from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import Candidate, Method, Outcome, RedrivePlan, choose_candidates
+from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run
@@ -34,7 +34,7 @@ def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
     return Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001)
 
 
-def plans_for(redriver: Redriver, **criteria: Any) -> list[RedrivePlan]:
+def plans_for(redriver: Redriver, **criteria: Any) -> list[Redrive]:
     return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
 
 
@@ -151,7 +151,7 @@ def test_a_redrive_that_rejects_records_again_names_the_dead_letter_of_the_whole
     begun = list(redriver.begin(plans_for(redriver), FAST))
     bulk.again(200, 400).run()
     (done,) = redriver.watch(begun, 10)
-    assert (done.outcome, done.dead_letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Summarize")
+    assert (done.outcome, done.new_dead_letter) == (Outcome.REJECTED, f"dt=2026-11-23/{bulk.id}/object.1.Summarize")
     assert ObjectState(AuditReader(buckets.s3, "audit"), bulk.id).summary == LedgerKey(bulk.id, WHOLE, 1)
 
 

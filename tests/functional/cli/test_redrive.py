@@ -12,7 +12,7 @@ from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import RedriveLog, Redriver
-from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, RedrivePlan, choose_candidates
+from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from tests.support.audit_files import Run
@@ -33,7 +33,7 @@ def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
     return Redriver(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN), pause=0.001)
 
 
-def plans_for(redriver: Redriver, **criteria: Any) -> list[RedrivePlan]:
+def plans_for(redriver: Redriver, **criteria: Any) -> list[Redrive]:
     return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
 
 
@@ -68,7 +68,7 @@ def test_a_redrive_that_fails_again_has_a_new_dead_letter(buckets: Buckets, mach
     dead_letter = post(buckets, Batch(batch.object, attempt=1))
     (done,) = redriver.watch(begun, 10)
 
-    assert (done.outcome, done.error, done.dead_letter) == (Outcome.FAILED, "AccessRefused", dead_letter)
+    assert (done.outcome, done.error, done.new_dead_letter) == (Outcome.FAILED, "AccessRefused", dead_letter)
 
 
 def test_after_the_timeout_a_redrive_is_running(buckets: Buckets, machine: Machine) -> None:
@@ -94,7 +94,7 @@ def test_a_redrive_by_somebody_else_does_not_affect_the_others(buckets: Buckets,
     plans = plans_for(redriver)
     for batch, status in ((quicker, "RUNNING"), (finished, "SUCCEEDED")):
         machine.refusals[machine.add(batch, status, redrives=1)] = "ExecutionNotRedrivable"
-    begun = {redrive.plan.candidate.raw.key: redrive for redrive in redriver.begin(plans, FAST)}
+    begun = {redrive.candidate.raw.key: redrive for redrive in redriver.begin(plans, FAST)}
 
     assert begun[quicker.object.key].outcome is Outcome.IN_FLIGHT
     assert begun[finished.object.key].outcome is Outcome.RESOLVED
@@ -106,10 +106,10 @@ def test_a_refused_redrive_does_not_affect_the_others(buckets: Buckets, machine:
     refused = fail(buckets, machine, "a.json")
     fail(buckets, machine, "b.json")
     machine.refusals[arn_of(refused.object.id)] = code
-    done = {redrive.plan.candidate.raw.key: redrive for redrive in redriven(redriver_on(buckets, machine))}
+    done = {redrive.candidate.raw.key: redrive for redrive in redriven(redriver_on(buckets, machine))}
 
     assert done["a.json"].outcome is Outcome.REFUSED
-    assert code in done["a.json"].plan.why
+    assert code in done["a.json"].why
     assert done["b.json"].outcome is Outcome.SUCCEEDED
 
 
@@ -119,7 +119,7 @@ def test_after_a_change_of_the_definition_a_new_execution_does_the_work(buckets:
     machine.definitions[arn] = ("before", "r1")
     (done,) = redriven(redriver_on(buckets, machine))
 
-    assert (done.outcome, done.plan.how) == (Outcome.SUCCEEDED, Method.NEW)
+    assert (done.outcome, done.how) == (Outcome.SUCCEEDED, Method.NEW)
     assert done.execution == arn_of(f"{batch.object.id}-r1")
     expected = encode(Batch(batch.object, attempt=1, redrive_of=arn).encode()).decode()
     assert machine.executions[done.execution]["input"] == expected
@@ -133,7 +133,7 @@ def test_a_new_execution_skips_the_names_of_ended_ones(buckets: Buckets, machine
     taken = machine.add(Batch(batch.object, attempt=1), "FAILED", redrives=2)
     (begun,) = redriver.begin(plans, FAST)
 
-    assert (begun.plan.attempt, begun.execution) == (4, arn_of(f"{batch.object.id}-r4"))
+    assert (begun.attempt, begun.execution) == (4, arn_of(f"{batch.object.id}-r4"))
     assert json.loads(machine.executions[begun.execution]["input"])["redrive_of"] == taken
 
 
