@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from custody.executions.pipeline import ExecutionState, execution_name
+from custody.executions.pipeline import ExecutionState
 from custody.recovery.redrive_plan import (
     BatchState,
     Candidate,
@@ -34,16 +34,21 @@ def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck
     return ExecutionState(arn, status, attempt, attempt, STARTED, stuck)
 
 
-def test_a_failed_execution_of_the_same_definition_is_redriven() -> None:
-    plan = decide(BatchState(a_candidate(), executions=(execution(),), is_unchanged=True))
+@pytest.mark.parametrize(
+    ("executions", "arn", "attempt", "redrives"),
+    [
+        ([execution()], ARN, 1, 0),
+        ([execution(attempt=2)], ARN, 3, 2),
+        ([execution(), execution(attempt=1, arn=f"{ARN}-r1")], f"{ARN}-r1", 2, 1),
+    ],
+    ids=["failed", "redriven before", "the latest of two"],
+)
+def test_a_failed_execution_of_the_same_definition_is_redriven(
+    executions: list[ExecutionState], arn: str, attempt: int, redrives: int
+) -> None:
+    plan = decide(BatchState(a_candidate(), executions=tuple(executions), is_unchanged=True))
 
-    assert (plan.how, plan.attempt, plan.execution) == (Method.NATIVE, 1, ARN)
-
-
-def test_the_attempt_is_the_next_one_of_the_execution() -> None:
-    plan = decide(BatchState(a_candidate(2), executions=(execution(attempt=2),), is_unchanged=True))
-
-    assert (plan.how, plan.attempt, plan.redrives) == (Method.NATIVE, 3, 2)
+    assert (plan.how, plan.execution, plan.attempt, plan.redrives) == (Method.NATIVE, arn, attempt, redrives)
 
 
 @pytest.mark.parametrize(
@@ -94,28 +99,15 @@ def test_nothing_is_started_beside_a_running_execution(status: str) -> None:
     assert (plan.how, plan.starts, plan.execution) == (Outcome.IN_FLIGHT, False, f"{ARN}-r1")
 
 
-def test_of_several_executions_the_latest_is_redriven() -> None:
-    later = execution("FAILED", 1, arn=f"{ARN}-r1")
-    plan = decide(BatchState(a_candidate(), executions=(execution(), later), is_unchanged=True))
-
-    assert (plan.how, plan.execution, plan.attempt) == (Method.NATIVE, f"{ARN}-r1", 2)
-
-
 def test_a_resolved_dead_letter_leaves_nothing_to_do() -> None:
-    plan = decide(
-        BatchState(
-            a_candidate(is_open=False),
-            resolved=(Outcome.RESOLVED, "attempt 1 was committed"),
-            executions=(execution(),),
-        )
-    )
+    state = BatchState(a_candidate(is_open=False), (Outcome.RESOLVED, "attempt 1 was committed"), 0, (execution(),))
+    plan = decide(state)
 
     assert (plan.how, plan.starts, plan.why) == (Outcome.RESOLVED, False, "attempt 1 was committed")
 
 
 def test_the_client_token_is_the_same_until_the_execution_is_redriven() -> None:
-    plan = Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
-    again = Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0)
+    plan, again = (Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0) for _ in range(2))
     later = Redrive(a_candidate(), Method.NATIVE, "", 2, ARN, redrives=1)
 
     assert plan.token == again.token != later.token
@@ -127,14 +119,6 @@ def a_bulk_candidate(start: int, attempt: int = 0, *, is_open: bool = True) -> C
     return Candidate(dead_letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
 
 
-def test_dead_letters_of_one_bulk_object_are_one_redrive_by_that_of_the_whole() -> None:
-    whole = a_bulk_candidate(WHOLE)
-    assert choose_candidates([a_bulk_candidate(0), whole, a_bulk_candidate(200)]) == [whole]
-    assert choose_candidates([a_bulk_candidate(0), a_bulk_candidate(WHOLE, is_open=False)]) == [a_bulk_candidate(0)], (
-        "what is open comes first"
-    )
-
-
 def test_a_new_execution_of_a_bulk_object_processes_what_is_left() -> None:
     left = Plan(200, (200, 400))
     assert decide(BatchState(a_bulk_candidate(WHOLE), left=left)).batch == Batch(
@@ -142,21 +126,32 @@ def test_a_new_execution_of_a_bulk_object_processes_what_is_left() -> None:
     )
 
 
-def test_dead_letters_of_one_batch_are_one_redrive_of_the_latest() -> None:
-    assert choose_candidates([a_candidate(0, is_open=False), a_candidate(1), a_candidate(0)]) == [a_candidate(1)]
+OTHER = a_candidate(start=4096, execution=f"{ARN}-other")
 
 
-def test_dead_letters_of_one_execution_are_one_redrive() -> None:
-    assert choose_candidates([a_candidate(start=0), a_candidate(start=4096)]) == [a_candidate(start=0)]
-
-
-def test_an_open_dead_letter_takes_precedence_over_a_resolved_one() -> None:
-    assert choose_candidates([a_candidate(0), a_candidate(1, is_open=False)]) == [a_candidate(0)]
-
-
-def test_dead_letters_of_two_executions_are_two_redrives() -> None:
-    other = a_candidate(start=4096, execution=f"{ARN}-other")
-    assert choose_candidates([a_candidate(), other]) == [a_candidate(), other]
+@pytest.mark.parametrize(
+    ("candidates", "chosen"),
+    [
+        ([a_candidate(0, is_open=False), a_candidate(1), a_candidate(0)], [a_candidate(1)]),
+        ([a_candidate(0), a_candidate(1, is_open=False)], [a_candidate(0)]),
+        ([a_candidate(start=0), a_candidate(start=4096)], [a_candidate(start=0)]),
+        ([a_candidate(), OTHER], [a_candidate(), OTHER]),
+        ([a_bulk_candidate(0), a_bulk_candidate(WHOLE), a_bulk_candidate(200)], [a_bulk_candidate(WHOLE)]),
+        ([a_bulk_candidate(0), a_bulk_candidate(WHOLE, is_open=False)], [a_bulk_candidate(0)]),
+    ],
+    ids=[
+        "one batch: the latest",
+        "open first",
+        "one execution",
+        "two executions",
+        "one bulk object",
+        "open chunk first",
+    ],
+)
+def test_one_dead_letter_stands_for_all_that_a_redrive_does(
+    candidates: list[Candidate], chosen: list[Candidate]
+) -> None:
+    assert choose_candidates(candidates) == chosen
 
 
 @pytest.mark.parametrize(
@@ -190,7 +185,3 @@ def test_an_execution_is_parsed_from_what_step_functions_describes() -> None:
 
     assert (parsed.attempt, parsed.redrives, parsed.stuck) == (5, 3, "Execution redrivable period exceeded")
     assert (parsed.day, parsed.is_running, parsed.error) == ("2026-11-23", False, "AccessRefused")
-
-
-def test_a_later_execution_is_named_after_its_attempt() -> None:
-    assert [execution_name("an-id", attempt) for attempt in (0, 2)] == ["an-id", "an-id-r2"]
