@@ -10,6 +10,7 @@ from custody.errors import CommandFailed
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.command_line import CommandLine
+from tests.support.executions import Machine
 from tests.support.schemas import require_valid
 
 _LOGGED = ('{"level":', '{"_aws":')
@@ -35,6 +36,12 @@ def _valid_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 def command_line(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """Provide the command line, on buckets in memory."""
     return CommandLine.on(buckets, monkeypatch)
+
+
+@pytest.fixture
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+    """Provide the state machines, in memory."""
+    return Machine()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import boto3
 from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
+from custody.executions.pipeline import Pipeline
 from functions.shared.audit.dead_letter import Failure, dead_letter
 from functions.shared.audit.ledger_file import header_of, ledger_file
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
@@ -84,6 +85,11 @@ class Machine:
         self.ends: dict[str, Any] = {"status": "SUCCEEDED"}
         self.tokens: list[str] = []
         self.asked = 0
+
+    def pipeline(self, chunk_bytes: int = 0) -> Pipeline:
+        """Return the pipeline on this client."""
+        client: Any = self
+        return Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes)
 
     def add(self, batch: Batch, status: str = "FAILED", *, name: str = "", redrives: int = 0, **more: Any) -> str:
         """Add an execution of a batch; give its ARN."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from io import StringIO
 from threading import Event
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,7 +14,6 @@ from rich.console import Console
 
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered
-from custody.executions.pipeline import Pipeline
 from custody.recovery import discard as recovery_discard
 from custody.recovery.discard import running_execution
 from custody.recovery.discard_file import Discard, commit
@@ -25,7 +23,7 @@ from functions.shared.model.ledger import CommittedChunk, FailedChunk
 from tests.support.audit_files import Run, audit_of, discarded, reads_of, state_of
 from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
+from tests.support.executions import Machine
 
 
 def open_starts(bulk: Bulk) -> list[int]:
@@ -314,6 +312,4 @@ def test_a_discard_waits_for_the_execution_of_all_chunks(bulk: Bulk) -> None:
     discarded(bulk.buckets, bulk.id, 600, 2)  # some chunk is at a later attempt
     audit = audit_of(bulk.buckets)
     dead_letter = next(dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == 400)
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN)
-    assert running_execution(pipeline, audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"
+    assert running_execution(machine.pipeline(), audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"

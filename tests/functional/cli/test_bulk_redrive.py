@@ -9,33 +9,15 @@ from msgspec.structs import replace
 from custody.audit.dead_letters import Filter, select
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
-from custody.executions.pipeline import Pipeline
-from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, choose_candidates
+from custody.recovery.redrive_plan import Candidate, Method, Outcome, choose_candidates
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, post
-
-FAST = 10_000.0
-
-
-@pytest.fixture
-def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    return Machine()
-
-
-def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES)
-    return Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001)
-
-
-def plans_for(redriver: Redriver, **criteria: Any) -> list[Redrive]:
-    return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
+from tests.support.executions import BULK_ARN, Machine, arn_of, post
+from tests.support.redrives import FAST, plans_for, redriver_on
 
 
 def failed(buckets: Buckets, machine: Machine, **more: Any) -> Bulk:
@@ -99,9 +81,7 @@ def test_without_a_summary_all_chunks_are_processed_again_in_their_original_size
     machine.add(bulk.batch, "ABORTED", redriveStatus="NOT_REDRIVABLE")
     bulk.chunk(0)
     bulk.end("ExecutionAborted", "ProcessChunks")
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES * 2)  # deployed anew since
-    (plan,) = plans_for(Redriver(AuditReader(buckets.s3, "audit"), pipeline, pause=0.001))
+    (plan,) = plans_for(redriver_on(buckets, machine, CHUNK_BYTES * 2))  # deployed anew since
     assert plan.batch == bulk.again().batch
 
 

@@ -10,7 +10,6 @@ import pytest
 from custody.audit.lookup import find_open_dead_letter
 from custody.audit.reader import AuditReader
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Pipeline
 from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
@@ -26,7 +25,7 @@ from tests.support.audit_files import (
     redriven_in_vain,
 )
 from tests.support.buckets import EXECUTION_ARN, Buckets, parse_ledger_file
-from tests.support.executions import MACHINE_ARN, Machine, arn_of
+from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
 
@@ -142,8 +141,7 @@ def test_of_two_simultaneous_discards_one_is_refused(
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
 def test_a_dead_letter_is_not_discarded_while_a_redrive_is_running(buckets: Buckets, name: str) -> None:
     audit, machine = AuditReader(buckets.s3, "audit"), Machine()
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN)
+    pipeline = machine.pipeline()
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     dead_letter = posted(buckets, 1, arn=arn_of(an_id(1)))
     body = audit.read(dead_letter)

@@ -37,7 +37,7 @@ from functions.shared.model.messages import Batch, Counts
 from tests.support.audit_files import a_deployment, a_session, reads_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
+from tests.support.executions import Machine
 from tests.support.stages import BAD, GOOD, written
 
 Run = Callable[..., Result]
@@ -48,8 +48,7 @@ MINIMUM_PART = 5 * 2**20
 def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Machine:  # noqa: ARG001 - its client stands on moto
     monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
     machine = Machine()
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN, BULK_ARN, CHUNK_BYTES)
+    pipeline = machine.pipeline(CHUNK_BYTES)
     monkeypatch.setattr(Pipeline, "of", lambda *_: pipeline)
     return machine
 

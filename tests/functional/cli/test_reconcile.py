@@ -11,18 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from custody.assurance.reconcile import Reconciled, Reconciler, State
-from custody.audit.reader import AuditReader
-from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model import chunking
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
-from tests.support.audit_files import Run, reads_of
+from tests.support.audit_files import Run, audit_of, reads_of
 from tests.support.buckets import ARRIVED, Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine, arn_of, commit, discard, post
+from tests.support.executions import BULK_ARN, Machine, arn_of, commit, discard, post
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
@@ -30,16 +28,10 @@ SOON = datetime(2100, 1, 1, tzinfo=UTC)
 Story = Callable[[Buckets, Machine, Batch], object]
 
 
-@pytest.fixture
-def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    return Machine()
-
-
 def reconciler_on(
     buckets: Buckets, machine: Machine, due: datetime = SOON, chunk_bytes: int = CHUNK_BYTES
 ) -> Reconciler:
-    client: Any = machine
-    return Reconciler(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes), due)
+    return Reconciler(audit_of(buckets), machine.pipeline(chunk_bytes), due)
 
 
 def reconciled(

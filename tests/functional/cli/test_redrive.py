@@ -9,8 +9,6 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from custody.audit.dead_letters import Filter, select
-from custody.audit.reader import AuditReader
-from custody.executions.pipeline import Pipeline
 from custody.recovery.redrive import RedriveLog, Redriver
 from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.messages import Batch
@@ -18,23 +16,8 @@ from functions.shared.records.strict_json import encode
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.command_line import CommandLine
-from tests.support.executions import MACHINE_ARN, STARTED, Machine, arn_of, commit, discard, post
-
-FAST = 10_000.0
-
-
-@pytest.fixture
-def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    return Machine()
-
-
-def redriver_on(buckets: Buckets, machine: Machine) -> Redriver:
-    client: Any = machine
-    return Redriver(AuditReader(buckets.s3, "audit"), Pipeline(client, MACHINE_ARN), pause=0.001)
-
-
-def plans_for(redriver: Redriver, **criteria: Any) -> list[Redrive]:
-    return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
+from tests.support.executions import STARTED, Machine, arn_of, commit, discard, post
+from tests.support.redrives import FAST, plans_for, redriver_on
 
 
 def redriven(redriver: Redriver, timeout: float = 10) -> list[Redrive]:
@@ -177,8 +160,7 @@ def test_definitions_of_many_executions_take_few_calls(buckets: Buckets, machine
     for number in range(1000):
         arn = machine.add(batch, name=f"e{number:04}", startDate=_minute(number))
         machine.definitions[arn] = ("before", "r1") if number < 700 else ("now", "r2")
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN)
+    pipeline = machine.pipeline()
     executions = [execution for arn in machine.executions if (execution := pipeline.describe(arn))]
 
     assert pipeline.unchanged(executions) == {arn_of(f"e{number:04}") for number in range(700, 1000)}
@@ -190,8 +172,7 @@ def test_a_definition_that_was_restored_counts_as_unchanged(buckets: Buckets, ma
     for number, definition in enumerate([("now", "r1"), ("bad", "r2"), ("now", "r3")]):
         arn = machine.add(batch, name=f"e{number}", startDate=_minute(number))
         machine.definitions[arn] = definition
-    client: Any = machine
-    pipeline = Pipeline(client, MACHINE_ARN)
+    pipeline = machine.pipeline()
     executions = [execution for arn in machine.executions if (execution := pipeline.describe(arn))]
 
     assert pipeline.unchanged(executions) == {arn_of("e0"), arn_of("e2")}
