@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.dead_letter.failure import safe_cause
-from functions.shared.audit.dead_letter import PROCESS_CHUNKS, VALIDATE, Failure
+from functions.shared.audit.dead_letter import PROCESS_CHUNKS, VALIDATE
 from functions.shared.errors import ExecutionAborted, ExecutionTimedOut, MessageRefused, RecordsRejected
 from functions.shared.model.keys import ENDS, REJECTED, DeadLetterKey
 from functions.shared.model.messages import FORMAT, Batch, Execution, Step
@@ -73,17 +73,9 @@ class End(Struct, frozen=True):
         return any(each.startswith(prefix) and not (rejected_only and each == key.key) for each in keys)
 
     def step(self, state: str | None) -> Step:
-        """Return the step that was running, with all that is known of it."""
-        return Step(state or self._first_state, self.batch.encode(), self.batch, self.execution, self.ended_at)
-
-    def failure(self, state: str | None) -> Failure:
-        """Return the failure for the dead letter."""
-        return Failure(state or self._first_state, self.error, self.cause)
-
-    @property
-    def _first_state(self) -> str:
-        """Where a batch begins: the safest answer if the history does not show how far it came."""
-        return PROCESS_CHUNKS if self.batch.plan else VALIDATE
+        """Return the step that was running: the first, the safest answer, if the history does not show the state."""
+        first = PROCESS_CHUNKS if self.batch.plan else VALIDATE
+        return Step(state or first, self.batch.encode(), self.batch, self.execution, self.ended_at)
 
 
 def _cause(status: str, error: str, cause: str) -> str:

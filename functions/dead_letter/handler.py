@@ -16,7 +16,7 @@ from functions.shared.audit.dead_letter import LISTED, Contents, Failure, dead_l
 from functions.shared.audit.ledger_file import UNREADABLE, header_of, ledger_file, parse_summary
 from functions.shared.errors import AccessRefused, CallRefused, MessageRefused, ObjectMissing, ServiceUnavailable
 from functions.shared.model.ids import dataset_of
-from functions.shared.model.keys import DeadLetterKey, LedgerKey, dead_letters_prefix, discarded, object_prefix
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, dead_letters_prefix, discarded
 from functions.shared.model.ledger import ChunkLine
 from functions.shared.model.messages import Counts, Facts, Json, Step
 from functions.shared.records.gzip_lines import Packed
@@ -71,7 +71,7 @@ def _record_failure(step: Step, *, can_resume: bool) -> Json:
 def _resumption(step: Step, failure: Failure, redrives: int) -> Json:
     if not failures.needs_summary(failure):
         return failures.resumption(step, failure, redrives)
-    keys = [*filter(None, map(LedgerKey.parse, aws.all_keys(ENVIRONMENT.audit_bucket, object_prefix(step.batch))))]
+    keys = commit.keys(ENVIRONMENT.audit_bucket, step)
     return failures.resumption(step, failure, redrives, _summary(step, keys), discarded(keys))
 
 
@@ -105,11 +105,10 @@ def _record_end(end: End | None) -> Json:
     """Write the dead letter of an execution that ended, unless its own branch has recorded that attempt."""
     if end is None:
         runtime.logger.warning("an execution ended whose input is not a batch: there is nothing to account for")
+    if end is None or end.is_recorded_in(_dead_letters(end)):
         return {"counts": {"dead_letters": 0}}
-    if end.is_recorded_in(_dead_letters(end)):
-        return {"counts": {"dead_letters": 0}}
-    state = _state_of(end)
-    is_new = _write(end.step(state), end.failure(state), end.name, None)
+    step = end.step(_state_of(end))
+    is_new = _write(step, Failure(step.name, end.error, end.cause), end.name, None)
     return {"counts": {"dead_letters": int(is_new)}}
 
 

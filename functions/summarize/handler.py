@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from functions.shared import aws, runtime
+from functions.shared import runtime
 from functions.shared.audit import chunk_totals, commit
 from functions.shared.model.ids import dataset_of
-from functions.shared.model.keys import LedgerKey, discarded, latest, object_prefix
+from functions.shared.model.keys import LedgerKey, discarded, latest
 from functions.shared.model.ledger import LedgerHeader
 from functions.shared.model.messages import Json, Step
 from functions.summarize import summary
@@ -40,7 +40,7 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     """
     step = Step.decode(event)
     whole, processed = summary.plans(step.batch)
-    keys = [*filter(None, map(LedgerKey.parse, aws.all_keys(ENVIRONMENT.audit_bucket, object_prefix(step.batch))))]
+    keys = commit.keys(ENVIRONMENT.audit_bucket, step)
     since = chunk_totals.processed_at(step.message)
     totals = chunk_totals.totals(whole, processed, since, _committed(keys), discarded(keys))
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)

@@ -40,27 +40,24 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     committed = commit.headers(ENVIRONMENT.audit_bucket, step)
     commit.require_free(step, committed)
     with Delivery(step, facts) as delivery:
-        _fill(delivery, step)
+        with claim_check.lines(step.message) as pages:
+            for lines in pages:
+                delivery.add(lines)
+        claim_check.require_all(step.message, delivery.counts)
         counts = delivery.counts
         output = _put(delivery.key, delivery.body) if counts.written or _was_delivered(step, delivery.key) else None
-        for empty in plan.puts_to_empty(delivery, committed):
-            _put(empty.key, empty.body)
-        if dead_letter := plan.dead_letter_of(step, facts, delivery):
-            aws.write_once(ENVIRONMENT.audit_bucket, dead_letter.key, dead_letter.body, dead_letter.content_type)
+        for outdated in plan.outdated_keys(delivery, committed):
+            _put(outdated, b"")
+        if key := plan.dead_letter_key(step, counts):
+            aws.write_once(
+                ENVIRONMENT.audit_bucket, key, plan.dead_letter_of(step, facts, delivery), "application/json"
+            )
         with ledger_file(header_of(step, facts, counts, output), delivery.ledger_lines) as file:
             commit.commit(ENVIRONMENT.audit_bucket, step, file)
     runtime.count(facts.dataset, written=counts.written)
     if step.batch.chunk is None and not tolerance.is_tolerable(counts, ENVIRONMENT.tolerated_rejects_percent):
         raise tolerance.rejection(step.batch, counts, delivery.first)
     return plan.report(step, facts, counts, output, ENVIRONMENT.audit_bucket)
-
-
-def _fill(delivery: Delivery, step: Step) -> None:
-    """Add the records of the message; raise MessageRefused if they are not as many as it says."""
-    with claim_check.lines(step.message) as pages:
-        for lines in pages:
-            delivery.add(lines)
-    claim_check.require_all(step.message, delivery.counts)
 
 
 def _was_delivered(step: Step, key: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Self
 
-from msgspec import Struct, to_builtins
+from msgspec import to_builtins
 
 from functions.shared.audit.dead_letter import LISTED, Contents, Failure, dead_letter
 from functions.shared.errors import RecordsRejected
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 STAGE = "write"
 MEDIA_TYPE = "application/jsonl"
-
-
-class Put(Struct, frozen=True):
-    """An object to put: its key, its bytes and their media type."""
-
-    key: str
-    body: bytes
-    content_type: str
 
 
 class Delivery:
@@ -80,37 +72,33 @@ class Delivery:
         return ledger_line(line)
 
 
-def puts_to_empty(delivery: Delivery, committed: Iterable[LedgerHeader]) -> list[Put]:
-    """Return empty objects to replace what earlier attempts delivered under other keys.
+def outdated_keys(delivery: Delivery, committed: Iterable[LedgerHeader]) -> list[str]:
+    """Return the other keys under which earlier attempts delivered records, to be replaced by empty objects.
 
     The default dataset is part of a key, and may have changed since.
     """
-    keys = {header.output.key for header in committed if header.output}
-    return [Put(key, b"", MEDIA_TYPE) for key in sorted(keys - {delivery.key})]
+    return sorted({header.output.key for header in committed if header.output} - {delivery.key})
 
 
-def dead_letter_of(step: Step, facts: Facts, delivery: Delivery) -> Put | None:
-    """Return the dead letter of the rejected records; None if there are none."""
-    key = _dead_letter_key(step, delivery.counts)
-    if key is None:
-        return None
+def dead_letter_key(step: Step, counts: Counts) -> str | None:
+    """Return the key of the dead letter of the rejected records; None if there are none."""
+    return DeadLetterKey.of(step.batch, REJECTED, step.execution).key if counts.rejected else None
+
+
+def dead_letter_of(step: Step, facts: Facts, delivery: Delivery) -> bytes:
+    """Return the dead letter of the rejected records."""
     error = tolerance.rejection(step.batch, delivery.counts, delivery.first)
     failure = Failure(step.name, RecordsRejected.__name__, str(error))
-    body = dead_letter(step, failure, facts.dataset, Contents(facts, delivery.counts, delivery.first))
-    return Put(key, body, "application/json")
+    return dead_letter(step, failure, facts.dataset, Contents(facts, delivery.counts, delivery.first))
 
 
 def report(step: Step, facts: Facts, counts: Counts, output: Output | None, audit_bucket: str) -> Json:
     """Return the output of the execution, which its status-change event carries too."""
-    dead_letter_key = _dead_letter_key(step, counts)
+    rejected_key = dead_letter_key(step, counts)
     return step.batch.encode() | {
         "dataset": facts.dataset,
         "counts": counts.encode(),
         "output": to_builtins(output),
         "ledger": {"bucket": audit_bucket, "key": LedgerKey.of(step.batch).key},
-        "dead_letter": {"bucket": audit_bucket, "key": dead_letter_key} if dead_letter_key else None,
+        "dead_letter": {"bucket": audit_bucket, "key": rejected_key} if rejected_key else None,
     }
-
-
-def _dead_letter_key(step: Step, counts: Counts) -> str | None:
-    return DeadLetterKey.of(step.batch, REJECTED, step.execution).key if counts.rejected else None

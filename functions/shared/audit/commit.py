@@ -6,20 +6,19 @@ from typing import IO
 from msgspec.json import Decoder
 
 from functions.shared import aws
-from functions.shared.audit.ledger_file import (
-    HEADER_BYTES,
-    RESTORE,
-    UNREADABLE,
-    hash_of_lines,
-    header_line,
-)
+from functions.shared.audit.ledger_file import HEADER_BYTES, RESTORE, UNREADABLE, hash_of_lines, header_line
 from functions.shared.errors import AttemptTaken, MessageRefused
 from functions.shared.model.decoding import decode
-from functions.shared.model.keys import LedgerKey, ledger_prefix
+from functions.shared.model.keys import LedgerKey, ledger_prefix, object_prefix
 from functions.shared.model.ledger import LedgerHeader
 from functions.shared.model.messages import Step
 
 _HEADER = Decoder(LedgerHeader)
+
+
+def keys(bucket: str, step: Step) -> list[LedgerKey]:
+    """List the ledger files of an object: those of its chunks, and its summaries."""
+    return [*filter(None, map(LedgerKey.parse, aws.all_keys(bucket, object_prefix(step.batch))))]
 
 
 def headers(bucket: str, step: Step) -> list[LedgerHeader]:
@@ -29,8 +28,8 @@ def headers(bucket: str, step: Step) -> list[LedgerHeader]:
     """
     if step.batch.attempt == 0:
         return []
-    keys = filter(None, map(LedgerKey.parse, aws.keys(bucket, ledger_prefix(step.batch))))
-    return [header_at(bucket, key) for key in keys if not key.discards and key.attempt <= step.batch.attempt]
+    listed = filter(None, map(LedgerKey.parse, aws.keys(bucket, ledger_prefix(step.batch))))
+    return [header_at(bucket, key) for key in listed if not key.discards and key.attempt <= step.batch.attempt]
 
 
 def require_free(step: Step, committed: list[LedgerHeader]) -> None:

@@ -154,12 +154,8 @@ def _look_inside(line: bytes) -> None:
         _has_each_key_once(line)
 
 
-_decode = msgspec.json.Decoder(float_hook=exact).decode
-
-
-def decode(body: bytes) -> Any:
-    """Decode a document that `encode` has written."""
-    return _decode(body)
+decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=exact).decode
+"""Decode a document that `encode` has written."""
 
 
 def is_exact_elsewhere(body: bytes) -> bool:

@@ -8,7 +8,7 @@ https://www.enterpriseintegrationpatterns.com/patterns/messaging/StoreInLibrary.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from msgspec import Struct
 
@@ -34,8 +34,10 @@ from functions.shared.records.reader import Limits, Raw
 from functions.shared.records.strict_json import UNSURE, decode, encode, is_exact_elsewhere
 from functions.shared.staging import staged_batch
 
+Content = TypeVar("Content")
 
-class _Staged(Struct, frozen=True):
+
+class _Claim(Struct, frozen=True):
     """Where a staged batch lies; the newest version if `version_id` is None."""
 
     bucket: str
@@ -184,12 +186,12 @@ def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
             raise _unprocessed()
         with (
             raw_object.opened(step.batch, limits) as source,
-            _staged_batch(message["claim"].get("rejected")) as (_, staged),
+            _staged(message["claim"].get("rejected"), staged_batch.read_rejected_of) as (_, staged),
         ):
-            yield _all_of(message, _merged(source.pages, _rejected(staged)))
+            yield _all_of(message, _merged(source.pages, chain.from_iterable(staged)))
     else:
-        with _staged_batch(message["claim"]) as (_, staged):
-            yield _all_of(message, map(_page, staged))
+        with _staged(message["claim"], staged_batch.read) as (_, staged):
+            yield _all_of(message, staged)
 
 
 @contextmanager
@@ -204,7 +206,7 @@ def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
         return
     if message["claim"].get("raw"):
         raise _unprocessed()
-    with _staged_batch(message["claim"]) as (_, staged):
+    with _staged(message["claim"], list) as (_, staged):
         yield staged
 
 
@@ -219,8 +221,8 @@ def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
         yield iter(decode_records(message).rejected)
         return
     claim = message["claim"]
-    with _staged_batch(claim.get("rejected") if claim.get("raw") else claim) as (_, staged):
-        yield _rejected(staged)
+    with _staged(claim.get("rejected") if claim.get("raw") else claim, staged_batch.read_rejected_of) as (_, staged):
+        yield chain.from_iterable(staged)
 
 
 @contextmanager
@@ -229,7 +231,8 @@ def rejected_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts
 
     Raises MessageRefused or what a read raises.
     """
-    with _staged_batch({"bucket": bucket, "key": staged_key(batch, step), "version_id": None}) as (facts, staged):
+    claim = {"bucket": bucket, "key": staged_key(batch, step), "version_id": None}
+    with _staged(claim, list) as (facts, staged):
         yield Facts.decode(facts), staged
 
 
@@ -252,48 +255,36 @@ def _all_of(message: Json, pages: Iterable[Page]) -> Iterator[Page]:
     require_all(message, seen.counts)
 
 
-def _page(staged: list[bytes]) -> Page:
-    try:
-        return staged_batch.read(staged)
-    except UNSURE as error:
-        raise _malformed(error) from error
-
-
-def _rejected(staged: Iterable[list[bytes]]) -> Iterator[Rejected]:
-    try:
-        yield from staged_batch.read_only_rejected(staged)
-    except UNSURE as error:
-        raise _malformed(error) from error
-
-
-def _malformed(error: Exception) -> MessageRefused:
-    return MessageRefused(f"a staged batch does not have the expected shape: {type(error).__name__}")
-
-
 @contextmanager
-def _staged_batch(claim: Any) -> Iterator[tuple[Json, Iterator[list[bytes]]]]:
-    """Open a staged batch: the facts in its first line, and the lines after it; empty if the claim is None."""
+def _staged(claim: Any, read: Callable[[list[bytes]], Content]) -> Iterator[tuple[Json, Iterator[Content]]]:
+    """Open a staged batch: the facts in its first line, and the lines after it as read; empty if the claim is None."""
     if claim is None:
         yield {}, iter(())
         return
-    place = part_of(claim, _Staged)
-    name = f"s3://{place.bucket}/{place.key}"
+    place = part_of(claim, _Claim)
     with aws.streamed(place.bucket, place.key, place.version_id) as stored:
-        pages = _undamaged(gzip_lines.lines(gzip_lines.unpacked(stored.pieces)), name)
-        try:
+        pages = gzip_lines.lines(gzip_lines.unpacked(stored.pieces))
+        with _intact(place):
             first, *others = next(pages, [b""])
             facts = decode(first)
-        except UNSURE as error:
-            raise MessageRefused(f"{name} is not a staged batch: {type(error).__name__}") from error
-        yield facts, chain([others], pages)
+        yield facts, _read(chain([others], pages), read, place)
 
 
-def _undamaged(pages: Iterator[list[bytes]], name: str) -> Iterator[list[bytes]]:
-    """Pass the lines of a staged batch on; raise MessageRefused if it turns out to be damaged."""
+def _read(pages: Iterable[list[bytes]], read: Callable[[list[bytes]], Content], place: _Claim) -> Iterator[Content]:
+    with _intact(place):
+        yield from map(read, pages)
+
+
+@contextmanager
+def _intact(place: _Claim) -> Iterator[None]:
+    """Raise MessageRefused if a staged batch is damaged, or does not have the expected shape."""
     try:
-        yield from pages
-    except gzip_lines.DAMAGED as error:
-        raise MessageRefused(f"{name} is not a staged batch, or is damaged: {error}") from error
+        yield
+    except (*UNSURE, *gzip_lines.DAMAGED) as error:
+        raise MessageRefused(
+            f"s3://{place.bucket}/{place.key} is damaged, or does not have the expected shape of a staged batch: "
+            f"{type(error).__name__}"
+        ) from error
 
 
 def _merged(pages: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterator[Page]:

@@ -5,7 +5,7 @@ JSON, a tab, and its document as it would be delivered; for a rejected one it is
 no tab, so the first tab is the separator.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from heapq import merge
 
 from msgspec.json import Decoder
@@ -68,10 +68,9 @@ def read(lines: Sequence[bytes]) -> Page:
     )
 
 
-def read_only_rejected(pages: Iterable[Sequence[bytes]]) -> Iterator[Rejected]:
-    """Read only the rejected records."""
-    for lines in pages:
-        yield from (read_rejected(line) for line in lines if TAB not in line)
+def read_rejected_of(lines: Sequence[bytes]) -> list[Rejected]:
+    """Read only the rejected records of some lines; raise as `read` does."""
+    return [read_rejected(line) for line in lines if TAB not in line]
 
 
 def ledger_line(line: bytes) -> bytes:
