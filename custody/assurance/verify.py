@@ -4,7 +4,7 @@ The ledger itself is trusted, but only as it was first written: each of its file
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -145,29 +145,23 @@ class _Check:
             outputs.append(header.output if header else None)
         key = latest.key
         self.counts[key.start, key.attempt] = None
-        try:
-            with closing(self._open(latest)) as stream:
-                line, lines = ledger_lines.opened(stream)
-                header = ledger_lines.committed_header(line, key)
-                self.counts[key.start, key.attempt] = header.counts
-                number = verify_batch(self.s3, key, header, self.progress.counted(lines), self.findings)
-        except UNREADABLE as error:
-            self._add_unreadable(latest, error)
-            return 0
-        self.findings.add_broken(delivered_elsewhere(self.s3, header.output, filter(None, outputs)))
+        number = 0
+        with self._reading(latest) as stream:
+            line, lines = ledger_lines.opened(stream)
+            header = ledger_lines.committed_header(line, key)
+            self.counts[key.start, key.attempt] = header.counts
+            number = verify_batch(self.s3, key, header, self.progress.counted(lines), self.findings)
+            self.findings.add_broken(delivered_elsewhere(self.s3, header.output, filter(None, outputs)))
         return number
 
     def verify_summary(self, file: StoredFile) -> None:
         """Verify the summary of an object against the ledger files of its chunks."""
-        try:
-            with closing(self._open(file)) as stream:
-                line, lines = ledger_lines.opened(stream)
-                header = ledger_lines.committed_header(line, file.key)
-                if isinstance(header, SummaryHeader):
-                    chunks = ledger_lines.chunks(lines)
-                    self.findings.add_broken(self._summary_differences(file.key.key, header, chunks))
-        except UNREADABLE as error:
-            self._add_unreadable(file, error)
+        with self._reading(file) as stream:
+            line, lines = ledger_lines.opened(stream)
+            header = ledger_lines.committed_header(line, file.key)
+            if isinstance(header, SummaryHeader):
+                chunks = ledger_lines.chunks(lines)
+                self.findings.add_broken(self._summary_differences(file.key.key, header, chunks))
 
     def _summary_differences(self, key: str, header: SummaryHeader, lines: Iterable[ChunkLine]) -> Iterator[str]:
         starts: list[int] = []
@@ -198,20 +192,21 @@ class _Check:
             yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(foreign):,}"
 
     def _header(self, file: StoredFile) -> LedgerHeader | None:
-        """Read only the header of a ledger file; None if it cannot be read, which is added to the findings."""
-        try:
-            with closing(self._open(file)) as stream:
-                return ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
-        except UNREADABLE as error:
-            self._add_unreadable(file, error)
-            return None
+        """Read only the header of a ledger file; None if it cannot be read."""
+        header: LedgerHeader | None = None
+        with self._reading(file) as stream:
+            header = ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
+        return header
 
-    def _open(self, file: StoredFile) -> Any:
-        """Open the first version of a ledger file."""
-        return self.s3.get_object(Bucket=self.bucket, Key=file.key.key, VersionId=file.versions[-1])["Body"]
-
-    def _add_unreadable(self, file: StoredFile, error: Exception) -> None:
-        self.findings.add(Result.BROKEN, f"the ledger file {file.key.key} cannot be read: {error}")
+    @contextmanager
+    def _reading(self, file: StoredFile) -> Iterator[Any]:
+        """Open the first version of a ledger file; if the block cannot read it, add that to the findings."""
+        body = self.s3.get_object(Bucket=self.bucket, Key=file.key.key, VersionId=file.versions[-1])["Body"]
+        with closing(body):
+            try:
+                yield body
+            except UNREADABLE as error:
+                self.findings.add(Result.BROKEN, f"the ledger file {file.key.key} cannot be read: {error}")
 
 
 def _stored_file(key: str, versions: Sequence[Any]) -> StoredFile | None:

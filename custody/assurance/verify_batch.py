@@ -5,14 +5,13 @@ The three are read once and side by side, and no record is kept: a ledger file m
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from custody.assurance.findings import Findings, Result
 from custody.audit.ledger_lines import Readable, buffered, records
-from custody.audit.raw_object import is_gone, open_span
+from custody.audit.raw_object import open_span, unless_gone
 from custody.terminal.text import plural
 from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import LedgerKey
@@ -58,13 +57,8 @@ def delivered_elsewhere(s3: "S3Client", output: Output | None, earlier: Iterable
     if output:
         places.pop((output.bucket, output.key), None)
     for bucket, key in places:
-        try:
-            current = s3.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            if not is_gone(error):
-                raise
-            continue
-        if current["ContentLength"]:
+        current = unless_gone(partial(s3.head_object, Bucket=bucket, Key=key))
+        if current and current["ContentLength"]:
             yield f"the records of an earlier attempt are still delivered at s3://{bucket}/{key}"
 
 
@@ -143,11 +137,8 @@ class _RawObject:
         return None if digest == line.sha256 else "its bytes in the raw object are not those in the ledger"
 
     def _open(self, start: int) -> Readable | None:
-        try:
-            stream = open_span(self._s3, self._raw, start)
-        except ClientError as error:
-            if not is_gone(error):
-                raise
+        stream = unless_gone(lambda: open_span(self._s3, self._raw, start))
+        if stream is None:
             self._findings.add(Result.EXPIRED, f"the raw version is gone: {self._raw.uri}")
             return None
         return self._stack.enter_context(closing(buffered(stream)))
@@ -168,14 +159,9 @@ class _Delivery:
         self._processed: _ProcessedBytes | None = None
         if not output:
             return
-        try:
-            answer = s3.get_object(Bucket=output.bucket, Key=output.key)
-        except ClientError as error:
-            if not is_gone(error):
-                raise
-            return
-        self._version = answer.get("VersionId")
-        self._processed = _ProcessedBytes(stack.enter_context(closing(buffered(answer["Body"]))))
+        if answer := unless_gone(lambda: s3.get_object(Bucket=output.bucket, Key=output.key)):
+            self._version = answer.get("VersionId")
+            self._processed = _ProcessedBytes(stack.enter_context(closing(buffered(answer["Body"]))))
 
     def compare(self, object_id: str, line: WrittenLine) -> None:
         if self._processed and (difference := self._processed.difference(line)):
@@ -244,11 +230,7 @@ def format_counts(counts: Counts) -> str:
 
 def _why_missing(s3: "S3Client", output: Output, uri: str) -> str:
     """Explain whether a processed object is gone forever, or only hidden; nothing may expire it."""
-    try:
-        s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=output.version_id)
-    except ClientError as error:
-        if not is_gone(error):
-            raise
+    if not unless_gone(lambda: s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=output.version_id)):
         return f"{uri}: permanently deleted, with its version {output.version_id}"
     return f"{uri}: deleted: a delete marker hides it; its version {output.version_id} is still there"
 

@@ -1,8 +1,9 @@
 """Read a version of an object: a raw one as the pipeline read it, or a processed one."""
 
 import io
+from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -15,6 +16,8 @@ from functions.shared.records.reader import as_read, may_be_gzipped
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+Answer = TypeVar("Answer")
+
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """The error codes with which S3 answers for a version that no longer exists; the last for a delete marker."""
 
@@ -22,22 +25,25 @@ BEYOND = 10**START_DIGITS
 """Behind the last byte of any object."""
 
 
-def is_gone(error: ClientError) -> bool:
-    """Tell whether S3 answered that the version no longer exists."""
-    return error.response["Error"]["Code"] in GONE
+def unless_gone(read: Callable[[], Answer]) -> Answer | None:
+    """Return what a call to S3 returns; None if the version no longer exists. Raises ClientError for anything else."""
+    try:
+        return read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in GONE:
+            return None
+        raise
 
 
 def record_bytes(s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan) -> bytes | None:
     """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
     if record.length == 0:
         return b""
-    try:
-        with closing(open_span(s3, version, record.offset, record.offset + record.length)) as stream:
-            return bytes(stream.read())
-    except ClientError as error:
-        if is_gone(error):
-            return None
-        raise
+    stream = unless_gone(lambda: open_span(s3, version, record.offset, record.offset + record.length))
+    if stream is None:
+        return None
+    with closing(stream):
+        return bytes(stream.read())
 
 
 def open_span(s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None) -> Any:

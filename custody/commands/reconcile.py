@@ -1,11 +1,8 @@
 """`custody reconcile`: classify every object that arrived, and start those that were missed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +19,8 @@ app = command_app()
 
 SHOWN = 50
 """Objects shown, unless all are asked for."""
+
+_Start = Literal["started", "startable", "not startable", "not missing"]
 
 
 @command(
@@ -54,53 +53,41 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     session = Session.open(env, aws=aws, profile=profile)
     reconciler = Reconciler(session.audit, session.pipeline, datetime.now(UTC) - grace)
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
+    # A thread of its own reads the counts for the spinner, so each exists from the beginning.
+    counts, starts = Counter[State](dict.fromkeys(State, 0)), Counter[_Start]()
+    classified = console.counted(
+        reconciler.run(arrivals(session.s3, session.deployment.raw, wanted)), counts, lambda each: each.state
+    )
+    unwritten = (each for each in classified if each.state is not State.WRITTEN)
+    after = (reconciler.start(each) if start and each.state is State.MISSING else each for each in unwritten)
+    objects = console.counted(after, starts, _start_of)
     # A spinner would get in the way of what is printed meanwhile.
-    is_printing = console.console.is_terminal and (as_json or show_all)
-    run = _Progress(reconciler, starts=start, shows_progress=not is_printing)
-    unwritten = run.unwritten(reconciler.run(arrivals(session.s3, session.deployment.raw, wanted)))
+    if not (console.console.is_terminal and (as_json or show_all)):
+        objects = console.watched(objects, lambda _: view.format_counts(counts))
     if as_json:
-        objects = (reconciled.document for reconciled in unwritten)
-        console.stream_json("objects", objects, lambda: {"counts": {str(state): run.counts[state] for state in State}})
+        documents = (reconciled.document for reconciled in objects)
+        console.stream_json("objects", documents, lambda: {"counts": {str(state): counts[state] for state in State}})
     else:
-        shown = view.objects(unwritten, None if show_all else SHOWN)
-        _print_summary(run, run.counts.total() - run.counts[State.WRITTEN] - shown)
-    raise typer.Exit(ALL_WRITTEN if run.counts[State.MISSING] == run.started else SOME_WITHOUT_OUTCOME)
+        shown = view.objects(objects, None if show_all else SHOWN)
+        _print_summary(counts, starts, counts.total() - counts[State.WRITTEN] - shown)
+    raise typer.Exit(ALL_WRITTEN if counts[State.MISSING] == starts["started"] else SOME_WITHOUT_OUTCOME)
 
 
-@dataclass
-class _Progress:
-    """The objects classified so far, by state; of the missing ones, how many were started and how many could be."""
-
-    reconciler: Reconciler
-    starts: bool
-    shows_progress: bool
-    counts: Counter[State] = field(default_factory=lambda: Counter(dict.fromkeys(State, 0)))
-    started: int = 0
-    startable: int = 0
-
-    def unwritten(self, objects: Iterable[Reconciled]) -> Iterator[Reconciled]:
-        """Count all objects, and yield those that are not written; start missing ones if that was asked for."""
-        with console.progress(lambda: view.format_counts(self.counts)) if self.shows_progress else nullcontext():
-            for reconciled in objects:
-                self.counts[reconciled.state] += 1
-                if reconciled.state is State.MISSING:
-                    yield self._start(reconciled)
-                elif reconciled.state is not State.WRITTEN:
-                    yield reconciled
-
-    def _start(self, missing: Reconciled) -> Reconciled:
-        reconciled = self.reconciler.start(missing) if self.starts else missing
-        self.started += reconciled.started is not None
-        self.startable += reconciled.started is None and reconciled.is_startable
-        return reconciled
+def _start_of(reconciled: Reconciled) -> _Start:
+    """Tell whether an object was started or, if it is missing, whether it could be."""
+    if reconciled.started:
+        return "started"
+    if reconciled.state is not State.MISSING:
+        return "not missing"
+    return "startable" if reconciled.is_startable else "not startable"
 
 
-def _print_summary(run: _Progress, hidden: int) -> None:
+def _print_summary(counts: Counter[State], starts: Counter[_Start], hidden: int) -> None:
     if hidden:
         console.console.print(f"and {hidden:,} more: add --all")
-    started = f", of which {run.started:,} were started" if run.started else ""
-    console.console.print(view.format_counts(run.counts) + started)
-    if run.startable:
+    started = f", of which {starts['started']:,} were started" if starts["started"] else ""
+    console.console.print(view.format_counts(counts) + started)
+    if starts["startable"]:
         console.warn("To start missing objects: custody reconcile --start")
-    if unstartable := run.counts[State.MISSING] - run.started - run.startable:
+    if unstartable := starts["not startable"]:
         console.warn(f"{unstartable:,} missing cannot be fixed by a start: the table says what to do")

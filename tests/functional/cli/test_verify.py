@@ -431,7 +431,7 @@ def test_many_objects_are_checked_in_order_and_only_so_many_ahead(
 
     checked = verify_all(buckets.s3, "audit", counted())
     first = next(checked)
-    assert drawn == 3
+    assert drawn <= 3
     assert [first.object, *(verdict.object for verdict in checked)] == sorted(ids)
 
 
