@@ -20,7 +20,7 @@ from custody.concurrency import map_ordered
 from custody.terminal.text import plural
 from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_line
 from functions.shared.model.keys import LEDGER, LedgerKey
-from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, LedgerHeader, SummaryHeader
+from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, SummaryHeader
 from functions.shared.model.messages import Counts
 
 if TYPE_CHECKING:
@@ -140,9 +140,11 @@ class _Check:
         *earlier, latest = files
         outputs = []
         for file in earlier:
-            header = self._header(file)
-            self.counts[file.key.start, file.key.attempt] = header.counts if header else None
-            outputs.append(header.output if header else None)
+            self.counts[file.key.start, file.key.attempt] = None
+            with self._reading(file) as stream:
+                header = ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
+                self.counts[file.key.start, file.key.attempt] = header.counts
+                outputs.append(header.output)
         key = latest.key
         self.counts[key.start, key.attempt] = None
         number = 0
@@ -190,13 +192,6 @@ class _Check:
             yield f"the summary {key} does not have each chunk of the object once, in order"
         if foreign := {start for start, _ in self.counts} - set(whole):
             yield f"there is a ledger file of a chunk that the object is not cut into, at byte {min(foreign):,}"
-
-    def _header(self, file: StoredFile) -> LedgerHeader | None:
-        """Read only the header of a ledger file; None if it cannot be read."""
-        header: LedgerHeader | None = None
-        with self._reading(file) as stream:
-            header = ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
-        return header
 
     @contextmanager
     def _reading(self, file: StoredFile) -> Iterator[Any]:
