@@ -42,7 +42,7 @@ def reader(cloud: Cloud, env: str, **answers: str) -> Shell:
 def test_an_environment_is_deployed_watched_and_removed(cloud: Cloud) -> None:
     left = cloud.deployment.raw.replace("-dev-", f"-{ENV}-")
     shell = reader(cloud, ENV, https_address="https://example.com/alarms", bucket_that_is_left=left)
-    assert f"custody-{ENV}-raw" in "".join(shell.follow(SECTIONS["Deploy"]))
+    assert f"custody-{ENV}-raw" in "".join(shell.follow(SECTIONS["Deploy"].replace("-c env", "-c local=true -c env")))
 
     listed, subscribed, _ = shell.follow(SECTIONS["Alarm notifications"])
     assert "you@example.com" in listed
