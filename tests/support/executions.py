@@ -4,6 +4,8 @@ There are two state machines: the pipeline, and the bulk state machine.
 """
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -21,6 +23,7 @@ from functions.shared.model.messages import Batch, Counts, Execution, Facts, Ste
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.strict_json import encode_struct
 from tests.support.buckets import Buckets
+from tests.support.histories import events
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
@@ -74,7 +77,10 @@ def _exceptions() -> Any:
 
 
 class Machine:
-    """A client of Step Functions with one state machine; executions end as a test says. moto cannot redrive."""
+    """A client of Step Functions with both state machines; executions end as a test says. moto cannot redrive.
+
+    `calls` counts the calls that describe and list executions, and `listed` has the ARNs of those that were listed.
+    """
 
     def __init__(self) -> None:
         self.exceptions = _exceptions()
@@ -85,6 +91,10 @@ class Machine:
         self.ends: dict[str, Any] = {"status": "SUCCEEDED"}
         self.tokens: list[str] = []
         self.asked = 0
+        self.calls = Counter[str]()
+        self.listed: list[str] = []
+        self.histories: dict[str, str] = {}
+        self.map_run: dict[str, int] | None = {"total": 7, "succeeded": 6, "failed": 1}
 
     def pipeline(self, chunk_bytes: int = 0) -> Pipeline:
         """Return the pipeline on this client."""
@@ -104,6 +114,7 @@ class Machine:
         return arn
 
     def describe_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        self.calls["DescribeExecution"] += 1
         if executionArn not in self.executions:
             raise self.error("ExecutionDoesNotExist")
         return self.executions[executionArn]
@@ -134,14 +145,43 @@ class Machine:
         return {"definition": definition, "revisionId": revision}
 
     def get_paginator(self, name: str) -> Any:
-        assert name == "list_executions"
+        assert name in {"list_executions", "get_execution_history"}
+        self.calls[name] += 1
         return self
 
-    def paginate(self, *, stateMachineArn: str, statusFilter: str, **_: Any) -> Any:  # noqa: N803 - as boto3 has it
-        of_machine = [one for arn, one in self.executions.items() if arn.startswith(arn_of("", stateMachineArn))]
-        found = [one for one in of_machine if one["status"] == statusFilter]
-        found.sort(key=lambda one: one["startDate"], reverse=True)
-        return [{"executions": found[:1]}, {"executions": found[1:]}]
+    def paginate(
+        self,
+        *,
+        stateMachineArn: str = "",  # noqa: N803 - as boto3 has it
+        statusFilter: str | None = None,  # noqa: N803 - as boto3 has it
+        executionArn: str = "",  # noqa: N803 - as boto3 has it
+        **_: Any,
+    ) -> Iterator[Any]:
+        if executionArn:
+            yield from self.history(executionArn)
+            return
+        of_machine = [each for arn, each in self.executions.items() if arn.startswith(arn_of("", stateMachineArn))]
+        for execution in sorted(of_machine, key=lambda each: each["startDate"], reverse=True):
+            if statusFilter in {None, execution["status"]}:
+                self.listed.append(execution["executionArn"])
+                yield {"executions": [execution]}
+
+    def history(self, arn: str) -> Iterator[Any]:
+        """Yield the pages of a history: from a file in tests/support/histories, or empty."""
+        if arn not in self.executions:
+            raise self.error("ExecutionDoesNotExist")
+        history = events(self.histories[arn]) if arn in self.histories else []
+        yield {"events": history[:3]}
+        yield {"events": history[3:]}
+
+    def list_map_runs(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        if self.map_run is None:
+            raise self.error("UnknownOperationException")
+        return {"mapRuns": [{"mapRunArn": f"{executionArn}:mapRun", "startDate": STARTED}] if self.map_run else []}
+
+    def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803 - as boto3 has it
+        assert ":mapRun" in mapRunArn
+        return {"itemCounts": dict.fromkeys(("aborted", "timedOut", "running", "pending"), 0) | (self.map_run or {})}
 
     def error(self, code: str) -> ClientError:
         """Make the error that boto3 raises for an answer."""

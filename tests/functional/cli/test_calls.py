@@ -1,6 +1,5 @@
 """How many calls to S3 and Step Functions a command makes: no fact is fetched twice."""
 
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -12,25 +11,6 @@ from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine
-
-
-class CountingMachine(Machine):
-    """A machine that counts the calls that describe and list executions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = Counter[str]()
-
-    def describe_execution(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        self.calls["DescribeExecution"] += 1
-        return super().describe_execution(executionArn=executionArn)
-
-    def get_paginator(self, name: str) -> Any:
-        self.calls[name] += 1
-        return self
-
-    def paginate(self, *, executionArn: str = "", **more: Any) -> Any:  # noqa: N803 - as boto3 has it
-        return [{"events": []}] if executionArn else super().paginate(**more)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +37,7 @@ def test_a_command_makes_no_more_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On an object of seven chunks, with one rejected record and one failed chunk, and one that is a single batch."""
-    machine = CountingMachine()
+    machine = Machine()
     command_line.clients["stepfunctions"] = machine
     command_line.deploy(chunk_bytes=CHUNK_BYTES)
     batch = delivered_in_part(buckets).object_id

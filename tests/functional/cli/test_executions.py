@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -18,47 +17,22 @@ from tests.support.audit_files import Run, audit_of, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.executions import STARTED, Machine, arn_of
+from tests.support.executions import STARTED, Machine
 
 COUNTS = {"received": 20, "written": 19, "rejected": 1}
 CHUNKS = {"total": 7, "committed": 6, "failed": 1}
 
 
-class ListingMachine(Machine):
-    """A machine that lists its executions, newest first, one per page, and counts the chunks of a Map Run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listed: list[str] = []
-        self.map_run: Any = {"total": 7, "succeeded": 5, "failed": 1, "running": 1, "pending": 0}
-
-    def paginate(self, *, stateMachineArn: str, statusFilter: str | None = None, **_: Any) -> Any:  # noqa: N803 - as boto3
-        prefix = arn_of("", stateMachineArn)
-        executions = [each for arn, each in self.executions.items() if arn.startswith(prefix)]
-        executions.sort(key=lambda each: each["startDate"], reverse=True)
-        for execution in executions:
-            if statusFilter in {None, execution["status"]}:
-                self.listed.append(execution["executionArn"])
-                yield {"executions": [execution]}
-
-    def list_map_runs(self, *, executionArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        if self.map_run is None:
-            raise ClientError({"Error": {"Code": "UnknownOperationException", "Message": ""}}, "ListMapRuns")
-        return {"mapRuns": [{"mapRunArn": f"{executionArn}/run", "startDate": STARTED}] if self.map_run else []}
-
-    def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        assert mapRunArn.endswith("/run")
-        return {"itemCounts": {"aborted": 0, "timedOut": 0} | self.map_run}
-
-    def first(self, status: str) -> Any:
-        """Return the first execution with a status, to change it."""
-        return next(each for each in self.executions.values() if each["status"] == status)
+def first(machine: Machine, status: str) -> Any:
+    """Return the first execution with a status, to change it."""
+    return next(each for each in machine.executions.values() if each["status"] == status)
 
 
 @pytest.fixture
-def machine(buckets: Buckets) -> ListingMachine:
+def machine(buckets: Buckets) -> Machine:
     """Return three executions: that of a bulk object between two others."""
-    machine = ListingMachine()
+    machine = Machine()
+    machine.map_run = {"total": 7, "succeeded": 5, "failed": 1, "running": 1}
     for number, key in enumerate(["mission/first.json", "mission/last.json"]):
         batch = buckets.upload(key, b"{}")
         started = STARTED + timedelta(minutes=number * 10)
@@ -72,7 +46,7 @@ def machine(buckets: Buckets) -> ListingMachine:
 
 
 @pytest.fixture
-def run(command_line: CommandLine, machine: ListingMachine) -> Run:
+def run(command_line: CommandLine, machine: Machine) -> Run:
     command_line.clients["stepfunctions"] = machine
     command_line.deploy(chunk_bytes=100)
     return command_line.command("executions")
@@ -107,13 +81,13 @@ def test_a_status_and_a_limit_select_executions(run: Run) -> None:
 
 
 @pytest.mark.parametrize("map_run", [None, {}])
-def test_a_map_run_that_is_not_reported_hides_nothing_else(run: Run, machine: ListingMachine, map_run: Any) -> None:
+def test_a_map_run_that_is_not_reported_hides_nothing_else(run: Run, machine: Machine, map_run: Any) -> None:
     machine.map_run = map_run
     assert [each["runs"] for each in listed(run)] == [None, None, None]
 
 
 def test_the_commits_of_a_failed_execution_are_counted_by_the_ledger(
-    run: Run, machine: ListingMachine, buckets: Buckets
+    run: Run, machine: Machine, buckets: Buckets
 ) -> None:
     """A chunk whose records are all rejected is committed, though its run fails."""
     dead_letter = delivered_in_part(buckets)
@@ -130,7 +104,7 @@ def test_the_commits_of_a_failed_execution_are_counted_by_the_ledger(
     assert "3: 3 committed" in run().stdout
 
 
-def test_runs_are_counted_by_status(run: Run, machine: ListingMachine) -> None:
+def test_runs_are_counted_by_status(run: Run, machine: Machine) -> None:
     machine.map_run = {"total": 20, "succeeded": 5, "failed": 0, "running": 0, "pending": 11}
     machine.map_run |= {"aborted": 3, "timedOut": 1}
     assert "20 runs: 5 succeeded, 3 aborted, 1 timed out, 11 pending" in run().stdout
@@ -146,10 +120,8 @@ def test_a_narrow_terminal_shows_a_paragraph_per_execution(run: Run, monkeypatch
 
 
 @pytest.mark.parametrize("message", ["[]", *(f'{{"object": {{"key": {key}}}}}' for key in ("5", "null", "[]", "{}"))])
-def test_an_execution_with_a_foreign_input_is_listed_by_its_name(
-    run: Run, machine: ListingMachine, message: str
-) -> None:
-    execution = machine.first("SUCCEEDED")
+def test_an_execution_with_a_foreign_input_is_listed_by_its_name(run: Run, machine: Machine, message: str) -> None:
+    execution = first(machine, "SUCCEEDED")
     execution |= {"input": message, "output": "not JSON"}
     name = execution["executionArn"].rpartition(":")[2]
     assert name in run().stdout
@@ -160,7 +132,7 @@ FOREIGN: tuple[Any, ...] = (5, True, "x", [1], {"received": 1}, COUNTS | {"rejec
 
 
 @pytest.mark.parametrize("counts", FOREIGN)
-def test_foreign_counts_are_not_shown(run: Run, machine: ListingMachine, counts: Any) -> None:
+def test_foreign_counts_are_not_shown(run: Run, machine: Machine, counts: Any) -> None:
     output = json.dumps(dict.fromkeys(("counts", "chunks"), counts))
     for execution in machine.executions.values():
         execution |= {"status": "SUCCEEDED", "output": output}
@@ -168,7 +140,7 @@ def test_foreign_counts_are_not_shown(run: Run, machine: ListingMachine, counts:
     assert [(each["counts"], each["chunks"]) for each in listed(run)] == [(None, None)] * 3
 
 
-def test_only_the_known_counts_of_an_output_are_shown(run: Run, machine: ListingMachine) -> None:
+def test_only_the_known_counts_of_an_output_are_shown(run: Run, machine: Machine) -> None:
     output = json.dumps({"counts": COUNTS | {"more": 1}, "chunks": CHUNKS | {"more": 1}})
     for execution in machine.executions.values():
         execution |= {"status": "SUCCEEDED", "output": output}
@@ -177,8 +149,8 @@ def test_only_the_known_counts_of_an_output_are_shown(run: Run, machine: Listing
     assert (bulk["counts"], bulk["chunks"]) == (COUNTS, CHUNKS)
 
 
-def test_an_output_nested_too_deeply_hides_nothing_else(run: Run, machine: ListingMachine) -> None:
-    execution = machine.first("SUCCEEDED")
+def test_an_output_nested_too_deeply_hides_nothing_else(run: Run, machine: Machine) -> None:
+    execution = first(machine, "SUCCEEDED")
     execution["output"] = "[" * 200_000
     assert [each["counts"] for each in listed(run) if each["arn"] == execution["executionArn"]] == [None]
 
@@ -197,7 +169,7 @@ def test_since_and_until_refer_to_the_start(run: Run) -> None:
 
 
 def test_the_list_of_a_machine_ends_after_a_page_of_older_executions(
-    run: Run, machine: ListingMachine, monkeypatch: pytest.MonkeyPatch
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "PAGE", 1)
     oldest = min(machine.executions.values(), key=lambda each: each["startDate"])["executionArn"]
@@ -211,11 +183,9 @@ def test_the_list_of_a_machine_ends_after_a_page_of_older_executions(
     assert older not in machine.listed
 
 
-def test_an_error_has_its_whole_cause_as_json_and_the_first_line_in_the_table(
-    run: Run, machine: ListingMachine
-) -> None:
+def test_an_error_has_its_whole_cause_as_json_and_the_first_line_in_the_table(run: Run, machine: Machine) -> None:
     cause = json.dumps({"errorMessage": "2 of 7 chunks failed\nsee their dead letters", "errorType": "ChunksFailed"})
-    machine.first("FAILED")["cause"] = cause
+    first(machine, "FAILED")["cause"] = cause
     (failed,) = listed(run, "--status", "failed")
     assert failed["cause"] == cause
     assert failed["console"].endswith(f"?region=us-east-1#/v2/executions/details/{failed['arn']}")
@@ -224,10 +194,10 @@ def test_an_error_has_its_whole_cause_as_json_and_the_first_line_in_the_table(
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
-    run: Run, machine: ListingMachine, monkeypatch: pytest.MonkeyPatch, width: int
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setattr(console, "console", Console(highlight=False, width=width))
-    machine.first("FAILED")["cause"] = "not JSON, and long: " + "x" * 500
+    first(machine, "FAILED")["cause"] = "not JSON, and long: " + "x" * 500
     shown = [line.rstrip() for line in run().stdout.splitlines()]
     assert max(map(len, shown)) <= width
     assert "ChunksFailed: not" in " ".join(shown)

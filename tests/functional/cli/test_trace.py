@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -31,43 +30,16 @@ from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine, arn_of
-from tests.support.histories import events
 from tests.support.stages import GOOD, written
 
 
-class MachineWithHistories(Machine):
-    """A machine with the histories of executions: from a file in tests/support/histories, or empty."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.histories: dict[str, str] = {}
-
-    def get_paginator(self, name: str) -> Any:
-        return self if name == "get_execution_history" else super().get_paginator(name)
-
-    def paginate(self, *, executionArn: str = "", **more: Any) -> Any:  # noqa: N803 - as boto3 has it
-        return self._history(executionArn) if executionArn else super().paginate(**more)
-
-    def _history(self, arn: str) -> Iterator[Any]:
-        if arn not in self.executions:
-            raise self.error("ExecutionDoesNotExist")
-        history = events(self.histories[arn]) if arn in self.histories else []
-        yield {"events": history[:3]}
-        yield {"events": history[3:]}
-
-    def describe_map_run(self, *, mapRunArn: str) -> Any:  # noqa: N803 - as boto3 has it
-        assert ":mapRun:" in mapRunArn
-        counts = {"total": 7, "succeeded": 6, "failed": 1, "aborted": 0, "timedOut": 0, "running": 0, "pending": 0}
-        return {"itemCounts": counts}
+@pytest.fixture
+def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
+    return Machine()
 
 
 @pytest.fixture
-def machine(buckets: Buckets) -> MachineWithHistories:  # noqa: ARG001 - the client of a machine stands on moto
-    return MachineWithHistories()
-
-
-@pytest.fixture
-def run(command_line: CommandLine, machine: MachineWithHistories) -> Run:
+def run(command_line: CommandLine, machine: Machine) -> Run:
     """Run `custody trace`, on a machine in memory."""
     command_line.clients["stepfunctions"] = machine
     command_line.deploy(chunk_bytes=CHUNK_BYTES)
@@ -75,7 +47,7 @@ def run(command_line: CommandLine, machine: MachineWithHistories) -> Run:
 
 
 @pytest.fixture
-def bulk(buckets: Buckets, machine: MachineWithHistories) -> Bulk:
+def bulk(buckets: Buckets, machine: Machine) -> Bulk:
     """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
     bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
     machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
@@ -144,9 +116,7 @@ def failure(run: Run, name: str) -> str:
     return str(result.exception)
 
 
-def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(
-    buckets: Buckets, machine: MachineWithHistories, run: Run
-) -> None:
+def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(buckets: Buckets, machine: Machine, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "RUNNING")
     message = f"{bulk.id}.450 has no outcome: its chunk is not committed, and {arn} is RUNNING. See custody reconcile"
@@ -156,7 +126,7 @@ def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(
 
 
 def test_a_record_whose_chunk_was_never_processed_names_the_execution_and_dead_letter(
-    buckets: Buckets, machine: MachineWithHistories, run: Run
+    buckets: Buckets, machine: Machine, run: Run
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     arn = machine.add(bulk.batch, "ABORTED")
@@ -213,7 +183,7 @@ def test_the_first_rejected_records_of_an_object_are_listed(buckets: Buckets, ru
 
 @pytest.mark.parametrize("status", ["RUNNING", "ABORTED"])
 def test_an_object_without_commits_is_shown_by_its_execution(
-    buckets: Buckets, machine: MachineWithHistories, run: Run, status: str
+    buckets: Buckets, machine: Machine, run: Run, status: str
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     assert "no execution yet" in run(bulk.batch.object.key).stdout
@@ -223,9 +193,7 @@ def test_an_object_without_commits_is_shown_by_its_execution(
     assert "7 total, 0 committed" in shown
 
 
-def test_every_address_that_custody_prints_names_its_object(
-    bulk: Bulk, machine: MachineWithHistories, run: Run
-) -> None:
+def test_every_address_that_custody_prints_names_its_object(bulk: Bulk, machine: Machine, run: Run) -> None:
     buckets, raw = bulk.buckets, bulk.batch.object
     child = machine.add(replace(bulk.batch, plan=None), name="a-child-without-a-name")
     shown = run(bulk.id).stdout
@@ -245,15 +213,11 @@ def test_the_dead_letter_to_act_on_comes_first(buckets: Buckets, run: Run) -> No
     assert "and 2 more dead letters; 22 of all 22 are open" in run(bulk.id).stdout
 
 
-def test_without_access_to_step_functions_everything_else_is_shown(
-    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(**_: Any) -> None:
+def refuse(machine: Machine, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
         raise machine.error("AccessDeniedException")
 
-    monkeypatch.setattr(machine, "describe_execution", refused)
-    assert "state        not known" in run(bulk.id).stdout
-    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
+    monkeypatch.setattr(machine, call, refused)
 
 
 def test_an_object_is_shown_with_its_chunks_and_dead_letters(bulk: Bulk, run: Run) -> None:
@@ -327,9 +291,7 @@ def section(shown: str, name: str) -> list[str]:
     ]
 
 
-def test_each_execution_of_an_object_has_its_timeline(
-    buckets: Buckets, machine: MachineWithHistories, run: Run
-) -> None:
+def test_each_execution_of_an_object_has_its_timeline(buckets: Buckets, machine: Machine, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets)
     raw = audit_of(buckets).read(dead_letter).raw
     ended = STARTED + timedelta(seconds=12)
@@ -363,7 +325,7 @@ def test_each_execution_of_an_object_has_its_timeline(
     ]
 
 
-def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
+def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: Machine, run: Run) -> None:
     machine.histories[bulk.arn] = "aws-bulk"
     assert section(run(bulk.id).stdout, "execution")[3:] == [
         "    2026-03-01 10:00:00.134  ProcessChunks  aborted    40.2 s",
@@ -381,7 +343,7 @@ def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: M
     assert redriven["items"]["total"] == 7
 
 
-def test_each_map_run_has_its_counts(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
+def test_each_map_run_has_its_counts(bulk: Bulk, machine: Machine, run: Run) -> None:
     machine.histories[bulk.arn] = "embedded-bulk"
     counted = [
         each["map_run"]["items"]["total"]
@@ -392,35 +354,32 @@ def test_each_map_run_has_its_counts(bulk: Bulk, machine: MachineWithHistories, 
     assert counted == [7, 7], "the first run, and the one of the redrive"
 
 
-def described(*tries: tuple[float | None, TryOutcome, str | None, str | None]) -> list[str]:
-    """Describe tries, each given by its duration, outcome, error and cause."""
-    at = "2026-03-01T10:00:01.000Z"
-    parsed = [Try(at, at if seconds else None, seconds, *rest) for seconds, *rest in tries]  # type: ignore[arg-type]
-    return [text for text, _ in trace.describe_tries(parsed)]
-
-
 @pytest.mark.parametrize(
-    ("seconds", "outcome", "text"),
+    ("failed", "seconds", "outcome", "error", "cause", "text"),
     [
-        (None, "timed_out", "timed out"),
-        (None, "aborted", "aborted"),
-        (None, "running", "running"),
-        (2.0, "succeeded", "succeeded"),
+        (True, None, "timed_out", None, None, "try 2 at 10:00:01.000: timed out"),
+        (True, None, "running", None, None, "try 2 at 10:00:01.000: running"),
+        (True, 2.0, "succeeded", None, None, "try 2 at 10:00:01.000, 2.0 s: succeeded"),
+        (False, 1.0, "timed_out", "States.Timeout", None, "States.Timeout"),
+        (False, 1.0, "timed_out", "States.Timeout", "too slow", "States.Timeout: too slow"),
     ],
 )
-def test_a_try_without_an_error_is_described_by_its_outcome(seconds: float | None, outcome: Any, text: str) -> None:
-    duration = ", 2.0 s" if seconds else ""
-    lines = described((1.0, "failed", "Odd", None), (seconds, outcome, None, None))
-    assert lines[1] == f"try 2 at 10:00:01.000{duration}: {text}"
-
-
-@pytest.mark.parametrize(("cause", "text"), [(None, "States.Timeout"), ("too slow", "States.Timeout: too slow")])
-def test_a_single_try_is_described_by_its_error(cause: str | None, text: str) -> None:
-    assert described((1.0, "timed_out", "States.Timeout", cause)) == [text]
+def test_each_try_is_described_by_its_outcome_or_error(  # noqa: PLR0913, PLR0917 - a table
+    failed: bool,
+    seconds: float | None,
+    outcome: TryOutcome,
+    error: str | None,
+    cause: str | None,
+    text: str,
+) -> None:
+    at = "2026-03-01T10:00:01.000Z"
+    tries = [Try(at, at, 1.0, "failed", "Boom")] * failed
+    tries.append(Try(at, at if seconds else None, seconds, outcome, error, cause))
+    assert [described for described, _ in trace.describe_tries(tries)][-1] == text
 
 
 def test_a_narrow_terminal_folds_each_error(
-    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.histories[bulk.arn] = "aws-rejected"
     monkeypatch.setattr(terminal_console, "console", Console(highlight=False, width=80))
@@ -433,9 +392,7 @@ def test_a_narrow_terminal_folds_each_error(
     ]
 
 
-def test_a_record_in_a_chunk_has_the_executions_of_the_chunk(
-    bulk: Bulk, machine: MachineWithHistories, run: Run
-) -> None:
+def test_a_record_in_a_chunk_has_the_executions_of_the_chunk(bulk: Bulk, machine: Machine, run: Run) -> None:
     child = f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"
     machine.executions[child] = machine.executions[bulk.arn] | {"executionArn": child, "status": "SUCCEEDED"}
     machine.histories[child] = "aws-good"
@@ -454,7 +411,7 @@ def test_the_ledger_line_is_shown_as_it_is_in_the_file(bulk: Bulk, run: Run) -> 
     assert f"its line     {traced['ledger_line']}" in run(f"{bulk.id}.61").stdout
 
 
-def test_an_expired_execution_hides_nothing_else(bulk: Bulk, machine: MachineWithHistories, run: Run) -> None:
+def test_an_expired_execution_hides_nothing_else(bulk: Bulk, machine: Machine, run: Run) -> None:
     machine.executions.clear()
     for name in (bulk.id, f"{bulk.id}.61"):
         (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
@@ -465,25 +422,19 @@ def test_an_expired_execution_hides_nothing_else(bulk: Bulk, machine: MachineWit
 
 
 def test_a_history_that_is_refused_is_reported_in_one_line(
-    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_: str) -> Iterator[Any]:
-        raise machine.error("AccessDeniedException")
-
-    monkeypatch.setattr(machine, "_history", refused)
+    refuse(machine, "history", monkeypatch)
     shown = section(run(bulk.id).stdout, "execution")
     assert shown[1].strip() == "FAILED at attempt 0, 2026-11-23 09:00:00.000 UTC, 1 min 30 s"
     assert shown[3].strip().startswith("Step Functions does not report it: An error occurred (AccessDeniedException)")
     assert len(shown) == 4
 
 
-def test_without_access_to_step_functions_the_execution_is_named(
-    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_without_access_to_step_functions_the_execution_is_named_and_the_rest_shown(
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(**_: Any) -> None:
-        raise machine.error("AccessDeniedException")
-
-    monkeypatch.setattr(machine, "describe_execution", refused)
+    refuse(machine, "describe_execution", monkeypatch)
     for name, arn in (
         (bulk.id, bulk.arn),
         (f"{bulk.id}.61", f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"),
@@ -491,16 +442,15 @@ def test_without_access_to_step_functions_the_execution_is_named(
         (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
         assert timeline["arn"] == arn
         assert "AccessDeniedException" in timeline["unavailable"]
+    assert "state        not known" in run(bulk.id).stdout
+    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
 
 
 def test_a_map_run_that_is_refused_is_shown_without_counts(
-    bulk: Bulk, machine: MachineWithHistories, run: Run, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(**_: Any) -> None:
-        raise machine.error("AccessDeniedException")
-
     machine.histories[bulk.arn] = "aws-bulk"
-    monkeypatch.setattr(machine, "describe_map_run", refused)
+    refuse(machine, "describe_map_run", monkeypatch)
     traced = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
     assert traced[1]["tries"][0]["map_run"]["items"] is None
     assert " runs: " not in run(bulk.id).stdout
@@ -520,7 +470,7 @@ def test_objects_on_aws_have_console_links(bulk: Bulk, run: Run) -> None:
     assert f"{console}/audit?region=us-east-1&prefix=dead-letters%2Fdt%3D2026-11-23%2F{bulk.id}%2F" in shown
 
 
-def test_an_execution_with_another_name_is_shown_too(buckets: Buckets, machine: MachineWithHistories, run: Run) -> None:
+def test_an_execution_with_another_name_is_shown_too(buckets: Buckets, machine: Machine, run: Run) -> None:
     dead_letter = posted(buckets, raw=buckets.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
     batch = Batch(audit_of(buckets).read(dead_letter).raw)
     machine.add(batch, name="by-hand")
