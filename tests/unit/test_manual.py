@@ -70,7 +70,9 @@ def test_the_list_of_commands_imports_neither_a_command_nor_an_aws_client() -> N
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_is_available_for_each_shell(shell: str) -> None:
+def test_a_completion_script_is_available_for_each_shell(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Typer would detect the shell among the parents of this process; then its name is not an argument.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     shown = CliRunner().invoke(app, ["--show-completion", shell], prog_name="custody")
     assert "_CUSTODY_COMPLETE" in shown.stdout
 
