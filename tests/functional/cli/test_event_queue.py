@@ -131,38 +131,39 @@ def test_all_events_are_listed_and_replayed_however_many_there_are(queue: Queue)
     assert queue.visible == 0
 
 
-def test_an_event_that_is_refused_again_stays_visible(queue: Queue) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "result"),
+    [
+        ("", "still refused: MessageRefused: s3://raw/a has no version id"),
+        ("TooManyRequestsException", "still refused: An error occurred (TooManyRequestsException)"),
+    ],
+    ids=["by the function", "by Lambda"],
+)
+def test_an_event_that_is_refused_again_stays_visible(queue: Queue, refusal: str, result: str) -> None:
     queue.put_failed_call(
         {"Records": [{"s3": {"bucket": {"name": "raw"}, "object": {"key": "a", "size": 1, "eTag": "e"}}}]}
     )
-    (left,) = queue.replay(Function())
-
-    assert not left.done
-    assert left.result.startswith("still refused: MessageRefused: s3://raw/a has no version id")
-    assert queue.visible == 1
-
-
-def test_an_event_whose_call_lambda_refuses_stays_visible(queue: Queue) -> None:
-    queue.put_failed_call(EVENT)
     function = Function()
-    function.refusal = "TooManyRequestsException"
+    function.refusal = refusal
     (left,) = queue.replay(function)
 
-    assert "TooManyRequestsException" in left.result
+    assert not left.done
+    assert left.result.startswith(result)
     assert queue.visible == 1
 
 
 @pytest.mark.parametrize(
-    ("counts", "result"),
+    ("answer", "result"),
     [
-        ({"started": 0, "started_before": 1}, "already started"),
-        ({"started": 2, "started_before": 1}, "2 started, already started"),
-        ({"dead_letters": 0}, "nothing was left to do"),
+        ({"counts": {"started": 0, "started_before": 1}}, "already started"),
+        ({"counts": {"started": 2, "started_before": 1}}, "2 started, already started"),
+        *((answer, "nothing was left to do") for answer in ({"counts": {"dead_letters": 0}}, "text", None)),
+        *((answer, "nothing was left to do") for answer in ({"counts": [1]}, {"counts": None})),
     ],
 )
-def test_the_result_of_a_replay_is_in_words(queue: Queue, counts: dict[str, int], result: str) -> None:
+def test_an_answer_without_an_error_is_an_acceptance_and_described(queue: Queue, answer: Any, result: str) -> None:
     queue.put_failed_call(EVENT)
-    assert [each.result for each in queue.replay(counting(**counts))] == [result]
+    assert [(each.done, each.result) for each in queue.replay(Function(lambda *_: answer))] == [(True, result)]
 
 
 KEYS: list[Any] = [5, None, [], "\udcff"]
@@ -172,29 +173,6 @@ MALFORMED = [{"Records": [{"s3": {"object": {"key": key}}}]} for key in KEYS] + 
     {"detail": {"input": 5}},
     {"detail": 1},
 ]
-
-
-@pytest.mark.parametrize("event", MALFORMED)
-def test_a_malformed_event_is_left_and_the_others_are_replayed(queue: Queue, event: Any) -> None:
-    queue.put_failed_call(event)
-    queue.put_failed_call(EVENT)
-
-    def accept_only_the_valid(given: Any, _: Any) -> Any:
-        assert given == EVENT
-        return {"counts": {"started": 1}}
-
-    replayed = queue.replay(Function(accept_only_the_valid))
-
-    assert sorted(bool(each.done) for each in replayed) == [False, True]
-    assert queue.visible == 1
-
-
-@pytest.mark.parametrize("answer", ["text", None, {"counts": [1]}, {"counts": None}])
-def test_whatever_a_function_answers_without_an_error_is_an_acceptance(queue: Queue, answer: Any) -> None:
-    queue.put_failed_call(EVENT)
-    assert [each.done for each in queue.replay(Function(lambda *_: answer))] == [True]
-
-
 FOREIGN: list[Any] = [
     "not JSON",
     "[" * 100_000,
@@ -206,16 +184,26 @@ FOREIGN: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("body", FOREIGN)
-def test_a_message_that_is_not_an_event_is_left_and_the_others_are_replayed(queue: Queue, body: Any) -> None:
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [({"requestPayload": event, "responsePayload": {}}, "still refused") for event in MALFORMED]
+    + [(body, "not an event of Custody") for body in FOREIGN],
+)
+def test_a_malformed_event_and_a_foreign_message_are_left_and_the_others_are_replayed(
+    queue: Queue, body: Any, result: str
+) -> None:
     queue.put(body)
     queue.put_failed_call(EVENT)
-    function = counting()
-    replayed = queue.replay(function)
+
+    def accept_only_the_valid(given: Any, _: Any) -> Any:
+        assert given == EVENT
+        return {"counts": {"started": 1}}
+
+    replayed = queue.replay(Function(accept_only_the_valid))
 
     assert sorted(bool(each.done) for each in replayed) == [False, True]
-    assert "not an event of Custody" in next(each.result for each in replayed if not each.done)
-    assert len(function.calls) == queue.visible == 1
+    assert result in next(each.result for each in replayed if not each.done)
+    assert queue.visible == 1
 
 
 def test_an_event_is_deleted_only_after_it_was_accepted(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ from tests.support.executions import Machine
 from tests.support.stages import BAD, GOOD, written
 
 Run = Callable[..., Result]
+UploadBulk = Callable[..., tuple[Upload, Bulk]]
 MINIMUM_PART = 5 * 2**20
 
 
@@ -83,11 +84,19 @@ def bulk_of(buckets: Buckets, uploaded: Upload) -> Bulk:
     return Bulk(buckets, Batch(uploaded.raw, plan=structs.replace(bulk.batch.plan, chunks=starts)))
 
 
-def test_a_bulk_object_is_watched_chunk_by_chunk(
-    buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
-) -> None:
-    uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=(4, 9))), "mission/many.jsonl")
-    bulk = bulk_of(buckets, uploaded)
+@pytest.fixture
+def upload_bulk(buckets: Buckets, watcher: Watcher, tmp_path: Path) -> UploadBulk:
+    """Return a function that uploads an object of seven chunks."""
+
+    def upload(bad: tuple[int, ...] = ()) -> tuple[Upload, Bulk]:
+        uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=bad)), "mission/many.jsonl")
+        return uploaded, bulk_of(buckets, uploaded)
+
+    return upload
+
+
+def test_a_bulk_object_is_watched_chunk_by_chunk(upload_bulk: UploadBulk, machine: Machine, watcher: Watcher) -> None:
+    uploaded, bulk = upload_bulk((4, 9))
     assert (uploaded.execution, uploaded.chunks) == (bulk.arn, 7)
 
     seen: list[ExecutionProgress] = []
@@ -120,10 +129,9 @@ def test_a_bulk_object_is_watched_chunk_by_chunk(
 
 
 def test_watching_reads_each_header_once(
-    buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upload_bulk: UploadBulk, machine: Machine, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, uploaded)
+    uploaded, bulk = upload_bulk()
     machine.add(bulk.batch, "RUNNING")
     read = reads_of("header", monkeypatch)
     watching = watcher.watch(uploaded, 10)
@@ -134,10 +142,9 @@ def test_watching_reads_each_header_once(
 
 
 def test_a_bulk_object_with_a_failed_chunk_is_incomplete(
-    buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
+    upload_bulk: UploadBulk, machine: Machine, watcher: Watcher
 ) -> None:
-    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, uploaded)
+    uploaded, bulk = upload_bulk()
     bulk.run(failing=(400,))
     machine.add(bulk.batch, error="ChunksFailed")
     result = watcher.outcome(uploaded)
@@ -145,10 +152,9 @@ def test_a_bulk_object_with_a_failed_chunk_is_incomplete(
 
 
 def test_after_the_timeout_the_records_committed_so_far_are_counted(
-    buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path
+    upload_bulk: UploadBulk, machine: Machine, watcher: Watcher
 ) -> None:
-    uploaded = watcher.upload(a_file(tmp_path, lines(20)), "mission/many.jsonl")
-    bulk = bulk_of(buckets, uploaded)
+    uploaded, bulk = upload_bulk()
     bulk.chunk(0)
     machine.add(bulk.batch, "RUNNING")
     result = watcher.outcome(uploaded)
@@ -158,11 +164,10 @@ def test_after_the_timeout_the_records_committed_so_far_are_counted(
 
 
 def test_of_a_large_object_only_the_first_rejected_records_are_listed(
-    buckets: Buckets, machine: Machine, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upload_bulk: UploadBulk, machine: Machine, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcome, "LISTED", 3)
-    uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=(1, 4, 9, 12, 19))), "mission/many.jsonl")
-    bulk = bulk_of(buckets, uploaded)
+    uploaded, bulk = upload_bulk((1, 4, 9, 12, 19))
     bulk.run()
     machine.add(bulk.batch, error="RecordsRejected")
     document = watcher.outcome(uploaded).document
@@ -237,23 +242,24 @@ def test_no_wait_prints_the_uploads_and_reads_no_outcome(
     assert run(file, "--no-wait").stdout.split() == ["a.json", watcher.arrived[1].id]
 
 
-def test_one_large_batch_is_counted_too(
-    buckets: Buckets, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("listed", "positions"), [(2, []), (3, [0, 1, 2])])
+def test_each_record_of_a_small_batch_is_listed_and_those_of_a_large_one_are_counted(  # noqa: PLR0913, PLR0917 - a table
+    buckets: Buckets,
+    watcher: Watcher,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    listed: int,
+    positions: list[int],
 ) -> None:
-    monkeypatch.setattr(outcome, "LISTED", 2)
-    batch = Batch.decode(written(buckets, "mission/a.json", b"[" + b", ".join([GOOD] * 3) + b"]"))
-    document = watcher.outcome(Upload("a.json", batch.object, machine.add(batch, "SUCCEEDED"))).document
-    assert (document.records, document.records_more, document.counts) == ((), 3, Counts(3, 3, 0))
+    monkeypatch.setattr(outcome, "LISTED", listed)
+    body = b"\n".join([GOOD] * 3)
+    batch = Batch.decode(written(buckets, "mission/a.jsonl", body))
+    document = watcher.outcome(Upload("a", batch.object, machine.add(batch, "SUCCEEDED"))).document
+    assert (document.counts, document.records_more) == (Counts(3, 3, 0), 3 - len(positions))
+    offsets = [number * (len(GOOD) + 1) for number in positions]
+    assert [each.record for each in document.records] == [f"{batch.object.id}.{offset}" for offset in offsets]
     assert document.output is not None
     assert document.output.bucket == "processed"
-
-
-def test_each_record_of_a_small_batch_is_listed(buckets: Buckets, watcher: Watcher, machine: Machine) -> None:
-    batch = Batch.decode(written(buckets, "mission/a.json", GOOD))
-    document = watcher.outcome(Upload("a.json", batch.object, machine.add(batch, "SUCCEEDED"))).document
-    (record,) = document.records
-    assert record.outcome == "written"
-    assert record.record == f"{batch.object.id}.0"
 
 
 @pytest.mark.usefixtures("small_parts")
