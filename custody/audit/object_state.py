@@ -246,6 +246,12 @@ class ObjectState:
             and not any(key.discards for key in self.by_start.get(line.start, [])[-1:])
         ]
 
+    def chunk_bytes(self, pipeline: Pipeline, execution: str) -> int:
+        """Return the size of the chunks: that of the summary or else of an execution, or that of new objects."""
+        header = None if self.is_damaged else self.outcome
+        size = header.chunk_bytes if isinstance(header, SummaryHeader) else 0
+        return size or pipeline.chunk_bytes_of(execution) or pipeline.chunk_bytes
+
     def executions(self, pipeline: Pipeline) -> tuple[ExecutionState, ...]:
         """Look up the execution that the audit bucket names last and those started since, the latest last."""
         return pipeline.history(self.object_id, self.last_execution(pipeline), self._execution_attempt, self.attempt)

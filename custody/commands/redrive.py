@@ -93,7 +93,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
         if as_json:
             _write_json(redriver, events, log, dry_run=dry_run)
         else:
-            _print(events, log, dry_run=dry_run)
+            redrive_view.show(events, log, dry_run=dry_run)
     for file in unreadable:
         console.warn(f"custody: {file}")
     codes = {file.code for file in unreadable}
@@ -120,15 +120,6 @@ def _carry_out(redriver: Redriver, log: RedriveLog, per_second: float, timeout: 
         watching = redriver.watch(log.started, timeout)
         for redrive in console.tracked(watching, "waiting", len(plans), len(plans) - len(log.started)):
             log.note(redrive)
-
-
-def _print(events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
-    if events:
-        redrive_view.events(events)
-    if log.plans is not None and dry_run:
-        redrive_view.plans(log.plans)
-    elif log.plans is not None:
-        redrive_view.redrives(log.redrives)
 
 
 def _write_json(redriver: Redriver, events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:

@@ -23,7 +23,7 @@ from custody.ingest.inventory import STARTED_NOW, BackfilledObject, Inventory, I
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
-from functions.shared.model.ledger import DeadLetter, LedgerHeader, StoredObject, SummaryHeader
+from functions.shared.model.ledger import DeadLetter, LedgerHeader, StoredObject
 from functions.shared.model.messages import Batch
 
 _RUNNING = "RUNNING"
@@ -76,7 +76,7 @@ class Backfiller:
 
     def plan(self) -> Iterator[BackfilledObject]:
         """Yield what would be started, the oldest first; record why the rest would not."""
-        for item in map_ordered(self._plan, self.inventory.select(self.startable)):
+        for item in map_ordered(lambda item: self._plan(item)[0], self.inventory.select(self.startable)):
             if item.status in self.startable:
                 yield item
             else:
@@ -105,28 +105,24 @@ class Backfiller:
             if remaining:
                 time.sleep(max(0.0, min(self.pause, deadline - time.monotonic())))
 
-    def _plan(self, item: BackfilledObject) -> BackfilledObject:
-        return item if item.status is ItemStatus.NEW else self._plan_again(item)[0]
-
     def _start(self, item: BackfilledObject) -> BackfilledObject:
-        if item.status is ItemStatus.NEW:
-            execution = self.pipeline.begin(self.pipeline.batch_of(item.raw))
+        item, batch = self._plan(item)
+        if batch and item.status is ItemStatus.NEW:
+            execution = self.pipeline.begin(batch)
             status = ItemStatus.STARTED if execution else ItemStatus.STARTED_BEFORE
             item = replace(item, status=status, execution=execution)
-        else:
-            item, batch = self._plan_again(item)
-            if batch:
-                started = self.pipeline.start(batch)
-                if started.is_new:
-                    item = replace(item, status=ItemStatus.STARTED, execution=started.execution)
-                else:
-                    item = replace(item, status=ItemStatus.IN_FLIGHT)
+        elif batch:
+            started = self.pipeline.start(batch)
+            status = ItemStatus.STARTED if started.is_new else ItemStatus.IN_FLIGHT
+            item = replace(item, status=status, execution=started.execution if started.is_new else None)
         self.inventory.update(item)
         return item
 
-    def _plan_again(self, item: BackfilledObject) -> tuple[BackfilledObject, Batch | None]:
-        """Decide whether what was started before is processed again: whole, as its next attempt."""
+    def _plan(self, item: BackfilledObject) -> tuple[BackfilledObject, Batch | None]:
+        """Return the batch to start: of what was started before the whole, as its next attempt, or why it is not."""
         raw = item.raw
+        if item.status is ItemStatus.NEW:
+            return item, self.pipeline.batch_of(raw)
         plan = self.pipeline.plan_of(raw)
         state = ObjectState(self.audit, raw.id, since=Arrival(raw, item.last_modified).day, is_large=plan is not None)
         if state.is_damaged:
@@ -138,10 +134,7 @@ class Backfiller:
             return replace(item, status=ItemStatus.PROCESSED_SINCE), None
         last = state.last_execution(self.pipeline)
         if state.is_bulk:
-            header = state.outcome
-            chunk_bytes = header.chunk_bytes if isinstance(header, SummaryHeader) else 0
-            chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(last) or self.pipeline.chunk_bytes
-            plan = whole(raw, chunk_bytes)
+            plan = whole(raw, state.chunk_bytes(self.pipeline, last))
         keys = state.ledger_keys if state.is_written else state.keys
         attempt = max((key.attempt for key in keys), default=0)
         return item, Batch(raw, attempt=attempt + 1, redrive_of=last, plan=plan)

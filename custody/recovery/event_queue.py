@@ -197,7 +197,7 @@ def _parse(message: "MessageTypeDef", function: str) -> tuple[EventResult, dict[
             event, why = call, _error(body.get("responsePayload"))
         elif "detail" in body:
             event, why = body, _eventbridge_error(message)
-        elif _is_of_s3(body.get("Records")):
+        elif isinstance(records := body.get("Records"), list) and records and all(map(_is_of_s3, records)):
             event, why = body, _RETRIES_EXHAUSTED
     return EventResult(message["MessageId"], function, _objects(event) if event else (), why), event
 
@@ -212,12 +212,8 @@ def _eventbridge_error(message: "MessageTypeDef") -> str:
     return f"EventBridge could not deliver it: {error}" if error else _RETRIES_EXHAUSTED
 
 
-def _is_of_s3(records: Any) -> bool:
-    return (
-        isinstance(records, list)
-        and bool(records)
-        and all(isinstance(record, dict) and "s3" in record for record in records)
-    )
+def _is_of_s3(record: Any) -> bool:
+    return isinstance(record, dict) and "s3" in record
 
 
 def _error(answer: Any) -> str:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from custody.audit.dead_letters import resolution
 from custody.audit.object_state import SUMMARIZING, ObjectState
-from custody.audit.reader import AuditReader, Unreadable
+from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered, paced
 from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState, Pipeline, execution_name
 from custody.recovery.redrive_plan import (
@@ -23,8 +23,8 @@ from custody.recovery.redrive_plan import (
     RedriveResult,
     decide,
 )
+from functions.shared.model.chunking import whole
 from functions.shared.model.keys import DeadLetterKey
-from functions.shared.model.ledger import SummaryHeader
 from functions.shared.model.messages import Plan
 
 
@@ -139,28 +139,21 @@ class Redriver:
         state = self._object_state(dead_letter)
         attempts = [key.attempt for key in state.ledger_keys if is_bulk or key.start == dead_letter.start]
         others = state.dead_letters if dead_letter.is_of_whole else [dead_letter]
+        left = None
+        if is_bulk:
+            size, chunks = state.chunk_bytes(self.pipeline, candidate.execution), tuple(state.chunks_to_redo())
+            left = Plan(size, chunks) if chunks else whole(candidate.raw, size)
         return BatchState(
             candidate,
             None if dead_letter in state.open_among(others) else _resolved(state, dead_letter),
             max([*attempts, highest] if is_bulk else attempts, default=-1),
             executions,
-            left=self._left(candidate, state) if is_bulk else None,
+            left=left,
             is_left_known=bool(executions) and _is_left_known(candidate, state, executions[-1]),
         )
 
     def _object_state(self, dead_letter: DeadLetterKey) -> ObjectState:
         return ObjectState(self.audit, dead_letter.object_id, since=dead_letter.day)
-
-    def _left(self, candidate: Candidate, state: ObjectState) -> Plan:
-        """List the chunks that are left to do: those that the summary leaves open, else all of them."""
-        try:
-            summary = state.header(state.summary) if state.summary else None
-        except Unreadable:
-            summary = None
-        chunk_bytes = summary.chunk_bytes if isinstance(summary, SummaryHeader) else 0
-        left = tuple(state.chunks_to_redo()) if chunk_bytes else ()
-        chunk_bytes = chunk_bytes or self.pipeline.chunk_bytes_of(candidate.execution) or self.pipeline.chunk_bytes
-        return Plan(chunk_bytes, left or tuple(range(0, candidate.raw.size, chunk_bytes)))
 
     def _begin(self, plan: Redrive) -> Redrive:
         try:

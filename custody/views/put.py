@@ -86,7 +86,10 @@ def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
     document, object_id, is_bulk = result.document, result.upload.raw.id, result.upload.chunks is not None
     counts = document.counts
     if counts and counts.written:
-        yield _written(result, counts.written), "written", _output(result)
+        written = [record.record for record in document.records if record.outcome == "written"]
+        output = document.output and f"s3://{document.output.bucket}/{document.output.key}"
+        records = written[0] if counts.written == 1 and written else plural(counts.written, "record")
+        yield records, "written", output or f"one object per chunk: custody trace {object_id}"
     rejected = [record for record in document.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
     for record in rejected:
         yield record.record, "rejected", "\n".join(map(str, record.violations or ()))
@@ -109,17 +112,6 @@ def _missing_outcome(result: ObjectOutcome) -> str:
     if document.dead_letter:
         return f"{why}; dead letter: {document.dead_letter}"
     return why if result.has_ended else f"{why}; see: custody trace {result.upload.raw.id}"
-
-
-def _written(result: ObjectOutcome, number: int) -> str:
-    written = (record.record for record in result.document.records if record.outcome == "written")
-    return plural(number, "record") if number > 1 else next(written, "1 record")
-
-
-def _output(result: ObjectOutcome) -> str:
-    if output := result.document.output:
-        return f"s3://{output.bucket}/{output.key}"
-    return f"one object per chunk: custody trace {result.upload.raw.id}"
 
 
 def _counts(results: Iterable[ObjectOutcome]) -> Table:

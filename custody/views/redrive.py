@@ -5,6 +5,7 @@ from collections import Counter
 from rich.text import Text
 
 from custody.recovery.event_queue import EventLog
+from custody.recovery.redrive import RedriveLog
 from custody.recovery.redrive_plan import Method, Outcome, Redrive
 from custody.terminal.console import console, table
 from custody.terminal.text import visible
@@ -18,8 +19,17 @@ _COLOURS = {
 }
 
 
-def events(log: EventLog) -> None:
-    """Show each event, then how many there are, and how many could not be seen."""
+def show(events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
+    """Show the events, and what was done about each dead letter or, with `dry_run`, would be."""
+    if events:
+        _events(events)
+    if log.plans is not None and dry_run:
+        _plans(log.plans)
+    elif log.plans is not None:
+        _redrives(log.redrives)
+
+
+def _events(log: EventLog) -> None:
     is_listing = any(event.done is None for event in log.events)
     if log.events:
         rows = table("event of", "for", "why it waits" if is_listing else "result")
@@ -43,8 +53,7 @@ def events(log: EventLog) -> None:
         )
 
 
-def plans(planned: list[Redrive]) -> None:
-    """Show what would be done about each dead letter."""
+def _plans(planned: list[Redrive]) -> None:
     if planned:
         rows = table("object", "error", "how", "attempt", "chunks", "why", "dead letter")
         for plan in planned:
@@ -56,7 +65,7 @@ def plans(planned: list[Redrive]) -> None:
     _summarize([plan.how for plan in planned], "would be redriven", sum(plan.starts for plan in planned))
 
 
-def redrives(carried_out: list[Redrive]) -> None:
+def _redrives(carried_out: list[Redrive]) -> None:
     """Show what was done about each dead letter, the successful ones first."""
     if carried_out:
         order = list(Outcome)
