@@ -1,6 +1,7 @@
 """Select dead letters by what they say, and describe what resolved them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, partial
@@ -9,13 +10,13 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from custody.audit.object_state import SUMMARIZING, ObjectState
+from custody.audit.object_state import SUMMARIZING, ObjectState, totals_of
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered
+from custody.executions.listing import Totals
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import ENDS, REJECTED, DeadLetterKey, LedgerKey
-from functions.shared.model.ledger import AuditFile, ChunkCounts, DeadLetter, FailedExecution, SummaryHeader
-from functions.shared.model.messages import Counts
+from functions.shared.model.ledger import AuditFile, DeadLetter, FailedExecution
 
 _NOT_STEPS = frozenset({REJECTED, *ENDS.values()})
 """The names of dead letters whose step stands only in their body; all others are named after their step."""
@@ -228,39 +229,28 @@ def resolution(state: ObjectState, dead_letter: DeadLetterKey) -> str | None:
     return f"{how} on {header.recorded_at}: {header.counts.written} written, {header.counts.rejected} rejected"
 
 
-@dataclass(frozen=True)
-class BulkTotals:
-    """What the dead letter of a bulk object summarizes: its totals, and the open dead letters of its chunks.
+def describe(
+    state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter
+) -> tuple[DeadLetterDocument, Totals | None]:
+    """Return what a dead letter means now and, if it summarizes the chunks of an object, their totals.
 
-    `counts` and `chunks` are as in the header of the summary; None if that cannot be read.
+    The totals are those in the header of the summary; they are empty if that cannot be read.
     """
-
-    counts: Counts | None
-    chunks: ChunkCounts | None
-    open: tuple[DeadLetterKey, ...]
-
-
-def bulk_totals(state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter) -> BulkTotals | None:
-    """Return what a dead letter summarizes; None if it is about a batch, or an execution itself."""
-    if not dead_letter.is_of_whole or body.error not in SUMMARIZING:
-        return None
-    key = LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
-    try:
-        header = state.header(key) if key in state.ledger_keys else None
-    except Unreadable:
-        header = None
-    open_chunks = tuple(each for each in state.open_dead_letters if not each.is_of_whole)
-    chunks = header.chunks if isinstance(header, SummaryHeader) else None
-    return BulkTotals(header.counts if header else None, chunks, open_chunks)
-
-
-def same_attempt(state: ObjectState, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
-    """List the other dead letters of the same batch and attempt, whatever day its executions started on."""
-    return [
-        key
-        for key in state.dead_letters
-        if key != dead_letter and (key.batch, key.attempt) == (dead_letter.batch, dead_letter.attempt)
+    totals, key = None, LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
+    if dead_letter.is_of_whole and body.error in SUMMARIZING:
+        totals = Totals()
+        with suppress(Unreadable):
+            totals = totals_of(state.header(key)) if key in state.ledger_keys else totals
+    resolved_by = resolution(state, dead_letter)
+    # Its executions may have started on different days.
+    same_attempt = [
+        each.id
+        for each in state.dead_letters
+        if each != dead_letter and (each.batch, each.attempt) == (dead_letter.batch, dead_letter.attempt)
     ]
+    chunks = [each.id for each in state.open_dead_letters if not each.is_of_whole] if totals else []
+    uri = state.audit.uri(dead_letter)
+    return DeadLetterDocument(dead_letter.id, uri, resolved_by is None, resolved_by, same_attempt, chunks, body), totals
 
 
 def _days_before(moment: datetime, days: int) -> str:

@@ -328,9 +328,13 @@ class ObjectState:
 def committed_totals(audit: AuditReader, object_id: str, attempt: int, is_bulk: bool) -> Totals:  # noqa: FBT001 - a fact
     """Read what an attempt has committed; empty if there is nothing that can be read."""
     try:
-        header = audit.header(LedgerKey(object_id, WHOLE if is_bulk else 0, attempt))
+        return totals_of(audit.header(LedgerKey(object_id, WHOLE if is_bulk else 0, attempt)))
     except (CommandFailed, ClientError):
         return Totals()
+
+
+def totals_of(header: LedgerHeader) -> Totals:
+    """Return the totals in a header."""
     return Totals(header.counts, header.chunks if isinstance(header, SummaryHeader) else None)
 
 

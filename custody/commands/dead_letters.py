@@ -11,13 +11,10 @@ import typer
 from msgspec import to_builtins
 
 from custody.audit.dead_letters import (
-    DeadLetterDocument,
     Filter,
     UnreadableDocument,
     UnreadableFile,
-    bulk_totals,
-    resolution,
-    same_attempt,
+    describe,
     select,
 )
 from custody.audit.identifiers import id_of
@@ -33,7 +30,6 @@ from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
 from custody.views.discard import DiscardReport
-from functions.shared.model.keys import DeadLetterKey
 
 app = command_app(
     "List dead letters; `show` or `discard` one. Without a command, lists those that are open.", default="list"
@@ -118,18 +114,7 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
         dead_letter = find_dead_letter(audit, id_of(session.s3, session.deployment.raw, dead_letter_id))
         body = audit.read(dead_letter)
     state = ObjectState(audit, dead_letter.object_id)
-    resolved_by, others = resolution(state, dead_letter), same_attempt(state, dead_letter)
-    totals = bulk_totals(state, dead_letter, body)
-    chunks = totals.open if totals else ()
-    document = DeadLetterDocument(
-        id=dead_letter.id,
-        uri=audit.uri(dead_letter),
-        open=resolved_by is None,
-        resolution=resolved_by,
-        same_attempt=[other.id for other in others],
-        chunks=[chunk.id for chunk in chunks],
-        dead_letter=body,
-    )
+    document, totals = describe(state, dead_letter, body)
     if as_json:
         console.write_json(document)
         return
@@ -142,10 +127,10 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
         _say(f"\n{plural(len(body.rejected) - len(shown), 'more rejected record')}: add --all-records")
     if len(body.rejected) < (number := body.rejected_count or 0):
         _say(f"\nThe dead letter lists {len(body.rejected):,} of {number:,} rejected records; the ledger file has all.")
-    for other in others:
-        _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other.id}")
-    if chunks:
-        _say(_list_chunks(chunks))
+    for other in document.same_attempt:
+        _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other}")
+    if document.chunks:
+        _say(_list_chunks(document.chunks))
     if document.open and not running:
         _say(
             f"\nRun it again: custody redrive {dead_letter.id}\n"
@@ -217,9 +202,9 @@ def _say(message: str) -> None:
     console.warn(message)
 
 
-def _list_chunks(dead_letters: Sequence[DeadLetterKey]) -> str:
+def _list_chunks(dead_letters: Sequence[str]) -> str:
     """List the first open dead letters of the chunks, each by the command that shows it."""
-    commands = [f"  custody dead-letters show {each.id}" for each in dead_letters[: console.SHOWN]]
+    commands = [f"  custody dead-letters show {each}" for each in dead_letters[: console.SHOWN]]
     more = len(dead_letters) - console.SHOWN
     rest = [f"  and {more:,} more: custody dead-letters"] if more > 0 else []
     return "\n".join([f"\nIts chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest])

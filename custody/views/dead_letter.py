@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from custody.audit.dead_letters import BulkTotals, DeadLetterDocument, SelectedDeadLetter
+from custody.audit.dead_letters import DeadLetterDocument, SelectedDeadLetter
 from custody.audit.raw_object import record_bytes
+from custody.executions.listing import Totals
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
 from custody.terminal.text import plural, visible
@@ -31,7 +32,7 @@ def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
     console.print_rows(rows)
 
 
-def page(document: DeadLetterDocument, totals: BulkTotals | None, *, running: bool, has_console: bool) -> None:
+def page(document: DeadLetterDocument, totals: Totals | None, *, running: bool, has_console: bool) -> None:
     """Show a dead letter; `running` if a redrive of it is."""
     body = document.dead_letter
     state = "open; a redrive is running" if running else "open"
@@ -81,7 +82,7 @@ def _records(body: DeadLetter) -> str:
     return f"{counts} (the chunk of {chunk.bytes:,} bytes that begins at byte {chunk.start:,})" if chunk else counts
 
 
-def _totals(totals: BulkTotals) -> str:
+def _totals(totals: Totals) -> str:
     counts, chunks = totals.counts, totals.chunks
     if counts is None or chunks is None:
         return "not known: the summary of the object cannot be read"

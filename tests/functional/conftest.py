@@ -1,6 +1,7 @@
 """The command line on buckets in memory; each JSON document it prints is validated against its schema."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from typer.testing import CliRunner, Result
 from custody.errors import CommandFailed
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
+from tests.support.bulk import Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.executions import Machine
+from tests.support.executions import STARTED, Machine
 from tests.support.schemas import require_valid
 
 _LOGGED = ('{"level":', '{"_aws":')
@@ -42,6 +44,15 @@ def command_line(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> CommandLi
 def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
     """Provide the state machines, in memory."""
     return Machine()
+
+
+@pytest.fixture
+def bulk(buckets: Buckets, machine: Machine) -> Bulk:
+    """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
+    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
+    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
+    assert bulk.run(failing=(400,)) == "ChunksFailed"
+    return bulk
 
 
 @pytest.fixture

@@ -30,14 +30,6 @@ def open_starts(bulk: Bulk) -> list[int]:
     return [key.start for key in state_of(bulk.buckets, bulk.id).open_dead_letters]
 
 
-@pytest.fixture
-def bulk(buckets: Buckets) -> Bulk:
-    """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
-    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
-    assert bulk.run(failing=(400,)) == "ChunksFailed"
-    return bulk
-
-
 def test_the_keys_of_a_summary_and_its_dead_letter_name_the_whole_object(bulk: Bulk) -> None:
     state = state_of(bulk.buckets, bulk.id)
     summary = state.summary

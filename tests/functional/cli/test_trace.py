@@ -34,25 +34,11 @@ from tests.support.stages import GOOD, written
 
 
 @pytest.fixture
-def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    return Machine()
-
-
-@pytest.fixture
 def run(command_line: CommandLine, machine: Machine) -> Run:
     """Run `custody trace`, on a machine in memory."""
     command_line.clients["stepfunctions"] = machine
     command_line.deploy(chunk_bytes=CHUNK_BYTES)
     return command_line.command("trace")
-
-
-@pytest.fixture
-def bulk(buckets: Buckets, machine: Machine) -> Bulk:
-    """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
-    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
-    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
-    assert bulk.run(failing=(400,)) == "ChunksFailed"
-    return bulk
 
 
 def test_a_written_record_is_shown_before_and_after(bulk: Bulk, run: Run) -> None:
@@ -116,25 +102,18 @@ def failure(run: Run, name: str) -> str:
     return str(result.exception)
 
 
-def test_a_record_whose_chunk_is_still_running_has_no_outcome_yet(buckets: Buckets, machine: Machine, run: Run) -> None:
-    bulk = Bulk.upload(buckets, lines(20))
-    arn = machine.add(bulk.batch, "RUNNING")
-    message = f"{bulk.id}.450 has no outcome: its chunk is not committed, and {arn} is RUNNING. See custody reconcile"
-    assert failure(run, f"{bulk.id}.450") == message
-    bulk.chunk(0)
-    assert failure(run, f"{bulk.id}.450") == message
-
-
-def test_a_record_whose_chunk_was_never_processed_names_the_execution_and_dead_letter(
+def test_a_record_without_an_outcome_names_its_execution_and_the_dead_letter_of_its_object(
     buckets: Buckets, machine: Machine, run: Run
 ) -> None:
     bulk = Bulk.upload(buckets, lines(20))
-    arn = machine.add(bulk.batch, "ABORTED")
+    arn = machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
+    message = f"{bulk.id}.450 has no outcome: its chunk is not committed, and {arn} is "
+    assert failure(run, f"{bulk.id}.450") == f"{message}RUNNING. See custody reconcile"
+    machine.executions[arn]["status"] = "ABORTED"
     bulk.end("ExecutionAborted", "ProcessChunks")
-    message = failure(run, f"{bulk.id}.450")
-    assert f"its chunk is not committed, and {arn} is ABORTED. See custody dead-letters show" in message
-    assert "object.0.ProcessChunks" in message
+    dead_letter = f"dt=2026-11-23/{bulk.id}/object.0.ProcessChunks"
+    assert failure(run, f"{bulk.id}.450") == f"{message}ABORTED. See custody dead-letters show {dead_letter}"
 
 
 def test_a_record_whose_ledger_file_was_deleted_has_a_missing_ledger_file(bulk: Bulk, run: Run) -> None:
