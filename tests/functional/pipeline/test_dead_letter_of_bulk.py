@@ -11,20 +11,15 @@ from functions.shared.errors import AccessRefused, ChunksFailed, DataError, Reco
 from functions.shared.model.messages import Batch, Chunk, Plan
 from functions.summarize.handler import handle as summarize
 from functions.validate.handler import handle as validate
-from tests.functional.pipeline.test_dead_letter import StepFunctions, ended, entered, failed
 from tests.support.buckets import EXECUTION_ARN, STARTED_AT, Buckets, called_with
 from tests.support.executions import commit
+from tests.support.failures import REDRIVEN_AT, StepFunctions, ended, entered, failed, failed_in_engine, record, resume
 from tests.support.stages import BAD
 
 STARTS = (0, 10, 20)
-REDRIVEN_AT = "2026-11-23T10:00:00.000Z"
 
 
-@pytest.fixture(autouse=True)
-def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> StepFunctions:  # noqa: ARG001 - the store is taken apart after this
-    machine = StepFunctions()
-    monkeypatch.setattr(aws, "_stepfunctions", lambda: machine)
-    return machine
+pytestmark = pytest.mark.usefixtures("step_functions")
 
 
 @pytest.fixture
@@ -42,17 +37,12 @@ def summarize_and_fail(batch: Batch, *, redrives: int = 0, **more: Any) -> dict[
     message = batch.encode() | more
     with pytest.raises(DataError) as raised:
         summarize(called_with(message, "Summarize", redrives=redrives), None)
-    event = failed(message, "Summarize", type(raised.value).__name__, str(raised.value), redrives=redrives)
-    with pytest.raises(type(raised.value)):
-        handle(event, None)
+    record(message, "Summarize", type(raised.value).__name__, str(raised.value), redrives=redrives)
     return message
 
 
 def redriven(message: dict[str, Any], step: str, error: str, *, redrives: int = 1) -> Any:
-    """Call DeadLetter as a redrive does, with what was caught before."""
-    event = failed(message, step, error, redrives=redrives)
-    event["execution"]["RedriveTime"] = REDRIVEN_AT
-    return handle(event, None)
+    return resume(message, step, error, redrives=redrives, redriven_at=REDRIVEN_AT)
 
 
 def dead_letters(buckets: Buckets) -> list[str]:
@@ -94,9 +84,7 @@ def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Bucket
         commit(buckets, of(batch, start), rejected=1 if start == 10 else 0)
     message = summarize_and_fail(batch)
 
-    assert dead_letters(buckets) == ["object.0.Summarize.json"], (
-        "its name is not Rejected: Summarize has written no dead letter"
-    )
+    assert dead_letters(buckets) == ["object.0.Summarize.json"], "not Rejected: Summarize has written none"
     answer = redriven(message, "Summarize", "RecordsRejected")
     assert (answer["plan"]["chunks"], answer["resume"], answer["attempt"]) == ([10], "ProcessChunks", 1)
 
@@ -112,7 +100,7 @@ def test_each_redrive_processes_fewer_chunks_and_records_its_failure(buckets: Bu
     assert redriven(message, "Summarize", "ChunksFailed", redrives=2)["plan"]["chunks"] == [10]
 
 
-def test_a_redrive_after_a_stop_in_the_map_finds_the_latest_summary(buckets: Buckets, batch: Batch) -> None:
+def test_a_redrive_after_a_stop_in_the_map_reads_the_latest_summary(buckets: Buckets, batch: Batch) -> None:
     # It was stopped in the Map, and redriven: Summarize's attempt is 1, though its message still says 0.
     commit(buckets, of(batch, 0))
     message = summarize_and_fail(batch, redrives=1)
@@ -155,9 +143,7 @@ def test_the_summary_of_another_execution_is_ignored(buckets: Buckets, batch: Ba
 def test_a_failure_of_summarize_itself_repeats_only_summarize(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
         commit(buckets, of(batch, start))
-    event = failed(batch.encode(), "Summarize", "AccessRefused")
-    with pytest.raises(AccessRefused):
-        handle(event, None)
+    record(batch.encode(), "Summarize", "AccessRefused")
     answer = redriven(batch.encode(), "Summarize", "AccessRefused")
 
     assert answer == batch.encode() | {"attempt": 1, "chunks_attempt": 0, "resume": "Summarize"}
@@ -169,8 +155,7 @@ def test_each_failure_of_summarize_has_a_dead_letter(buckets: Buckets, batch: Ba
         commit(buckets, of(batch, start))
     message = batch.encode()
     for redrives in range(3):
-        with pytest.raises(AccessRefused):
-            handle(failed(message, "Summarize", "AccessRefused", redrives=redrives), None)
+        record(message, "Summarize", "AccessRefused", redrives=redrives)
         message = redriven(message, "Summarize", "AccessRefused", redrives=redrives + 1)
 
     assert dead_letters(buckets) == [f"object.{attempt}.Summarize.json" for attempt in range(3)]
@@ -180,8 +165,7 @@ def test_each_failure_of_summarize_has_a_dead_letter(buckets: Buckets, batch: Ba
 def test_chunks_resume_with_their_own_attempt_after_summarize_was_repeated(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS[:2]:
         commit(buckets, of(batch, start))
-    with pytest.raises(AccessRefused):
-        handle(failed(batch.encode(), "Summarize", "AccessRefused"), None)
+    record(batch.encode(), "Summarize", "AccessRefused")
     again = redriven(batch.encode(), "Summarize", "AccessRefused")
     message = summarize_and_fail(Batch.decode(again), redrives=1, chunks_attempt=0)
 
@@ -194,8 +178,7 @@ def test_chunks_resume_with_their_own_attempt_after_summarize_was_repeated(bucke
 
 
 def test_a_failed_map_is_run_again_unchanged(buckets: Buckets, batch: Batch) -> None:
-    caught = {"Error": "States.DataLimitExceeded", "Cause": "the answers are too large"}
-    event = called_with(batch.encode() | {"failure": {"ProcessChunks": caught}}, "DeadLetter")
+    event = failed_in_engine(batch.encode(), "ProcessChunks", "States.DataLimitExceeded", "the answers are too large")
     with pytest.raises(StepFailed, match="DataLimitExceeded at ProcessChunks"):
         handle(event, None)
 
@@ -224,8 +207,8 @@ def test_a_failed_chunk_has_a_dead_letter_under_its_start(buckets: Buckets, batc
     assert dead_letter["step"] == "Write"
 
 
-def test_a_chunk_never_resumes_by_itself(buckets: Buckets, batch: Batch, machine: StepFunctions) -> None:
-    machine.refusal = "it asks"
+def test_a_chunk_never_resumes_by_itself(buckets: Buckets, batch: Batch, step_functions: StepFunctions) -> None:
+    step_functions.refusal = "it asks"
     for redrives in range(3):
         event = of_a_chunk(of(batch, 10).encode(), "Write", "AccessRefused", redrives=redrives)
         event["execution"]["RedriveTime"] = REDRIVEN_AT
@@ -265,21 +248,14 @@ def test_a_wholly_rejected_chunk_is_committed_for_summarize(buckets: Buckets) ->
     ],
 )
 def test_an_aborted_bulk_execution_has_a_dead_letter(
-    buckets: Buckets, batch: Batch, machine: StepFunctions, history: list[Any], step: str
+    buckets: Buckets, batch: Batch, step_functions: StepFunctions, history: list[Any], step: str
 ) -> None:
-    machine.history = history
+    step_functions.history = history
     handle(ended(batch.encode(), "ABORTED", redrives=1), None)
 
     assert dead_letters(buckets) == ["object.1.Aborted.json"]
     dead_letter = buckets.dead_letter()
     assert (dead_letter["step"], dead_letter["resumes_at"]) == (step, step)
-
-
-def test_a_timed_out_bulk_execution_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
-    handle(ended(batch.encode(), "TIMED_OUT"), None)
-
-    assert dead_letters(buckets) == ["object.0.TimedOut.json"]
-    assert buckets.dead_letter()["error"] == "ExecutionTimedOut"
 
 
 def test_a_recorded_end_of_the_object_has_no_second_dead_letter(buckets: Buckets, batch: Batch) -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import AuditReader
-from functions.dead_letter.handler import handle as dead_letter
-from functions.shared.errors import AccessRefused, MessageRefused, RecordsRejected, TransformFailed
+from functions.shared.errors import MessageRefused, RecordsRejected, TransformFailed
 from functions.shared.model.messages import Facts, Step
 from functions.shared.model.records import Rejection
 from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 from functions.write.handler import handle as write
 from tests.support.buckets import Buckets, called_with
+from tests.support.failures import record, resume
 from tests.support.stages import GOOD, transformed, validated
 
 TWO = b"[%b, %b]" % (GOOD, GOOD.replace(b"space", b"ocean"))
@@ -36,11 +36,6 @@ def enrich(message: dict[str, Any], inline_limit: int = INLINE) -> dict[str, Any
         )
 
 
-def failed(message: dict[str, Any], error: str, *, redrives: int = 0) -> dict[str, Any]:
-    failure = {"failure": {"Enrich": {"Error": error, "Cause": '{"errorMessage": "a cause"}'}}}
-    return called_with(message | failure, "DeadLetter", redrives=redrives)
-
-
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])
 def test_its_results_are_delivered_and_its_rejects_committed(buckets: Buckets, inline_limit: int) -> None:
     message = enrich(transformed(buckets, "mission/two.json", TWO), inline_limit)
@@ -58,26 +53,24 @@ def test_a_batch_that_it_rejects_whole_is_committed(buckets: Buckets, inline_lim
     message = transformed(buckets, "mission/ocean.json", GOOD.replace(b"space", b"ocean"))
     with pytest.raises(RecordsRejected):
         enrich(message, inline_limit)
-    with pytest.raises(RecordsRejected):
-        dead_letter(failed(message, "RecordsRejected"), None)
+    record(message, "Enrich", "RecordsRejected")
 
     header, line = buckets.ledger()
     assert header["counts"] == {"received": 1, "written": 0, "rejected": 1}
     assert header["code"]["enrich"] == "e-code"
     assert (line["stage"], line["violations"][0]["rule"]) == ("enrich", "dry")
-    written = buckets.dead_letter()
-    assert (written["step"], written["resumes_at"]) == ("Enrich", "Validate"), "what is wrong with data begins anew"
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["resumes_at"]) == ("Enrich", "Validate"), "a data error starts again"
 
 
 def test_its_dead_letter_is_selected_by_step_and_a_redrive_resumes_there(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
-    with pytest.raises(AccessRefused):
-        dead_letter(failed(message, "AccessRefused"), None)
+    record(message, "Enrich", "AccessRefused")
 
-    (found,) = select(AuditReader(buckets.s3, "audit"), Filter(step="enrich"))
-    assert found.dead_letter.name == "Enrich"
+    (selected,) = select(AuditReader(buckets.s3, "audit"), Filter(step="enrich"))
+    assert selected.dead_letter.name == "Enrich"
     assert not list(select(AuditReader(buckets.s3, "audit"), Filter(step="write")))
-    resumed = dead_letter(failed(message, "AccessRefused", redrives=1), None)
+    resumed = resume(message, "Enrich", "AccessRefused")
     assert (resumed["resume"], resumed["attempt"]) == ("Enrich", 1)
     assert enrich(resumed)["counts"]["accepted"] == 1
 
@@ -87,12 +80,11 @@ def test_a_record_that_breaks_it_is_made_anew_by_a_redrive(buckets: Buckets, mon
     message = transformed(buckets, "mission/a.json", GOOD)
     with pytest.raises(TransformFailed):
         enrich(message)
-    with pytest.raises(TransformFailed):
-        dead_letter(failed(message, "TransformFailed"), None)
+    record(message, "Enrich", "TransformFailed")
     assert buckets.dead_letter()["resumes_at"] == "Validate"
 
     monkeypatch.undo()
-    resumed = dead_letter(failed(message, "TransformFailed", redrives=1), None)
+    resumed = resume(message, "Enrich", "TransformFailed")
     assert (resumed["resume"], resumed["attempt"]) == ("Validate", 1)
     assert "claim" not in resumed, "nothing of what was made before is left"
 

@@ -1,6 +1,7 @@
 """Start: every record of an event, once, and nothing lost when AWS does not answer."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,16 @@ def event(name: str) -> Any:
 
 
 def buffered(*events: Any) -> dict[str, Any]:
-    """Give the events as Lambda takes them out of the buffer: each is a message, named by its place."""
-    messages = [
-        {
-            "messageId": str(number),
-            "eventSource": "aws:sqs",
-            "body": each if isinstance(each, str) else json.dumps(each),
-        }
-        for number, each in enumerate(events)
-    ]
-    return {"Records": messages}
+    """Return the events as messages of the buffer, each with its position as its id."""
+    bodies = [each if isinstance(each, str) else json.dumps(each) for each in events]
+    messages = enumerate(bodies)
+    return {"Records": [{"messageId": str(at), "eventSource": "aws:sqs", "body": body} for at, body in messages]}
 
 
 def of_key(key: str, size: int = 61) -> Any:
-    found = event("object_created")
-    found["Records"][0]["s3"]["object"] |= {"key": key, "size": size}
-    return found
+    created = event("object_created")
+    created["Records"][0]["s3"]["object"] |= {"key": key, "size": size}
+    return created
 
 
 class Machine:
@@ -61,8 +56,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return machine
 
 
-def test_an_event_becomes_the_golden_input(machine: Machine) -> None:
-    handler.handle(event("object_created"), None)
+@pytest.mark.parametrize("name", ["object_created", "eventbridge_object_created"])
+@pytest.mark.parametrize("wrap", [lambda direct: direct, buffered], ids=["direct", "buffered"])
+def test_an_event_becomes_the_golden_input(machine: Machine, name: str, wrap: Callable[[Any], Any]) -> None:
+    handler.handle(wrap(event(name)), None)
 
     ((name, message),) = machine.started.items()
     assert json.loads(message) == event("start_input")
@@ -81,17 +78,10 @@ def test_eventbridge_and_s3_give_the_same_name_and_input(machine: Machine, name:
     assert len(machine.started) == 1
 
 
-def test_an_event_of_eventbridge_becomes_the_golden_input(machine: Machine) -> None:
-    handler.handle(event("eventbridge_object_created"), None)
-
-    (message,) = machine.started.values()
-    assert json.loads(message) == event("start_input")
-
-
 def test_a_key_of_eventbridge_is_not_decoded(machine: Machine) -> None:
-    odd = event("eventbridge_object_created")
-    odd["detail"]["object"]["key"] = "mission/100%25+1.json"
-    handler.handle(odd, None)
+    encoded = event("eventbridge_object_created")
+    encoded["detail"]["object"]["key"] = "mission/100%25+1.json"
+    handler.handle(encoded, None)
 
     (message,) = machine.started.values()
     assert json.loads(message)["object"]["key"] == "mission/100%25+1.json"
@@ -157,26 +147,27 @@ def test_an_object_without_a_version_is_refused(machine: Machine, name: str, ver
 
 @pytest.mark.parametrize("lacking", ["key", "size", "etag"])
 def test_an_incomplete_event_of_eventbridge_is_refused(machine: Machine, lacking: str) -> None:
-    odd = event("eventbridge_object_created")
-    del odd["detail"]["object"][lacking]
+    incomplete = event("eventbridge_object_created")
+    del incomplete["detail"]["object"][lacking]
 
     with pytest.raises(MessageRefused, match=f"lacks '{lacking}'"):
-        handler.handle(odd, None)
+        handler.handle(incomplete, None)
     assert machine.started == {}
 
 
-def test_another_event_of_eventbridge_is_refused(machine: Machine) -> None:
-    odd = event("eventbridge_object_created") | {"detail-type": "Object Deleted"}
-
-    with pytest.raises(MessageRefused, match="not about a new object"):
-        handler.handle(odd, None)
-    assert machine.started == {}
-
-
-@pytest.mark.parametrize("odd", [{}, {"detail": {}}, {"Records": [{}]}, {"Records": [{"s3": {"object": {}}}]}])
-def test_an_event_that_is_not_from_s3_is_refused(machine: Machine, odd: dict[str, Any]) -> None:
-    with pytest.raises(MessageRefused):
-        handler.handle(odd, None)
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({}, "not about a new object"),
+        ({"detail": {}}, "not about a new object"),
+        (event("eventbridge_object_created") | {"detail-type": "Object Deleted"}, "not about a new object"),
+        ({"Records": [{}]}, "lacks 's3'"),
+        ({"Records": [{"s3": {"object": {}}}]}, "lacks 'bucket'"),
+    ],
+)
+def test_an_event_that_is_not_about_a_new_object_is_refused(machine: Machine, other: dict[str, Any], why: str) -> None:
+    with pytest.raises(MessageRefused, match=why):
+        handler.handle(other, None)
     assert machine.started == {}
 
 
@@ -216,14 +207,6 @@ def test_every_message_of_the_buffer_is_started(machine: Machine) -> None:
     assert len(machine.started) == 2
 
 
-def test_buffered_and_direct_events_give_the_same_input(machine: Machine) -> None:
-    handler.handle(event("object_created"), None)
-    handler.handle(buffered(event("object_created")), None)
-
-    (message,) = machine.started.values()
-    assert json.loads(message) == event("start_input")
-
-
 def test_only_failed_messages_are_returned_to_the_buffer(machine: Machine) -> None:
     machine.failing = {"busy"}
 
@@ -242,10 +225,10 @@ def test_the_log_says_why_a_message_was_returned(machine: Machine, caplog: pytes
 
 
 @pytest.mark.parametrize(
-    "odd", ["", "not JSON", "[]", "null", "[" * 100_000, '{"detail": {}}', '{"Records": [{}]}', '{"Records": null}']
+    "body", ["", "not JSON", "[]", "null", "[" * 100_000, '{"detail": {}}', '{"Records": [{}]}', '{"Records": null}']
 )
-def test_a_message_that_is_not_an_event_stops_no_other(machine: Machine, odd: str) -> None:
-    answer = handler.handle(buffered(odd, event("object_created")), None)
+def test_a_message_that_is_not_an_event_stops_no_other(machine: Machine, body: str) -> None:
+    answer = handler.handle(buffered(body, event("object_created")), None)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
     assert len(machine.started) == 1
