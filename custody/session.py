@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from custody.audit.reader import AuditReader
 from custody.deployment.target import Deployment, Target, choose, find
-from custody.executions.links import Links
 from custody.executions.pipeline import Pipeline
+from custody.executions.timeline import Links
 from custody.terminal import console
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from custody.assurance.findings import Findings, Result
 from custody.audit.ledger_lines import Readable, buffered, records
-from custody.audit.raw_object import open_span, unless_gone
+from custody.audit.object_versions import open_span, unless_gone
 from custody.terminal.text import plural
 from functions.shared.model.ids import RawObject, record_id
 from functions.shared.model.keys import LedgerKey

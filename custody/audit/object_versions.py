@@ -1,16 +1,31 @@
-"""List what a versioned bucket keeps: versions and delete markers."""
+"""List what a versioned bucket keeps, and read a version: a raw one as the pipeline read it, or a processed one."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from botocore.exceptions import ClientError
 from msgspec import Struct
 
 from functions.shared.model.ids import RawObject
+from functions.shared.model.keys import START_DIGITS
+from functions.shared.model.ledger import Output, OutputSpan
+from functions.shared.model.records import Span
+from functions.shared.records.reader import as_read, may_be_gzipped
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+Answer = TypeVar("Answer")
+
+GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
+"""The error codes with which S3 answers for a version that no longer exists; the last for a delete marker."""
+
+BEYOND = 10**START_DIGITS
+"""Behind the last byte of any object."""
 
 PAGE = 1000
 """The most versions that S3 returns in a page."""
@@ -50,3 +65,44 @@ def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = P
                 yield ListedVersion(*version, each["Size"], each["ETag"].strip('"'))
             else:
                 yield ListedVersion(*version, is_marker=True)
+
+
+def unless_gone(read: Callable[[], Answer]) -> Answer | None:
+    """Return what a call to S3 returns; None if the version no longer exists. Raises ClientError for anything else."""
+    try:
+        return read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in GONE:
+            return None
+        raise
+
+
+def record_bytes(s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan) -> bytes | None:
+    """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
+    if record.length == 0:
+        return b""
+    stream = unless_gone(lambda: open_span(s3, version, record.offset, record.offset + record.length))
+    if stream is None:
+        return None
+    with closing(stream):
+        return bytes(stream.read())
+
+
+def open_span(s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None) -> Any:
+    """Open a version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
+
+    An object that may be gzipped is read whole, because only its bytes tell; it is no larger than a batch may be.
+    """
+    if may_be_gzipped(version.key):
+        body = s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)["Body"].read()
+        return io.BytesIO(as_read(body, version.key, BEYOND if end is None else end)[start:])
+    if end is not None and start >= end:
+        s3.head_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
+        return io.BytesIO()
+    span = f"bytes={start}-" + ("" if end is None else str(end - 1))
+    try:
+        return s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id, Range=span)["Body"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidRange":
+            return io.BytesIO()
+        raise

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from custody.audit.identifiers import Subject
 from custody.audit.object_state import ObjectState
-from custody.audit.raw_object import record_bytes
+from custody.audit.object_versions import record_bytes
 from custody.audit.reader import AuditReader, Unreadable
 from custody.errors import CommandFailed
 from custody.executions.pipeline import NOT_STARTED, ExecutionState, Pipeline

@@ -12,9 +12,8 @@ from msgspec import MsgspecError, Struct
 from msgspec.json import decode
 
 from custody.concurrency import map_ordered
-from custody.executions.links import Links
 from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, ExecutionState, Pipeline, Runs, object_of_execution
-from custody.executions.timeline import describe
+from custody.executions.timeline import Links, describe
 from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Counts
 

@@ -1,18 +1,20 @@
-"""The timeline of an execution: what it did, step by step, with each try and its error."""
+"""The timeline of an execution: its steps, each try and its error; and links into the AWS console."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
 from msgspec.structs import replace
 
+from custody.deployment.target import Target
 from custody.executions.history import TimelineStep, Try, steps
-from custody.executions.links import Links
 from custody.executions.pipeline import ExecutionState, Pipeline
 from custody.terminal.times import stamp, stamped
+from functions.shared.audit.dead_letter import console_link
 
 EXPIRED = "Step Functions no longer has it: an execution is kept for 90 days after its end"
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-state-machine-executions"""
@@ -41,6 +43,32 @@ class Timeline(Struct, frozen=True, kw_only=True):
     console: str | None = None
     steps: list[TimelineStep] | None = None
     unavailable: str | None = None
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links into the console of the partition and region of `machine`, an ARN; embedded AWS has none."""
+
+    machine: str | None
+
+    @classmethod
+    def of(cls, target: Target, pipeline: Pipeline) -> "Links":
+        """Return the links into a deployment."""
+        return cls(None if target.is_local else pipeline.arn)
+
+    def execution(self, arn: str) -> str | None:
+        """Link to an execution."""
+        return console_link(arn) if self.machine else None
+
+    def object(self, bucket: str, key: str, version_id: str | None = None) -> str | None:
+        """Link to a version of an object, or to its current one."""
+        if self.machine is None:
+            return None
+        region = self.machine.split(":")[3]
+        # The link to an execution knows the domain of each partition.
+        domain = urlsplit(console_link(self.machine)).netloc
+        query = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
+        return f"https://{domain}/s3/object/{bucket}?{urlencode(query)}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from custody.assurance.verify_batch import differences_in_processed
 from custody.audit.dead_letters import resolution
 from custody.audit.ledger_lines import Readable, buffered
 from custody.audit.object_state import ObjectState
-from custody.audit.raw_object import GONE
+from custody.audit.object_versions import GONE
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed

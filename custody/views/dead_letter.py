@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from custody.audit.dead_letters import DeadLetterDocument, SelectedDeadLetter
-from custody.audit.raw_object import record_bytes
+from custody.audit.object_versions import record_bytes
 from custody.executions.listing import Totals
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading

@@ -2,7 +2,7 @@
 
 import pytest
 
-from custody.executions.links import Links
+from custody.executions.timeline import Links
 
 MACHINE = "arn:{partition}:states:{region}:123456789012:stateMachine:custody-prod-pipeline"
 EXECUTION = "arn:{partition}:states:{region}:123456789012:execution:custody-prod-pipeline:a-1"

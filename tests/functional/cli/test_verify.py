@@ -17,8 +17,7 @@ from custody import concurrency
 from custody.assurance import verify
 from custody.assurance.findings import ObjectVerdict, Result
 from custody.assurance.verify import stored_ledgers, verify_all
-from custody.audit.object_versions import object_versions
-from custody.audit.raw_object import record_bytes
+from custody.audit.object_versions import object_versions, record_bytes
 from custody.errors import CommandFailed
 from custody.terminal import console
 from custody.views import verify as verify_view
