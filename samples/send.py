@@ -7,7 +7,7 @@ from pathlib import Path
 import local
 from custody.deployment.target import FOLDER, find, on
 from custody.errors import SOME_WITHOUT_OUTCOME
-from custody.ingest.outcome import Upload
+from custody.ingest.outcome import UploadedFile
 from custody.ingest.watch import Watcher
 from custody.session import Session
 from custody.terminal import console
@@ -36,7 +36,7 @@ def main() -> int:
     watcher = Watcher(session)
     uploads = [watcher.upload(file, f"mission/{file.name}") for file in sorted(OBJECTS.iterdir())]
     for upload in uploads:
-        if upload.raw.key.endswith(TWICE):
+        if upload.object.key.endswith(TWICE):
             _repeat_event(session, upload)
     for upload in uploads:
         for _ in watcher.watch(upload, TIMEOUT_SECONDS):
@@ -47,9 +47,9 @@ def main() -> int:
     return SOME_WITHOUT_OUTCOME if any(outcome.code == SOME_WITHOUT_OUTCOME for outcome in outcomes) else 0
 
 
-def _repeat_event(session: Session, upload: Upload) -> None:
+def _repeat_event(session: Session, upload: UploadedFile) -> None:
     """Invoke `start` with the event that S3 delivers too: the duplicate must start nothing."""
-    raw = upload.raw
+    raw = upload.object
     s3_object = {"key": raw.key, "size": raw.size, "eTag": raw.etag, "versionId": raw.version_id}
     event = {"Records": [{"s3": {"bucket": {"name": raw.bucket}, "object": s3_object}}]}
     session.target.client("lambda").invoke(

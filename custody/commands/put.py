@@ -9,7 +9,7 @@ import typer
 
 from custody.deployment.target import Deployment
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.ingest.outcome import LISTED, ObjectOutcome, PutOutcomes, PutUploads, Upload
+from custody.ingest.outcome import LISTED, ObjectOutcome, PutOutcomes, PutUploads, UploadedFile
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
@@ -64,10 +64,7 @@ def put(  # noqa: PLR0913 - one parameter an option
         put_view.warn_of_arrived(watcher.arrived)
         raise
     if as_json:
-        documents = [upload.document for upload in uploads]
-        console.write_json(
-            PutUploads(documents) if no_wait else PutOutcomes([outcome.document for outcome in outcomes])
-        )
+        console.write_json(PutUploads(uploads) if no_wait else PutOutcomes([outcome.document for outcome in outcomes]))
     elif no_wait:
         put_view.uploads(uploads)
     else:
@@ -77,7 +74,7 @@ def put(  # noqa: PLR0913 - one parameter an option
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
 
 
-def _upload(watcher: Watcher, file: Path, key: str) -> Upload:
+def _upload(watcher: Watcher, file: Path, key: str) -> UploadedFile:
     size, lock = file.stat().st_size, Lock()
     sent = 0
 
@@ -90,15 +87,15 @@ def _upload(watcher: Watcher, file: Path, key: str) -> Upload:
         return watcher.upload(file, key, advance)
 
 
-def _watch(watcher: Watcher, upload: Upload, timeout: float) -> None:
+def _watch(watcher: Watcher, upload: UploadedFile, timeout: float) -> None:
     now = ExecutionProgress("starting")
-    with console.progress(lambda: put_view.watching(upload.raw.key, now)):
+    with console.progress(lambda: put_view.watching(upload.object.key, now)):
         for progress in watcher.watch(upload, timeout):
             now = progress
 
 
-def _read_outcome(watcher: Watcher, upload: Upload) -> ObjectOutcome:
-    with console.progress(lambda: f"{visible(upload.raw.key)}: reading its outcome"):
+def _read_outcome(watcher: Watcher, upload: UploadedFile) -> ObjectOutcome:
+    with console.progress(lambda: f"{visible(upload.object.key)}: reading its outcome"):
         return watcher.outcome(upload)
 
 

@@ -120,7 +120,7 @@ class Backfiller:
 
     def _plan(self, item: BackfilledObject) -> tuple[BackfilledObject, Batch | None]:
         """Return the batch to start: of what was started before the whole, as its next attempt, or why it is not."""
-        raw = item.raw
+        raw = item.object.raw
         if item.status is ItemStatus.NEW:
             return item, self.pipeline.batch_of(raw)
         plan = self.pipeline.plan_of(raw)

@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from custody.errors import CommandFailed
-from functions.shared.model.ids import RawObject
 from functions.shared.model.ledger import StoredObject
 
 _BATCH = 1000
@@ -67,12 +66,6 @@ class BackfilledObject(Struct, frozen=True):
     status: ItemStatus
     why: str
     execution: str | None
-
-    @property
-    def raw(self) -> RawObject:
-        """The object version as the functions know it."""
-        version = self.object
-        return RawObject(version.bucket, version.key, version.version_id, version.size, version.etag)
 
 
 class Inventory:

@@ -12,7 +12,7 @@ from custody.audit.reader import AuditReader
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, ExecutionState
 from custody.executions.timeline import error_message
-from functions.shared.model.ids import RawObject, record_id
+from functions.shared.model.ids import record_id
 from functions.shared.model.ledger import (
     ChunkCounts,
     Output,
@@ -82,26 +82,14 @@ class PutOutcomes(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Upload:
-    """An uploaded file, the ARN that its execution has or will have, and the number of chunks of a bulk object."""
-
-    file: str
-    raw: RawObject
-    execution: str
-    chunks: int | None = None
-
-    @property
-    def document(self) -> UploadedFile:
-        """The shape of `--json`."""
-        return UploadedFile(self.file, StoredObject.of(self.raw), self.execution)
-
-
-@dataclass(frozen=True)
 class ObjectOutcome:
-    """The outcome of an upload; `committed` is the number of ledger files, one per batch."""
+    """The outcome of an upload, of which `committed` batches are in the ledger.
 
-    upload: Upload
+    `chunks` is the number of chunks of a bulk object; None if it is one batch.
+    """
+
     document: FileOutcome
+    chunks: int | None = None
     committed: int = 0
 
     @property
@@ -113,12 +101,12 @@ class ObjectOutcome:
     def is_summarized(self) -> bool:
         """Whether people see counts instead of single records."""
         counts = self.document.counts
-        return counts is not None and (counts.received > LISTED or self.upload.chunks is not None)
+        return counts is not None and (counts.received > LISTED or self.chunks is not None)
 
     @property
     def is_complete(self) -> bool:
         """Whether each record has an outcome."""
-        if self.upload.chunks is not None:
+        if self.chunks is not None:
             return self.document.chunks is not None and not self.document.chunks.failed
         return self.document.counts is not None or self.document.status == SUCCEEDED
 
@@ -130,9 +118,11 @@ class ObjectOutcome:
         return SOME_REJECTED if self.document.counts and self.document.counts.rejected else ALL_WRITTEN
 
 
-def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState | None) -> ObjectOutcome:
+def read_outcome(
+    audit: AuditReader, upload: UploadedFile, execution: ExecutionState | None, chunks: int | None
+) -> ObjectOutcome:
     """Read the outcome of an upload from its execution, its ledger files and its dead letters; raise Unreadable."""
-    state = ObjectState(audit, upload.raw.id)
+    state = ObjectState(audit, upload.object.id)
     summary = state.header(state.summary) if state.summary else None
     counts, records = None, tuple[RecordOutcome, ...]()
     for batch in state.batches:
@@ -140,11 +130,11 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState |
     if counts:
         every = (line for batch in state.batches for line in audit.lines(batch.key))
         lines = every if counts.received <= LISTED else (line for _, line in islice(state.rejected(), LISTED))
-        records = tuple(_outcome_of(upload.raw.id, line) for line in lines)
-    dead_letters = audit.dead_letters(execution.day, upload.raw.id) if execution else ()
+        records = tuple(_outcome_of(upload.object.id, line) for line in lines)
+    dead_letters = audit.dead_letters(execution.day, upload.object.id) if execution else ()
     dead_letter = max(dead_letters, key=lambda key: (key.attempt, key.is_of_whole, key), default=None)
     document = FileOutcome(
-        **asdict(upload.document),
+        **asdict(upload),
         status=execution.status if execution else NOT_STARTED,
         counts=counts,
         chunks=summary.chunks if isinstance(summary, SummaryHeader) else None,
@@ -155,7 +145,7 @@ def read_outcome(audit: AuditReader, upload: Upload, execution: ExecutionState |
         cause=error_message(execution.cause) if execution else None,
         dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
     )
-    return ObjectOutcome(upload, document, len(state.batches))
+    return ObjectOutcome(document, chunks, len(state.batches))
 
 
 def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:

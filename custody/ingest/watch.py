@@ -8,11 +8,12 @@ from pathlib import Path
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import ExecutionState
-from custody.ingest.outcome import ObjectOutcome, Upload, read_outcome
+from custody.ingest.outcome import ObjectOutcome, UploadedFile, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import latest
+from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Counts
 
 _STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
@@ -46,17 +47,17 @@ class Watcher:
         """The objects that S3 has confirmed so far."""
         return self._uploader.arrived
 
-    def upload(self, file: Path, key: str, on_progress: Callable[[int], object] = lambda _: None) -> Upload:
+    def upload(self, file: Path, key: str, on_progress: Callable[[int], object] = lambda _: None) -> UploadedFile:
         """Upload a file to a key of the raw bucket; `on_progress` is called with the number of bytes just sent."""
         raw = self._uploader.upload(file, key, on_progress)
-        plan = self._pipeline.plan_of(raw)
-        execution = self._pipeline.arn_of(raw.id, is_bulk=plan is not None)
-        return Upload(str(file), raw, execution, len(plan.chunks) if plan else None)
+        execution = self._pipeline.arn_of(raw.id, is_bulk=self._pipeline.plan_of(raw) is not None)
+        return UploadedFile(str(file), StoredObject.of(raw), execution)
 
-    def watch(self, uploaded: Upload, timeout: float) -> Iterator[ExecutionProgress]:
+    def watch(self, uploaded: UploadedFile, timeout: float) -> Iterator[ExecutionProgress]:
         """Yield the progress of an execution whenever it changes, until it has ended or for `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        chunks = _ChunkProgress(self._session.audit, uploaded) if uploaded.chunks is not None else None
+        total = self._chunks(uploaded)
+        chunks = _ChunkProgress(self._session.audit, uploaded.object.id, total) if total is not None else None
         last = None
         while (started := time.monotonic()) < deadline:
             now = self._progress(uploaded)
@@ -70,17 +71,24 @@ class Watcher:
             elapsed = time.monotonic() - started
             time.sleep(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
 
-    def outcome(self, uploaded: Upload) -> ObjectOutcome:
+    def outcome(self, uploaded: UploadedFile) -> ObjectOutcome:
         """Read the outcome of an upload; raise Unreadable."""
-        return read_outcome(self._session.audit, uploaded, self._pipeline.describe(uploaded.execution))
+        execution = self._pipeline.describe(uploaded.execution)
+        return read_outcome(self._session.audit, uploaded, execution, self._chunks(uploaded))
 
-    def _progress(self, uploaded: Upload) -> ExecutionProgress:
+    def _chunks(self, uploaded: UploadedFile) -> int | None:
+        plan = self._pipeline.plan_of(uploaded.object.raw)
+        return len(plan.chunks) if plan else None
+
+    def _progress(self, uploaded: UploadedFile) -> ExecutionProgress:
         execution = self._pipeline.describe(uploaded.execution)
         if execution is None:
             return ExecutionProgress(_WAITING)
         if not execution.is_running:
             return ExecutionProgress(execution.status, has_ended=True)
-        return ExecutionProgress("in ProcessChunks" if uploaded.chunks is not None else self._state(execution))
+        return ExecutionProgress(
+            "in ProcessChunks" if self._pipeline.is_bulk(execution.arn) else self._state(execution)
+        )
 
     def _state(self, execution: ExecutionState) -> str:
         history = self._pipeline.client.get_execution_history(
@@ -94,10 +102,10 @@ class Watcher:
 class _ChunkProgress:
     """The committed chunks of an object: the ledger is listed each time, the header of each file read once."""
 
-    def __init__(self, audit: AuditReader, uploaded: Upload) -> None:
+    def __init__(self, audit: AuditReader, object_id: str, total: int) -> None:
         self._audit = audit
-        self._object_id = uploaded.raw.id
-        self._total = uploaded.chunks or 0
+        self._object_id = object_id
+        self._total = total
         self._committed: set[int] = set()
         self._counts = Counts()
 

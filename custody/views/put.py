@@ -6,7 +6,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from custody.executions.pipeline import NOT_STARTED
-from custody.ingest.outcome import ObjectOutcome, Upload
+from custody.ingest.outcome import ObjectOutcome, UploadedFile
 from custody.ingest.watch import ExecutionProgress
 from custody.terminal import console
 from custody.terminal.text import plural, visible
@@ -23,10 +23,10 @@ _WARNED = 10
 """How many uploaded objects are named when the command ends early."""
 
 
-def uploads(uploaded: Iterable[Upload]) -> None:
+def uploads(uploaded: Iterable[UploadedFile]) -> None:
     """Show the key and the object id of each upload."""
     for upload in uploaded:
-        console.console.print(f"{visible(upload.raw.key)}  {upload.raw.id}", soft_wrap=True, markup=False)
+        console.console.print(f"{visible(upload.object.key)}  {upload.object.id}", soft_wrap=True, markup=False)
 
 
 def outcomes(results: Iterable[ObjectOutcome]) -> None:
@@ -36,7 +36,7 @@ def outcomes(results: Iterable[ObjectOutcome]) -> None:
     for result in results:
         for record, outcome, why in _rows(result):
             colour = _COLOURS[outcome]
-            rows.add_row(escape(visible(result.upload.raw.key)), record, f"[{colour}]{outcome}[/]", escape(why))
+            rows.add_row(escape(visible(result.document.object.key)), record, f"[{colour}]{outcome}[/]", escape(why))
         if result.is_summarized:
             summarized.append(result)
     console.console.print(rows)
@@ -73,7 +73,7 @@ def warn_of_unfinished(outcomes: list[ObjectOutcome], timeout: float) -> None:
         return
     console.warn(
         f"{len(unfinished)} of {len(outcomes)} did not end within {timeout:g} s, but may still do so. See where they "
-        f"are: custody executions; see the outcome of one: custody trace {unfinished[0].upload.raw.id}"
+        f"are: custody executions; see the outcome of one: custody trace {unfinished[0].document.object.id}"
     )
     if waiting := sum(outcome.document.status == NOT_STARTED for outcome in unfinished):
         console.warn(
@@ -83,7 +83,7 @@ def warn_of_unfinished(outcomes: list[ObjectOutcome], timeout: float) -> None:
 
 
 def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
-    document, object_id, is_bulk = result.document, result.upload.raw.id, result.upload.chunks is not None
+    document, object_id, is_bulk = result.document, result.document.object.id, result.chunks is not None
     counts = document.counts
     if counts and counts.written:
         written = [record.record for record in document.records if record.outcome == "written"]
@@ -111,7 +111,7 @@ def _missing_outcome(result: ObjectOutcome) -> str:
     why = f"{status}: {document.cause}" if document.cause else status
     if document.dead_letter:
         return f"{why}; dead letter: {document.dead_letter}"
-    return why if result.has_ended else f"{why}; see: custody trace {result.upload.raw.id}"
+    return why if result.has_ended else f"{why}; see: custody trace {result.document.object.id}"
 
 
 def _counts(results: Iterable[ObjectOutcome]) -> Table:
@@ -119,9 +119,9 @@ def _counts(results: Iterable[ObjectOutcome]) -> Table:
     rows = console.table("object", *numbers)
     for result in results:
         counts, chunks = result.document.counts, ""
-        if result.upload.chunks is not None:
+        if result.chunks is not None:
             committed = result.document.chunks.committed if result.document.chunks else result.committed
-            chunks = f"{committed:,} of {result.upload.chunks:,}"
+            chunks = f"{committed:,} of {result.chunks:,}"
         cells = (counts.received, counts.written, counts.rejected) if counts else (0, 0, 0)
-        rows.add_row(escape(visible(result.upload.raw.key)), *(f"{cell:,}" for cell in cells), chunks)
+        rows.add_row(escape(visible(result.document.object.key)), *(f"{cell:,}" for cell in cells), chunks)
     return rows

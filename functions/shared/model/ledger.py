@@ -30,6 +30,11 @@ class StoredObject(Struct, frozen=True):
         """Return the version of a raw object."""
         return cls(raw.id, raw.bucket, raw.key, raw.version_id, raw.size, raw.etag)
 
+    @property
+    def raw(self) -> RawObject:
+        """The raw object."""
+        return RawObject(self.bucket, self.key, self.version_id, self.size, self.etag)
+
 
 class Output(Struct, frozen=True):
     """The processed object that holds the written records of a batch."""
@@ -60,8 +65,7 @@ class AuditFile(Struct, frozen=True, kw_only=True):
     @property
     def raw(self) -> RawObject:
         """The raw object."""
-        version = self.object
-        return RawObject(version.bucket, version.key, version.version_id, version.size, version.etag)
+        return self.object.raw
 
 
 class LedgerHeader(AuditFile, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
-from custody.ingest.outcome import FileOutcome, ObjectOutcome, Upload
+from custody.ingest.outcome import FileOutcome, ObjectOutcome, UploadedFile
 from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
@@ -32,16 +32,16 @@ from custody.views import put as put_view
 from functions.shared.model import chunking
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
-from functions.shared.model.ledger import ChunkCounts
+from functions.shared.model.ledger import ChunkCounts, StoredObject
 from functions.shared.model.messages import Batch, Counts
 from tests.support.audit_files import a_deployment, a_session, reads_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
-from tests.support.executions import Machine
+from tests.support.executions import BULK_ARN, Machine, arn_of
 from tests.support.stages import BAD, GOOD, written
 
 Run = Callable[..., Result]
-UploadBulk = Callable[..., tuple[Upload, Bulk]]
+UploadBulk = Callable[..., tuple[UploadedFile, Bulk]]
 MINIMUM_PART = 5 * 2**20
 
 
@@ -77,18 +77,18 @@ def a_file(tmp_path: Path, body: bytes, name: str = "many.jsonl") -> Path:
     return file
 
 
-def bulk_of(buckets: Buckets, uploaded: Upload) -> Bulk:
+def bulk_of(buckets: Buckets, uploaded: UploadedFile) -> Bulk:
     bulk = Bulk.upload(buckets, lines(20))
     assert bulk.batch.plan is not None
-    starts = tuple(range(0, uploaded.raw.size, CHUNK_BYTES))
-    return Bulk(buckets, Batch(uploaded.raw, plan=structs.replace(bulk.batch.plan, chunks=starts)))
+    starts = tuple(range(0, uploaded.object.size, CHUNK_BYTES))
+    return Bulk(buckets, Batch(uploaded.object.raw, plan=structs.replace(bulk.batch.plan, chunks=starts)))
 
 
 @pytest.fixture
 def upload_bulk(buckets: Buckets, watcher: Watcher, tmp_path: Path) -> UploadBulk:
     """Return a function that uploads an object of seven chunks."""
 
-    def upload(bad: tuple[int, ...] = ()) -> tuple[Upload, Bulk]:
+    def upload(bad: tuple[int, ...] = ()) -> tuple[UploadedFile, Bulk]:
         uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=bad)), "mission/many.jsonl")
         return uploaded, bulk_of(buckets, uploaded)
 
@@ -97,7 +97,7 @@ def upload_bulk(buckets: Buckets, watcher: Watcher, tmp_path: Path) -> UploadBul
 
 def test_a_bulk_object_is_watched_chunk_by_chunk(upload_bulk: UploadBulk, machine: Machine, watcher: Watcher) -> None:
     uploaded, bulk = upload_bulk((4, 9))
-    assert (uploaded.execution, uploaded.chunks) == (bulk.arn, 7)
+    assert uploaded.execution == bulk.arn
 
     seen: list[ExecutionProgress] = []
     watching = watcher.watch(uploaded, 10)
@@ -182,14 +182,14 @@ def run(buckets: Buckets, session: Session, watcher: Watcher, machine: Machine, 
     """Return the command line; each object has been processed as soon as it is uploaded."""
     upload_file = watcher.upload
 
-    def upload_and_process(file: Path, key: str, on_progress: Callable[[int], object]) -> Upload:
+    def upload_and_process(file: Path, key: str, on_progress: Callable[[int], object]) -> UploadedFile:
         uploaded = upload_file(file, key, on_progress)
-        if uploaded.chunks is not None:
+        if uploaded.execution.startswith(arn_of("", BULK_ARN)):
             bulk = bulk_of(buckets, uploaded)
             error = bulk.run()
             machine.add(bulk.batch, "FAILED" if error else "SUCCEEDED", error=error)
         else:
-            machine.add(Batch(uploaded.raw), "SUCCEEDED")
+            machine.add(Batch(uploaded.object.raw), "SUCCEEDED")
         return uploaded
 
     monkeypatch.setattr(watcher, "upload", upload_and_process)
@@ -254,7 +254,9 @@ def test_each_record_of_a_small_batch_is_listed_and_those_of_a_large_one_are_cou
     monkeypatch.setattr(outcome, "LISTED", listed)
     body = b"\n".join([GOOD] * 3)
     batch = Batch.decode(written(buckets, "mission/a.jsonl", body))
-    document = watcher.outcome(Upload("a", batch.object, machine.add(batch, "SUCCEEDED"))).document
+    document = watcher.outcome(
+        UploadedFile("a", StoredObject.of(batch.object), machine.add(batch, "SUCCEEDED"))
+    ).document
     assert (document.counts, document.records_more) == (Counts(3, 3, 0), 3 - len(positions))
     offsets = [number * (len(GOOD) + 1) for number in positions]
     assert [each.record for each in document.records] == [f"{batch.object.id}.{offset}" for offset in offsets]
@@ -466,7 +468,7 @@ def test_after_the_timeout_the_command_says_where_to_look(
 ) -> None:
     read_outcome = watcher.outcome
 
-    def still_running(uploaded: Upload) -> ObjectOutcome:
+    def still_running(uploaded: UploadedFile) -> ObjectOutcome:
         result = read_outcome(uploaded)
         return replace(result, document=structs.replace(result.document, status="RUNNING", counts=None))
 
@@ -500,7 +502,7 @@ def test_the_progress_of_a_bulk_object_is_counted() -> None:
 
 
 RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
-UPLOAD = Upload("a", RAW, "arn").document
+OBJECT = StoredObject.of(RAW)
 LOST = {"dead_letter": "s3://audit/x"}
 
 
@@ -526,13 +528,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_an_object_without_an_outcome_shows_all_that_is_known(
     screen: io.StringIO, facts: dict[str, Any], shown: str
 ) -> None:
-    document = FileOutcome("a", UPLOAD.object, "arn", **facts)
-    put_view.outcomes([ObjectOutcome(Upload("a", RAW, "arn"), document)])
+    document = FileOutcome("a", OBJECT, "arn", **facts)
+    put_view.outcomes([ObjectOutcome(document)])
     (row,) = (line for line in screen.getvalue().splitlines() if "no outcome" in line)
     assert row.partition("no outcome")[2].strip() == shown
 
 
 def test_a_stopped_bulk_object_shows_its_committed_chunks(screen: io.StringIO) -> None:
-    document = FileOutcome("a", UPLOAD.object, "arn", "ABORTED", Counts(2000, 2000, 0))
-    put_view.outcomes([ObjectOutcome(Upload("a", RAW, "arn", chunks=7), document, committed=3)])
+    document = FileOutcome("a", OBJECT, "arn", "ABORTED", Counts(2000, 2000, 0))
+    put_view.outcomes([ObjectOutcome(document, chunks=7, committed=3)])
     assert "3 of 7" in screen.getvalue()
