@@ -20,8 +20,10 @@ from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
 from msgspec.structs import replace
 
+from functions.shared.errors import ServiceUnavailable
 from functions.shared.model.messages import Plan
 from infra.constructs.bulk_definition import compose
+from tests.support import stages
 from tests.support.buckets import Buckets
 from tests.support.steps import ASL, BULK_ASL, CALLED, handler
 
@@ -30,10 +32,17 @@ if TYPE_CHECKING:
 
 HANDLERS = {state: handler(state) for state in CALLED}
 DEADLINE_SECONDS = 60
+GOOD = json.loads(stages.GOOD)
+BAD = json.loads(stages.BAD)
 
 
 class EngineError(Exception):
     """An error that Lambda or Step Functions itself would report, such as `Lambda.TooManyRequestsException`."""
+
+
+def named(error: str) -> BaseException:
+    """Return the error that a Retry knows by this name."""
+    return ServiceUnavailable("by AWS") if error == "ServiceUnavailable" else EngineError(error)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from functions.shared.errors import AccessRefused, ServiceUnavailable
 from functions.transform import core
 from tests.support.buckets import parse_ledger_file
 from tests.support.steps import BULK, STEPS
-from tests.workflow.conftest import EngineError, Run, Workflow
+from tests.workflow.conftest import BAD, GOOD, EngineError, Run, Workflow, named
 
-GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
-BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
 SUMMARIZE: dict[str, Any] = BULK["States"]["Summarize"]
 RETRIED = [(error, retrier["MaxAttempts"]) for retrier in SUMMARIZE["Retry"] for error in retrier["ErrorEquals"]]
 LINE = len(json.dumps(GOOD)) + 1
@@ -43,10 +41,6 @@ def dead_letters(workflow: Workflow) -> list[str]:
     return [key.rpartition("/")[2] for key in workflow.buckets.keys("audit", "dead-letters/")]
 
 
-def named(error: str) -> BaseException:
-    return ServiceUnavailable("by AWS") if error == "ServiceUnavailable" else EngineError(error)
-
-
 def test_all_chunks_are_delivered_and_summarized(workflow: Workflow) -> None:
     done = run(workflow, *[GOOD] * 5)
 
@@ -54,17 +48,13 @@ def test_all_chunks_are_delivered_and_summarized(workflow: Workflow) -> None:
     assert done.states == ["ProcessChunks", "Summarize"]
     assert done.output["counts"] == {"received": 5, "written": 5, "rejected": 0}
     assert done.output["chunks"] == {"total": 3, "committed": 3, "failed": 0}
+    assert "failure" not in done.output
     assert delivered(workflow) == [2, 2, 1]
     assert workflow.calls == dict.fromkeys(STEPS, 3) | {"Summarize": 1}
     assert dead_letters(workflow) == []
     header, chunks = summary(workflow)
     assert header["counts"] == done.output["counts"]
     assert [(chunk["start"], chunk["counts"]["written"]) for chunk in chunks] == [(0, 2), (2 * LINE, 2), (4 * LINE, 1)]
-
-
-def test_the_results_of_chunks_are_not_kept(workflow: Workflow) -> None:
-    assert "failure" not in run(workflow, *[GOOD] * 5).output
-    assert "written" not in json.dumps(run(workflow, *[GOOD] * 3).output["chunks"])
 
 
 def test_a_rejected_record_stops_no_other_and_fails_the_object(workflow: Workflow) -> None:
@@ -126,7 +116,7 @@ def test_summarize_is_retried_as_often_as_its_retry_says(workflow: Workflow, err
 
     assert done.status == "SUCCEEDED", done.cause
     assert workflow.calls["Summarize"] == attempts + 1
-    assert len([key for key in workflow.buckets.keys("audit") if "/object." in key]) == 1
+    assert summary(workflow)
 
 
 @pytest.mark.parametrize(("error", "attempts"), RETRIED)

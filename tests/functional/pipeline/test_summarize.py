@@ -1,4 +1,4 @@
-"""Summarize: the ledger of a bulk object are closed, then it is judged as a whole."""
+"""Summarize: the summary of a bulk object, and the decision whether the object as a whole is a success."""
 
 import gzip
 import json
@@ -32,6 +32,14 @@ def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
     return replace(batch, plan=None, chunk=Chunk(start, CHUNK), attempt=attempt, parent=EXECUTION_ARN)
 
 
+def commit_all(
+    buckets: Buckets, batch: Batch, *, written: tuple[int, ...] = (1, 1, 1), rejected: tuple[int, ...] = (0, 0, 0)
+) -> list[str]:
+    """Commit all three chunks; return the keys of their ledger files."""
+    counts = zip(STARTS, written, rejected, strict=True)
+    return [commit(buckets, of(batch, start), written=good, rejected=bad) for start, good, bad in counts]
+
+
 def summarize(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
     return handle(called_with(batch.encode() | more, "Summarize", redrives=redrives), None)
 
@@ -47,7 +55,7 @@ def tolerant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -> None:
-    keys = [commit(buckets, of(batch, start), written=number) for number, start in enumerate(STARTS, start=1)]
+    keys = commit_all(buckets, batch, written=(1, 2, 3))
     answer = summarize(batch)
 
     header, lines = summary(buckets, batch)
@@ -90,8 +98,7 @@ def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -
 
 
 def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, batch: Batch) -> None:
-    for start, written in zip(STARTS, (2, 0, 1), strict=True):
-        commit(buckets, of(batch, start), written=written)
+    commit_all(buckets, batch, written=(2, 0, 1))
 
     assert summarize(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
 
@@ -109,8 +116,7 @@ def test_an_object_with_failed_chunks_fails_after_its_summary(buckets: Buckets, 
 
 
 def test_too_many_rejects_fail_the_object_and_name_the_chunks(buckets: Buckets, batch: Batch) -> None:
-    for start, rejected in zip(STARTS, (0, 2, 0), strict=True):
-        commit(buckets, of(batch, start), written=1, rejected=rejected)
+    commit_all(buckets, batch, rejected=(0, 2, 0))
     with pytest.raises(
         RecordsRejected, match="2 of 5 records rejected: 2 of 3 in the chunk at byte 10; their dead letters"
     ):
@@ -121,19 +127,16 @@ def test_too_many_rejects_fail_the_object_and_name_the_chunks(buckets: Buckets, 
 
 @pytest.mark.usefixtures("tolerant")
 def test_the_tolerance_is_a_share_of_the_whole_object(buckets: Buckets, batch: Batch) -> None:
-    for start, rejected in zip(STARTS, (0, 3, 0), strict=True):
-        commit(buckets, of(batch, start), written=2 if not rejected else 0, rejected=rejected)
+    commit_all(buckets, batch, written=(2, 0, 2), rejected=(0, 3, 0))
 
     assert summarize(batch)["counts"] == {"received": 7, "written": 4, "rejected": 3}, "a chunk may be bad all through"
 
 
-@pytest.mark.usefixtures("tolerant")
 def test_a_wholly_rejected_object_is_never_tolerated(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
-    for start in STARTS:
-        commit(buckets, of(batch, start), written=0, rejected=1)
+    commit_all(buckets, batch, written=(0, 0, 0), rejected=(1, 1, 1))
     with pytest.raises(RecordsRejected, match="3 of 3 records rejected"):
         summarize(batch)
 
@@ -146,8 +149,7 @@ def test_failed_chunks_are_never_tolerated(buckets: Buckets, batch: Batch) -> No
 
 
 def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
+    commit_all(buckets, batch, rejected=(0, 1, 0))
     commit(buckets, of(batch, 10, attempt=1), written=2)
     again = replace(batch, attempt=1, plan=Plan(CHUNK, (10,)))
     answer = summarize(again, redrives=1)
@@ -158,8 +160,7 @@ def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Bucket
 
 
 def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start), written=1, rejected=1 if start == 10 else 0)
+    commit_all(buckets, batch, rejected=(0, 1, 0))
     with pytest.raises(ChunksFailed, match="1 of 3 chunks failed, starting at byte 10;"):
         summarize(replace(batch, attempt=1, plan=Plan(CHUNK, (10,))), redrives=1)
 
@@ -170,8 +171,7 @@ def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(bucket
 
 
 def test_repeating_only_summarize_accepts_commits_of_the_chunks_attempt(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
     answer = summarize(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
 
     assert answer["attempt"] == 1
@@ -186,8 +186,7 @@ def test_after_a_stop_in_the_map_earlier_chunks_count_too(buckets: Buckets, batc
 
 
 def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
 
     assert summarize(batch) == summarize(batch)
     versions = buckets.s3.list_object_versions(Bucket="audit", Prefix=f"ledger/{batch.object.id}/object")["Versions"]
@@ -195,8 +194,7 @@ def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, bat
 
 
 def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
     summarize(batch)
     event = called_with(batch.encode(), "Summarize")
     event["execution"]["Id"] += "-r0"
@@ -207,8 +205,7 @@ def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batc
 def test_an_outdated_summary_is_refused(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(ChunksFailed):
         summarize(batch)
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
     with pytest.raises(AttemptTaken, match="with other outcomes"):
         summarize(batch)
 
@@ -223,7 +220,7 @@ def test_an_outdated_summary_is_refused(buckets: Buckets, batch: Batch) -> None:
     ],
 )
 def test_an_unreadable_ledger_file_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
-    keys = [commit(buckets, of(batch, start)) for start in STARTS]
+    keys = commit_all(buckets, batch)
     buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
     with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*restore its first version"):
         summarize(batch)
@@ -240,8 +237,7 @@ def test_an_object_that_is_not_divided_is_refused(buckets: Buckets) -> None:
 def test_only_the_headers_of_ledger_files_are_read(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
     read: list[int] = []
     read_start = aws.read_start
 
@@ -256,8 +252,7 @@ def test_only_the_headers_of_ledger_files_are_read(
 
 
 def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+    commit_all(buckets, batch)
 
     def refuse(*_: Any) -> bytes:
         raise AccessRefused("GetObject was answered AccessDenied")
