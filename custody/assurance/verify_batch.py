@@ -117,31 +117,26 @@ class _RawObject:
         self._stack = stack
         self._findings = findings
         self._stream: Readable | None = None
-        self._is_open = False
-        self._at = 0
+        self._at: int | None = None
 
     def compare(self, line: RecordLine) -> None:
         """Compare the bytes of a record with its hash in the ledger."""
-        if not self._is_open:
-            self._is_open, self._at = True, line.offset
-            self._stream = self._open(line.offset)
-        if self._stream and (difference := self._difference(self._stream, line)):
+        if self._at is None:
+            self._at = line.offset
+            if stream := unless_gone(lambda: open_span(self._s3, self._raw, line.offset)):
+                self._stream = self._stack.enter_context(closing(buffered(stream)))
+            else:
+                self._findings.add(Result.EXPIRED, f"the raw version is gone: {self._raw.uri}")
+        if self._stream and (difference := self._difference(self._stream, self._at, line)):
             self._findings.add(Result.BROKEN, f"record {record_id(self._raw.id, line.position)}: {difference}")
 
-    def _difference(self, stream: Readable, line: RecordLine) -> str | None:
-        if line.offset < self._at:
+    def _difference(self, stream: Readable, at: int, line: RecordLine) -> str | None:
+        if line.offset < at:
             return "by the ledger it begins before the previous record ends"
-        _hash(stream, line.offset - self._at)
+        _hash(stream, line.offset - at)
         digest = _hash(stream, line.length)
         self._at = line.offset + line.length
         return None if digest == line.sha256 else "its bytes in the raw object are not those in the ledger"
-
-    def _open(self, start: int) -> Readable | None:
-        stream = unless_gone(lambda: open_span(self._s3, self._raw, start))
-        if stream is None:
-            self._findings.add(Result.EXPIRED, f"the raw version is gone: {self._raw.uri}")
-            return None
-        return self._stack.enter_context(closing(buffered(stream)))
 
 
 class _Delivery:

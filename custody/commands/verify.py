@@ -1,8 +1,7 @@
 """`custody verify`: check that what is stored still matches the ledger."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable
 from itertools import chain
 from typing import Annotated
 
@@ -52,7 +51,8 @@ def verify(  # noqa: PLR0913 - one parameter an option
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.
     counts = Counter[Result](dict.fromkeys(Result, 0))
     progress = Progress()
-    verdicts = verify_all(session.s3, session.deployment.audit, _since(ledgers, since), progress)
+    selected = (ledger for ledger in ledgers if since is None or ledger.modified >= since)
+    verdicts = verify_all(session.s3, session.deployment.audit, selected, progress)
     checked = console.counted(verdicts, counts, lambda verdict: verdict.result)
     if as_json:
         console.stream_json("objects", checked, lambda: {"counts": {str(each): counts[each] for each in Result}})
@@ -77,7 +77,3 @@ def _named(session: Session, names: list[str]) -> Iterable[StoredLedger]:
             USAGE,
         )
     return chain.from_iterable(ledgers.values())
-
-
-def _since(ledgers: Iterable[StoredLedger], since: datetime | None) -> Iterator[StoredLedger]:
-    return (ledger for ledger in ledgers if since is None or ledger.modified >= since)

@@ -243,12 +243,9 @@ class Pipeline:
 
     def count(self, status: str) -> tuple[int, bool]:
         """Count the executions of a status, and tell whether there are more: counting stops at COUNTED per machine."""
-        counts = [self._count(machine, status) for machine in self.machines]
-        return sum(number for number, _ in counts), any(is_more for _, is_more in counts)
-
-    def _count(self, machine: str, status: str) -> tuple[int, bool]:
-        number = sum(1 for _ in islice(self.list_executions(machine, status), COUNTED + 1))
-        return min(number, COUNTED), number > COUNTED
+        listed = (islice(self.list_executions(machine, status), COUNTED + 1) for machine in self.machines)
+        numbers = [sum(1 for _ in of_machine) for of_machine in listed]
+        return sum(min(number, COUNTED) for number in numbers), max(numbers) > COUNTED
 
     def list_executions(
         self, machine: str, status: str | None = None, since: datetime | None = None, page: int = _PAGE

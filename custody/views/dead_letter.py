@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from custody.assurance.verify_batch import format_counts
 from custody.audit.dead_letters import DeadLetterDocument, SelectedDeadLetter
 from custody.audit.object_versions import record_bytes
 from custody.executions.listing import Totals
@@ -87,10 +88,7 @@ def _totals(totals: Totals) -> str:
     if counts is None or chunks is None:
         return "not known: the summary of the object cannot be read"
     failed = f", of which {chunks.failed:,} failed" if chunks.failed else ""
-    return (
-        f"{counts.received:,} received, {counts.written:,} written, {counts.rejected:,} rejected "
-        f"({plural(chunks.total, 'chunk')}{failed})"
-    )
+    return f"{format_counts(counts)} ({plural(chunks.total, 'chunk')}{failed})"
 
 
 def _row(selected: SelectedDeadLetter) -> list[Text]:

@@ -7,6 +7,7 @@ from textwrap import wrap
 from msgspec.structs import asdict
 from rich.text import Text
 
+from custody.assurance.verify_batch import format_counts
 from custody.audit.trace import (
     ObjectTrace,
     RecordTrace,
@@ -96,8 +97,8 @@ def _print_object(traced: ObjectTrace) -> None:
     print_fact("object", f"{traced.uri} ({traced.object.size:,} bytes)")
     _print_link(traced.links.raw)
     _print_state(traced)
-    counts = ", ".join(f"{number:,} {name}" for name, number in asdict(traced.counts).items()) if traced.counts else ""
-    print_fact("records", f"{counts or 'not all of them have an outcome'}, at attempt {traced.attempt}")
+    counts = format_counts(traced.counts) if traced.counts else "not all of them have an outcome"
+    print_fact("records", f"{counts}, at attempt {traced.attempt}")
     _print_rejected(traced)
     if traced.chunks:
         _print_chunks(traced.chunks)
