@@ -1,1 +1,1 @@
-"""DeadLetter: tell of what failed and fail with its true error; after a redrive, let the batch go on."""
+"""DeadLetter: record a failure and raise the original error; after a redrive, let the batch resume."""

@@ -27,9 +27,6 @@ STAGE = "dead_letter"
 COMMITTING = frozenset({WRITE, PROCESS_CHUNKS, SUMMARIZE})
 """The states whose records are committed before they fail; any other leaves the rejected records to DeadLetter."""
 
-FIRST = frozenset({VALIDATE, PROCESS_CHUNKS})
-"""The states that need nothing but the batch."""
-
 _RETRIED = ServiceUnavailable.__name__
 """The error of ours that a Retry names: raising it by that name would start DeadLetter's own Retry."""
 
@@ -127,7 +124,7 @@ def resumption(
     """
     state = resumes_at(failure)
     batch = replace(step.batch, attempt=step.batch.attempt + redrives - step.execution.redrives)
-    if state in FIRST:
+    if state in (VALIDATE, PROCESS_CHUNKS):  # which need nothing but the batch
         return chunk_totals.to_repeat(batch, summary, discarded).encode() | {"resume": state}
     message = {name: part for name, part in step.message.items() if name != "failure"}
     if state == SUMMARIZE:

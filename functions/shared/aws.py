@@ -95,8 +95,8 @@ def streamed(
 ) -> Iterator[Streamed]:
     """Open an object for reading piece by piece: this version, or the newest; all of it, or the bytes of a span.
 
-    `span` is the first byte and the one after the last; it may extend beyond the end. Raises errors
-    when it is opened and while it is read.
+    `span` is the first byte and the one after the last; it may extend beyond the end. Raises errors when it is opened
+    and while it is read.
     """
     where = f"s3://{bucket}/{key}" + (f" version {version_id}" if version_id else "")
     options = {"VersionId": version_id} if version_id else {}

@@ -26,7 +26,7 @@ ENVIRONMENT = runtime.environment(Environment)
 
 @runtime.observed
 def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    """Give the batch with its records transformed.
+    """Return the batch with its records transformed.
 
     Raises RecordsRejected if no record is left, UnknownDataset, TransformFailed, ObjectMissing, AccessRefused,
     CallRefused, ServiceUnavailable or MessageRefused.

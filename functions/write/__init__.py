@@ -1,1 +1,1 @@
-"""Write: deliver the records of a batch, then commit what became of each."""
+"""Write: deliver the records of a batch, then commit the outcome of each."""

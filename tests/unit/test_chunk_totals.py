@@ -73,7 +73,7 @@ def test_the_latest_ledger_file_of_a_chunk_is_that_of_the_highest_attempt(names:
 
 
 def test_a_discard_is_not_the_commit_of_a_chunk() -> None:
-    assert latest(keys("000000000000000.0.discarded", "odd")) == {}
+    assert latest(keys("000000000000000.0.discarded", "unknown")) == {}
 
 
 @pytest.mark.parametrize(

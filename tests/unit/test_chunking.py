@@ -49,10 +49,10 @@ def test_any_other_object_is_one_batch(key: str) -> None:
 
 
 @given(st.integers(0, 2 * BULK_FROM), st.integers(2**20, LARGEST_CHUNK), st.integers(2**20, LARGEST_CHUNK))
-@example(size=BULK_FROM, one=2**20, other=LARGEST_CHUNK)
-@example(size=BULK_FROM + 1, one=2**20, other=LARGEST_CHUNK)
-def test_no_setting_changes_the_state_machine_of_an_object(size: int, one: int, other: int) -> None:
-    assert (divide(raw(size), one) is None) == (divide(raw(size), other) is None) == (size <= BULK_FROM)
+@example(size=BULK_FROM, size_before=2**20, size_after=LARGEST_CHUNK)
+@example(size=BULK_FROM + 1, size_before=2**20, size_after=LARGEST_CHUNK)
+def test_no_setting_changes_the_state_machine_of_an_object(size: int, size_before: int, size_after: int) -> None:
+    assert (divide(raw(size), size_before) is None) == (divide(raw(size), size_after) is None) == (size <= BULK_FROM)
 
 
 def test_an_object_of_too_many_chunks_is_one_batch() -> None:

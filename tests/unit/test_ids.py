@@ -19,10 +19,10 @@ def test_an_object_id_is_a_valid_execution_name_even_with_a_redrive_suffix(bucke
 
 @given(key=TEXT, other=TEXT)
 def test_another_key_or_version_has_another_id(key: str, other: str) -> None:
-    one = RawObject("raw", key, "v", 1, "e")
-    assert one.id == RawObject("raw", key, "v", 2, "f").id, "size and etag do not name an object"
-    assert one.id != RawObject("raw", key, "w", 1, "e").id
-    assert (one.id == RawObject("raw", other, "v", 1, "e").id) == (key == other)
+    raw = RawObject("raw", key, "v", 1, "e")
+    assert raw.id == RawObject("raw", key, "v", 2, "f").id, "size and etag do not name an object"
+    assert raw.id != RawObject("raw", key, "w", 1, "e").id
+    assert (raw.id == RawObject("raw", other, "v", 1, "e").id) == (key == other)
 
 
 def test_the_parts_of_an_id_are_separated() -> None:

@@ -17,17 +17,17 @@ WORDS = st.one_of(BODIES, BODIES.map(lambda body: BOM + body), st.binary(max_siz
 
 
 def by_hand(body: bytes, limit: int) -> list[Line]:
-    found, position = [], 0
+    expected, position = [], 0
     for whole in body.split(b"\n"):
         if len(whole) > limit:
-            found.append(Line(position, position, whole[:limit], is_too_long=True))
+            expected.append(Line(position, position, whole[:limit], is_too_long=True))
         else:
             begins = len(BOM) if position == 0 and whole.startswith(BOM) else 0
             line = whole[begins:].removesuffix(b"\r")
             if line.strip(b" \t\r"):
-                found.append(Line(position, position + begins, line))
+                expected.append(Line(position, position + begins, line))
         position += len(whole) + 1
-    return found
+    return expected
 
 
 def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[bytes]:
@@ -42,12 +42,12 @@ def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[byte
 @example(b"abcdefgh", 2, 1, 3).via("a chunk inside a line that is too long")
 def test_any_division_reads_each_line_once(body: bytes, size: int, piece: int, limit: int) -> None:
     chunks = [(start, min(start + size, len(body))) for start in range(0, len(body), size)]
-    found = [
+    expected = [
         line
         for start, end in chunks
         for line in chain.from_iterable(jsonl.lines(seen(body, start, end, limit, piece), start, end, limit))
     ]
-    assert found == by_hand(body, limit)
+    assert expected == by_hand(body, limit)
 
 
 @given(WORDS, st.integers(1, 70), st.integers(1, 70))

@@ -57,19 +57,19 @@ def test_a_batch_survives_json(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begun", "told", "redrives", "attempt"),
+    ("first", "sent", "redrives", "attempt"),
     [
         pytest.param(0, 0, 0, 0, id="first"),
         pytest.param(0, 0, 1, 1, id="stopped and redriven: the same message again"),
-        pytest.param(0, 1, 1, 1, id="gone on after DeadLetter"),
-        pytest.param(2, 2, 0, 2, id="a new execution does the third attempt"),
-        pytest.param(2, 2, 1, 3, id="and is redriven itself"),
+        pytest.param(0, 1, 1, 1, id="resumed by DeadLetter"),
+        pytest.param(2, 2, 0, 2, id="a new execution for the third attempt"),
+        pytest.param(2, 2, 1, 3, id="which is redriven itself"),
         pytest.param(0, 1, 0, 1, id="the context is behind, the message is not"),
     ],
 )
-def test_the_attempt_is_counted_by_the_execution(begun: int, told: int, redrives: int, attempt: int) -> None:
-    event = called_with(replace(BATCH, attempt=told).encode(), "Write", redrives=redrives)
-    event["execution"]["Input"] = {"attempt": begun}
+def test_the_attempt_is_counted_by_the_execution(first: int, sent: int, redrives: int, attempt: int) -> None:
+    event = called_with(replace(BATCH, attempt=sent).encode(), "Write", redrives=redrives)
+    event["execution"]["Input"] = {"attempt": first}
     step = Step.decode(event)
     assert (step.batch.attempt, step.execution.redrives) == (attempt, redrives)
 
@@ -104,15 +104,15 @@ def test_rejects_are_tolerable_up_to_a_percentage(good: int, bad: int, percent: 
 
 
 def test_an_error_message_lists_the_first_records_and_counts_the_rest() -> None:
-    said = str(tolerance.rejection(BATCH, Counts(13, 1, 12), rejecting(12)))
-    assert said.startswith("12 of 13 records rejected: ")
-    assert f"{BATCH.object.id}.0 at validate: /a: type number" in said
-    assert said.endswith("and 2 more, in the ledger")
+    message = str(tolerance.rejection(BATCH, Counts(13, 1, 12), rejecting(12)))
+    assert message.startswith("12 of 13 records rejected: ")
+    assert f"{BATCH.object.id}.0 at validate: /a: type number" in message
+    assert message.endswith("and 2 more, in the ledger")
 
 
 def test_an_error_message_stays_short() -> None:
-    said = str(tolerance.rejection(BATCH, Counts(5000, 0, 5000), rejecting(12, Violation("/" + "a" * 100_000, "type"))))
-    assert len(said) < 8192
+    rejected = rejecting(12, Violation("/" + "a" * 100_000, "type"))
+    assert len(str(tolerance.rejection(BATCH, Counts(5000, 0, 5000), rejected))) < 8192
 
 
 def test_every_error_has_advice_and_a_docstring() -> None:
@@ -136,7 +136,7 @@ def test_the_console_link_knows_the_partitions(partition: str, region: str, doma
     assert console_link(arn).startswith(f"https://{domain}/states/home?region={region}#")
 
 
-class Odd(Struct, frozen=True):
+class Variables(Struct, frozen=True):
     """What a handler might read."""
 
     some_bucket: str
@@ -146,18 +146,18 @@ class Odd(Struct, frozen=True):
 def test_environment_variables_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_BUCKET", "b")
     monkeypatch.setenv("SOME_LIMIT", "7")
-    assert runtime.environment(Odd) == Odd("b", 7)
+    assert runtime.environment(Variables) == Variables("b", 7)
 
 
-@pytest.mark.parametrize(("limit", "said"), [(None, "SOME_LIMIT is not set"), ("seven", "SOME_LIMIT is not a int")])
+@pytest.mark.parametrize(("limit", "problem"), [(None, "SOME_LIMIT is not set"), ("seven", "SOME_LIMIT is not a int")])
 def test_a_missing_or_malformed_variable_is_named(
-    monkeypatch: pytest.MonkeyPatch, limit: str | None, said: str
+    monkeypatch: pytest.MonkeyPatch, limit: str | None, problem: str
 ) -> None:
     monkeypatch.setenv("SOME_BUCKET", "b")
     if limit:
         monkeypatch.setenv("SOME_LIMIT", limit)
-    with pytest.raises(ConfigurationMissing, match=said):
-        runtime.environment(Odd)
+    with pytest.raises(ConfigurationMissing, match=problem):
+        runtime.environment(Variables)
 
 
 def test_the_log_of_a_call_names_it_and_holds_no_payload(monkeypatch: pytest.MonkeyPatch) -> None:

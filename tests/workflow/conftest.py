@@ -78,7 +78,7 @@ class Workflow:
         self.faults[state] = deque(errors)
 
     def invoke(self, state: str, payload: dict[str, Any]) -> tuple[Any, bool]:
-        """Call the handler of a state as Lambda would; give what it returned, and whether it failed."""
+        """Call the handler of a state as Lambda would; return its result, and whether it failed."""
         with self.lock:
             self.calls[state] += 1
         try:

@@ -56,6 +56,9 @@ class Raw(Struct, frozen=True, gc=False):
 
 Pages = Iterator[list[Raw]]
 
+_NOTHING = Raw(0, 0, b"", None, (Violation("", "json", "a document; the object is empty"),))
+"""The record of an empty object."""
+
 
 class Limits(Struct, frozen=True):
     """Maximum sizes in bytes, decompressed: of a JSON document (an object or a line), and of gzipped JSON Lines."""
@@ -162,15 +165,9 @@ def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) ->
 
 
 def _lines_or_nothing(stream: Iterable[bytes], limits: Limits) -> Pages:
-    page = None
-    for page in of_chunk(stream, 0, 2**63, limits):
-        yield page
-    if page is None:
-        yield [_nothing()]
-
-
-def _nothing() -> Raw:
-    return _whole(b"", Violation("", "json", "a document; the object is empty"))
+    pages = of_chunk(stream, 0, 2**63, limits)
+    yield next(pages, [_NOTHING])
+    yield from pages
 
 
 def _gathered(stream: Iterable[bytes], key: str, limit: int) -> bytes:
@@ -216,21 +213,10 @@ def _line(line: Line, reader: Reader) -> Raw:
     if line.is_too_long:
         violation = Violation("", "line-length", f"at most {len(line.body)} bytes (document_limit_bytes)")
         return Raw(line.position, line.offset, line.body, None, (violation,))
-    documents = _quickly([line])
-    return _closely(line, reader) if documents is None else Raw(line.position, line.offset, line.body, documents[0])
-
-
-def _quickly(page: Sequence[Line]) -> list[Any] | None:
-    """Decode lines with the fast decoder; return None if one of them needs the strict reader."""
-    try:
-        return decode_quickly([line.body for line in page])
-    except UNSURE:
-        return None
-
-
-def _closely(line: Line, reader: Reader) -> Raw:
-    """Read a line with the strict reader, which finds out what is wrong with it, if anything is."""
     position, offset, body = line.position, line.offset, line.body
+    documents = _quickly([line])
+    if documents is not None:
+        return Raw(position, offset, body, documents[0])
     try:
         text = body.decode()
         document, end, violations = reader.read(text, _skip(text, 0))
@@ -242,6 +228,14 @@ def _closely(line: Line, reader: Reader) -> Raw:
     return Raw(position, offset, body, document, violations)
 
 
+def _quickly(page: Sequence[Line]) -> list[Any] | None:
+    """Decode lines with the fast decoder; return None if one of them needs the strict reader."""
+    try:
+        return decode_quickly([line.body for line in page])
+    except UNSURE:
+        return None
+
+
 def _document(body: bytes) -> Pages:
     """Read a JSON document: each element of an array is a record, and anything else is one record at position 0.
 
@@ -249,7 +243,7 @@ def _document(body: bytes) -> Pages:
     twice: only its end shows whether it is a document, and all of its elements would take many times its memory.
     """
     if body.strip(SPACE + LF) in {b"", BOM}:
-        yield [_nothing()]
+        yield [_NOTHING]
         return
     try:
         text = body.decode()

@@ -32,32 +32,31 @@ class Deliveries:
         self.file = consumer.open_file(str(path))
 
     def put(self, key: str, *lines: str) -> str:
-        """Deliver some lines; give the version."""
+        """Deliver some lines; return the version."""
         body = "".join(f"{line}\n" for line in lines).encode()
         return str(self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
 
-    def tell(self, key: str, version: str) -> None:
-        """Put the event of a version into the queue."""
+    def send_event(self, key: str, version: str) -> None:
+        """Send the event of a version to the queue."""
         detail = {"bucket": {"name": BUCKET}, "object": {"key": key, "version-id": version}}
         self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"detail": detail}))
 
     def from_queue(self) -> list[bool]:
-        """Take what waits; tell of each event whether it brought anything new."""
-        return [consumer.take(self.file, self.s3, *one) for one in consumer.from_queue(self.sqs, self.url)]
+        """Process the pending events; return for each whether it was new."""
+        return [consumer.take(self.file, self.s3, *event) for event in consumer.from_queue(self.sqs, self.url)]
 
     def from_bucket(self, prefix: str = "mission/") -> list[bool]:
-        """Take what is there; tell of each object whether it was new."""
-        return [consumer.take(self.file, self.s3, *one) for one in consumer.from_bucket(self.s3, BUCKET, prefix)]
+        """Process the stored objects; return for each whether it was new."""
+        return [consumer.take(self.file, self.s3, *event) for event in consumer.from_bucket(self.s3, BUCKET, prefix)]
 
     def records(self) -> list[Any]:
-        """Give what the consumer has."""
+        """Return the records of the consumer."""
         return self.file.execute("SELECT key, begins, document FROM records ORDER BY key, begins").fetchall()
 
-    def left(self) -> int:
-        """Count the events that wait."""
-        asked: Any = ["ApproximateNumberOfMessages"]
-        found = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=asked)["Attributes"]
-        return int(found[asked[0]])
+    def pending(self) -> int:
+        """Count the pending events."""
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
 
 
 def test_a_record_is_identified_by_its_key_and_byte_offset(deliveries: Deliveries) -> None:
-    deliveries.tell(KEY, deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}'))
+    deliveries.send_event(KEY, deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}'))
 
     assert deliveries.from_queue() == [True]
     assert deliveries.records() == [(KEY, 0, '{"name":"Größe"}'), (KEY, 19, '{"n":2}')]
@@ -77,29 +76,29 @@ def test_a_record_is_identified_by_its_key_and_byte_offset(deliveries: Deliverie
 
 def test_a_duplicate_event_changes_nothing(deliveries: Deliveries) -> None:
     version = deliveries.put(KEY, "1")
-    deliveries.tell(KEY, version)
-    deliveries.tell(KEY, version)
+    deliveries.send_event(KEY, version)
+    deliveries.send_event(KEY, version)
 
     assert deliveries.from_queue() == [True, False]
     assert deliveries.from_queue() == []
     assert deliveries.records() == [(KEY, 0, "1")]
-    assert deliveries.left() == 0
+    assert deliveries.pending() == 0
 
 
 def test_a_later_attempt_replaces_the_whole_batch(deliveries: Deliveries) -> None:
-    deliveries.tell(KEY, deliveries.put(KEY, "1", "3"))
-    deliveries.tell(CHUNK, deliveries.put(CHUNK, "9"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1", "3"))
+    deliveries.send_event(CHUNK, deliveries.put(CHUNK, "9"))
     deliveries.from_queue()
-    deliveries.tell(KEY, deliveries.put(KEY, "1", "2", "3"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1", "2", "3"))
 
     assert deliveries.from_queue() == [True]
     assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2"), (KEY, 4, "3"), (CHUNK, 0, "9")]
 
 
 def test_an_empty_object_deletes_its_records(deliveries: Deliveries) -> None:
-    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1"))
     deliveries.from_queue()
-    deliveries.tell(KEY, deliveries.put(KEY))
+    deliveries.send_event(KEY, deliveries.put(KEY))
 
     assert deliveries.from_queue() == [True]
     assert deliveries.records() == []
@@ -108,8 +107,8 @@ def test_an_empty_object_deletes_its_records(deliveries: Deliveries) -> None:
 
 def test_an_event_out_of_order_changes_nothing(deliveries: Deliveries) -> None:
     older, newer = deliveries.put(KEY, "old"), deliveries.put(KEY, "new")
-    deliveries.tell(KEY, newer)
-    deliveries.tell(KEY, older)
+    deliveries.send_event(KEY, newer)
+    deliveries.send_event(KEY, older)
 
     assert deliveries.from_queue() == [True, False]
     assert deliveries.records() == [(KEY, 0, "new")]
@@ -127,9 +126,9 @@ def test_missed_events_are_caught_up_with_once(deliveries: Deliveries) -> None:
 
 
 def test_a_crashed_consumer_gets_the_event_again(deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch) -> None:
-    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1"))
     deliveries.from_queue()
-    deliveries.tell(KEY, deliveries.put(KEY, "1", "2"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1", "2"))
 
     def breaking_off(_: Any) -> Iterator[tuple[int, bytes]]:
         yield 0, b"1"
@@ -146,12 +145,12 @@ def test_a_crashed_consumer_gets_the_event_again(deliveries: Deliveries, monkeyp
 
 
 def test_the_event_of_a_deleted_object_stays_in_the_queue(deliveries: Deliveries) -> None:
-    deliveries.tell(KEY, deliveries.put(KEY, "1"))
+    deliveries.send_event(KEY, deliveries.put(KEY, "1"))
     deliveries.s3.delete_object(Bucket=BUCKET, Key=KEY)
 
     with pytest.raises(ClientError, match="NoSuchKey"):
         deliveries.from_queue()
-    assert deliveries.left() == 1
+    assert deliveries.pending() == 1
 
 
 def test_a_slow_consumer_does_not_restore_an_older_version(deliveries: Deliveries) -> None:
@@ -159,7 +158,7 @@ def test_a_slow_consumer_does_not_restore_an_older_version(deliveries: Deliverie
     reading, go_on = Event(), Event()
 
     class Slow:
-        """An S3 that takes its time for an answer."""
+        """A client of S3 whose answers are late."""
 
         def get_object(self, **asked: Any) -> Any:
             answer = deliveries.s3.get_object(**asked)

@@ -22,12 +22,6 @@ STARTS = (0, 10, 20)
 pytestmark = pytest.mark.usefixtures("step_functions")
 
 
-@pytest.fixture
-def batch(buckets: Buckets) -> Batch:
-    """Give a bulk object of three chunks."""
-    return replace(buckets.upload("mission/large.jsonl", b"x" * 25), plan=Plan(10, STARTS))
-
-
 def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
     return replace(batch, plan=None, chunk=Chunk(start, 10), attempt=attempt, parent=EXECUTION_ARN)
 

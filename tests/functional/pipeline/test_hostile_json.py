@@ -81,7 +81,7 @@ def holding(text: str) -> bytes:
 
 
 def outcomes(buckets: Buckets, lines: list[bytes]) -> list[Any]:
-    """Send lines as one object; give for each the delivered bytes, or the names of the rules that it breaks."""
+    """Send lines as one object; return for each the delivered bytes, or the names of the rules that it breaks."""
     body = b"\n".join([*lines, GOOD])
     with suppress(RecordsRejected):
         written(buckets, "mission/a.jsonl", body)

@@ -52,7 +52,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
-    """Send so many hundred records through the steps; give the most memory that each held, in MB."""
+    """Send so many hundred records through the steps; return the most memory that each held, in MB."""
     size = len(LINES) * hundreds
     with (buckets / "raw-mission-a.jsonl").open("wb") as file:
         file.writelines(LINES for _ in range(hundreds))
@@ -63,14 +63,14 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
         ("TransformChunk", transform.handle),
         ("WriteChunk", write.handle),
     ]
-    found = {}
+    held = {}
     for name, handle in steps:
         tracemalloc.start()
         message = handle(called_with(message, name), None)
-        found[name] = tracemalloc.get_traced_memory()[1] / MB
+        held[name] = tracemalloc.get_traced_memory()[1] / MB
         tracemalloc.stop()
     assert message["counts"] == {"received": hundreds * 100, "written": hundreds * 99, "rejected": hundreds}
-    return found
+    return held
 
 
 def test_memory_does_not_grow_with_the_chunk(buckets: Path) -> None:

@@ -21,14 +21,8 @@ CHUNK = 10
 STARTS = (0, 10, 20)
 
 
-@pytest.fixture
-def batch(buckets: Buckets) -> Batch:
-    """Give a bulk object of three chunks, the last of which is shorter."""
-    return replace(buckets.upload("mission/large.jsonl", b"x" * 25), plan=Plan(CHUNK, STARTS))
-
-
 def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
-    """Give a chunk of the object, as its own execution carries it."""
+    """Return the batch of a chunk of the object."""
     return replace(batch, plan=None, chunk=Chunk(start, CHUNK), attempt=attempt, parent=EXECUTION_ARN)
 
 
@@ -265,7 +259,7 @@ def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: p
 
 @pytest.fixture
 def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
-    """Give an object of as many chunks as there may be, each with a ledger file that is only pretended."""
+    """Upload an object of the maximum number of chunks, and fake their ledger files."""
     starts = tuple(range(0, 50_000, CHUNK))
     batch = replace(buckets.upload("mission/huge.jsonl", b"x" * 50_000), plan=Plan(CHUNK, starts))
     first = commit(buckets, of(batch, 0), written=3, rejected=1)
