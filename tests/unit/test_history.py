@@ -191,22 +191,29 @@ def test_a_redriven_map_run_keeps_its_arn() -> None:
     assert again.kind == "Map"
 
 
-def test_calls_of_a_function_by_its_arn_are_tries() -> None:
-    def event(number: int, kind: str, **details: Any) -> Any:
-        moment = datetime(2026, 3, 1, 10, 0, number, tzinfo=UTC)
-        return {"id": number, "previousEventId": number - 1, "timestamp": moment, "type": kind} | details
+def event(number: int, before: int, kind: str, **details: Any) -> Any:
+    moment = datetime(2026, 3, 1, 10, 0, number, tzinfo=UTC)
+    return {"id": number, "previousEventId": before, "timestamp": moment, "type": kind} | details
 
+
+def named(name: str) -> Any:
+    return {"name": name}
+
+
+def test_calls_of_a_function_by_its_arn_are_tries() -> None:
     history = [
-        event(1, "ExecutionStarted"),
-        event(2, "TaskStateEntered", stateEnteredEventDetails={"name": "Enrich"}),
-        event(3, "LambdaFunctionScheduled"),
-        event(4, "LambdaFunctionScheduleFailed", lambdaFunctionScheduleFailedEventDetails={"error": "Lambda.Unknown"}),
-        event(5, "LambdaFunctionScheduled"),
-        event(6, "LambdaFunctionStarted"),
-        event(7, "LambdaFunctionTimedOut", lambdaFunctionTimedOutEventDetails={"error": "States.Timeout"}),
-        event(8, "LambdaFunctionScheduled"),
-        event(9, "LambdaFunctionSucceeded"),
-        event(10, "TaskStateExited", stateExitedEventDetails={"name": "Enrich"}),
+        event(1, 0, "ExecutionStarted"),
+        event(2, 1, "TaskStateEntered", stateEnteredEventDetails=named("Enrich")),
+        event(3, 2, "LambdaFunctionScheduled"),
+        event(
+            4, 3, "LambdaFunctionScheduleFailed", lambdaFunctionScheduleFailedEventDetails={"error": "Lambda.Unknown"}
+        ),
+        event(5, 4, "LambdaFunctionScheduled"),
+        event(6, 5, "LambdaFunctionStarted"),
+        event(7, 6, "LambdaFunctionTimedOut", lambdaFunctionTimedOutEventDetails={"error": "States.Timeout"}),
+        event(8, 7, "LambdaFunctionScheduled"),
+        event(9, 8, "LambdaFunctionSucceeded"),
+        event(10, 9, "TaskStateExited", stateExitedEventDetails=named("Enrich")),
     ]
     (enrich,) = steps(history)
     assert [each.outcome for each in enrich.tries] == ["failed", "timed_out", "succeeded"]
@@ -214,13 +221,6 @@ def test_calls_of_a_function_by_its_arn_are_tries() -> None:
 
 
 def test_parallel_branches_have_their_own_tries() -> None:
-    def event(number: int, before: int, kind: str, **details: Any) -> Any:
-        moment = datetime(2026, 3, 1, 10, 0, number, tzinfo=UTC)
-        return {"id": number, "previousEventId": before, "timestamp": moment, "type": kind} | details
-
-    def named(name: str) -> Any:
-        return {"name": name}
-
     history = [
         event(1, 0, "ExecutionStarted"),
         event(2, 0, "ParallelStateEntered", stateEnteredEventDetails=named("Both")),

@@ -124,32 +124,46 @@ def test_only_the_record_that_differs_is_named(buckets: Buckets) -> None:
     ]
 
 
-def test_a_processed_object_replaced_by_the_same_bytes_holds_and_is_noted(buckets: Buckets) -> None:
-    send(buckets)
-    replaced(lambda body: body)(buckets)
-    verdict = the_verdict(buckets)
-    assert verdict.result == "holds"
-    assert "has the same bytes as the committed" in verdict.where[0]
+def replace_file(buckets: Buckets, key: str) -> None:
+    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
+
+
+def hide_file(buckets: Buckets, key: str) -> None:
+    buckets.s3.delete_object(Bucket="audit", Key=key)
+
+
+def delete_file(buckets: Buckets, key: str) -> None:
+    hide_file(buckets, key)
+    forget(buckets, "audit", key)
+
+
+def hide_delivery(buckets: Buckets, _: str) -> None:
+    buckets.s3.delete_object(Bucket="processed", Key=processed(buckets)[0])
+
+
+def delete_delivery(buckets: Buckets, _: str) -> None:
+    forget(buckets, "processed", processed(buckets)[0])
 
 
 @pytest.mark.parametrize(
-    ("delete", "message"),
+    ("tamper", "result", "records", "message"),
     [
-        (
-            lambda buckets, key: buckets.s3.delete_object(Bucket="processed", Key=key),
-            "deleted: a delete marker hides it",
-        ),
-        (lambda buckets, key: forget(buckets, "processed", key), "permanently deleted"),
+        (replace_file, "broken", 3, "was replaced: it has 2 versions"),
+        (hide_file, "broken", 3, "was deleted; its first version is"),
+        (delete_file, "broken", 0, "was deleted, and no version of it is left"),
+        (hide_delivery, "broken", 3, "deleted: a delete marker hides it"),
+        (delete_delivery, "broken", 3, "permanently deleted"),
+        (lambda buckets, _: replaced(lambda body: body)(buckets), "holds", 3, "has the same bytes as the committed"),
     ],
 )
-def test_a_processed_object_that_was_deleted_is_broken(
-    buckets: Buckets, delete: Callable[[Buckets, str], object], message: str
+def test_a_file_that_was_replaced_or_deleted_is_reported_and_its_first_version_is_checked(
+    buckets: Buckets, tamper: Callable[[Buckets, str], None], result: str, records: int, message: str
 ) -> None:
-    send(buckets)
-    delete(buckets, processed(buckets)[0])
+    tamper(buckets, LedgerKey(send(buckets), 0, 0).key)
     verdict = the_verdict(buckets)
-    assert verdict.result == "broken"
-    assert message in verdict.where[0]
+    assert (verdict.result, verdict.records) == (result, records)
+    (line,) = verdict.where
+    assert message in line
 
 
 def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_still_checked(buckets: Buckets) -> None:
@@ -231,37 +245,6 @@ def test_a_ledger_file_that_cannot_be_read_is_broken(buckets: Buckets, body: byt
     buckets.s3.put_object(Bucket="audit", Key=key, Body=body)
     (line,) = the_verdict(buckets).where
     assert line.startswith(f"the ledger file {key} cannot be read")
-
-
-def replace_file(buckets: Buckets, key: str) -> None:
-    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"anything")
-
-
-def hide_file(buckets: Buckets, key: str) -> None:
-    buckets.s3.delete_object(Bucket="audit", Key=key)
-
-
-def delete_file(buckets: Buckets, key: str) -> None:
-    hide_file(buckets, key)
-    forget(buckets, "audit", key)
-
-
-@pytest.mark.parametrize(
-    ("tamper", "records", "message"),
-    [
-        (replace_file, 3, "was replaced: it has 2 versions"),
-        (hide_file, 3, "was deleted; its first version is"),
-        (delete_file, 0, "was deleted, and no version of it is left"),
-    ],
-)
-def test_a_ledger_file_that_was_replaced_or_deleted_is_broken_and_its_first_version_is_checked(
-    buckets: Buckets, tamper: Callable[[Buckets, str], None], records: int, message: str
-) -> None:
-    tamper(buckets, LedgerKey(send(buckets), 0, 0).key)
-    verdict = the_verdict(buckets)
-    assert (verdict.result, verdict.records) == ("broken", records)
-    (line,) = verdict.where
-    assert message in line
 
 
 def commit_again(buckets: Buckets, object_id: str, attempt: int, **changed: Any) -> None:
