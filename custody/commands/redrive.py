@@ -117,8 +117,9 @@ def _carry_out(redriver: Redriver, log: RedriveLog, per_second: float, timeout: 
     for _ in console.tracked(redriver.begin(plans, per_second, log.note), "redriving", len(plans)):
         pass
     if timeout is not None:
-        watching = redriver.watch(log.started, timeout)
-        for redrive in console.tracked(watching, "waiting", len(plans), len(plans) - len(log.started)):
+        started = [redrive for redrive in log.redrives if redrive.status is not None]
+        watching = redriver.watch(started, timeout)
+        for redrive in console.tracked(watching, "waiting", len(plans), len(plans) - len(started)):
             log.note(redrive)
 
 

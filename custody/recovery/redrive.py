@@ -50,11 +50,6 @@ class RedriveLog:
         """All of them, as they are now."""
         return list(self._redrives.values())
 
-    @property
-    def started(self) -> list[Redrive]:
-        """Those that were started."""
-        return [redrive for redrive in self.redrives if redrive.status is not None]
-
 
 @dataclass(frozen=True)
 class Redriver:

@@ -63,25 +63,35 @@ def test_a_discard_is_committed_beside_the_delivery_and_resolves_the_dead_letter
     assert f"by {by}: sent by mistake" in run("show", dead_letter.id).stdout
 
 
-def test_a_batch_that_was_never_read_is_discarded_whole(buckets: Buckets, run: Run) -> None:
-    raw = buckets.upload("mission/a.json", GOOD).object
-    dead_letter = posted(buckets, raw=raw)
-
-    done = run("discard", dead_letter.id, "--reason", "no such dataset", "--json")
-
-    assert done.exit_code == 0, done.output
-    header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(dead_letter.object_id, 0, 0, discards=True).key))
-    assert (header["counts"], lines) == (None, [])
-    assert json.loads(done.stdout)["counts"] is None
-
-
-def test_a_batch_that_was_read_but_never_committed_is_discarded_whole(buckets: Buckets, run: Run) -> None:
-    raw = buckets.upload("mission/a.json", MIXED).object
-    dead_letter = posted(buckets, raw=raw, name="Write", received=2)
+@pytest.mark.parametrize(
+    ("facts", "counts", "described"),
+    [
+        ({}, None, "the whole batch, which was never read"),
+        (
+            {"name": "Write", "received": 2},
+            {"received": 2, "written": 0, "rejected": 0, "discarded": 2},
+            "the whole batch of 2 records",
+        ),
+    ],
+    ids=["never read", "never committed"],
+)
+def test_a_batch_that_was_not_committed_is_discarded_whole(
+    buckets: Buckets, run: Run, facts: dict[str, Any], counts: dict[str, int] | None, described: str
+) -> None:
+    dead_letter = posted(buckets, raw=buckets.upload("mission/a.json", MIXED).object, **facts)
 
     done = run("discard", dead_letter.id, "--reason", "of no use")
 
-    assert "discarded: the whole batch of 2 records" in done.stdout
+    assert f"discarded: {described}" in done.stdout
+    header, lines = parse_ledger_file(buckets.body("audit", LedgerKey(dead_letter.object_id, 0, 0, discards=True).key))
+    assert (header["counts"], lines) == (counts, [])
+
+
+def test_a_discard_is_a_document(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    document = json.loads(run("discard", dead_letter.id, "--reason", "of no use", "--json").stdout)
+
+    assert (document["counts"]["discarded"], document["records"]) == (1, [f"{dead_letter.object_id}.1"])
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])

@@ -129,17 +129,16 @@ def test_a_new_execution_is_not_started_beside_a_running_one(buckets: Buckets, m
     assert [redrive.outcome for redrive in redriver.begin(plans, FAST)] == [Outcome.IN_FLIGHT]
 
 
-def test_an_expired_execution_is_replaced_by_a_new_one(buckets: Buckets, machine: Machine) -> None:
-    post(buckets, buckets.upload("a.json", b"{}"))
+def test_the_executions_of_a_batch_decide_how_it_is_redriven(buckets: Buckets, machine: Machine) -> None:
+    post(buckets, buckets.upload("expired.json", b"{}"))
+    running = fail(buckets, machine, "running.json")
+    machine.add(Batch(running.object, attempt=1), "RUNNING")
+    plans = plans_for(redriver_on(buckets, machine))
 
-    assert [(plan.how, plan.attempt) for plan in plans_for(redriver_on(buckets, machine))] == [(Method.NEW, 1)]
-
-
-def test_a_running_redrive_by_a_new_execution_is_detected(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
-    machine.add(Batch(batch.object, attempt=1), "RUNNING")
-
-    assert [plan.how for plan in plans_for(redriver_on(buckets, machine))] == [Outcome.IN_FLIGHT]
+    assert {plan.candidate.raw.key: (plan.how, plan.attempt) for plan in plans} == {
+        "expired.json": (Method.NEW, 1),
+        "running.json": (Outcome.IN_FLIGHT, 1),
+    }
 
 
 def test_a_dead_letter_that_is_resolved_meanwhile_is_not_redriven(buckets: Buckets, machine: Machine) -> None:
@@ -159,10 +158,8 @@ def test_definitions_of_many_executions_take_few_calls(buckets: Buckets, machine
     for number in range(1000):
         arn = machine.add(batch, name=f"e{number:04}", startDate=_minute(number))
         machine.definitions[arn] = ("before", "r1") if number < 700 else ("now", "r2")
-    pipeline = machine.pipeline()
-    executions = [execution for arn in machine.executions if (execution := pipeline.describe(arn))]
 
-    assert pipeline.unchanged(executions) == {arn_of(f"e{number:04}") for number in range(700, 1000)}
+    assert unchanged(machine) == {arn_of(f"e{number:04}") for number in range(700, 1000)}
     assert machine.asked <= 25
 
 
@@ -171,11 +168,14 @@ def test_a_definition_that_was_restored_counts_as_unchanged(buckets: Buckets, ma
     for number, definition in enumerate([("now", "r1"), ("bad", "r2"), ("now", "r3")]):
         arn = machine.add(batch, name=f"e{number}", startDate=_minute(number))
         machine.definitions[arn] = definition
-    pipeline = machine.pipeline()
-    executions = [execution for arn in machine.executions if (execution := pipeline.describe(arn))]
 
-    assert pipeline.unchanged(executions) == {arn_of("e0"), arn_of("e2")}
-    assert pipeline.unchanged([]) == frozenset()
+    assert unchanged(machine) == {arn_of("e0"), arn_of("e2")}
+    assert machine.pipeline().unchanged([]) == frozenset()
+
+
+def unchanged(machine: Machine) -> frozenset[str]:
+    pipeline = machine.pipeline()
+    return pipeline.unchanged([execution for arn in machine.executions if (execution := pipeline.describe(arn))])
 
 
 def _minute(number: int) -> datetime:
