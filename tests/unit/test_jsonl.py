@@ -31,7 +31,7 @@ def by_hand(body: bytes, limit: int) -> list[Line]:
 
 
 def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[bytes]:
-    """Give what a ranged read of a chunk brings, in pieces."""
+    """Return the bytes of a ranged read for a chunk, in pieces."""
     first, after = jsonl.reach(start, end, limit)
     ranged = body[first:after]
     return [ranged[at : at + piece] for at in range(0, len(ranged), piece)]
@@ -42,12 +42,12 @@ def seen(body: bytes, start: int, end: int, limit: int, piece: int) -> list[byte
 @example(b"abcdefgh", 2, 1, 3).via("a chunk inside a line that is too long")
 def test_any_division_reads_each_line_once(body: bytes, size: int, piece: int, limit: int) -> None:
     chunks = [(start, min(start + size, len(body))) for start in range(0, len(body), size)]
-    expected = [
+    read = [
         line
         for start, end in chunks
         for line in chain.from_iterable(jsonl.lines(seen(body, start, end, limit, piece), start, end, limit))
     ]
-    assert expected == by_hand(body, limit)
+    assert read == by_hand(body, limit)
 
 
 @given(WORDS, st.integers(1, 70), st.integers(1, 70))
@@ -75,8 +75,7 @@ def test_an_endless_line_is_not_held_beyond_the_limit() -> None:
 
 def test_a_line_that_is_too_long_is_marked() -> None:
     (long, short) = chain.from_iterable(reader.of_chunk([b'"' + b"x" * 60 + b'"\n{}\n'], 0, 70, Limits(50, 50)))
-    assert [str(violation) for violation in long.violations] == [
-        "/: line-length at most 50 bytes (document_limit_bytes)"
-    ]
+    (violation,) = long.violations
+    assert str(violation) == "/: line-length at most 50 bytes (document_limit_bytes)"
     assert (long.position, long.span.length) == (0, 50)
     assert (short.position, short.document) == (63, {})

@@ -79,21 +79,25 @@ def test_the_smallest_numbers_keep_their_digits(digits: str) -> None:
 TOKENS = st.sampled_from(
     [
         *"{}[],:",
+        *[r'"a"', r'"b"', r'"a":', r'"\u0061":', r'":"', r'"a:b"', r'"\"":', r'"\ud800"', r'"\ud83d\ude00"', r'"ü"'],
+        *["1", "-0", "1.5", "1e5", "1E400", "1e-400", "0.12345678901234567890", "12345678901234567890123", "01", "1."],
         *(
-            '"a"',
-            '"b"',
-            '"a":',
+            "true",
+            "null",
+            "NaN",
+            "Infinity",
+            "tru",
+            " ",
+            "\t",
+            "\r",
+            "\x00",
+            "\x0b",
+            "\ufeff",
+            "é",
+            "//",
+            "'a'",
             '"b" :',
-            '"\\u0061":',
-            '":"',
-            '"a:b"',
-            '"\\"":',
-            '"\\ud800"',
-            '"\\ud83d\\ude00"',
-            '"ü"',
         ),
-        *("1", "-0", "1.5", "1e5", "1E400", "1e-400", "0.12345678901234567890", "12345678901234567890123", "01", "1."),
-        *("true", "null", "NaN", "Infinity", "tru", " ", "\t", "\r", "\x00", "\x0b", "\ufeff", "é", "//", "'a'"),
     ]
 )
 TEXTS = st.one_of(
@@ -117,17 +121,15 @@ TEXTS = st.one_of(
 @example(["0.1234567890123456", "1.00000000000000001", "1e23", "1E+2", "100000000000000000000.5"])
 def test_the_fast_decoder_agrees_with_the_strict_reader(texts: list[str]) -> None:
     try:
-        seen = decode_quickly([text.encode() for text in texts])
+        decoded = decode_quickly([text.encode() for text in texts])
     except UNSURE:
         return
-    assert len(seen) == len(texts)
-    for text, document_seen in zip(texts, seen, strict=True):
+    for text, quick in zip(texts, decoded, strict=True):
         start = len(text) - len(text.lstrip(" \t\r\n"))
         document, end, violations = Reader().read(text, start)
-        assert not violations, f"at sight it seemed good, and it is not: {violations}"
+        assert not violations, f"the fast decoder accepted what the strict reader does not: {violations}"
         assert not text[end:].strip(" \t\r\n")
-        same = (document_seen, repr(document_seen)) == (document, repr(document))
-        assert same, f"other values, kinds or order: {document_seen!r} and {document!r}"
+        assert (quick, repr(quick)) == (document, repr(document)), "other values, types or order"
 
 
 @pytest.mark.parametrize("line", ['{"a": 1, "b": "2026-11-23T09:00:00Z"}', '{"a": {"b": [1.5, null]}}', "[]", "1"])

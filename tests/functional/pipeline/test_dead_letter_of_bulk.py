@@ -51,11 +51,8 @@ def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch:
         f"dead-letters/dt={STARTED_AT[:10]}/{batch.object.id}/object.0.Summarize.json"
     ]
     dead_letter = buckets.dead_letter()
-    assert (dead_letter["step"], dead_letter["error"], dead_letter["resumes_at"]) == (
-        "Summarize",
-        "ChunksFailed",
-        "ProcessChunks",
-    )
+    assert (dead_letter["step"], dead_letter["error"]) == ("Summarize", "ChunksFailed")
+    assert dead_letter["resumes_at"] == "ProcessChunks"
     assert dead_letter["cause"].startswith("2 of 3 chunks failed, starting at byte 10, 20;")
     assert (dead_letter["chunk"], dead_letter["parent"], dead_letter["rejected"]) == (None, None, [])
     assert dead_letter["code"] == {"summarize": "s-code"}

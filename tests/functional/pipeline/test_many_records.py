@@ -149,11 +149,8 @@ def test_a_dead_letter_lists_a_thousand_records_and_counts_all(buckets: Buckets)
     with pytest.raises(RecordsRejected, match=r"2500 of 2501 .* and 2490 more, in the ledger"):
         through(buckets.upload("mission/a.jsonl", GOOD + b"\n" + (BAD + b"\n") * 2_500))
     dead_letter = buckets.dead_letter()
-    assert (dead_letter["received"], dead_letter["rejected_count"], len(dead_letter["rejected"])) == (
-        2_501,
-        2_500,
-        1_000,
-    )
+    assert (dead_letter["received"], dead_letter["rejected_count"]) == (2_501, 2_500)
+    assert len(dead_letter["rejected"]) == 1_000
     assert len(buckets.ledger()) == 1 + 2_501
 
 

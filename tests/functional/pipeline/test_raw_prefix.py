@@ -37,9 +37,7 @@ def test_dead_letters_and_summaries_name_the_dataset(buckets: Buckets) -> None:
     dead_letters = [json.loads(buckets.body("audit", key)) for key in buckets.keys("audit", "dead-letters/")]
     (summary,) = (key for key in buckets.keys("audit", "ledger/") if "/object." in key)
 
-    assert [dead_letter["dataset"] for dead_letter in dead_letters] == ["mission", "mission"], (
-        "of the chunk and of the whole"
-    )
+    assert [dead_letter["dataset"] for dead_letter in dead_letters] == ["mission"] * 2, "of the chunk and the object"
     assert parse_ledger_file(buckets.body("audit", summary))[0]["dataset"] == "mission"
 
 

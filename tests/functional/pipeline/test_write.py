@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -25,7 +24,7 @@ from tests.support.stages import BAD, GOOD, transformed, written
 
 def test_the_processed_object_is_named_by_dataset_date_and_object(buckets: Buckets) -> None:
     batch = buckets.upload("mission/2026/a.json", GOOD)
-    day = buckets.s3.head_object(Bucket="raw", Key="mission/2026/a.json")["LastModified"].strftime("%Y-%m-%d")
+    day = buckets.s3.head_object(Bucket="raw", Key="mission/2026/a.json")["LastModified"].date()
     written(buckets, "mission/2026/a.json", GOOD)
 
     (key,) = buckets.keys("processed")
@@ -38,10 +37,10 @@ def test_a_ledger_file_has_all_that_verification_needs(buckets: Buckets) -> None
     report = written(buckets, "mission/a.json", GOOD)
 
     header, line = buckets.ledger()
-    output = buckets.s3.get_object(**_located(header["output"]))["Body"].read()
-    raw = buckets.s3.get_object(Bucket="raw", Key=header["object"]["key"], VersionId=header["object"]["version_id"])[
-        "Body"
-    ].read()
+    output, raw = (
+        buckets.s3.get_object(Bucket=each["bucket"], Key=each["key"], VersionId=each["version_id"])["Body"].read()
+        for each in (header["output"], header["object"])
+    )
     place = line["output"]
     assert hashlib.sha256(raw[line["offset"] : line["offset"] + line["length"]]).hexdigest() == line["sha256"]
     assert hashlib.sha256(output[place["offset"] : place["offset"] + place["length"]]).hexdigest() == place["sha256"]
@@ -63,14 +62,14 @@ def test_a_retry_writes_the_same_bytes_and_commits_once(buckets: Buckets) -> Non
     assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
-def test_an_attempt_of_another_execution_fails_and_a_redrive_takes_the_next(
-    buckets: Buckets,
-) -> None:
+def test_an_attempt_of_another_execution_fails_and_a_redrive_takes_the_next(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
     event = called_with(message, "Write")
     event["execution"]["Id"] = EXECUTION_ARN + "-r1"
-    with pytest.raises(AttemptTaken, match=rf"attempt 0 of {message_id(message)} was committed by {EXECUTION_ARN}"):
+    with pytest.raises(
+        AttemptTaken, match=rf"attempt 0 of {Batch.decode(message).object.id} was committed by {EXECUTION_ARN}"
+    ):
         handler.handle(event, None)
 
     event["execution"]["RedriveCount"] = 1
@@ -92,7 +91,7 @@ def test_an_attempt_of_another_execution_is_detected_before_delivery(buckets: Bu
 def test_a_retry_with_other_outcomes_is_refused(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handler.handle(called_with(message, "Write"), None)
-    message["records"][0]["document"]["confidence_band"] = "as another code has it"
+    message["records"][0]["document"]["confidence_band"] = "the result of other code"
     with pytest.raises(AttemptTaken, match="committed with other outcomes"):
         handler.handle(called_with(message, "Write"), None)
 
@@ -139,9 +138,9 @@ def test_a_dead_letter_lists_rejected_records_without_values(buckets: Buckets) -
     assert (dead_letter["step"], dead_letter["error"], dead_letter["attempt"]) == ("Write", "RecordsRejected", 0)
     assert dead_letter["advice"].startswith("Correct the records")
     assert dead_letter["execution"]["console"].endswith(EXECUTION_ARN)
-    everything = json.dumps(dead_letter) + json.dumps(buckets.ledger())
-    assert "RUMINT" not in everything, "the ledger cannot be erased, so it holds no values"
-    assert "1.7" not in everything
+    files = json.dumps(dead_letter) + json.dumps(buckets.ledger())
+    assert "RUMINT" not in files, "the audit bucket is kept forever, so it holds no values"
+    assert "1.7" not in files
 
 
 def test_tolerated_rejects_succeed_with_a_dead_letter(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,11 +204,3 @@ def test_a_ledger_file_does_not_depend_on_the_time(buckets: Buckets) -> None:
     again = buckets.the_only("audit", "ledger/")
     (_, *before), (_, *after) = (gzip.decompress(each).splitlines() for each in (packed, again))
     assert after == before, "only the version ids in the header differ"
-
-
-def message_id(message: dict[str, Any]) -> str:
-    return Batch.decode(message).object.id
-
-
-def _located(output: dict[str, str]) -> Any:
-    return {"Bucket": output["bucket"], "Key": output["key"], "VersionId": output["version_id"]}
