@@ -103,12 +103,12 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
 
 
-def _plan(redriver: Redriver, log: RedriveLog, found: Iterator[SelectedDeadLetter]) -> None:
+def _plan(redriver: Redriver, log: RedriveLog, selected: Iterator[SelectedDeadLetter]) -> None:
     candidates: list[Candidate] = []
     with console.progress(
         lambda: f"looking at {plural(len(candidates), 'execution')}" if candidates else "looking for dead letters"
     ):
-        candidates = choose_candidates(map(Candidate.of, found))
+        candidates = choose_candidates(map(Candidate.of, selected))
         log.add(redriver.plan(candidates))
 
 

@@ -99,14 +99,12 @@ class Candidate:
     is_bulk: bool = False
 
     @classmethod
-    def of(cls, found: SelectedDeadLetter) -> "Candidate":
+    def of(cls, selected: SelectedDeadLetter) -> "Candidate":
         """Extract a candidate from a dead letter."""
-        body, dead_letter = found.body, found.dead_letter
-        parent = body.parent
-        is_bulk = dead_letter.is_of_whole or parent is not None
+        body, key = selected.body, selected.dead_letter
+        is_bulk = key.is_of_whole or body.parent is not None
         chunk = None if is_bulk else body.chunk
-        execution = body.object_execution
-        return cls(dead_letter, found.is_open, body.raw, chunk, execution, body.error, is_bulk)
+        return cls(key, selected.is_open, body.raw, chunk, body.object_execution, body.error, is_bulk)
 
     @property
     def work(self) -> Hashable:

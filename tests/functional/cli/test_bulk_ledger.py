@@ -110,13 +110,13 @@ def test_an_object_is_discarded_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
     done = run("discard", bulk.id, "--reason", "sent by mistake", "--json")
 
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["dead_letter"].endswith("object.0.Summarize")
-    assert sorted(each["dead_letter"].rpartition("/")[2] for each in told["discards"]) == [
+    document = json.loads(done.stdout)
+    assert document["dead_letter"].endswith("object.0.Summarize")
+    assert sorted(each["dead_letter"].rpartition("/")[2] for each in document["discards"]) == [
         "000000000000200.0.Rejected",
         "000000000000400.0.Write",
     ]
-    assert told["still_open"] == 0
+    assert document["still_open"] == 0
     _, discarded = parse_ledger_file(bulk.buckets.body("audit", LedgerKey(bulk.id, 200, 0, discards=True).key))
     assert [line["position"] for line in discarded] == [244], "the record, and not those that were written"
     assert open_starts(bulk) == []
@@ -158,8 +158,8 @@ def test_an_interrupted_discard_reports_what_it_committed_and_what_is_left(
     left = len(bulk.starts) - committed
     assert 1 < committed < len(bulk.starts), "those that were begun are finished, and no more are begun"
     if options:
-        told = json.loads(ended.stdout)
-        assert (len(told["discards"]), told["still_open"]) == (committed, left)
+        document = json.loads(ended.stdout)
+        assert (len(document["discards"]), document["still_open"]) == (committed, left)
     else:
         assert f"{committed} dead letters discarded" in ended.stdout
     assert f"still open: {left} dead letters of its chunks; run the same command again" in ended.stderr
