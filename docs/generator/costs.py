@@ -1,6 +1,6 @@
 """The figures of docs/costs.md, from its own prices and assumptions and from what the code takes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -22,10 +22,11 @@ LEDGER_BYTES = 640
 RUN_OBJECTS, RUN_HOURS = 300, 2
 """Most executions that `make test-aws` starts, and how long it keeps the stack."""
 
-Line = tuple[str, str, float]
-"""What is billed, how many, and USD."""
+TRANSITION, CALL, GB_SECOND = "Step Functions transition", "Lambda request", "Lambda GB-second, Arm"
+PUT, STORED, EVENT = "S3 PUT", "S3 Standard, GB-month", "EventBridge opt-in data event"
 
-Lines = list[Line]
+Lines = list[tuple[str, str, float]]
+"""What is billed, how many, and USD."""
 
 
 @dataclass(frozen=True)
@@ -46,42 +47,32 @@ class Costs:
             {name: [int(number(cell)) for cell in cells] for name, cells in rows(scaling, "a batch that").items()},
         )
 
-    def line(self, name: str, price: str, count: float, how_many: str) -> Line:
-        """Multiply a price."""
-        return name, how_many, count * self.prices[price]
+    def bill(self, *lines: tuple[str, str, float, str]) -> Lines:
+        """Multiply each count by its price; a line is what is billed, its price, how many, and how that is written."""
+        return [(name, how_many, count * self.prices[price]) for name, price, count, how_many in lines]
 
     def idle(self, alarms: int) -> Lines:
         """Return the bill of a month in which nothing happens."""
-        return [
-            self.line("KMS key", "KMS key, month", 1, "1 key"),
-            self.line("alarms", "CloudWatch alarm, month", alarms, f"{alarms} alarms"),
-        ]
+        return self.bill(
+            ("KMS key", "KMS key, month", 1, "1 key"),
+            ("alarms", "CloudWatch alarm, month", alarms, f"{alarms} alarms"),
+        )
 
     def objects(self) -> Lines:
         """Return the bill of a million objects of one record each."""
         raw_read, staged, staged_read, processed, audit = self.requests["travels in its messages"]
         puts, gets, calls = 1 + staged + processed + audit, raw_read + staged_read, BATCH.calls + 1
-        return [
-            self.line(
-                "Step Functions",
-                "Step Functions transition",
-                BATCH.transitions * OBJECTS,
-                f"1,000,000 x {BATCH.transitions} transitions",
-            ),
-            self.line("Lambda calls", "Lambda request", calls * OBJECTS, f"1,000,000 x {calls} calls, with `start`"),
-            self.line(
-                "Lambda time",
-                "Lambda GB-second, Arm",
-                self._gb_seconds() * OBJECTS,
-                f"1,000,000 x {self._gb_seconds():.3f} GB-seconds",
-            ),
-            self.line("S3 writes", "S3 PUT", puts * OBJECTS, f"1,000,000 x {puts} PUTs, with your own"),
-            self.line("S3 reads", "S3 GET", gets * OBJECTS, f"1,000,000 x {gets} GET"),
-            self.line(
-                "EventBridge", "EventBridge opt-in data event", processed * OBJECTS, f"1,000,000 x {processed} delivery"
-            ),
-            *self._watching(OBJECTS, calls, BATCH.events),
+        seconds = self._gb_seconds()
+        each = [
+            ("Step Functions", TRANSITION, BATCH.transitions, f"{BATCH.transitions} transitions"),
+            ("Lambda calls", CALL, calls, f"{calls} calls, with `start`"),
+            ("Lambda time", GB_SECOND, seconds, f"{seconds:.3f} GB-seconds"),
+            ("S3 writes", PUT, puts, f"{puts} PUTs, with your own"),
+            ("S3 reads", "S3 GET", gets, f"{gets} GET"),
+            ("EventBridge", EVENT, processed, f"{processed} delivery"),
         ]
+        lines = [(name, price, count * OBJECTS, f"1,000,000 x {what}") for name, price, count, what in each]
+        return self.bill(*lines) + self._watching(OBJECTS, calls, BATCH.events)
 
     def records(self) -> Lines:
         """Return the bill of many records in one large object."""
@@ -93,23 +84,14 @@ class Costs:
         puts = (staged + processed + audit) * chunks + ceil(size / PART_BYTES) + 2
         transitions = chunks * CHUNK.transitions + OBJECT.transitions
         events = ceil((chunks * CHUNK.events + OBJECT.events) / (chunks + 1))
-        return [
-            self.line(
-                "Step Functions",
-                "Step Functions transition",
-                transitions,
-                f"{chunks} chunks x {CHUNK.transitions} + {OBJECT.transitions}",
-            ),
-            self.line("Lambda calls", "Lambda request", calls, f"{chunks} x {CHUNK.calls} + {OBJECT.calls + 1}"),
-            self.line(
-                "Lambda time", "Lambda GB-second, Arm", seconds, f"{RECORDS:,} records; {seconds:,.0f} GB-seconds"
-            ),
-            self.line("S3 writes", "S3 PUT", puts, f"{puts:,} PUTs, with your upload in parts of 8 MiB"),
-            self.line(
-                "EventBridge", "EventBridge opt-in data event", processed * chunks, f"{processed * chunks} deliveries"
-            ),
-            *self._watching(chunks + 1, ceil(calls / (chunks + 1)), events),
-        ]
+        sum_of_transitions = f"{chunks} chunks x {CHUNK.transitions} + {OBJECT.transitions}"
+        return self.bill(
+            ("Step Functions", TRANSITION, transitions, sum_of_transitions),
+            ("Lambda calls", CALL, calls, f"{chunks} x {CHUNK.calls} + {OBJECT.calls + 1}"),
+            ("Lambda time", GB_SECOND, seconds, f"{RECORDS:,} records; {seconds:,.0f} GB-seconds"),
+            ("S3 writes", PUT, puts, f"{puts:,} PUTs, with your upload in parts of 8 MiB"),
+            ("EventBridge", EVENT, processed * chunks, f"{processed * chunks} deliveries"),
+        ) + self._watching(chunks + 1, ceil(calls / (chunks + 1)), events)
 
     def stored(self) -> Lines:
         """Return the bill of a month in which these records are kept."""
@@ -118,10 +100,8 @@ class Costs:
             "processed": self.assumed["bytes of a processed record"],
             "audit": self.assumed["bytes of a record in the ledger"],
         }
-        return [
-            self.line(bucket, "S3 Standard, GB-month", RECORDS * size / GB, f"{RECORDS:,} x {size:g} bytes")
-            for bucket, size in sizes.items()
-        ]
+        lines = [(name, STORED, RECORDS * size / GB, f"{RECORDS:,} x {size:g} bytes") for name, size in sizes.items()]
+        return self.bill(*lines)
 
     def _gb_seconds(self) -> float:
         settings = parse({})
@@ -135,29 +115,27 @@ class Costs:
         stored = executions * logged / GB
         traced = executions * self.assumed["share of executions that are traced, %"] / 100
         how_many = f"{calls} calls and {events} events an execution; {stored:,.2f} GB"
-        return [
-            self.line("logs", "CloudWatch Logs, GB taken in", stored, how_many),
-            self.line("X-Ray", "X-Ray trace", traced, f"{traced:,.0f} traces"),
-        ]
+        return self.bill(
+            ("logs", "CloudWatch Logs, GB taken in", stored, how_many),
+            ("X-Ray", "X-Ray trace", traced, f"{traced:,.0f} traces"),
+        )
 
     def extras(self, alarms: Mapping[str, int]) -> Lines:
         """Return what settings and special cases cost."""
         polled = self.assumed["requests a minute to an empty buffer"] * 60 * MONTH_HOURS
         requests = (BUFFER_BATCH + 2) / BUFFER_BATCH * OBJECTS
-        ledger, events = "S3 Standard, GB-month", "EventBridge opt-in data event"
+        existing = total(self.idle(alarms["existing"]))
         run = total(self.objects()) / OBJECTS * RUN_OBJECTS + total(self.idle(alarms["prod"])) / MONTH_HOURS * RUN_HOURS
         return [
-            self.line("`buffered`, a month", "SQS request", polled, f"{polled:,.0f} polls of an empty buffer"),
-            self.line("`buffered`, a million objects", "SQS request", requests, f"{requests:,.0f} requests"),
-            (
-                "`raw_bucket`, a month, idle",
-                f"{alarms['existing']} alarms and a key",
-                total(self.idle(alarms["existing"])),
+            *self.bill(
+                ("`buffered`, a month", "SQS request", polled, f"{polled:,.0f} polls of an empty buffer"),
+                ("`buffered`, a million objects", "SQS request", requests, f"{requests:,.0f} requests"),
             ),
-            self.line(
-                "`raw_bucket`, a million objects", events, OBJECTS, "1,000,000 events, and any others of the bucket"
+            ("`raw_bucket`, a month, idle", f"{alarms['existing']} alarms and a key", existing),
+            *self.bill(
+                ("`raw_bucket`, a million objects", EVENT, OBJECTS, "1,000,000 events, and any others of the bucket"),
+                ("ledger of a million small objects, a month", STORED, LEDGER_BYTES * OBJECTS / GB, "0.64 GB"),
             ),
-            self.line("ledger of a million small objects, a month", ledger, LEDGER_BYTES * OBJECTS / GB, "0.64 GB"),
             ("`make test-aws`", f"{RUN_OBJECTS} executions in {RUN_HOURS} hours, at most", ceil(run * 100) / 100),
         ]
 
@@ -171,18 +149,16 @@ class Costs:
 - **Large objects:** about {records:.2f} for 100 million records, {total(self.stored()):.2f} a month to keep them."""
 
 
-def total(lines: Iterable[Line]) -> float:
+def total(lines: Lines) -> float:
     """Sum up a bill."""
     return sum(usd for *_, usd in lines)
 
 
-def bill(heading: str, lines: Lines) -> str:
+def written(heading: str, lines: Lines, *, with_total: bool = True) -> str:
     """Write a bill as a table, with its total."""
-    return table((heading, "how many", "USD"), [*_cells(lines), ("**total**", "", f"**{total(lines):,.2f}**")])
-
-
-def _cells(lines: Lines) -> list[tuple[str, str, str]]:
-    return [(name, how_many, f"{usd:,.2f}") for name, how_many, usd in lines]
+    cells = [(name, how_many, f"{usd:,.2f}") for name, how_many, usd in lines]
+    end = [("**total**", "", f"**{total(lines):,.2f}**")] if with_total else []
+    return table((heading, "how many", "USD"), cells + end)
 
 
 def regions(costs: str, scaling: str, deployments: Mapping[str, Deployment]) -> dict[str, str]:
@@ -191,9 +167,9 @@ def regions(costs: str, scaling: str, deployments: Mapping[str, Deployment]) -> 
     alarms = {name: len(each.of_type("AWS::CloudWatch::Alarm")) for name, each in deployments.items()}
     return {
         "costs": bills.summary(alarms["prod"]),
-        "costs-idle": bill("a month, idle", bills.idle(alarms["prod"])),
-        "costs-objects": bill("a million objects of one record", bills.objects()),
-        "costs-records": bill("100 million records in a large object", bills.records()),
-        "costs-stored": bill("a month, by bucket", bills.stored()),
-        "costs-extras": table(("what else", "how many", "USD"), _cells(bills.extras(alarms))),
+        "costs-idle": written("a month, idle", bills.idle(alarms["prod"])),
+        "costs-objects": written("a million objects of one record", bills.objects()),
+        "costs-records": written("100 million records in a large object", bills.records()),
+        "costs-stored": written("a month, by bucket", bills.stored()),
+        "costs-extras": written("what else", bills.extras(alarms), with_total=False),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.generator import costs, datasets, diagrams, scaling, schemas, settings, stack
+from docs.generator import costs, diagrams, scaling, schemas, settings, stack
 from docs.generator.markdown import filled
 from tests.support.machines import BULK, PIPELINE
 from tests.support.template import Deployment
@@ -23,9 +23,7 @@ def pages(deployments: Mapping[str, Deployment]) -> dict[Path, str]:
         **scaling.regions(),
         **costs.regions(texts[ROOT / "docs/costs.md"], texts[ROOT / "docs/scaling.md"], deployments),
     }
-    folders = [path.parent for path in (ROOT / "datasets").glob("*/dataset.json")]
     return {
         **{path: filled(text, regions) for path, text in texts.items() if "<!-- generated: " in text},
         **{ROOT / "docs" / f"{path}.schema.json": schema for path, schema in schemas.schemas().items()},
-        **{folder / "README.md": datasets.readme(folder) for folder in folders},
     }
