@@ -1,7 +1,7 @@
 """The samples of the datasets: objects, and the expected outcomes of their records.
 
-`datasets/<dataset>/samples/objects/` has the objects. Records of `a.json` that are written are in `written/a.jsonl`, and
-rejected ones in `rejected/a.txt`, one per line: position, stage, violations.
+`datasets/<dataset>/samples/objects/` has the objects. Written records of `a.json` are in `written/a.jsonl`, rejected
+ones in `rejected/a.txt`, one per line: position, stage, violations.
 """
 
 from dataclasses import dataclass

@@ -77,7 +77,7 @@ def package(name: str) -> str:
     parts = name.split(".")
     folder = ROOT
     for depth, part in enumerate(parts):
-        if not (folder / part).is_dir():
+        if not any((folder / part).glob("*.py")):  # an old checkout may have a folder of byte code there
             beside_packages = (folder / f"{part}.py").is_file() and any(folder.glob("*/*.py"))
             return ".".join(parts[: depth + 1] if beside_packages else parts[:depth])
         folder /= part
