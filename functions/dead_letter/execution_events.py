@@ -20,11 +20,6 @@ _ERRORS = {"TIMED_OUT": ExecutionTimedOut.__name__, "ABORTED": ExecutionAborted.
 _NO_ERROR = "Unknown"
 
 
-def is_execution_event(event: dict[str, Any]) -> bool:
-    """Return whether an event comes from EventBridge, and not from the state machine."""
-    return "detail" in event
-
-
 class End(Struct, frozen=True):
     """How an execution ended: `name` is that of its dead letter, which has its `error` and `cause`."""
 

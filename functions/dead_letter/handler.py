@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.dead_letter import failure as failures
-from functions.dead_letter.execution_events import End, is_execution_event
+from functions.dead_letter.execution_events import End
 from functions.dead_letter.failure import Standing
 from functions.shared import aws, runtime
 from functions.shared.audit import chunk_totals, commit
@@ -45,7 +45,7 @@ def handle(event: dict[str, Any], _: Any) -> Json:
     Raises the error of the step; ObjectMissing, AccessRefused, CallRefused, ServiceUnavailable, AttemptTaken or
     MessageRefused if the dead letter cannot be written.
     """
-    if is_execution_event(event):
+    if "detail" in event:  # it comes from EventBridge, and not from the state machine
         return _record_end(End.decode(event))
     return _record_failure(Step.decode(event), can_resume="resumable" in event)
 

@@ -52,7 +52,7 @@ class Run:
     status: str
     states: list[str]
     error: str | None
-    cause: str | None
+    cause: str
     output: Any
 
 
@@ -115,7 +115,7 @@ class Workflow:
                 event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
             ],
             error=ended.get("error"),
-            cause=ended.get("cause"),
+            cause=ended.get("cause", ""),
             output=json.loads(ended["output"]) if "output" in ended else None,
         )
 
