@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.dead_letter.handler import handle
-from functions.shared.errors import BY_NAME
+from functions.shared.errors import BY_NAME, AccessRefused
 from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, called_with
 
 REDRIVEN_AT = "2026-11-23T10:00:00.000Z"
@@ -63,6 +63,11 @@ def resume(message: dict[str, Any], step: str, error: str, *, redrives: int = 1,
     event = failed(message, step, error, redrives=redrives)
     event["execution"]["RedriveTime"] = redriven_at
     return handle(event, None)
+
+
+def refuse_access(*_: Any) -> Any:
+    """Stand for a call that AWS refuses."""
+    raise AccessRefused("GetObject was answered AccessDenied")
 
 
 def ended(message: Any, status: str, *, redrives: int = 0, **more: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.support.failures import (
     failed,
     failed_in_engine,
     record,
+    refuse_access,
     resume,
 )
 from tests.support.stages import BAD, GOOD, transformed, validated
@@ -97,11 +98,7 @@ def test_a_dead_letter_is_written_without_access_to_the_staged_batch(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = transformed(buckets, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
-
-    def refuse(*_: Any) -> Any:
-        raise AccessRefused("GetObject was answered AccessDenied")
-
-    monkeypatch.setattr(aws, "streamed", refuse)
+    monkeypatch.setattr(aws, "streamed", refuse_access)
     with pytest.raises(StepFailed):
         handle(failed(message, "Write", "States.Timeout"), None)
     assert buckets.dead_letter()["received"] is None

@@ -13,7 +13,17 @@ from functions.summarize.handler import handle as summarize
 from functions.validate.handler import handle as validate
 from tests.support.buckets import EXECUTION_ARN, STARTED_AT, Buckets, called_with
 from tests.support.executions import commit
-from tests.support.failures import REDRIVEN_AT, StepFunctions, ended, entered, failed, failed_in_engine, record, resume
+from tests.support.failures import (
+    REDRIVEN_AT,
+    StepFunctions,
+    ended,
+    entered,
+    failed,
+    failed_in_engine,
+    record,
+    refuse_access,
+    resume,
+)
 from tests.support.stages import BAD
 
 STARTS = (0, 10, 20)
@@ -113,11 +123,7 @@ def test_an_inaccessible_summary_does_not_stop_a_redrive(
 ) -> None:
     commit(buckets, of(batch, 0))
     message = summarize_and_fail(batch)
-
-    def refuse(*_: Any) -> Any:
-        raise AccessRefused("GetObject was answered AccessDenied")
-
-    monkeypatch.setattr(aws, "read", refuse)
+    monkeypatch.setattr(aws, "read", refuse_access)
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 

@@ -16,6 +16,7 @@ from functions.summarize import handler
 from functions.summarize.handler import handle
 from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with, parse_ledger_file
 from tests.support.executions import arn_of, commit
+from tests.support.failures import refuse_access
 
 CHUNK = 10
 STARTS = (0, 10, 20)
@@ -247,11 +248,7 @@ def test_only_the_headers_of_ledger_files_are_read(
 
 def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_all(buckets, batch)
-
-    def refuse(*_: Any) -> bytes:
-        raise AccessRefused("GetObject was answered AccessDenied")
-
-    monkeypatch.setattr(aws, "read_start", refuse)
+    monkeypatch.setattr(aws, "read_start", refuse_access)
     with pytest.raises(AccessRefused):
         summarize(batch)
     assert not [key for key in buckets.keys("audit") if "/object." in key]
