@@ -3,7 +3,6 @@
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn
@@ -48,31 +47,30 @@ Files:
 Shell completion: custody --install-completion"""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """An entry of the list of commands: its heading and summary."""
-
-    panel: str
-    summary: str
-
-
-_SEND, _RECOVER, _AUDIT, _ENVIRONMENTS = "Send and inspect", "Recover", "Audit", "Environments"
-
-COMMANDS = {
-    "put": Listing(_SEND, "Upload files and report the outcome of each record."),
-    "executions": Listing(_SEND, "List executions, newest first."),
-    "trace": Listing(_SEND, "Show the history of one record or object."),
-    "dead-letters": Listing(_RECOVER, "List, show or discard dead letters."),
-    "redrive": Listing(_RECOVER, "Retry open dead letters from the step that failed."),
-    "reconcile": Listing(_AUDIT, "Check that every object was processed; start missing ones."),
-    "verify": Listing(_AUDIT, "Check raw and processed data against the ledger's hashes."),
-    "backfill": Listing(_AUDIT, "Start objects that were never processed, or all of them."),
-    "status": Listing(_ENVIRONMENTS, "Show buckets, queues and executions of a deployment."),
-    "up": Listing(_ENVIRONMENTS, "Start embedded AWS on this machine and deploy to it."),
-    "down": Listing(_ENVIRONMENTS, "Stop embedded AWS."),
-    "destroy": Listing(_ENVIRONMENTS, "Delete an environment and list what is left of it."),
+_PANELS = {
+    "Send and inspect": {
+        "put": "Upload files and report the outcome of each record.",
+        "executions": "List executions, newest first.",
+        "trace": "Show the history of one record or object.",
+    },
+    "Recover": {
+        "dead-letters": "List, show or discard dead letters.",
+        "redrive": "Retry open dead letters from the step that failed.",
+    },
+    "Audit": {
+        "reconcile": "Check that every object was processed; start missing ones.",
+        "verify": "Check raw and processed data against the ledger's hashes.",
+        "backfill": "Start objects that were never processed, or all of them.",
+    },
+    "Environments": {
+        "status": "Show buckets, queues and executions of a deployment.",
+        "up": "Start embedded AWS on this machine and deploy to it.",
+        "down": "Stop embedded AWS.",
+        "destroy": "Delete an environment and list what is left of it.",
+    },
 }
-"""By name, in listing order; `custody/commands/` has a module for each."""
+COMMANDS = {name: summary for panel in _PANELS.values() for name, summary in panel.items()}
+"""The summary of each command, in listing order; `custody/commands/` has a module for each."""
 
 
 def load(name: str) -> TyperCommand | Group:
@@ -87,16 +85,14 @@ class _Commands(Group):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for name, listing in COMMANDS.items():
-            self.commands[name] = Command(name, help=listing.summary)
+        self.commands.update({name: Command(name, help=summary) for name, summary in COMMANDS.items()})
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Typer calls it
         """Write the commands under their headings, in aligned columns."""
         width = max(map(len, COMMANDS))
-        for panel in dict.fromkeys(listing.panel for listing in COMMANDS.values()):
-            with formatter.section(panel):
-                listings = [(name.ljust(width), each.summary) for name, each in COMMANDS.items() if each.panel == panel]
-                formatter.write_dl(listings)
+        for heading, panel in _PANELS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in panel.items()])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that is invoked or completed, and import it."""

@@ -42,8 +42,8 @@ def test_the_list_has_a_line_for_each_command_in_the_order_of_work() -> None:
     shown = page()
     places = [shown.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
-    for listing in COMMANDS.values():
-        assert listing.summary in shown, "a summary fits on its line"
+    for summary in COMMANDS.values():
+        assert summary in shown, "a summary fits on its line"
 
 
 def test_the_list_of_commands_imports_neither_a_command_nor_an_aws_client() -> None:
