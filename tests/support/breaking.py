@@ -79,15 +79,26 @@ def _probe(cloud: Cloud) -> str:
     """Upload an object that no test uses; return the status in which its execution ends."""
     key = f"mission/probe-{time.time_ns()}.json"
     version = cloud.client("s3").put_object(Bucket=cloud.deployment.raw, Key=key, Body=PROBE)
-    raw = RawObject(cloud.deployment.raw, key, version["VersionId"], len(PROBE), version["ETag"].strip('"'))
+    return end_of_execution(cloud, key, version, len(PROBE), 60 * cloud.patience)
+
+
+def end_of_execution(cloud: Cloud, key: str, version: Any, size: int, seconds: float) -> str:
+    """Wait for the end of the first execution of a raw object, described by S3; return its status."""
+    deployment = cloud.deployment
+    raw = RawObject(deployment.raw, key, version["VersionId"], size, version["ETag"].strip('"'))
+    arn = f"{deployment.pipeline_arn.replace(':stateMachine:', ':execution:')}:{raw.id}"
+
+    def status() -> str | None:
+        current = execution_status(cloud, arn)
+        return None if current == "RUNNING" else current
+
+    return str(until(status, seconds, f"the end of {arn}"))
+
+
+def execution_status(cloud: Cloud, arn: str) -> str | None:
+    """Return the status of an execution; None if it does not exist."""
     client = cloud.client("stepfunctions")
-    arn = cloud.deployment.pipeline_arn.replace(":stateMachine:", ":execution:") + f":{raw.id}"
-
-    def ended() -> str | None:
-        try:
-            status = str(client.describe_execution(executionArn=arn)["status"])
-        except client.exceptions.ExecutionDoesNotExist:
-            return None
-        return None if status == "RUNNING" else status
-
-    return str(until(ended, 60 * cloud.patience, f"the end of {arn}"))
+    try:
+        return str(client.describe_execution(executionArn=arn)["status"])
+    except client.exceptions.ExecutionDoesNotExist:
+        return None

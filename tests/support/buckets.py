@@ -111,12 +111,12 @@ def parse_ledger_file(body: bytes) -> tuple[Any, list[Any]]:
     return header, lines
 
 
-def called_with(message: dict[str, Any], state: str, *, redrives: int = 0) -> dict[str, Any]:
+def called_with(message: dict[str, Any], state: str, *, redrives: int = 0, **of_execution: Any) -> dict[str, Any]:
     """Return the payload with which the state machine calls a step."""
     execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
     return {
         "batch": message,
         **({"resumable": True} if state == "DeadLetter" else {}),
-        "execution": execution | {"RedriveCount": redrives},
+        "execution": execution | {"RedriveCount": redrives} | of_execution,
         "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
     }

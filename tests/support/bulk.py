@@ -13,7 +13,7 @@ from functions.summarize.handler import handle as summarize
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
-from tests.support.buckets import ENTERED_AT, STARTED_AT, Buckets
+from tests.support.buckets import Buckets, called_with
 from tests.support.executions import BULK_ARN, arn_of
 from tests.support.stages import BAD, GOOD
 
@@ -119,12 +119,4 @@ class Bulk:
             return
 
     def _payload(self, message: Any, state: str, arn: str) -> dict[str, Any]:
-        name = arn.rpartition(":")[2]
-        begun = {"attempt": self.batch.attempt}
-        execution = {"Id": arn, "Name": name, "StartTime": STARTED_AT, "RedriveCount": 0, "Input": begun}
-        return {
-            "batch": message,
-            **({"resumable": True} if state == "DeadLetter" else {}),
-            "execution": execution,
-            "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
-        }
+        return called_with(message, state, Id=arn, Name=arn.rpartition(":")[2], Input={"attempt": self.batch.attempt})

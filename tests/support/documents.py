@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from custody.deployment.queue_depth import depth
 from custody.deployment.target import ROOT
-from functions.shared.model.ids import RawObject
-from tests.support.breaking import until
+from tests.support.breaking import end_of_execution, execution_status, until
 from tests.support.deployed import Cloud, clean_environment
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
@@ -153,15 +152,6 @@ def attempts(cloud: Cloud, sent: Any) -> list[str]:
     return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/")]
 
 
-def execution_status(cloud: Cloud, arn: str) -> str | None:
-    """Return the status of an execution; None if it does not exist."""
-    client = cloud.client("stepfunctions")
-    try:
-        return str(client.describe_execution(executionArn=arn)["status"])
-    except client.exceptions.ExecutionDoesNotExist:
-        return None
-
-
 def wait_for_status(cloud: Cloud, arn: str, status: str) -> None:
     """Wait until an execution has a status."""
     until(lambda: execution_status(cloud, arn) == status, 60, f"{arn} {status}")
@@ -173,20 +163,12 @@ def wait_for_end(cloud: Cloud, *keys: str) -> None:
     for key in keys:
         if key in cloud.keys(deployment.raw, key):
             head = s3.head_object(Bucket=deployment.raw, Key=key)
-            raw = RawObject(deployment.raw, key, head["VersionId"], head["ContentLength"], head["ETag"].strip('"'))
-            arn = f"{deployment.pipeline_arn.replace('stateMachine', 'execution')}:{raw.id}"
-            until(partial(_has_ended, cloud, arn), 60, f"the end of {arn}")
-
-
-def _has_ended(cloud: Cloud, arn: str) -> bool:
-    return execution_status(cloud, arn) not in {None, "RUNNING"}
+            end_of_execution(cloud, key, head, head["ContentLength"], 60)
 
 
 def queue_length(cloud: Cloud, url: str) -> int:
     """Count the messages of a queue, visible or in flight."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(map(int, attributes.values()))
+    return depth(cloud.client("sqs"), url).total
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import boto3
@@ -26,6 +27,7 @@ from custody.deployment.resources import Account, Resource
 from custody.deployment.target import Target
 from custody.errors import USAGE, CommandFailed
 from tests.support.buckets import Buckets
+from tests.support.command_line import InMemory
 
 SUFFIX = "-123456789012-us-east-1"
 RAW, AUDIT, OTHER = f"custody-dev-raw{SUFFIX}", f"custody-dev-audit{SUFFIX}", f"custody-dev2-raw{SUFFIX}"
@@ -94,42 +96,35 @@ class CloudFormation:
         self.status = "DELETE_FAILED" if self.resources or self.reason else None
 
 
-@dataclass(frozen=True)
-class MemoryTarget(Target):
-    """An AWS in memory with a CloudFormation, and with buckets that may not be listed."""
-
-    cloudformation: CloudFormation
-    unlistable: set[str]
-
-    def client(self, service: Any) -> Any:
-        if service == "cloudformation":
-            return self.cloudformation
-        client = super().client(service)
-        if service == "s3":
-            client.meta.events.register("before-parameter-build.s3.ListObjectVersions", self._check)
-        return client
-
-    def _check(self, params: dict[str, Any], **_: object) -> None:
-        if params["Bucket"] in self.unlistable:
-            refuse()
+@pytest.fixture
+def cloudformation(buckets: Buckets) -> CloudFormation:  # noqa: ARG001 - AWS in memory
+    return CloudFormation(boto3.client("s3", "us-east-1"))
 
 
 @pytest.fixture
-def target(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> MemoryTarget:  # noqa: ARG001 - AWS in memory
+def target(cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch) -> InMemory:
     session = boto3.Session(region_name="us-east-1")
     s3 = session.client("s3")
     for bucket, env in ((RAW, "dev"), (AUDIT, "dev"), (OTHER, "dev2")):
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags(env)})
-    target = MemoryTarget("AWS in memory", session, None, CloudFormation(s3), set())
+    target = InMemory("AWS in memory", session, None, {"s3": s3, "cloudformation": cloudformation})
     monkeypatch.setattr(command, "open_target", lambda **_: target)
     monkeypatch.setattr("time.sleep", lambda _: None)
     return target
 
 
+def forbid_listing(target: Target, bucket: str) -> None:
+    def check(params: dict[str, Any], **_: object) -> None:
+        if params["Bucket"] == bucket:
+            refuse()
+
+    target.client("s3").meta.events.register("before-parameter-build.s3.ListObjectVersions", check)
+
+
 @pytest.fixture
-def account(target: MemoryTarget) -> Account:
+def account(target: InMemory) -> Account:
     return Account(target, "dev", "sandbox")
 
 
@@ -158,7 +153,7 @@ def put(target: Target, bucket: str, *keys: str) -> None:
 
 
 @pytest.mark.parametrize("name", [OTHER, "custody-developers"])
-def test_a_bucket_of_another_environment_is_refused(target: MemoryTarget, name: str) -> None:
+def test_a_bucket_of_another_environment_is_refused(target: InMemory, name: str) -> None:
     refused = run("--bucket", name, "--yes")
 
     assert isinstance(refused.exception, CommandFailed)
@@ -167,12 +162,11 @@ def test_a_bucket_of_another_environment_is_refused(target: MemoryTarget, name: 
     assert bucket_names(target) == {RAW, AUDIT, OTHER}
 
 
-def test_a_bucket_of_another_stack_is_refused(target: MemoryTarget, account: Account) -> None:
+def test_a_bucket_of_another_stack_is_refused(target: InMemory, account: Account) -> None:
     stack = {"Key": "aws:cloudformation:stack-name", "Value": "another"}
     pages = [{"ResourceTagMappingList": [{"ResourceARN": f"arn:aws:s3:::{RAW}", "Tags": [*tags("dev"), stack]}]}]
-    paginator = type("Paginator", (), {"paginate": lambda *_, **__: pages})
-    client = type("Client", (), {"get_paginator": lambda *_: paginator()})()
-    object.__setattr__(target, "client", lambda _: client)
+    paginator = SimpleNamespace(paginate=lambda **_: pages)
+    target.clients["resourcegroupstaggingapi"] = SimpleNamespace(get_paginator=lambda _: paginator)
 
     assert account.buckets() == []
     stack["Value"] = "custody-dev"
@@ -220,25 +214,23 @@ def test_a_busy_stack_is_not_deleted(account: Account) -> None:
     assert blocker == "CloudFormation is working on custody-dev (UPDATE_IN_PROGRESS); wait until it has finished."
 
 
-def test_dead_letters_that_may_not_be_counted_do_not_block(
-    target: MemoryTarget, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dead_letters_that_may_not_be_counted_do_not_block(target: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "select", lambda *_: map(refuse, "1"))
-    target.cloudformation.add_bucket(AUDIT)
+    target.clients["cloudformation"].add_bucket(AUDIT)
 
     planned = json.loads(run("--dry-run", "--json").stdout)["plan"]
     assert (planned["open_dead_letters"], planned["blockers"]) == (None, [])
 
 
-def test_an_unreadable_dead_letter_counts_as_open(target: MemoryTarget) -> None:
+def test_an_unreadable_dead_letter_counts_as_open(target: InMemory) -> None:
     dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
-    target.cloudformation.add_bucket(AUDIT)
+    target.clients["cloudformation"].add_bucket(AUDIT)
     put(target, AUDIT, dead_letter)
 
     assert json.loads(run("--dry-run", "--json").stdout)["plan"]["open_dead_letters"] == 1
 
 
-def test_a_dry_run_changes_nothing(target: MemoryTarget) -> None:
+def test_a_dry_run_changes_nothing(target: InMemory) -> None:
     put(target, RAW, "a")
 
     ran = run("--bucket", RAW, "--dry-run", "--json")
@@ -265,9 +257,9 @@ def test_what_is_left_is_listed_by_tag_with_the_command_that_removes_it(account:
 
 
 def test_a_bucket_that_may_not_be_listed_is_reported_and_does_not_hide_others(
-    target: MemoryTarget, account: Account
+    target: InMemory, account: Account
 ) -> None:
-    target.unlistable.add(AUDIT)
+    forbid_listing(target, AUDIT)
 
     left = {resource.name: resource for resource in account.list_resources(with_commands=False)}
     assert left.keys() == {RAW, AUDIT}
@@ -288,8 +280,8 @@ def test_what_cannot_be_listed_is_reported_as_billed(account: Account, monkeypat
 # What is deleted
 
 
-def test_each_bucket_is_deleted_once_and_a_refusal_is_reported(target: MemoryTarget) -> None:
-    target.unlistable.add(AUDIT)
+def test_each_bucket_is_deleted_once_and_a_refusal_is_reported(target: InMemory) -> None:
+    forbid_listing(target, AUDIT)
 
     ran = run("--bucket", RAW, "--bucket", RAW, "--bucket", AUDIT, "--yes", "--json")
     assert ran.exit_code == 1
@@ -299,7 +291,7 @@ def test_each_bucket_is_deleted_once_and_a_refusal_is_reported(target: MemoryTar
     assert bucket_names(target) == {AUDIT, OTHER}
 
 
-def test_a_bucket_that_cannot_be_deleted_does_not_affect_others(target: MemoryTarget, account: Account) -> None:
+def test_a_bucket_that_cannot_be_deleted_does_not_affect_others(target: InMemory, account: Account) -> None:
     deletion = Deletion()
     delete_buckets(account, [RAW, f"custody-dev-gone{SUFFIX}", AUDIT], deletion)
 
@@ -308,13 +300,11 @@ def test_a_bucket_that_cannot_be_deleted_does_not_affect_others(target: MemoryTa
 
 
 def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
-    target: MemoryTarget, account: Account, monkeypatch: pytest.MonkeyPatch
+    target: InMemory, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(target, RAW, "a", "b", "c")
-    s3 = target.client("s3")
     errors = [{"Key": key, "Code": "AccessDenied", "Message": "locked"} for key in "ab"]
-    monkeypatch.setattr(s3, "delete_objects", lambda **_: {"Errors": errors})
-    object.__setattr__(target, "client", lambda _: s3)
+    monkeypatch.setattr(target.client("s3"), "delete_objects", lambda **_: {"Errors": errors})
 
     deletion = Deletion()
     delete_buckets(account, [RAW], deletion)
@@ -324,8 +314,8 @@ def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
     assert RAW in bucket_names(target)
 
 
-def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: MemoryTarget, account: Account) -> None:
-    target.cloudformation.add_bucket(RAW)
+def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: InMemory, account: Account) -> None:
+    target.clients["cloudformation"].add_bucket(RAW)
     put(target, RAW, "a", "a", "b")
 
     deletion = Deletion()
@@ -334,10 +324,10 @@ def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: MemoryTar
     assert bucket_names(target) == {AUDIT, OTHER}
 
 
-def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(target: MemoryTarget) -> None:
-    target.cloudformation.add_bucket(RAW)
+def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(target: InMemory) -> None:
+    target.clients["cloudformation"].add_bucket(RAW)
     put(target, RAW, "a")
-    target.unlistable.add(RAW)
+    forbid_listing(target, RAW)
 
     ran = run("--yes", "--json")
     assert ran.exit_code == 1
@@ -352,8 +342,8 @@ def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_s
     assert "--bucket" not in shown, "buckets of a stack cannot be deleted separately"
 
 
-def test_a_stack_that_fails_without_a_resource_reports_why(target: MemoryTarget, account: Account) -> None:
-    target.cloudformation.status, target.cloudformation.reason = "CREATE_COMPLETE", "cannot assume the role"
+def test_a_stack_that_fails_without_a_resource_reports_why(cloudformation: CloudFormation, account: Account) -> None:
+    cloudformation.status, cloudformation.reason = "CREATE_COMPLETE", "cannot assume the role"
 
     deletion = Deletion()
     delete_stack(account, stack_of(), deletion)
@@ -361,12 +351,12 @@ def test_a_stack_that_fails_without_a_resource_reports_why(target: MemoryTarget,
     assert deletion.stack_remains
 
 
-def test_an_interrupt_says_what_may_continue(target: MemoryTarget) -> None:
+def test_an_interrupt_says_what_may_continue(target: InMemory) -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
-    target.cloudformation.add_bucket(RAW)
-    target.cloudformation.while_deleting = interrupt
+    target.clients["cloudformation"].add_bucket(RAW)
+    target.clients["cloudformation"].while_deleting = interrupt
 
     err = run("--yes").stderr
     assert "CloudFormation may still be deleting custody-dev" in err

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -13,6 +12,7 @@ from custody.app import app
 from custody.deployment.target import Target, find
 from custody.errors import CommandFailed
 from tests.support.buckets import Buckets
+from tests.support.command_line import InMemory
 
 OUTPUTS = {
     "RawBucket": "raw",
@@ -36,16 +36,6 @@ class Stacks:
         return {"Stacks": [{"StackName": StackName, "StackStatus": "CREATE_COMPLETE", "Outputs": self._outputs}]}
 
 
-@dataclass(frozen=True)
-class MemoryTarget(Target):
-    """An AWS in memory, with one stack."""
-
-    stacks: Stacks
-
-    def client(self, service: Any) -> Any:
-        return self.stacks if service == "cloudformation" else super().client(service)
-
-
 @pytest.fixture
 def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
     """Return a function that makes a stack whose outputs name real queues and machines."""
@@ -64,7 +54,7 @@ def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa
             | {QUEUES[name]: sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
         )
         stacks = Stacks({name: value for name, value in outputs.items() if name != without})
-        here = MemoryTarget("a stack in memory", boto3.Session(), None, stacks)
+        here = InMemory("a stack in memory", boto3.Session(), None, {"cloudformation": stacks})
         monkeypatch.setattr("custody.session.open_target", lambda **_: here)
         return here
 
@@ -78,30 +68,21 @@ def status() -> dict[str, Any]:
 
 
 def test_events_waiting_in_a_buffer_are_counted(deploy: Deploy) -> None:
-    here = deploy(queues=("start-dlq", "dead-letter-dlq", "buffer"))
-    sqs = boto3.client("sqs")
+    deployed = find(deploy(queues=("start-dlq", "dead-letter-dlq", "buffer")), "dev")
     for _ in range(3):
-        sqs.send_message(QueueUrl=str(find(here, "dev").buffer_url), MessageBody="{}")
+        boto3.client("sqs").send_message(QueueUrl=str(deployed.buffer_url), MessageBody="{}")
 
-    assert {name: status()[name] for name in ("buffer", "start-dlq", "dead-letter-dlq")} == {
-        "buffer": 3,
-        "start-dlq": 0,
-        "dead-letter-dlq": 0,
-    }
+    expected = {"buffer": 3, "start-dlq": 0, "dead-letter-dlq": 0}
+    assert {name: status()[name] for name in expected} == expected
 
 
-def test_without_a_buffer_none_is_shown(deploy: Deploy) -> None:
-    here = deploy(queues=("start-dlq", "dead-letter-dlq"))
+def test_a_deployment_without_a_buffer_shows_none_and_has_its_chunk_size(deploy: Deploy) -> None:
+    deployed = find(deploy(queues=("start-dlq", "dead-letter-dlq")), "dev")
 
-    assert find(here, "dev").buffer_url is None
+    assert deployed.buffer_url is None
     assert "buffer" not in status()
-
-
-def test_a_deployment_has_its_chunk_size(deploy: Deploy) -> None:
-    here = deploy(queues=("start-dlq", "dead-letter-dlq"))
-
-    assert find(here, "dev").chunk_bytes == 64 * 2**20
-    assert find(here, "dev").bulk_arn.endswith(":bulk")
+    assert deployed.chunk_bytes == 64 * 2**20
+    assert deployed.bulk_arn.endswith(":bulk")
 
 
 def test_a_stack_without_an_output_is_refused_by_its_name(deploy: Deploy) -> None:
