@@ -5,7 +5,7 @@ from pathlib import Path
 
 from docs.generator import costs, diagrams, scaling, schemas, settings, stack
 from docs.generator.markdown import filled
-from tests.support.machines import BULK, PIPELINE
+from tests.support.steps import BULK, PIPELINE
 from tests.support.template import Deployment
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from typing import Any
 from docs.generator.markdown import table
 from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS
 from infra.settings import parse
-from tests.support.machines import BULK, OF_CHUNKS, PIPELINE
+from tests.support.steps import BULK, OF_CHUNKS, PIPELINE
 
 RECORD_BYTES = len(json.dumps({"mission": "space", "source": "MASINT", "confidence": 0.95})) + 1
 """The sample record, with its line end."""

@@ -25,7 +25,7 @@ from functions.write import handler as write
 from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
 from tests.support.buckets import Buckets
-from tests.support.steps import ASL, CALLED, handler
+from tests.support.steps import CALLED, FILES, handler
 from tests.workflow.conftest import bulk
 
 LOAD = contracts.load
@@ -112,7 +112,9 @@ class World:
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = Engine({PIPELINE: json.loads(ASL.read_text(encoding="utf-8")), BULK: bulk()}, self._invoke)
+        self.engine = Engine(
+            {PIPELINE: json.loads(FILES["pipeline"].read_text(encoding="utf-8")), BULK: bulk()}, self._invoke
+        )
 
     @classmethod
     def create(cls, buckets: Buckets, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":

@@ -12,8 +12,7 @@ from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk, Plan
 from infra.constructs import bulk_definition
 from infra.constructs.bulk_definition import MAP, compose
-from tests.support.machines import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE
-from tests.support.steps import STEPS
+from tests.support.steps import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE, STEPS
 from tests.support.template import ACCOUNT, Deployment
 
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from infra.app import ROOT, build
 from infra.checks import datasets
 from infra.settings import FUNCTIONS
-from tests.support.machines import BULK, PIPELINE
+from tests.support.steps import BULK, PIPELINE
 from tests.support.template import Deployment, empty_app
 
 OF_DATASETS = {"validate": "*/contract.schema.json", "transform": "*/*.py"}

@@ -11,7 +11,7 @@ from infra.app import ROOT, build
 from infra.constructs import workflow
 from infra.constructs.workflow import StageMissing
 from infra.settings import FUNCTIONS, SettingRefused, parse
-from tests.support.steps import ASL, CALLED, PIPELINE, STEPS, folder
+from tests.support.steps import CALLED, FILES, PIPELINE, STEPS, folder
 from tests.support.template import empty_app
 
 FOLDERS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
@@ -26,7 +26,7 @@ def test_each_state_that_calls_a_function_has_its_folder(state: str) -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_each_function_is_called_by_a_state(name: str) -> None:
     called = {folder(state) for state in CALLED} | {"start"}
-    assert name in called, f"no state calls functions/{name}/: add one to {ASL.relative_to(ROOT)}"
+    assert name in called, f"no state calls functions/{name}/: add one to {FILES['pipeline'].relative_to(ROOT)}"
 
 
 def test_the_functions_with_settings_are_those_with_a_folder() -> None:

@@ -9,8 +9,7 @@ import pytest
 from functions.shared.errors import BY_NAME
 from functions.shared.model.chunking import MOST_CHUNKS
 from infra.constructs.bulk_definition import MAP, placeholders
-from tests.support.machines import BULK, FILES, OF_CHUNKS, PIPELINE
-from tests.support.steps import STEPS
+from tests.support.steps import BULK, FILES, OF_CHUNKS, PIPELINE, STEPS
 from tests.support.template import ACCOUNT, REGION, Deployment
 
 SCOPES: dict[str, dict[str, Any]] = {"pipeline": PIPELINE, "bulk": BULK, "chunk": OF_CHUNKS}

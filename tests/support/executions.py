@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -23,11 +24,17 @@ from functions.shared.model.messages import Batch, Counts, Execution, Facts, Ste
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.strict_json import encode_struct
 from tests.support.buckets import Buckets
-from tests.support.histories import events
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
 STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
+HISTORIES = Path(__file__).parent / "histories"
+
+
+def events(name: str) -> list[Any]:
+    """Read the events of a history in `HISTORIES`, as boto3 returns them."""
+    history = json.loads((HISTORIES / f"{name}.json").read_text(encoding="utf-8"))["events"]
+    return [event | {"timestamp": datetime.fromisoformat(event["timestamp"])} for event in history]
 
 
 def arn_of(name: str, machine: str = MACHINE_ARN) -> str:

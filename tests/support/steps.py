@@ -1,4 +1,4 @@
-"""The steps of a batch in the state machine, and the functions that its states call."""
+"""The state machines: their definitions, the steps of a batch, and the functions that states call."""
 
 import json
 import re
@@ -7,9 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from infra.constructs.bulk_definition import MAP, compose
+
 ROOT = Path(__file__).parents[2]
-ASL = ROOT / "statemachine" / "pipeline.asl.json"
-BULK_ASL = ASL.with_name("bulk.asl.json")
+FILES = {name: ROOT / "statemachine" / f"{name}.asl.json" for name in ("pipeline", "bulk")}
+PIPELINE, FILE_OF_BULK = (json.loads(file.read_text(encoding="utf-8")) for file in FILES.values())
+BULK = compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=100)
+OF_CHUNKS = BULK["States"][MAP]["ItemProcessor"]
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -29,15 +33,14 @@ def folder(state: str) -> str:
 
 def handler(state: str) -> Handler:
     """Import the function that a state calls."""
-    found: Handler = import_module(f"functions.{folder(state)}.handler").handle
-    return found
+    handle: Handler = import_module(f"functions.{folder(state)}.handler").handle
+    return handle
 
 
-PIPELINE, BULK = (json.loads(file.read_text(encoding="utf-8")) for file in (ASL, BULK_ASL))
 STEPS = in_order(PIPELINE)
 """Validate, Transform and Write, and any steps added between them."""
 
 CALLED = sorted(
-    {name for found in (PIPELINE, BULK) for name, state in found["States"].items() if state["Type"] == "Task"}
+    {name for machine in (PIPELINE, BULK) for name, state in machine["States"].items() if state["Type"] == "Task"}
 )
 """The states that call a function; those of a chunk are the same under other names."""

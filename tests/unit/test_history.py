@@ -18,7 +18,7 @@ import pytest
 
 from custody.executions.history import TimelineStep, Try, steps
 from custody.terminal.times import stamp
-from tests.support.histories import FOLDER, events
+from tests.support.executions import HISTORIES, events
 
 THROTTLED = "Lambda.TooManyRequestsException"
 DONE = ["Validate succeeded", "Transform succeeded", "Write succeeded"]
@@ -76,7 +76,7 @@ def summaries(parsed: list[TimelineStep]) -> list[str]:
 
 
 def test_every_history_has_expected_steps() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == STEPS.keys()
+    assert {path.stem for path in HISTORIES.glob("*.json")} == STEPS.keys()
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -238,7 +238,7 @@ def test_parallel_branches_have_their_own_tries() -> None:
     assert summaries(steps(history)) == ["Both failed", "Left failed: Odd", "Right succeeded"]
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(HISTORIES.glob("*.json")), ids=lambda path: path.stem)
 def test_a_recorded_history_has_only_paths_of_lambda(path: Path) -> None:
     frames = re.findall(r'File \\+"(/[^"\\]+)', path.read_text(encoding="utf-8"))
     assert [frame for frame in frames if not frame.startswith(("/var/task/", "/var/lang/"))] == []

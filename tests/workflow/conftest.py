@@ -25,7 +25,7 @@ from functions.shared.model.messages import Plan
 from infra.constructs.bulk_definition import compose
 from tests.support import stages
 from tests.support.buckets import Buckets
-from tests.support.steps import ASL, BULK_ASL, CALLED, handler
+from tests.support.steps import CALLED, FILE_OF_BULK, FILES, PIPELINE, handler
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -140,7 +140,10 @@ def workflow(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Workflow:
     client = boto3.client("stepfunctions")
     arns = {
         name: client.create_state_machine(name=name, definition=filled(definition), roleArn=role)["stateMachineArn"]
-        for name, definition in {"pipeline": ASL.read_text(encoding="utf-8"), "bulk": json.dumps(bulk())}.items()
+        for name, definition in {
+            "pipeline": FILES["pipeline"].read_text(encoding="utf-8"),
+            "bulk": json.dumps(bulk()),
+        }.items()
     }
     workflow = Workflow(buckets, client, arns["pipeline"], arns["bulk"])
 
@@ -165,8 +168,7 @@ def error_named(name: str) -> ErrorName:
 
 def bulk() -> dict[str, Any]:
     """Compose the bulk machine as it is deployed, for one chunk at a time."""
-    own, of_a_batch = (json.loads(file.read_text(encoding="utf-8")) for file in (BULK_ASL, ASL))
-    return compose(own, of_a_batch, chunk_concurrency=1)
+    return compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=1)
 
 
 def filled(definition: str) -> str:
