@@ -9,12 +9,11 @@ from typing import Any, Self
 
 import msgspec
 
-from custody.deployment.resources import REFUSALS, Account, Resource
+from custody.deployment.resources import KINDS, REFUSALS, Account, Resource
 from custody.deployment.target import Target, describe_stack
 from custody.terminal.text import plural
 
 BUCKET = "AWS::S3::Bucket"
-KINDS = {BUCKET: "bucket", "AWS::KMS::Key": "key", "AWS::Logs::LogGroup": "log group", "AWS::SQS::Queue": "queue"}
 MACHINE = "AWS::StepFunctions::StateMachine"
 RETAINED = frozenset({"Retain", "RetainExceptOnCreate"})
 """https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html"""

@@ -12,8 +12,6 @@ import local
 from custody.errors import USAGE, CommandFailed
 
 _SOURCES = ("infra", "functions", "datasets", "statemachine", "cdk.json", "requirements/functions.txt")
-_DEPLOYED = "deployed-"
-"""Prefix of the file that records what is deployed in an environment."""
 _LOG_LINES = 30
 _RESERVED = ("env", "local")
 """Settings that `-c` does not accept: the environment has an option of its own, and `local` is always true."""
@@ -32,22 +30,20 @@ def bring_up(
         raise CommandFailed(
             f"`up` does not accept -c {reserved[0]}: use --env for the environment; `local` is always true.", USAGE
         )
+    deployed = folder / f"deployed-{env}"
+    options = [part for setting in (f"env={env}", *settings) for part in ("-c", setting)]
     with _locked(folder):
-        yield from _bring_up(root, folder, [f"env={env}", *settings], folder / f"{_DEPLOYED}{env}", persist=persist)
-
-
-def _bring_up(root: Path, folder: Path, context: Sequence[str], deployed: Path, *, persist: bool) -> Iterator[str]:
-    if local.find(folder) is None:
-        yield "starting embedded AWS"
-    instance = local.start(folder, persist=persist)
-    state = f"{instance.token} {' '.join(context)} {_fingerprint(root)}"
-    if deployed.is_file() and deployed.read_text(encoding="utf-8") == state:
-        return
-    yield "cdk bootstrap"
-    _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *_options(context))
-    yield "cdk deploy"
-    _cdk(root, folder, instance, "deploy", *_options(context), "--require-approval", "never")
-    deployed.write_text(state, encoding="utf-8")
+        if local.find(folder) is None:
+            yield "starting embedded AWS"
+        instance = local.start(folder, persist=persist)
+        state = f"{instance.token} {' '.join(options)} {_fingerprint(root)}"
+        if deployed.is_file() and deployed.read_text(encoding="utf-8") == state:
+            return
+        yield "cdk bootstrap"
+        _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *options)
+        yield "cdk deploy"
+        _cdk(root, folder, instance, "deploy", *options, "--require-approval", "never")
+        deployed.write_text(state, encoding="utf-8")
 
 
 @contextmanager
@@ -57,10 +53,6 @@ def _locked(folder: Path) -> Iterator[None]:
     with (folder / "up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _options(context: Sequence[str]) -> list[str]:
-    return [part for setting in context for part in ("-c", setting)]
 
 
 def _fingerprint(root: Path) -> str:

@@ -16,8 +16,13 @@ from custody.terminal.text import plural
 LISTED = 1_000
 """How many versions of a bucket are counted by listing: one call."""
 
-KINDS = ("bucket", "key", "log group", "queue")
-"""The kinds of resources that hold data, or are needed to read it."""
+KINDS = {
+    "AWS::S3::Bucket": "bucket",
+    "AWS::KMS::Key": "key",
+    "AWS::Logs::LogGroup": "log group",
+    "AWS::SQS::Queue": "queue",
+}
+"""The kinds of resources that hold data, or are needed to read it, by their type in CloudFormation."""
 
 GONE = "gone"
 UNKNOWN = "unknown"
@@ -87,7 +92,7 @@ class Account:
     def list_resources(self, *, with_commands: bool) -> list[Resource]:
         """List what carries the environment's tags, data first; a refusal is listed, too: something may be left."""
         try:
-            tagged = sorted(set(self._tagged()), key=lambda each: (each[0] not in KINDS, each))
+            tagged = sorted(set(self._tagged()), key=lambda each: (each[0] not in KINDS.values(), each))
         except REFUSALS as error:
             return [Resource("resource", UNKNOWN, note=f"cannot be listed by tag: {error}", billed=True)]
         resources = [resource for kind, name in tagged if (resource := self.inspect(kind, name)).contents != GONE]

@@ -1,6 +1,7 @@
 """What outlives its stack can be listed by `custody destroy` afterwards."""
 
-from custody.deployment.destroy import KINDS, RETAINED
+from custody.deployment.destroy import RETAINED
+from custody.deployment.resources import KINDS
 from tests.support.template import Deployment
 
 
