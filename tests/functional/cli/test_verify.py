@@ -31,10 +31,37 @@ from tests.support.audit_files import Run, audit_of
 from tests.support.buckets import Buckets, called_with, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.command_line import CommandLine
-from tests.support.ledger_files import Change, forget, put_lines, rewrite, the_verdict
 from tests.support.stages import BAD, GOOD, transformed, written
 
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
+Change = Callable[[Any, list[Any]], object]
+"""Changes the header or the lines of a ledger file."""
+
+
+def the_verdict(buckets: Buckets) -> ObjectVerdict:
+    """Verify the one object there is."""
+    (verdict,) = verify_all(buckets.s3, "audit", stored_ledgers(buckets.s3, "audit"))
+    return verdict
+
+
+def rewrite(buckets: Buckets, key: LedgerKey, change: Change) -> None:
+    """Change a ledger file as if it had been written like that: its first version is deleted."""
+    header, lines = parse_ledger_file(buckets.body("audit", key.key))
+    change(header, lines)
+    forget(buckets, "audit", key.key)
+    put_lines(buckets, key, [header, *lines])
+
+
+def put_lines(buckets: Buckets, key: LedgerKey, lines: list[Any]) -> None:
+    """Put a ledger file with these lines."""
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=gzip.compress(body))
+
+
+def forget(buckets: Buckets, bucket: str, key: str) -> None:
+    """Delete every version of an object."""
+    for version in buckets.s3.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]:
+        buckets.s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
 
 
 @pytest.fixture
