@@ -78,8 +78,8 @@ def resolve_subject(s3: "S3Client", pipeline: Pipeline, raw_bucket: str, process
     ):
         return Subject(object_id)
     raise CommandFailed(
-        f"No record, object or key {text!r} found in {raw_bucket}. See what there is: custody executions, custody "
-        "dead-letters --all."
+        f"No record, object or key {text!r} found in {raw_bucket}. To see what there is: custody executions, or "
+        "custody dead-letters --all."
     )
 
 
@@ -103,7 +103,7 @@ def _object_id_in_address(pipeline: Pipeline, processed_bucket: str, text: str) 
     if execution := _ARN.fullmatch(text):
         if not pipeline.has(text):
             raise CommandFailed(
-                f"{text} is not an execution of this deployment. Name the deployment that it is of: --env, --aws."
+                f"{text} is not an execution of this deployment. Name its deployment with --env, --aws or --profile."
             )
         by_name = _EXECUTION.fullmatch(execution["name"])
         return by_name["id"] if by_name else _object_id_in_input(pipeline, text)

@@ -68,7 +68,7 @@ def _dead_letters_about(state: ObjectState, text: str) -> list[DeadLetterKey]:
     if not state.object_id or not state.keys:
         return []
     if not (about := _dead_letters_about_record(state, text) if "." in text else state.dead_letters):
-        raise CommandFailed(f"There is no dead letter about {text}. See what is known of it: custody trace {text}")
+        raise CommandFailed(f"There is no dead letter about {text}. See what is known about it: custody trace {text}")
     return about
 
 
@@ -91,10 +91,13 @@ def _dead_letters_about_record(state: ObjectState, text: str) -> list[DeadLetter
     if committed:
         entry = state.audit.line_at(committed, at)
         if entry is None:
-            raise CommandFailed(f"There is no record {text!r}: {committed.key} lists every record of its batch.", USAGE)
+            raise CommandFailed(
+                f"There is no record {text!r}: {committed.key} lists every record of its batch, but not this one.",
+                USAGE,
+            )
         if isinstance(entry[1], WrittenLine):
             raise CommandFailed(
-                f"{text} is written: nothing of it failed, and there is nothing to redrive or to discard. "
+                f"{text} is written: it did not fail, and there is nothing to redrive or discard. "
                 f"Follow it: custody trace {text}"
             )
     return dead_letters

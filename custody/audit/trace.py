@@ -165,7 +165,7 @@ class ObjectTrace(Struct, frozen=True, kw_only=True):
 
 
 def trace(audit: AuditReader, timelines: Timelines, subject: Subject) -> RecordTrace | ObjectTrace:
-    """Trace the record or object that was named; raise CommandFailed if nothing is known of it."""
+    """Trace the record or object that was named; raise CommandFailed if nothing is known about it."""
     known = _Evidence(audit, timelines, subject)
     return _trace_object(known) if subject.position is None else _trace_record(known, subject.position)
 
@@ -411,7 +411,7 @@ def _trace_record(known: _Evidence, position: int) -> RecordTrace:
             f"{name} has no outcome of its own: {_part(known)} was never committed, and was discarded on {discard.at} "
             f"by {discard.by}: {discard.reason}"
         )
-    raise CommandFailed(f"There is no record {name}: {key.key} lists every record of its batch.")
+    raise CommandFailed(f"There is no record {name}: {key.key} lists every record of its batch, but not this one.")
 
 
 def _why_no_ledger_file(known: _Evidence, name: str, start: int) -> str:

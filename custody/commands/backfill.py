@@ -1,4 +1,4 @@
-"""`custody backfill`: start what lies in the raw bucket already, or process all of it again."""
+"""`custody backfill`: start what is already in the raw bucket, or process all of it again."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     since: Since = None,
     until: Until = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also process again what was processed, as its next attempt.")
+        bool, typer.Option("--again", help="Also process again what was already processed, as its next attempt.")
     ] = False,
     committed_before: Annotated[
         datetime | None,
@@ -67,18 +67,18 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Start each object version in the raw bucket that was never started, the oldest first.
+    """Start each object version in the raw bucket that was never started, oldest first.
 
-    Use it for a bucket that was filled before Custody was deployed or, with --again, after a change of a contract or a
+    Use it for a bucket that was filled before Custody was deployed or, with --again, after a change to a contract or a
     transform. For the few objects whose event was lost, use `custody reconcile --start`, which examines each more
     closely.
 
-    What is already running is passed over. With --again it is listed, because it may have started before the change:
-    run the command again when it has ended.
+    Objects that are already being processed are skipped. With --again they are listed, because they may have started
+    before the change: run the command again when they have ended.
 
-    `--since` and `--until` refer to the arrival. What was started before is passed over, so an interrupted run can be
-    continued. Exit code 0: all that was started succeeded. 3: some records were rejected. 1: something failed, is still
-    running, was refused or, with --again, was already running. 2: wrong usage.
+    `--since` and `--until` refer to arrival. Objects that were started before are skipped, so an interrupted run can be
+    continued. Exit code 0: everything that was started succeeded. 3: some records were rejected. 1: something failed,
+    is still running, was refused or, with --again, was already running. 2: incorrect usage.
     """
     if committed_before and not again:
         raise CommandFailed("--committed-before requires --again.", USAGE)

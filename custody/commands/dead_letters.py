@@ -31,9 +31,7 @@ from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
 from custody.views.discard import DiscardReport
 
-app = command_app(
-    "List dead letters; `show` or `discard` one. Without a command, lists those that are open.", default="list"
-)
+app = command_app("List dead letters; `show` or `discard` one. Without a command, list the open ones.", default="list")
 
 DeadLetterId = Annotated[
     str,
@@ -58,7 +56,7 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
         bool, typer.Option("--open/--all", help="Only open dead letters, or resolved ones too.")
     ] = True,
     dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
-    error: Annotated[str | None, typer.Option(help="Only with this error, by its class name.")] = None,
+    error: Annotated[str | None, typer.Option(help="Only with this error, such as AccessRefused.")] = None,
     step: Annotated[str | None, typer.Option(help="Only of this step, such as validate.")] = None,
     since: Since = None,
     until: Until = None,
@@ -147,13 +145,13 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
 def discard(  # noqa: PLR0913 - one parameter an option
     dead_letter_id: DeadLetterId,
     *,
-    reason: Annotated[str, typer.Option(help="Why. It is kept forever, so do not quote a record.")],
+    reason: Annotated[str, typer.Option(help="The reason. It is kept forever, so do not quote a record.")],
     as_json: AsJson = False,
     env: Env = "dev",
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Discard the records of an open dead letter: the ledger records who decided so, and why. Nothing is deleted.
+    """Discard the records of an open dead letter: the ledger records who decided this, and why. Nothing is deleted.
 
     For the dead letter of a bulk object, those of its chunks are discarded, each beside its own ledger file.
     """

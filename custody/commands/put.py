@@ -46,10 +46,10 @@ def put(  # noqa: PLR0913 - one parameter an option
     aws: Aws = False,
     profile: Profile = None,
 ) -> None:
-    """Upload files to the raw bucket, and show the outcome of each record; for many, counts and the first rejected.
+    """Upload files to the raw bucket, and show each record's outcome; for many, counts and the first rejected ones.
 
-    Exit code 0: all records were written. 3: every record has an outcome, some were rejected. 1: some have none.
-    2: wrong usage.
+    Exit code 0: all records were written. 3: every record has an outcome, and some were rejected. 1: some have none.
+    2: incorrect usage.
     """
     _require_files(files, key)
     session = Session.open(env, aws=aws, profile=profile)
@@ -106,7 +106,7 @@ def _require_files(files: list[Path], key: str | None) -> None:
         raise CommandFailed("--key names one object; give one FILE with it.", USAGE)
     if missing := [visible(str(file)) for file in files if not file.is_file()]:
         raise CommandFailed(
-            f"Not a file: {', '.join(missing)}. Name existing files; write what comes from a pipe to a file first.",
+            f"Not a file: {', '.join(missing)}. Name existing files; to upload from a pipe, write it to a file first.",
             USAGE,
         )
 

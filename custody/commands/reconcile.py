@@ -36,7 +36,10 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     until: Until = None,
     start: Annotated[bool, typer.Option("--start", help="Start missing objects.")] = False,
     grace: Annotated[
-        timedelta, typer.Option(parser=age, metavar="TIME", help="How long an event may be on its way.")
+        timedelta,
+        typer.Option(
+            parser=age, metavar="TIME", help="Count missing objects that arrived within this time as in flight."
+        ),
     ] = "5m",  # type: ignore[assignment]  # parsed like a given value
     show_all: Annotated[bool, typer.Option("--all", help=f"Show all unwritten objects, not only {SHOWN}.")] = False,
     as_json: AsJson = False,

@@ -45,8 +45,8 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     *,
     all_open: Annotated[bool, typer.Option("--open", help="All open dead letters.")] = False,
     dataset: Annotated[str | None, typer.Option(help="Open dead letters of this dataset.")] = None,
-    error: Annotated[str | None, typer.Option(help="Open dead letters with this error, by its class name.")] = None,
-    step: Annotated[str | None, typer.Option(help="Open dead letters of this step, by its name.")] = None,
+    error: Annotated[str | None, typer.Option(help="Open dead letters with this error, such as AccessRefused.")] = None,
+    step: Annotated[str | None, typer.Option(help="Open dead letters of this step, such as validate.")] = None,
     since: Since = None,
     until: Until = None,
     replay: Annotated[
@@ -64,7 +64,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     """Retry open dead letters, from the step that failed where possible, and show the outcome.
 
     Exit code 0: all succeeded. 3: some records were rejected again. 1: something failed, is still running, or was
-    refused. 2: wrong usage.
+    refused. 2: incorrect usage.
     """
     wanted = Filter(dataset, error, step, since, until)
     by_filter = all_open or wanted != Filter()

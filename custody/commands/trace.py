@@ -40,8 +40,8 @@ def trace(
 ) -> None:
     """Show the outcome of a record with its bytes before and after, or the outcome and dead letters of an object.
 
-    Either way, show every execution that worked on it: each step, its duration, and the errors of its tries.
-    Exit code 1: nothing is known of it.
+    Either way, show every execution that processed it: each step, its duration, and the error of each failed try.
+    Exit code 1: nothing is known about it.
     """
     session = Session.open(env, aws=aws, profile=profile)
     with console.progress(lambda: "reading the ledger and executions"):

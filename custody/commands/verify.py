@@ -43,8 +43,8 @@ def verify(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Recompute the hashes of raw and processed objects, and compare them with the ledger.
 
-    An object holds, is broken, or is expired, which means that its raw version is gone. `--since` refers to its latest
-    ledger file. Exit code 1: an object is broken.
+    An object holds, is broken, or has expired: its raw version is gone. `--since` refers to its latest ledger file.
+    Exit code 1: an object is broken.
     """
     session = Session.open(env, aws=aws, profile=profile)
     ledgers = _named(session, ids) if ids else stored_ledgers(session.s3, session.deployment.audit)
@@ -72,7 +72,7 @@ def _named(session: Session, names: list[str]) -> Iterable[StoredLedger]:
     }
     if missing := [name for name, object_id in wanted.items() if not (object_id and ledgers[object_id])]:
         raise CommandFailed(
-            f"The ledger has nothing of {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
+            f"The ledger has nothing about {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
             "the raw bucket. What failed before it was committed is listed by `custody dead-letters --all`.",
             USAGE,
         )

@@ -98,7 +98,7 @@ def _account(profile: str | None) -> Target:
         # The AWS CLI reads AWS_REGION; boto3 alone does not.
         session = boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION") or None)
     except BotoCoreError as error:
-        raise CommandFailed(f"{error}. Use a profile of your AWS configuration.", USAGE) from error
+        raise CommandFailed(f"{error}. Use a profile from your AWS configuration.", USAGE) from error
     if session.region_name is None:
         raise CommandFailed(
             "No region is configured. Set AWS_REGION, or use a profile that has one: --profile NAME.", USAGE

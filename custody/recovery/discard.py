@@ -148,8 +148,8 @@ def require_claimed(audit: AuditReader, processed: str, discard: Discard) -> Non
             key = None
     if key:
         raise CommandFailed(
-            f"The batch of {discard.dead_letter.id} has delivered what no ledger file claims: s3://{processed}/{key}. "
-            f"Redrive it instead: custody redrive {discard.dead_letter.id}"
+            f"The batch of {discard.dead_letter.id} has delivered a processed object that no ledger file claims: "
+            f"s3://{processed}/{key}. Redrive it instead: custody redrive {discard.dead_letter.id}"
         )
 
 

@@ -1,4 +1,4 @@
-"""A discard: which records it is about, and the ledger file that says who decided so, and why."""
+"""A discard: which records it is about, and the ledger file that says who decided this, and why."""
 
 import gzip
 import io

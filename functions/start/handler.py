@@ -1,8 +1,8 @@
 """Start an execution for each object that arrived in the raw bucket.
 
-An event comes directly, from S3 or EventBridge: when this raises, Lambda retries twice, then puts the event into the
+An event comes directly, from S3 or EventBridge: if this raises, Lambda retries twice, then puts the event into the
 start-dlq (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). Or it comes in messages
-of the buffer queue: the messages named in the answer are delivered again, until the queue moves them to the start-dlq
+of the buffer queue: the messages named in the response are delivered again, until the queue moves them to the start-dlq
 itself (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html).
 """
 

@@ -15,7 +15,7 @@ from functions.shared.model.messages import Json, Step
 from functions.summarize import summary
 
 READERS = 10
-"""Ledger files that are read at a time: as many as boto3 keeps connections."""
+"""How many ledger files are read at a time: as many as boto3 keeps connections."""
 
 
 class Environment(Struct, frozen=True):

@@ -263,7 +263,7 @@ def test_an_object_with_an_unclaimed_delivery_is_not_discarded(buckets: Buckets,
 
     refused = run("discard", bulk.id, "--reason", "not wanted")
 
-    assert "delivered what no ledger file claims" in str(refused.exception)
+    assert "delivered a processed object that no ledger file claims" in str(refused.exception)
     assert open_starts(bulk) == [WHOLE]
 
 

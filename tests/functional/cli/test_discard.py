@@ -1,4 +1,4 @@
-"""`custody dead-letters discard`: only what was not delivered, and the ledger says who decided so, and why."""
+"""`custody dead-letters discard`: only what was not delivered, and the ledger says who decided this, and why."""
 
 import json
 from collections.abc import Callable
@@ -191,7 +191,7 @@ def test_an_uncommitted_delivery_is_not_discarded(buckets: Buckets, run: Run) ->
 
     refused = run("discard", dead_letter.id, "--reason", "any")
 
-    assert "has delivered what no ledger file claims" in str(refused.exception)
+    assert "has delivered a processed object that no ledger file claims" in str(refused.exception)
     assert f"Redrive it instead: custody redrive {dead_letter.id}" in str(refused.exception)
     assert buckets.keys("audit", "ledger/") == []
 
@@ -202,7 +202,7 @@ def test_an_uncommitted_delivery_of_a_later_attempt_is_not_discarded(buckets: Bu
     body = buckets.body("processed", key)
     buckets.s3.put_object(Bucket="processed", Key=key, Body=body + GOOD + b"\n")
     refused = run("discard", dead_letter.id, "--reason", "any")
-    assert "has delivered what no ledger file claims" in str(refused.exception)
+    assert "has delivered a processed object that no ledger file claims" in str(refused.exception)
 
     buckets.s3.put_object(Bucket="processed", Key=key, Body=body)
     assert run("discard", dead_letter.id, "--reason", "any").exit_code == 0, "what the ledger claims, as a new version"

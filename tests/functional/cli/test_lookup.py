@@ -37,8 +37,8 @@ def bulk(buckets: Buckets) -> Bulk:
 @pytest.mark.parametrize(
     ("position", "message"),
     [
-        (0, "is written: nothing of it failed"),
-        (304, "is written: nothing of it failed"),
+        (0, "is written: it did not fail"),
+        (304, "is written: it did not fail"),
         (245, "There is no record"),
         (610, "There is no dead letter about"),
         (99999, "There is no dead letter about"),

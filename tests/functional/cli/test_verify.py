@@ -399,7 +399,7 @@ def test_a_name_that_is_not_an_id_is_quoted_as_given(run: Run, buckets: Buckets,
     refused = run(f"{send(buckets)}.1", name)
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
-    assert f"The ledger has nothing of {name!r}. Give an object id" in str(refused.exception)
+    assert f"The ledger has nothing about {name!r}. Give an object id" in str(refused.exception)
     assert refused.stdout == ""
 
 
