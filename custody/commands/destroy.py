@@ -23,6 +23,7 @@ from custody.deployment.destroy import (
     delete_buckets,
     delete_stack,
     plan,
+    stack_of,
 )
 from custody.deployment.resources import LISTED, REFUSALS, UNKNOWN, Account, Resource
 from custody.deployment.target import Target, describe_stack
@@ -185,6 +186,8 @@ def _leftover_buckets(account: Account, stack: Stack | None, names: list[str]) -
                 f"{', '.join(sorted(existing)) or 'none'}.",
                 USAGE,
             )
+        if owner := stack_of(account.target, name):
+            raise CommandFailed(f"{visible(name)} belongs to the stack {owner}. Delete it with that stack.", USAGE)
     return [account.inspect("bucket", name) for name in dict.fromkeys(names)]
 
 

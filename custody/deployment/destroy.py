@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Self
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from custody.deployment.resources import KINDS, REFUSALS, Account, Resource
 from custody.deployment.target import Target, describe_stack
@@ -26,6 +27,8 @@ _PAGE = 1_000
 
 _POLL_SECONDS = 3.0
 _POLL_SECONDS_LOCAL = 0.2
+_STALE_LOOKS = 10
+"""How often a status may still be that of an earlier attempt before it counts."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,10 @@ def delete_stack(account: Account, stack: Stack, deletion: Deletion) -> None:
     AWS has no such function. `deletion` is updated while it runs.
     """
     deletion.failures = _delete(account, stack)
-    deleted_buckets = {bucket.name for bucket in stack.of_type(BUCKET) if not bucket.is_retained}
-    if full := [failure.name for failure in deletion.failures if failure.name in deleted_buckets]:
+    # Whatever failed: CloudFormation does not even try a bucket whose emptying function has timed out.
+    deletable_buckets = [bucket.name for bucket in stack.of_type(BUCKET) if not bucket.is_retained]
+    full = [name for name in deletable_buckets if deletion.failures and _holds_something(account, name)]
+    if full:
         refusals = [refusal for name in full if (refusal := _empty(account, name, deletion))]
         deletion.failures = _delete(account, stack)
         if deletion.failures:
@@ -177,14 +182,18 @@ def delete_buckets(account: Account, names: Iterable[str], deletion: Deletion) -
 def _delete(account: Account, stack: Stack) -> list[DeletionFailure]:
     """Delete a stack and wait for the end; it is identified by id, since a deleted stack cannot be found by name."""
     target = account.target
+    before = (describe_stack(target, stack.id) or {}).get("StackStatus")
     target.client("cloudformation").delete_stack(StackName=stack.id)
+    has_begun, looks = False, 0
     while True:
-        # Before the first look, too: the status may be that of an earlier attempt for a moment.
+        looks += 1
         time.sleep(_POLL_SECONDS_LOCAL if target.is_local else _POLL_SECONDS)
         current = describe_stack(target, stack.id)
         if current is None or current["StackStatus"] == "DELETE_COMPLETE":
             return []
-        if not current["StackStatus"].endswith("_IN_PROGRESS"):
+        if current["StackStatus"].endswith("_IN_PROGRESS"):
+            has_begun = True
+        elif has_begun or current["StackStatus"] != before or looks >= _STALE_LOOKS:
             break
     failures = [
         DeletionFailure(
@@ -199,6 +208,38 @@ def _delete(account: Account, stack: Stack) -> list[DeletionFailure]:
     # Not every failure is a resource's: a role that cannot be assumed, for example.
     reason = current.get("StackStatusReason") or current["StackStatus"]
     return failures or [DeletionFailure("", "AWS::CloudFormation::Stack", stack.name, reason)]
+
+
+def stack_of(target: Target, name: str) -> str | None:
+    """Return the name of the stack that a resource belongs to now, whatever its tags say; None if there is none.
+
+    CloudFormation answers with the first 100 resources of that stack, and may still know a deleted stack
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackResources.html). Embedded AWS
+    does not look up resources by their physical id, and reports none.
+    """
+    client = target.client("cloudformation")
+    try:
+        resources = client.describe_stack_resources(PhysicalResourceId=name)["StackResources"]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        return None
+    deleted = {"DELETE_COMPLETE", "DELETE_SKIPPED"}
+    if not resources or any(
+        each["PhysicalResourceId"] == name and each["ResourceStatus"] in deleted for each in resources
+    ):
+        return None
+    stack = describe_stack(target, resources[0]["StackId"])
+    return str(stack["StackName"]) if stack and stack["StackStatus"] != "DELETE_COMPLETE" else None
+
+
+def _holds_something(account: Account, name: str) -> bool:
+    """Tell whether a bucket exists and has a version or a delete marker, as far as that is not refused."""
+    try:
+        page = account.target.client("s3").list_object_versions(Bucket=name, MaxKeys=1)
+    except REFUSALS as error:
+        return not (isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchBucket")
+    return bool(page.get("Versions") or page.get("DeleteMarkers"))
 
 
 def _summaries(target: Target, stack: str) -> Iterator[Any]:

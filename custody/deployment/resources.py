@@ -99,8 +99,10 @@ class Account:
         return [self._with_command(resource) for resource in resources] if with_commands else resources
 
     def buckets(self) -> list[str]:
-        """List the names of the environment's buckets: they carry its tags and prefix, and no other stack has them."""
-        return [name for kind, name in self._tagged("s3") if kind == "bucket" and name.startswith(self.prefix)]
+        """List the names of the environment's buckets: they carry its tags, and are named as its stack names them."""
+        end = f"-{self.number}-{self.region}"
+        names = [name for kind, name in self._tagged("s3") if kind == "bucket"]
+        return [name for name in names if name.startswith(self.prefix) and name.endswith(end)]
 
     def _tagged(self, *resource_types: str) -> Iterator[tuple[str, str]]:
         filters = [{"Key": "project", "Values": ["custody"]}, {"Key": "env", "Values": [self.env]}]

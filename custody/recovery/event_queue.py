@@ -129,7 +129,9 @@ class _Queue:
 
     def messages(self) -> "Iterator[MessageTypeDef]":
         """Yield each message once; end when the queue has no other."""
-        while new := [message for message in self._receive() if message["MessageId"] not in self._seen]:
+        while messages := self._receive():
+            # One that took longer than HIDDEN_SECONDS comes again, and is hidden again.
+            new = [message for message in messages if message["MessageId"] not in self._seen]
             self._seen.update(message["MessageId"] for message in new)
             yield from new
 

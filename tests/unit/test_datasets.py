@@ -147,5 +147,14 @@ def test_a_crash_of_a_transform_is_reported_without_its_message() -> None:
     assert "secret" not in str(failed.value)
 
 
+@pytest.mark.parametrize("rejection", [("/a", 5), (None, "known"), (["a"], "known")])
+def test_a_rejection_whose_pointer_or_rule_is_not_text_is_a_bug(rejection: tuple[Any, Any]) -> None:
+    def transform(_: Any) -> Any:
+        raise Rejection(*rejection)
+
+    with pytest.raises(TransformFailed, match="position 0 with a pointer or rule that is not text"):
+        map_records.apply(core.STAGE, transform, page({}))
+
+
 def test_encoding_is_compact_and_keeps_order_and_letters() -> None:
     assert encode({"b": 1, "a": "ü"}) == '{"b":1,"a":"ü"}'.encode()

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from functions.shared.model.records import Page, Rejected, Violation
 from functions.shared.records.strict_json import UNSURE, Reader, decode, decode_quickly, encode, is_exact_elsewhere
+from functions.shared.staging import staged_batch
 
 DIGITS = st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
 
@@ -126,3 +128,10 @@ def test_ordinary_documents_are_decoded_quickly(line: str) -> None:
 def test_any_bytes_raise_only_expected_errors(line: bytes) -> None:
     with suppress(*UNSURE):
         decode_quickly([line])
+
+
+def test_a_limit_keeps_its_digits_in_a_staged_batch() -> None:
+    limit = Decimal("0.12345678901234567890123")
+    rejected = Rejected(0, 0, 2, "hash", "enrich", (Violation("/a", "maximum", limit),))
+    lines = staged_batch.write(Page((), [rejected])).splitlines()
+    assert staged_batch.read(lines).rejected[0].violations[0].limit == limit

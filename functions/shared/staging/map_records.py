@@ -37,6 +37,11 @@ def apply(stage: str, transform: Transform, page: Page) -> Page:
         try:
             records.append(Record(span, transform(record.document)))
         except Rejection as rejection:
+            if not all(isinstance(part, str) for part in rejection.args):
+                # No later step could read it.
+                raise TransformFailed(
+                    f"it rejected the record at position {span.position} with a pointer or rule that is not text"
+                ) from rejection
             rejected.append(Rejected.at(span, stage, (rejection.violation,)))
         except Exception as error:
             # The message of a foreign error may quote the record, and the dead letter would keep it.

@@ -11,11 +11,11 @@ from heapq import merge
 from msgspec.json import Decoder
 
 from functions.shared.model.records import Page, Record, Rejected
-from functions.shared.records.strict_json import decode, encode, encode_all, read_span, write_span
+from functions.shared.records.strict_json import decode, encode, encode_all, exact, read_span, write_span
 
 TAB = b"\t"
 
-read_rejected = Decoder(Rejected).decode
+read_rejected = Decoder(Rejected, float_hook=exact).decode
 """Read the line of a rejected record; raise msgspec.MsgspecError for anything else."""
 
 

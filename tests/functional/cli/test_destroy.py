@@ -58,6 +58,8 @@ class CloudFormation:
     resources: list[dict[str, str]] = field(default_factory=list)
     reason: str = ""
     while_deleting: Callable[[], None] = lambda: None
+    emptying_times_out: bool = False
+    owner: str = ""
 
     def add_bucket(self, name: str) -> None:
         self.status = "CREATE_COMPLETE"
@@ -76,6 +78,13 @@ class CloudFormation:
         stack = {"StackId": STACK_ID, "StackName": "custody-dev", "StackStatus": self.status}
         return {"Stacks": [stack | {"StackStatusReason": self.reason}]}
 
+    def describe_stack_resources(self, PhysicalResourceId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
+        if not self.owner:
+            raise refusal("ValidationError", f"Stack for {PhysicalResourceId} does not exist")
+        resource = {"PhysicalResourceId": PhysicalResourceId, "ResourceStatus": "IMPORT_COMPLETE"}
+        self.status = "IMPORT_COMPLETE"
+        return {"StackResources": [resource | {"StackId": STACK_ID}]}
+
     def get_template(self, StackName: str) -> dict[str, Any]:  # noqa: ARG002, N803 - as boto3 names it
         return {"TemplateBody": {"Resources": {}}}
 
@@ -87,6 +96,11 @@ class CloudFormation:
 
     def delete_stack(self, StackName: str) -> None:  # noqa: ARG002, N803 - as boto3 names it
         self.while_deleting()
+        if self.emptying_times_out:
+            # It refers to the bucket, so CloudFormation does not get as far as that.
+            self.emptying_times_out = False
+            self.status = "DELETE_FAILED"
+            return
         for resource in list(self.resources):
             if self.s3.list_object_versions(Bucket=resource["PhysicalResourceId"]).get("Versions"):
                 resource |= {"ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": "not empty"}
@@ -322,6 +336,28 @@ def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: InMemory,
     delete_stack(account, stack_of(bucket_resource(RAW)), deletion)
     assert deletion == Deletion(deleted=1, emptied={RAW: 3})
     assert bucket_names(target) == {AUDIT, OTHER}
+
+
+def test_buckets_that_the_emptying_function_left_full_are_emptied(
+    cloudformation: CloudFormation, target: InMemory, account: Account
+) -> None:
+    cloudformation.add_bucket(RAW)
+    put(target, RAW, "a", "b")
+    cloudformation.emptying_times_out = True
+    stack, deletion = Stack.find(target, "custody-dev"), Deletion()
+    assert stack
+    delete_stack(account, stack, deletion)
+
+    assert (deletion.failures, deletion.emptied) == ([], {RAW: 2})
+    assert RAW not in bucket_names(target)
+
+
+@pytest.mark.usefixtures("target")
+def test_a_bucket_that_was_imported_into_a_stack_is_refused(cloudformation: CloudFormation) -> None:
+    cloudformation.owner = "custody-dev"
+    refused = run("--bucket", RAW, "--yes").exception
+    assert isinstance(refused, CommandFailed)
+    assert "belongs to the stack custody-dev" in str(refused)
 
 
 def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(target: InMemory) -> None:
