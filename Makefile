@@ -8,7 +8,7 @@ export NODE_DISABLE_COMPILE_CACHE := 1
 # Python would compile every module again in each process: commands would take twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test test-parts test-whole test-documents test-large test-aws docs bench setup stop lock clean
+.PHONY: help run test test-types test-parts test-whole test-documents test-large test-aws docs bench setup stop lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,8 +21,10 @@ run: setup ## Deploy to embedded AWS, send the samples, and show the outcome of 
 test: setup ## Run everything that CI runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory --jobs=4 test-parts test-whole test-documents test-types
+
+test-types: setup
 	$(BIN)/mypy
-	$(MAKE) --no-print-directory --jobs=3 test-parts test-whole test-documents
 
 test-parts: setup
 	$(PYTEST) tests --ignore=tests/local --ignore=tests/e2e

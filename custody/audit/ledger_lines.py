@@ -27,7 +27,7 @@ class Readable(Protocol):
     """A stream of bytes, read once."""
 
     def read(self, amt: int, /) -> bytes:
-        """Read at most so many bytes."""
+        """Read up to `amt` bytes."""
         ...
 
 

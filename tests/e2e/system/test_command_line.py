@@ -1,4 +1,4 @@
-"""The installed command: exit codes, signals, broken streams, and that it reaches AWS only when told to."""
+"""The installed command: exit codes, signals, broken streams, and that it reaches AWS only on request."""
 
 import os
 import signal
