@@ -42,6 +42,7 @@ os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.dev
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from tests.support.buckets import Buckets  # noqa: E402 - the handlers read the variables when they are imported
+from tests.support.direct_s3 import direct_calls  # noqa: E402
 
 MOTO: DefaultConfig = {
     "stepfunctions": {"execute_state_machine": True},
@@ -54,7 +55,7 @@ MOTO: DefaultConfig = {
 @pytest.fixture(scope="module")
 def aws_in_memory() -> Iterator[MockAWS]:
     """Let boto3 talk to moto, whose state machines really run; patching takes too long for each test."""
-    with mock_aws(config=MOTO) as mock:
+    with mock_aws(config=MOTO) as mock, direct_calls():
         yield mock
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
-from moto.s3.models import S3Backend, s3_backends
+from moto.s3.models import s3_backends
 
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch
@@ -21,21 +21,6 @@ ARRIVED = datetime(2026, 11, 23, 8, 59, tzinfo=UTC)
 STARTED_AT = "2026-11-23T09:00:00.000Z"
 ENTERED_AT = "2026-11-23T09:00:01.000Z"
 EXECUTION_ARN = "arn:aws:states:us-east-1:123456789012:execution:pipeline:the-execution"
-
-
-class _Routes:
-    """The S3 routes of moto, which rebuilds them for each call: a tenth of the time of these tests."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, Any] = {}
-        self._make = S3Backend.urls
-
-    def __get__(self, backend: S3Backend, _: type[S3Backend]) -> dict[str, Any]:
-        self._found = self._found or self._make.__get__(backend)
-        return self._found
-
-
-setattr(S3Backend, "urls", _Routes())  # noqa: B010 - mypy would have no property replaced by an assignment
 
 
 @cache
