@@ -11,8 +11,8 @@ from custody.assurance.findings import VerifyDocument
 from custody.assurance.reconcile import ReconcileDocument
 from custody.audit.dead_letters import DeadLetterDocument, DeadLettersDocument, UnreadableDocument
 from custody.audit.trace import ObjectTrace, RecordTrace
-from custody.commands.destroy import DestroyReport
 from custody.commands.status import StatusDocument
+from custody.deployment.destroy import DestroyReport
 from custody.executions.listing import ExecutionsDocument
 from custody.ingest.backfill import BackfillDocument
 from custody.ingest.outcome import PutOutcomes, PutUploads

@@ -1,7 +1,6 @@
 """What outlives its stack can be listed by `custody destroy` afterwards."""
 
-from custody.deployment.destroy import RETAINED
-from custody.deployment.resources import KINDS
+from custody.deployment.destroy import KINDS, RETAINED
 from tests.support.template import Deployment
 
 

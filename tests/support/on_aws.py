@@ -207,8 +207,9 @@ def _delete(run: Run) -> list[str]:
         seconds = 0
     # A stopped execution may be listed as running for a moment.
     report = until(run.destroy, seconds, f"the deletion of {run.stack}")
-    failed = [failure["name"] for failure in report["deletion"]["failures"]]
-    return failed + [resource["name"] for resource in report["left"] if resource["billed"]]
+    # Without a command to remove it, a resource is pending deletion, or was deleted; or it could not be listed.
+    left = [each for each in report["left"] if each["command"] or each["contents"].startswith("unknown")]
+    return [*report["failures"], *(resource["name"] or resource["contents"] for resource in left)]
 
 
 def _stop_executions(run: Run) -> None:

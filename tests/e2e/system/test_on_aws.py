@@ -144,7 +144,7 @@ def test_otherwise_it_is_ready(caller: dict[str, str]) -> None:
 class Rehearsal(Run):
     """A run that only records its commands; `report` is that of `custody destroy`."""
 
-    report: Any = field(default_factory=lambda: {"deletion": {"failures": []}, "left": []})
+    report: Any = field(default_factory=lambda: {"failures": {}, "left": []})
     commands: list[str] = field(default_factory=list)
 
     def call(self, *command: str | Path) -> int:
@@ -210,9 +210,11 @@ def test_the_stack_is_deleted_even_if_executions_cannot_be_stopped(
 
 @pytest.mark.usefixtures("tests")
 def test_what_is_left_and_billed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    left = [{"name": "key", "billed": False}, {"name": "bucket", "billed": True}]
+    left = [
+        {"name": name, "contents": "", "command": command} for name, command in {"key": None, "bucket": "x"}.items()
+    ]
 
-    assert carry_out(rehearsal(report={"deletion": {"failures": []}, "left": left})) == 1
+    assert carry_out(rehearsal(report={"failures": {}, "left": left})) == 1
     assert "billed: bucket. See: custody destroy --aws --env citest" in capsys.readouterr().err
 
 

@@ -13,17 +13,7 @@ from typer.testing import CliRunner, Result
 
 from custody.app import app
 from custody.commands import destroy as command
-from custody.deployment.destroy import (
-    BUCKET,
-    MACHINE,
-    Deletion,
-    Stack,
-    StackResource,
-    delete_buckets,
-    delete_stack,
-    plan,
-)
-from custody.deployment.resources import Account, Resource
+from custody.deployment.destroy import KINDS, MACHINE, Account, Resource
 from custody.deployment.target import Target
 from custody.errors import USAGE, CommandFailed
 from tests.support.buckets import Buckets
@@ -61,16 +51,10 @@ class CloudFormation:
     emptying_times_out: bool = False
     owner: str = ""
 
-    def add_bucket(self, name: str) -> None:
+    def add(self, name: str, resource_type: str = "AWS::S3::Bucket") -> None:
         self.status = "CREATE_COMPLETE"
-        self.resources.append(
-            {
-                "LogicalResourceId": name.split("-")[2].title(),
-                "ResourceType": BUCKET,
-                "PhysicalResourceId": name,
-                "ResourceStatus": "CREATE_COMPLETE",
-            }
-        )
+        named = {"LogicalResourceId": "Any", "ResourceType": resource_type, "PhysicalResourceId": name}
+        self.resources.append(named | {"ResourceStatus": "CREATE_COMPLETE"})
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
         if self.status is None or "custody-dev" not in StackName:
@@ -146,12 +130,9 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["destroy", *arguments])
 
 
-def stack_of(*resources: StackResource, status: str = "CREATE_COMPLETE") -> Stack:
-    return Stack(STACK_ID, "custody-dev", status, is_protected=False, resources=resources)
-
-
-def bucket_resource(name: str) -> StackResource:
-    return StackResource(name.split("-")[2].title(), BUCKET, name, is_retained=False)
+def report(*arguments: str) -> Any:
+    """Return the document of a command that may fail."""
+    return json.loads(run(*arguments, "--json").stdout)
 
 
 def bucket_names(target: Target) -> set[str]:
@@ -190,66 +171,67 @@ def test_a_bucket_of_another_stack_is_refused(target: InMemory, account: Account
 # What is planned
 
 
-def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(account: Account) -> None:
+def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(
+    target: InMemory, cloudformation: CloudFormation
+) -> None:
     key = "11111111-1111-1111-1111-111111111111"
     queue = "https://sqs.us-east-1.amazonaws.com/123456789012/custody-dev-start-dlq"
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:custody-dev-pipeline"
-    logs = "/aws/lambda/custody-dev-start"
-    account.target.client("s3").delete_bucket(Bucket=AUDIT)
-    stack = stack_of(
-        bucket_resource(RAW),
-        bucket_resource(AUDIT),
-        StackResource("Key", "AWS::KMS::Key", key, is_retained=False),
-        StackResource("Logs", "AWS::Logs::LogGroup", logs, is_retained=False),
-        StackResource("Queue", "AWS::SQS::Queue", queue, is_retained=False),
-        StackResource("Machine", MACHINE, machine, is_retained=False),
-    )
-    planned = plan(account, stack, command._running(account.target, stack), 0)  # noqa: SLF001
+    target.client("s3").delete_bucket(Bucket=AUDIT)
+    cloudformation.add(RAW)
+    for resource_type, name in zip(KINDS, (AUDIT, key, "/aws/lambda/custody-dev-start", queue), strict=True):
+        cloudformation.add(name, resource_type)
+    cloudformation.add(machine, MACHINE)
 
-    contents = {resource.name: resource.contents for resource in planned.deletes}
-    assert contents == {RAW: "empty", AUDIT: "gone", key: "gone", logs: "gone", queue: "gone"}
-    assert (planned.running_executions, planned.blockers) == (0, [])
+    planned = report("--dry-run")
+    contents = [resource["contents"] for resource in planned["stack"]["resources"]]
+    assert contents == ["0 versions", "gone", "gone", "gone", "gone", ""]
+    assert (planned["running_executions"], planned["blockers"]) == (0, [])
 
 
 def test_what_a_bucket_holds_is_counted_up_to_a_page(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert account.inspect("bucket", RAW) == Resource("bucket", RAW, "empty")
-
     put(account.target, RAW, "a")
     account.target.client("s3").delete_object(Bucket=RAW, Key="a")
-    assert account.inspect("bucket", RAW) == Resource(
-        "bucket", RAW, "2 versions, 1 byte", "every version is billed", billed=True
-    )
-    monkeypatch.setattr("custody.deployment.resources.LISTED", 1)
-    assert account.inspect("bucket", RAW).contents == "more than 1 versions"
+    assert account.inspect(Resource("bucket", RAW)).contents == "2 versions"
+    monkeypatch.setattr("custody.deployment.destroy.PAGE", 1)
+    assert account.inspect(Resource("bucket", RAW)).contents == "more than 1 version"
 
 
-def test_a_busy_stack_is_not_deleted(account: Account) -> None:
-    (blocker,) = plan(account, stack_of(status="UPDATE_IN_PROGRESS"), 0, 0).blockers
+@pytest.mark.usefixtures("target")
+def test_a_busy_stack_is_not_deleted(cloudformation: CloudFormation) -> None:
+    cloudformation.add(RAW)
+    cloudformation.status = "UPDATE_IN_PROGRESS"
+    (blocker,) = report("--dry-run")["blockers"]
     assert blocker == "CloudFormation is working on custody-dev (UPDATE_IN_PROGRESS); wait until it has finished."
+    refused = run("--yes").exception
+    assert isinstance(refused, CommandFailed)
+    assert str(refused).startswith("Nothing was deleted.")
 
 
-def test_dead_letters_that_may_not_be_counted_do_not_block(target: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("target")
+def test_dead_letters_that_may_not_be_counted_do_not_block(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "select", lambda *_: map(refuse, "1"))
-    target.clients["cloudformation"].add_bucket(AUDIT)
+    cloudformation.add(AUDIT)
 
-    planned = json.loads(run("--dry-run", "--json").stdout)["plan"]
+    planned = report("--dry-run")
     assert (planned["open_dead_letters"], planned["blockers"]) == (None, [])
 
 
-def test_an_unreadable_dead_letter_counts_as_open(target: InMemory) -> None:
+def test_an_unreadable_dead_letter_counts_as_open(target: InMemory, cloudformation: CloudFormation) -> None:
     dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
-    target.clients["cloudformation"].add_bucket(AUDIT)
+    cloudformation.add(AUDIT)
     put(target, AUDIT, dead_letter)
 
-    assert json.loads(run("--dry-run", "--json").stdout)["plan"]["open_dead_letters"] == 1
+    assert report("--dry-run")["open_dead_letters"] == 1
 
 
 def test_a_dry_run_changes_nothing(target: InMemory) -> None:
     put(target, RAW, "a")
 
-    ran = run("--bucket", RAW, "--dry-run", "--json")
-    (bucket,) = json.loads(ran.stdout)["buckets"]
-    assert (bucket["name"], bucket["contents"]) == (RAW, "1 version, 1 byte")
+    (bucket,) = report("--bucket", RAW, "--dry-run")["buckets"]
+    assert (bucket["name"], bucket["contents"]) == (RAW, "1 version")
     shown = run("--bucket", RAW, "--dry-run").stdout
     assert "Every unlocked version in these buckets will be permanently deleted" in shown
     assert RAW in bucket_names(target)
@@ -263,7 +245,7 @@ def test_what_is_left_is_listed_by_tag_with_the_command_that_removes_it(account:
         Tags=[{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in tags("dev")]
     )["KeyMetadata"]["KeyId"]
 
-    left = {resource.name: resource for resource in account.list_resources(with_commands=True)}
+    left = {resource.name: resource for resource in account.left()}
     assert left.keys() == {RAW, AUDIT, key}
     assert left[RAW].command == f"custody destroy --env dev --profile sandbox --bucket {RAW}"
     schedule = "aws kms schedule-key-deletion --pending-window-in-days 30 --key-id"
@@ -275,81 +257,61 @@ def test_a_bucket_that_may_not_be_listed_is_reported_and_does_not_hide_others(
 ) -> None:
     forbid_listing(target, AUDIT)
 
-    left = {resource.name: resource for resource in account.list_resources(with_commands=False)}
+    left = {resource.name: resource for resource in account.left()}
     assert left.keys() == {RAW, AUDIT}
-    assert (left[AUDIT].contents, left[AUDIT].billed) == ("unknown", True)
+    assert left[AUDIT].contents.startswith("unknown: ")
     shown = run("--dry-run").stdout
     assert "not ␛[31myou" in shown
     assert "\x1b" not in shown
 
 
-def test_what_cannot_be_listed_is_reported_as_billed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("target")
+def test_a_refusal_to_list_is_not_taken_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Account, "_tagged", refuse)
 
-    (unknown,) = account.list_resources(with_commands=True)
-    assert unknown.billed
-    assert "AccessDenied" in unknown.note
+    (unknown,) = report()["left"]
+    assert "AccessDenied" in unknown["contents"]
+    assert "nothing is left" not in run().stdout
 
 
 # What is deleted
 
 
-def test_each_bucket_is_deleted_once_and_a_refusal_is_reported(target: InMemory) -> None:
+def test_each_bucket_is_deleted_once_and_a_refusal_does_not_affect_others(target: InMemory) -> None:
     forbid_listing(target, AUDIT)
 
-    ran = run("--bucket", RAW, "--bucket", RAW, "--bucket", AUDIT, "--yes", "--json")
+    ran = run("--bucket", AUDIT, "--bucket", RAW, "--bucket", RAW, "--yes", "--json")
     assert ran.exit_code == 1
-    (failure,) = json.loads(ran.stdout)["deletion"]["failures"]
-    assert failure["name"] == AUDIT
-    assert "AccessDenied" in failure["reason"]
+    ((name, reason),) = json.loads(ran.stdout)["failures"].items()
+    assert name == AUDIT
+    assert "AccessDenied" in reason
     assert bucket_names(target) == {AUDIT, OTHER}
 
 
-def test_a_bucket_that_cannot_be_deleted_does_not_affect_others(target: InMemory, account: Account) -> None:
-    deletion = Deletion()
-    delete_buckets(account, [RAW, f"custody-dev-gone{SUFFIX}", AUDIT], deletion)
-
-    assert [failure.name for failure in deletion.failures] == [f"custody-dev-gone{SUFFIX}"]
-    assert bucket_names(target) == {OTHER}
-
-
 def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
-    target: InMemory, account: Account, monkeypatch: pytest.MonkeyPatch
+    target: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(target, RAW, "a", "b", "c")
     errors = [{"Key": key, "Code": "AccessDenied", "Message": "locked"} for key in "ab"]
     monkeypatch.setattr(target.client("s3"), "delete_objects", lambda **_: {"Errors": errors})
 
-    deletion = Deletion()
-    delete_buckets(account, [RAW], deletion)
-    assert deletion.emptied == {RAW: 1}
-    (failure,) = deletion.failures
-    assert failure.reason == "2 versions cannot be deleted, such as a: locked"
+    deletion = report("--bucket", RAW, "--yes")
+    assert deletion["emptied"] == {RAW: 1}
+    assert deletion["failures"] == {RAW: "2 versions cannot be deleted, such as a: locked (Object Lock may keep them)"}
     assert RAW in bucket_names(target)
 
 
-def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(target: InMemory, account: Account) -> None:
-    target.clients["cloudformation"].add_bucket(RAW)
+@pytest.mark.parametrize("emptying_times_out", [False, True], ids=["full", "left full by the emptying function"])
+def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(
+    target: InMemory, cloudformation: CloudFormation, *, emptying_times_out: bool
+) -> None:
+    cloudformation.add(RAW)
+    cloudformation.emptying_times_out = emptying_times_out
     put(target, RAW, "a", "a", "b")
 
-    deletion = Deletion()
-    delete_stack(account, stack_of(bucket_resource(RAW)), deletion)
-    assert deletion == Deletion(deleted=1, emptied={RAW: 3})
+    deletion = report("--yes")
+    assert (deletion["failures"], deletion["emptied"]) == ({}, {RAW: 3})
     assert bucket_names(target) == {AUDIT, OTHER}
-
-
-def test_buckets_that_the_emptying_function_left_full_are_emptied(
-    cloudformation: CloudFormation, target: InMemory, account: Account
-) -> None:
-    cloudformation.add_bucket(RAW)
-    put(target, RAW, "a", "b")
-    cloudformation.emptying_times_out = True
-    stack, deletion = Stack.find(target, "custody-dev"), Deletion()
-    assert stack
-    delete_stack(account, stack, deletion)
-
-    assert (deletion.failures, deletion.emptied) == ([], {RAW: 2})
-    assert RAW not in bucket_names(target)
 
 
 @pytest.mark.usefixtures("target")
@@ -360,39 +322,34 @@ def test_a_bucket_that_was_imported_into_a_stack_is_refused(cloudformation: Clou
     assert "belongs to the stack custody-dev" in str(refused)
 
 
-def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(target: InMemory) -> None:
-    target.clients["cloudformation"].add_bucket(RAW)
+def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(
+    target: InMemory, cloudformation: CloudFormation
+) -> None:
+    cloudformation.add(RAW)
     put(target, RAW, "a")
     forbid_listing(target, RAW)
 
-    ran = run("--yes", "--json")
+    ran = run("--yes")
     assert ran.exit_code == 1
-    deletion = json.loads(ran.stdout)["deletion"]
-    assert deletion["stack_remains"]
-    of_stack, of_s3 = (failure["reason"] for failure in deletion["failures"])
-    assert of_stack == "not empty"
-    assert "AccessDenied" in of_s3
-
-    shown = run("--yes").stdout
-    assert "custody-dev was not deleted; fix what failed" in shown
-    assert "--bucket" not in shown, "buckets of a stack cannot be deleted separately"
+    assert "AccessDenied" in ran.stdout
+    assert "custody-dev was not deleted; fix what failed" in ran.stdout
+    assert "--bucket" not in ran.stdout, "buckets of a stack cannot be deleted separately"
 
 
-def test_a_stack_that_fails_without_a_resource_reports_why(cloudformation: CloudFormation, account: Account) -> None:
+@pytest.mark.usefixtures("target")
+def test_a_stack_that_fails_without_a_resource_reports_why(cloudformation: CloudFormation) -> None:
     cloudformation.status, cloudformation.reason = "CREATE_COMPLETE", "cannot assume the role"
 
-    deletion = Deletion()
-    delete_stack(account, stack_of(), deletion)
-    assert [failure.reason for failure in deletion.failures] == ["cannot assume the role"]
-    assert deletion.stack_remains
+    assert report("--yes")["failures"] == {"custody-dev": "cannot assume the role"}
 
 
-def test_an_interrupt_says_what_may_continue(target: InMemory) -> None:
+@pytest.mark.usefixtures("target")
+def test_an_interrupt_says_what_may_continue(cloudformation: CloudFormation) -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
-    target.clients["cloudformation"].add_bucket(RAW)
-    target.clients["cloudformation"].while_deleting = interrupt
+    cloudformation.add(RAW)
+    cloudformation.while_deleting = interrupt
 
     err = run("--yes").stderr
     assert "CloudFormation may still be deleting custody-dev" in err
