@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from custody.audit.reader import AuditReader
+from custody.audit.subject import Subject, resolve
 from custody.deployment.target import Deployment, Target, choose, find
 from custody.executions.pipeline import Pipeline
 from custody.executions.timeline import Links
@@ -47,6 +48,10 @@ class Session:
     def links(self) -> Links:
         """Links into the AWS console."""
         return Links.of(self.target, self.pipeline)
+
+    def resolve(self, name: str) -> Subject:
+        """Resolve what an operator has named; raise CommandFailed if there is no such object, record or dead letter."""
+        return resolve(self.s3, self.pipeline, self.deployment, name)
 
 
 def open_target(*, aws: bool, profile: str | None) -> Target:

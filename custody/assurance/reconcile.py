@@ -11,7 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from custody.audit.object_state import ObjectState
+from custody.audit.object_state import DeadLetterState, ObjectState
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import SUCCEEDED, ExecutionState, Pipeline
@@ -28,13 +28,6 @@ class State(StrEnum):
     FAILED = "failed"
     IN_FLIGHT = "in flight"
     MISSING = "missing"
-
-
-class DeadLetterState(Struct, frozen=True):
-    """A dead letter, by id, and whether it is open."""
-
-    id: str
-    open: bool
 
 
 class ReconciledObject(Struct, frozen=True):

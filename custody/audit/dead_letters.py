@@ -218,15 +218,14 @@ def resolution(state: ObjectState, dead_letter: DeadLetterKey) -> str | None:
         if latest.attempt == dead_letter.attempt:
             return "it summarizes its chunks, and all of them are written or discarded"
         return f"superseded by a later dead letter: {latest.id}"
-    how = "discarded" if key.discards else f"attempt {key.attempt} was committed"
+    if key.discards:
+        return f"discarded {state.describe_discard(key)}"
     try:
-        if key.discards:
-            discard = state.audit.discard_header(key)
-            return f"{how} on {discard.recorded_at} by {discard.discarded.by}: {discard.discarded.reason}"
         header = state.header(key)
     except Unreadable as error:
-        return f"{how}, but {error}"
-    return f"{how} on {header.recorded_at}: {header.counts.written} written, {header.counts.rejected} rejected"
+        return f"attempt {key.attempt} was committed, but {error}"
+    counts = f"{header.counts.written} written, {header.counts.rejected} rejected"
+    return f"attempt {key.attempt} was committed on {header.recorded_at}: {counts}"
 
 
 def describe(

@@ -3,13 +3,25 @@
 import gzip
 import io
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
+from msgspec import UNSET, UnsetType
 from msgspec.json import Decoder
+from msgspec.structs import asdict
 
 from functions.shared.model.decoding import Undecodable, decode
+from functions.shared.model.ids import record_id
 from functions.shared.model.keys import LedgerKey
-from functions.shared.model.ledger import AuditFile, ChunkLine, DiscardHeader, LedgerHeader, RecordLine, SummaryHeader
+from functions.shared.model.ledger import (
+    AuditFile,
+    ChunkLine,
+    DiscardHeader,
+    LedgerHeader,
+    OutputSpan,
+    RecordLine,
+    SummaryHeader,
+)
+from functions.shared.model.records import Span, Violation
 
 _BUFFER_BYTES = 1 << 18
 
@@ -21,6 +33,26 @@ _CHUNK: Decoder[ChunkLine] = Decoder(ChunkLine)
 
 _Line = TypeVar("_Line")
 _File = TypeVar("_File", bound=AuditFile)
+
+
+class RecordOutcome(Span, frozen=True, kw_only=True):
+    """A record, by its record id, and its outcome.
+
+    A rejected record has its stage and violations, also if it was discarded since; a written one has its place in the
+    processed object.
+    """
+
+    record: str
+    outcome: Literal["written", "rejected", "discarded"]
+    stage: str | UnsetType = UNSET
+    violations: tuple[Violation, ...] | UnsetType = UNSET
+    output: OutputSpan | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, line: RecordLine, object_id: str, *, is_discarded: bool = False) -> Self:
+        """Return the outcome in the line of a record."""
+        outcome: Any = "discarded" if is_discarded else line.__struct_config__.tag
+        return cls(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)
 
 
 class Readable(Protocol):

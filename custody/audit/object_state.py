@@ -14,19 +14,25 @@ from functools import cached_property
 from itertools import islice
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
+from custody.audit.ledger_lines import RecordOutcome
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered
-from custody.errors import CommandFailed
+from custody.errors import USAGE, CommandFailed
 from custody.executions.listing import Totals
 from custody.executions.pipeline import ExecutionState, Pipeline
 from functions.shared.errors import AttemptTaken, ChunksFailed, RecordsRejected
-from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey, latest
+from functions.shared.model.ids import record_id
+from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey, discarded, latest
 from functions.shared.model.ledger import (
+    AuditFile,
     ChunkLine,
     CommittedChunk,
+    DeadLetter,
     LedgerHeader,
     Output,
+    RecordLine,
     RejectedLine,
     SummaryHeader,
 )
@@ -34,6 +40,13 @@ from functions.shared.model.messages import Counts
 
 SUMMARIZING = frozenset({ChunksFailed.__name__, RecordsRejected.__name__})
 """The errors of a bulk object that report nothing but those of its chunks."""
+
+
+class DeadLetterState(Struct, frozen=True):
+    """A dead letter, by id, and whether it is open."""
+
+    id: str
+    open: bool
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,14 @@ class ObjectState:
         """The discards in force: no later attempt of their batch was committed."""
         return [keys[-1] for _, keys in sorted(self.by_start.items()) if keys[-1].discards]
 
+    def describe_discard(self, key: LedgerKey) -> str:
+        """Say when a batch was discarded, by whom and why: a phrase that follows `discarded`."""
+        try:
+            header = self.audit.discard_header(key)
+        except Unreadable as error:
+            return f"by an unknown user: {error}"
+        return f"on {header.recorded_at} by {header.discarded.by}: {header.discarded.reason}"
+
     def header(self, key: LedgerKey) -> LedgerHeader:
         """Read the header of a committed ledger file; raise Unreadable."""
         if key not in self._headers:
@@ -156,6 +177,41 @@ class ObjectState:
         return False
 
     @cached_property
+    def latest_file(self) -> LedgerHeader | DeadLetter | None:
+        """The header of the outcome or, if that is of a later attempt, the latest dead letter; None if unreadable."""
+        dead_letter, key = self.latest_dead_letter, self.outcome_key
+        try:
+            is_later = dead_letter and (key is None or dead_letter.attempt > key.attempt)
+            return self.audit.read(dead_letter) if dead_letter and is_later else self.outcome
+        except Unreadable:
+            return None
+
+    def batch_at(self, position: int) -> int | None:
+        """Return the start of the batch of a record; None if the audit bucket does not have it. Raises Unreadable."""
+        start = max((key.start for key in self.keys if key.start <= position), default=None)
+        if start is None:
+            return None
+        file: AuditFile
+        if start in self.committed:
+            file = self.header(self.committed[start])
+        elif dead_letters := [key for key in self.dead_letters if key.start == start]:
+            file = self.audit.read(dead_letters[-1])
+        else:
+            file = self.audit.discard_header(self.by_start[start][-1])
+        return None if file.chunk and position >= file.chunk.start + file.chunk.bytes else start
+
+    def line_at(self, key: LedgerKey, position: int) -> RecordLine:
+        """Read the line of a record in a ledger file; raise CommandFailed if there is no such record, or Unreadable."""
+        line = self.audit.line_at(key, position)
+        if line is None:
+            raise CommandFailed(
+                f"There is no record {record_id(self.object_id, position)}: {key.key} lists every record of its batch, "
+                "but not this one.",
+                USAGE,
+            )
+        return line
+
+    @cached_property
     def missing_chunks(self) -> tuple[int, ...]:
         """The starts of the chunks that are committed by the summary, but have no ledger file."""
         if self.is_damaged or not isinstance(self.outcome, SummaryHeader):
@@ -186,13 +242,18 @@ class ObjectState:
         headers = zip(keys, map_ordered(self.header, keys), strict=True)
         return [CommittedBatch(key, header.counts, header.output) for key, header in headers]
 
-    def rejected(self) -> Iterator[tuple[LedgerKey, RejectedLine]]:
-        """Stream the rejected records of all batches, reading each ledger file no further than to its last one."""
+    def rejected(self) -> Iterator[RecordOutcome]:
+        """Stream the rejected records of all batches, also if they were discarded since.
+
+        Each ledger file is read no further than to its last one.
+        """
+        is_discarded = discarded(self.ledger_keys)
         for batch in self.batches:
             if batch.counts.rejected:
                 with closing(self.audit.lines(batch.key)) as lines:
-                    rejected = ((batch.key, line) for line in lines if isinstance(line, RejectedLine))
-                    yield from islice(rejected, batch.counts.rejected)
+                    rejected = (line for line in lines if isinstance(line, RejectedLine))
+                    for line in islice(rejected, batch.counts.rejected):
+                        yield RecordOutcome.of(line, self.object_id, is_discarded=batch.key.start in is_discarded)
 
     @cached_property
     def open_dead_letters(self) -> list[DeadLetterKey]:
@@ -237,13 +298,13 @@ class ObjectState:
         keys = [] if self.is_written else self.dead_letters
         return max(keys, key=lambda key: (key.attempt, key.is_of_whole), default=None)
 
-    def chunks_to_redo(self) -> list[int]:
-        """List the starts of the chunks that failed or have rejected records, unless these were discarded since."""
+    def chunks_to_redo(self) -> list[ChunkLine]:
+        """List the chunks that failed or have rejected records, unless these were discarded since."""
+        is_discarded = discarded(self.ledger_keys)
         return [
-            line.start
+            line
             for line in self.chunks.values()
-            if (not isinstance(line, CommittedChunk) or line.counts.rejected)
-            and not any(key.discards for key in self.by_start.get(line.start, [])[-1:])
+            if (not isinstance(line, CommittedChunk) or line.counts.rejected) and line.start not in is_discarded
         ]
 
     def chunk_bytes(self, pipeline: Pipeline, execution: str) -> int:
@@ -258,16 +319,11 @@ class ObjectState:
 
     def last_execution(self, pipeline: Pipeline) -> str:
         """Return the ARN of the latest execution that the audit bucket names, or else of the first of the object."""
-        dead_letter, key = self.latest_dead_letter, self.outcome_key
-        own = pipeline.arn_of(self.object_id, is_bulk=self.is_bulk)
-        if dead_letter and (key is None or dead_letter.attempt > key.attempt):
-            try:
-                return self.audit.read(dead_letter).object_execution
-            except Unreadable:
-                return own
-        if key and self.is_damaged:
-            return pipeline.latest(self.object_id, key.attempt, is_bulk=self.is_bulk)
-        return self.outcome.execution if self.outcome else own
+        if self.latest_file:
+            return self.latest_file.object_execution
+        if self.outcome_key:
+            return pipeline.latest(self.object_id, self.outcome_key.attempt, is_bulk=self.is_bulk)
+        return pipeline.arn_of(self.object_id, is_bulk=self.is_bulk)
 
     @property
     def _execution_attempt(self) -> int | None:

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from itertools import tee
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -96,14 +95,11 @@ class AuditReader:
         with self._opened(key) as lines:
             yield from ledger_lines.records(lines)
 
-    def line_at(self, key: LedgerKey, position: int) -> tuple[bytes, RecordLine] | None:
-        """Find the line of a record, raw and decoded, reading no further; None if there is none. Raises Unreadable."""
-        with self._opened(key) as lines:
-            bodies, decoded = tee(lines)
-            for body, line in zip(bodies, ledger_lines.records(decoded), strict=True):
-                if line.position >= position:
-                    return (body, line) if line.position == position else None
-        return None
+    def line_at(self, key: LedgerKey, position: int) -> RecordLine | None:
+        """Find the line of a record, reading no further; None if there is none. Raises Unreadable."""
+        with closing(self.lines(key)) as lines:
+            line = next((line for line in lines if line.position >= position), None)
+        return line if line and line.position == position else None
 
     def chunks(self, key: LedgerKey) -> Generator[ChunkLine, None, None]:
         """Stream the chunks of a summary; raise Unreadable."""

@@ -17,10 +17,9 @@ from custody.audit.dead_letters import (
     describe,
     select,
 )
-from custody.audit.identifiers import id_of
-from custody.audit.lookup import find_dead_letter, find_open_dead_letter, position_of
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
+from custody.audit.subject import find_dead_letter
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.discard import Discarder, open_chunks, require_idle, require_open, running_execution
 from custody.session import Session
@@ -109,7 +108,7 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     session = Session.open(env, aws=aws, profile=profile)
     audit = session.audit
     with _reporting_unreadable(audit, as_json=as_json):
-        dead_letter = find_dead_letter(audit, id_of(session.s3, session.deployment.raw, dead_letter_id))
+        dead_letter = find_dead_letter(audit, session.resolve(dead_letter_id))
         body = audit.read(dead_letter)
     state = ObjectState(audit, dead_letter.object_id)
     document, totals = describe(state, dead_letter, body)
@@ -160,8 +159,8 @@ def discard(  # noqa: PLR0913 - one parameter an option
     session = Session.open(env, aws=aws, profile=profile)
     audit = session.audit
     with _reporting_unreadable(audit, as_json=as_json):
-        name = id_of(session.s3, session.deployment.raw, dead_letter_id)
-        dead_letter = find_open_dead_letter(audit, name)
+        subject = session.resolve(dead_letter_id)
+        dead_letter = find_dead_letter(audit, subject, open_only=True)
         require_open(audit, dead_letter)
         body = audit.read(dead_letter)
     require_idle(session.pipeline, audit, dead_letter, body)
@@ -169,8 +168,8 @@ def discard(  # noqa: PLR0913 - one parameter an option
     state = ObjectState(audit, dead_letter.object_id)
     chunks = open_chunks(state, dead_letter)
     report = DiscardReport(dead_letter, len(chunks), audit.bucket, as_json=as_json)
-    processed, position = session.deployment.processed, position_of(name)
-    discarder = Discarder(state, processed, reason.strip(), by, report.note, position)
+    processed = session.deployment.processed
+    discarder = Discarder(state, processed, reason.strip(), by, report.note, subject.position)
     # A document that streams to the terminal leaves no room for a spinner.
     is_streaming = as_json and dead_letter.is_of_whole and console.console.is_terminal
     spinner = nullcontext() if is_streaming else console.progress(lambda: report.progress)

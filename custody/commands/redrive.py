@@ -7,9 +7,8 @@ import typer
 from msgspec import structs
 
 from custody.audit.dead_letters import Filter, SelectedDeadLetter, open_of_day, select
-from custody.audit.identifiers import id_of
-from custody.audit.lookup import find_dead_letter
 from custody.audit.reader import AuditReader, Unreadable
+from custody.audit.subject import Subject, find_dead_letter
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.event_queue import EventLog, handle_events
 from custody.recovery.redrive import RedriveLog, Redriver
@@ -18,7 +17,7 @@ from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, DryRun, Env, NoWait, Patience, PerSecond, Profile, Since, Until
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.views import redrive as redrive_view
 
 app = command_app()
@@ -84,8 +83,8 @@ def redrive(  # noqa: PLR0913 - one parameter an option
         if events:
             handle_events(session, events, dry_run=dry_run)
         if dead_letters or by_filter:
-            ids = [id_of(session.s3, session.deployment.raw, text) for text in dead_letters or []]
-            _plan(redriver, log, _named(session.audit, ids) if ids else select(session.audit, wanted, unreadable))
+            named = list(map(session.resolve, dead_letters or []))
+            _plan(redriver, log, _named(session.audit, named) if named else select(session.audit, wanted, unreadable))
             if not dry_run:
                 _carry_out(redriver, log, per_second, None if no_wait else timeout)
     finally:
@@ -141,16 +140,16 @@ def _code(redrive: Redrive, *, no_wait: bool) -> int:
     return SOME_REJECTED if redrive.outcome is Outcome.REJECTED else SOME_WITHOUT_OUTCOME
 
 
-def _named(audit: AuditReader, texts: list[str]) -> Iterator[SelectedDeadLetter]:
-    for text in texts:
-        dead_letter = find_dead_letter(audit, text)
+def _named(audit: AuditReader, subjects: list[Subject]) -> Iterator[SelectedDeadLetter]:
+    for subject in subjects:
+        dead_letter = find_dead_letter(audit, subject)
         body = audit.read(dead_letter)
-        is_record, is_of_bulk = "/" not in text and "." in text, dead_letter.is_of_whole or bool(body.parent)
+        is_record, is_of_bulk = subject.position is not None, dead_letter.is_of_whole or bool(body.parent)
         # An execution processes a whole batch, or all chunks that are left to do.
         if is_of_bulk and (is_record or not dead_letter.is_of_whole):
-            console.warn(f"{visible(text)}: all chunks of {dead_letter.object_id} that are left to do are redriven")
+            console.warn(f"{subject}: all chunks of {dead_letter.object_id} that are left to do are redriven")
         elif is_record:
-            console.warn(f"{visible(text)} is a record: its whole batch is redriven, {dead_letter.object_id}")
+            console.warn(f"{subject} is a record: its whole batch is redriven, {dead_letter.object_id}")
         of_day = list(audit.dead_letters(dead_letter.day, dead_letter.object_id))
         is_open = dead_letter in open_of_day(audit, of_day)
         yield SelectedDeadLetter(dead_letter, body, is_open)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from custody.audit.identifiers import resolve_subject
 from custody.audit.trace import trace as trace_subject
 from custody.executions.timeline import Timelines
 from custody.session import Session
@@ -41,14 +40,13 @@ def trace(
     """Show the outcome of a record with its bytes before and after, or the outcome and dead letters of an object.
 
     Either way, show every execution that processed it: each step, its duration, and the error of each failed try.
-    Exit code 1: nothing is known about it.
+    Exit code 1: nothing is known about it. 2: there is nothing with this name.
     """
     session = Session.open(env, aws=aws, profile=profile)
     with console.progress(lambda: "reading the ledger and executions"):
-        deployment = session.deployment
-        subject = resolve_subject(session.s3, session.pipeline, deployment.raw, deployment.processed, name)
-        traced = trace_subject(session.audit, Timelines(session.pipeline, session.links), subject)
+        timelines = Timelines(session.pipeline, session.links)
+        traced = trace_subject(session.audit, timelines, session.resolve(name))
     if as_json:
         console.write_json(traced)
     else:
-        view.trace(traced)
+        view.trace(traced, session.links)

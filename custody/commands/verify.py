@@ -9,7 +9,6 @@ import typer
 
 from custody.assurance.findings import Result
 from custody.assurance.verify import Progress, StoredLedger, stored_ledgers, verify_all
-from custody.audit.identifiers import id_of, object_id_in
 from custody.errors import USAGE, CommandFailed
 from custody.session import Session
 from custody.terminal import console
@@ -65,15 +64,12 @@ def verify(  # noqa: PLR0913 - one parameter an option
 
 def _named(session: Session, names: list[str]) -> Iterable[StoredLedger]:
     """Find the objects that were named; raise CommandFailed, before any check, for one that is not in the ledger."""
-    s3, deployment = session.s3, session.deployment
-    wanted = {name: object_id_in(name) for name in (id_of(s3, deployment.raw, name) for name in names)}
-    ledgers = {
-        object_id: list(stored_ledgers(s3, deployment.audit, object_id)) for object_id in wanted.values() if object_id
-    }
-    if missing := [name for name, object_id in wanted.items() if not (object_id and ledgers[object_id])]:
+    object_ids = dict.fromkeys(session.resolve(name).object_id for name in names)
+    ledgers = {each: list(stored_ledgers(session.s3, session.deployment.audit, each)) for each in object_ids}
+    if missing := [object_id for object_id, ledger in ledgers.items() if not ledger]:
         raise CommandFailed(
-            f"The ledger has nothing about {', '.join(map(repr, missing))}. Give an object id, a record id or a key in "
-            "the raw bucket. What failed before it was committed is listed by `custody dead-letters --all`.",
+            f"The ledger has nothing about {', '.join(missing)}. What failed before it was committed is listed by "
+            "`custody dead-letters --all`.",
             USAGE,
         )
     return chain.from_iterable(ledgers.values())

@@ -13,9 +13,8 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from custody.audit.identifiers import slug_of_prefix
 from custody.audit.object_state import ObjectState
-from custody.audit.reader import AuditReader, Unreadable
+from custody.audit.reader import AuditReader
 from custody.concurrency import WORKERS, map_ordered, paced
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import STATUSES, SUCCEEDED, Pipeline, object_of_execution
@@ -23,7 +22,8 @@ from custody.ingest.inventory import STARTED_NOW, BackfilledObject, Inventory, I
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
-from functions.shared.model.ledger import DeadLetter, LedgerHeader, StoredObject
+from functions.shared.model.ids import NOT_SLUG, SLUG_LENGTH
+from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch
 
 _RUNNING = "RUNNING"
@@ -64,7 +64,7 @@ class Backfiller:
             yield number
         for object_ids in (
             self.audit.object_ids_in_dead_letters(),
-            self.audit.object_ids_in_ledger(slug_of_prefix(prefix)),
+            self.audit.object_ids_in_ledger(_slug_of_prefix(prefix)),
         ):
             self.inventory.mark(object_ids, ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
             yield number
@@ -130,7 +130,9 @@ class Backfiller:
             return replace(item, status=ItemStatus.REFUSED, why=why), None
         if any(key.discards for key in state.ledger_keys):
             return replace(item, status=ItemStatus.DISCARDED, why="its records were discarded, which stands"), None
-        if self._is_recent(state):
+        # What is in the audit bucket from after `committed_before` was made with the current code.
+        file, limit = state.latest_file, self.committed_before
+        if file and limit and datetime.fromisoformat(file.recorded_at) >= limit:
             return replace(item, status=ItemStatus.PROCESSED_SINCE), None
         last = state.last_execution(self.pipeline)
         if state.is_bulk:
@@ -138,19 +140,6 @@ class Backfiller:
         keys = state.ledger_keys if state.is_written else state.keys
         attempt = max((key.attempt for key in keys), default=0)
         return item, Batch(raw, attempt=attempt + 1, redrive_of=last, plan=plan)
-
-    def _is_recent(self, state: ObjectState) -> bool:
-        """Tell whether the latest ledger file or dead letter of an object is not from before `committed_before`."""
-        dead_letter, latest = state.latest_dead_letter, state.outcome_key
-        body: LedgerHeader | DeadLetter | None = state.outcome
-        if dead_letter and (latest is None or dead_letter.attempt > latest.attempt):
-            try:
-                body = self.audit.read(dead_letter)
-            except Unreadable:
-                return False
-        return bool(
-            body and self.committed_before and datetime.fromisoformat(body.recorded_at) >= self.committed_before
-        )
 
     @property
     def _remaining(self) -> int:
@@ -256,6 +245,11 @@ class BackfillReport:
         """Yield what has one of these statuses, the oldest first."""
         for item in self.backfiller.inventory.select(statuses):
             yield replace(item, why=_ALREADY_RUNNING) if item.status is ItemStatus.IN_FLIGHT else item
+
+
+def _slug_of_prefix(prefix: str) -> str:
+    """Return the common prefix of the ids of all objects whose keys have a prefix; empty if there is none."""
+    return NOT_SLUG.sub("-", prefix).rstrip("-")[:SLUG_LENGTH].strip("-")
 
 
 def _item(arrival: Arrival) -> BackfilledObject:

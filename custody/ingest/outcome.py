@@ -2,43 +2,26 @@
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from msgspec.structs import asdict
 
+from custody.audit.ledger_lines import RecordOutcome
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, ExecutionState
 from custody.executions.timeline import error_message
-from functions.shared.model.ids import record_id
 from functions.shared.model.ledger import (
     ChunkCounts,
     Output,
-    OutputSpan,
-    RecordLine,
     StoredObject,
     SummaryHeader,
 )
 from functions.shared.model.messages import Counts
-from functions.shared.model.records import Span, Violation
 
 LISTED = 1000
 """An object of at most this many records has each of them listed; a larger one its first rejected records."""
-
-
-class RecordOutcome(Span, frozen=True, kw_only=True):
-    """A record, by its record id, and its outcome.
-
-    A rejected record has its stage and violations, a written one its place in the processed object.
-    """
-
-    record: str
-    outcome: Literal["written", "rejected", "discarded"]
-    stage: str | UnsetType = UNSET
-    violations: tuple[Violation, ...] | UnsetType = UNSET
-    output: OutputSpan | UnsetType = UNSET
 
 
 class UploadedFile(Struct, frozen=True):
@@ -128,9 +111,8 @@ def read_outcome(
     for batch in state.batches:
         counts = (counts or Counts()) + batch.counts
     if counts:
-        every = (line for batch in state.batches for line in audit.lines(batch.key))
-        lines = every if counts.received <= LISTED else (line for _, line in islice(state.rejected(), LISTED))
-        records = tuple(_outcome_of(upload.object.id, line) for line in lines)
+        every = (RecordOutcome.of(line, state.object_id) for batch in state.batches for line in audit.lines(batch.key))
+        records = tuple(every if counts.received <= LISTED else islice(state.rejected(), LISTED))
     dead_letters = audit.dead_letters(execution.day, upload.object.id) if execution else ()
     dead_letter = max(dead_letters, key=lambda key: (key.attempt, key.is_of_whole, key), default=None)
     document = FileOutcome(
@@ -146,8 +128,3 @@ def read_outcome(
         dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
     )
     return ObjectOutcome(document, chunks, len(state.batches))
-
-
-def _outcome_of(object_id: str, line: RecordLine) -> RecordOutcome:
-    outcome: Any = line.__struct_config__.tag
-    return RecordOutcome(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)

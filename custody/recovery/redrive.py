@@ -136,7 +136,10 @@ class Redriver:
         others = state.dead_letters if dead_letter.is_of_whole else [dead_letter]
         left = None
         if is_bulk:
-            size, chunks = state.chunk_bytes(self.pipeline, candidate.execution), tuple(state.chunks_to_redo())
+            size, chunks = (
+                state.chunk_bytes(self.pipeline, candidate.execution),
+                tuple(line.start for line in state.chunks_to_redo()),
+            )
             left = Plan(size, chunks) if chunks else whole(candidate.raw, size)
         return BatchState(
             candidate,

@@ -3,31 +3,27 @@
 from collections.abc import Iterator
 from datetime import datetime
 from textwrap import wrap
+from urllib.parse import quote
 
 from msgspec.structs import asdict
 from rich.text import Text
 
 from custody.assurance.verify_batch import format_counts
-from custody.audit.trace import (
-    ObjectTrace,
-    RecordTrace,
-    TracedChunks,
-    TracedDeadLetter,
-    TracedDiscard,
-)
+from custody.audit.object_state import DeadLetterState
+from custody.audit.trace import ObjectTrace, RecordTrace
 from custody.executions.history import TimelineStep, Try
-from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, Runs
-from custody.executions.timeline import Timeline, first_line
+from custody.executions.pipeline import RUNNING, SUCCEEDED, Runs
+from custody.executions.timeline import Links, Timeline, first_line
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
-from functions.shared.model.ledger import ChunkCounts, Output, RejectedLine
+from functions.shared.model.ledger import ChunkCounts, Output, StoredObject
 
 _WIDEST = 2000
 """The most characters of a record that are shown; `--json` has all."""
 
-_COLOURS = {"written": "green", "rejected": "red", "discarded": "yellow", "failed": "red", "committed": "red"}
+_COLOURS = {"written": "green", "rejected": "red", "discarded": "yellow"}
 _STEP_COLOURS = {"succeeded": "green", "running": "yellow", "caught": "yellow"}
 """The colours of step outcomes; all others are red."""
 
@@ -40,12 +36,12 @@ _CLOCK = len("10:00:02.113")
 """The length of a time without its day."""
 
 
-def trace(traced: RecordTrace | ObjectTrace) -> None:
-    """Show a trace."""
+def trace(traced: RecordTrace | ObjectTrace, links: Links) -> None:
+    """Show a trace, with links to the console where there is one."""
     if isinstance(traced, RecordTrace):
-        _print_record(traced)
+        _print_record(traced, links)
     else:
-        _print_object(traced)
+        _print_object(traced, links)
 
 
 def status_colour(status: str | None) -> str:
@@ -62,107 +58,74 @@ def format_items(items: ChunkCounts | Runs, noun: str = "") -> str:
     return (plural(total, noun) if noun else f"{total:,}") + (f": {parts}" if parts else "")
 
 
-def _print_record(traced: RecordTrace) -> None:
-    header, line, output, discard, links = traced.header, traced.line, traced.output, traced.discarded, traced.links
+def _print_record(traced: RecordTrace, links: Links) -> None:
+    header, record, output = traced.header, traced.record, traced.output
     chunk = header.chunk
     part = f", in the chunk of {chunk.bytes:,} bytes at byte {chunk.start:,}" if chunk else ""
-    print_heading(traced.record)
-    when = _format_discard(discard) if discard else f"on {header.recorded_at}"
-    print_fact("outcome", f"{traced.outcome} at attempt {header.attempt}, {when}", _COLOURS[traced.outcome])
-    if isinstance(line, RejectedLine):
-        for violation in line.violations:
-            print_fact("", f"{line.stage}: {violation}", "red")
-    print_fact("object", traced.uri)
-    _print_link(links.raw)
-    print_fact("lies at", f"byte {line.offset:,}, {line.length:,} bytes{part}")
+    print_heading(record.record)
+    when = traced.discarded or f"on {header.recorded_at}"
+    print_fact("outcome", f"{record.outcome} at attempt {header.attempt}, {when}", _COLOURS[record.outcome])
+    for violation in record.violations or ():
+        print_fact("", f"{record.stage}: {violation}", "red")
+    _print_version("object", header.object, links)
+    print_fact("lies at", f"byte {record.offset:,}, {record.length:,} bytes{part}")
     print_fact("received", _shorten(traced.received_text, "the raw version is gone"))
-    if output:
-        _print_output(output, links.output)
-        print_fact("lies at", f"byte {output.offset:,}, {output.length:,} bytes")
+    if output and record.output:
+        _print_version("written to", output, links)
+        print_fact("lies at", f"byte {record.output.offset:,}, {record.output.length:,} bytes")
         print_fact("written", _shorten(traced.written_text, "that version is gone: see `custody verify`"))
-    attempts = (f"{each.attempt}{' (discarded)' if each.discarded else ''}" for each in traced.attempts)
-    print_fact("attempts", ", ".join(attempts))
-    for ledger in [traced.ledger, *([discard.ledger] if discard else [])]:
-        print_fact("ledger", ledger)
-    _print_link(links.ledger)
-    print_fact("its line", _shorten(traced.ledger_line, ""))
+    for ledger in traced.ledger_files:
+        _print_uri("ledger", ledger, links)
     _print_dead_letters(traced.dead_letters, ", of its chunk" if chunk else ", of its object")
     if header.parent:
         print_fact("part of", header.parent)
     _print_executions(traced.executions)
 
 
-def _print_object(traced: ObjectTrace) -> None:
+def _print_object(traced: ObjectTrace, links: Links) -> None:
     print_heading(traced.object.id)
-    print_fact("object", f"{traced.uri} ({traced.object.size:,} bytes)")
-    _print_link(traced.links.raw)
-    _print_state(traced)
+    _print_version("object", traced.object, links, f" ({traced.object.size:,} bytes)")
+    _print_state(traced.executions)
     counts = format_counts(traced.counts) if traced.counts else "not all of them have an outcome"
     print_fact("records", f"{counts}, at attempt {traced.attempt}")
-    _print_rejected(traced)
+    for record in traced.rejected:
+        violations = "; ".join(map(str, record.violations or ()))
+        print_fact("", f"{record.record} {record.outcome}: {violations}", _COLOURS[record.outcome])
+    if traced.counts:
+        _print_more(traced.counts.rejected - len(traced.rejected), "; the ledger has all")
     if traced.chunks:
-        _print_chunks(traced.chunks)
+        print_fact("chunks", format_items(traced.chunks))
+    for chunk in traced.chunks_to_redo[: console.SHOWN]:
+        rejected = f"rejected records: {chunk.counts.rejected:,}" if chunk.counts else "failed"
+        print_fact("", f"at byte {chunk.start:,}: {rejected}", "red")
+    _print_more(len(traced.chunks_to_redo) - console.SHOWN)
     for discard in traced.discards:
-        what = "all that was left" if discard.start is None else f"the chunk at byte {discard.start:,}"
-        of_chunk = f"{what}, " if traced.chunks else ""
-        print_fact("discarded", f"{of_chunk}{_format_discard(discard)}", _COLOURS["discarded"])
-    if traced.discards_more:
-        print_fact("", f"and {plural(traced.discards_more, 'more discard')}", _COLOURS["discarded"])
+        print_fact("discarded", discard, _COLOURS["discarded"])
+    _print_more(traced.discards_more, " discards")
     if traced.output:
-        _print_output(traced.output, traced.links.output)
+        _print_version("written to", traced.output, links)
     if traced.ledger:
-        print_fact("ledger", traced.ledger)
-        _print_link(traced.links.ledger)
+        _print_uri("ledger", traced.ledger, links)
     for other in traced.other_versions:
         print_fact("see also", f"another version of its key: {other}")
     _print_dead_letters(traced.dead_letters, "")
     _print_executions(traced.executions)
 
 
-def _print_state(traced: ObjectTrace) -> None:
-    if traced.status is None:
-        print_fact("state", "not known: Step Functions does not report its execution, or no longer has it")
-    elif traced.status == NOT_STARTED:
+def _print_state(executions: list[Timeline]) -> None:
+    if not executions:
         print_fact("state", "no execution yet: its event is on the way, or lost; see custody reconcile", "yellow")
+    elif (last := executions[-1]).status is None:
+        print_fact("state", "not known: Step Functions does not report its execution, or no longer has it")
     else:
-        error = f": {traced.error}" if traced.error else ""
-        print_fact("state", f"{traced.status}{error}", status_colour(traced.status))
+        print_fact("state", ": ".join(filter(None, (last.status, last.error))), status_colour(last.status))
 
 
-def _print_rejected(traced: ObjectTrace) -> None:
-    for record in traced.rejected:
-        violations = "; ".join(map(str, record.violations))
-        print_fact("", f"{record.record} {record.outcome}: {violations}", _COLOURS[record.outcome])
-    if traced.counts and (more := traced.counts.rejected - len(traced.rejected)) > 0:
-        print_fact("", f"and {more:,} more; the ledger has all")
-
-
-def _print_chunks(chunks: TracedChunks) -> None:
-    failed = f", {chunks.failed:,} failed" if isinstance(chunks.failed, int) else ""
-    print_fact("chunks", f"{chunks.total:,} total, {chunks.committed:,} committed{failed}")
-    for chunk in chunks.not_written[: console.SHOWN]:
-        rejected = f", rejected records: {chunk.counts.rejected:,}" if chunk.counts else ""
-        print_fact("", f"{chunk.outcome} at byte {chunk.start:,}{rejected}", _COLOURS[chunk.outcome])
-    if (more := len(chunks.not_written) - console.SHOWN) > 0:
-        print_fact("", f"and {more:,} more")
-
-
-def _format_discard(discard: TracedDiscard) -> str:
-    if discard.at is None:
-        return f"by an unknown user: {discard.ledger} cannot be read"
-    return f"on {discard.at} by {discard.by}: {discard.reason}"
-
-
-def _print_dead_letters(dead_letters: list[TracedDeadLetter], subject: str) -> None:
-    ordered = sorted(dead_letters, key=lambda dead_letter: not dead_letter.open)
-    for dead_letter in ordered[: console.SHOWN]:
+def _print_dead_letters(dead_letters: list[DeadLetterState], subject: str) -> None:
+    for dead_letter in sorted(dead_letters, key=lambda dead_letter: not dead_letter.open)[: console.SHOWN]:
         state, style = ("open", "yellow") if dead_letter.open else ("resolved", "")
         print_fact("dead letter", f"{dead_letter.id} ({state}{subject})", style)
-        if dead_letter.open:
-            _print_link(dead_letter.console)
-    if (more := len(ordered) - console.SHOWN) > 0:
-        still_open = sum(dead_letter.open for dead_letter in ordered)
-        print_fact("", f"and {plural(more, 'more dead letter')}; {still_open:,} of all {len(ordered):,} are open")
+    _print_more(len(dead_letters) - console.SHOWN, f" of {len(dead_letters):,} dead letters")
 
 
 def _print_executions(timelines: list[Timeline]) -> None:
@@ -229,14 +192,24 @@ def _shorten(text: str | None, otherwise: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text):,} characters; --json has all)"
 
 
-def _print_output(output: Output, link: str | None) -> None:
-    print_fact("written to", f"s3://{output.bucket}/{output.key}?versionId={output.version_id}")
-    _print_link(link)
+def _print_version(name: str, version: StoredObject | Output, links: Links, size: str = "") -> None:
+    print_fact(name, f"s3://{version.bucket}/{version.key}?versionId={quote(version.version_id)}{size}")
+    _print_link(links.object(version.bucket, version.key, version.version_id))
+
+
+def _print_uri(name: str, uri: str, links: Links) -> None:
+    print_fact(name, uri)
+    _print_link(links.object(*uri.removeprefix("s3://").split("/", 1)))
 
 
 def _print_link(link: str | None) -> None:
     if link:
         print_fact("", link, "dim")
+
+
+def _print_more(number: int, of: str = "") -> None:
+    if number > 0:
+        print_fact("", f"and {number:,} more{of}")
 
 
 def _print_folded(text: str, style: str) -> None:

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from custody.audit.dead_letters import Filter, select
-from custody.audit.lookup import find_dead_letter
 from custody.errors import USAGE, CommandFailed
 from custody.terminal import console
 from functions.shared.errors import RecordsRejected
@@ -99,33 +98,23 @@ def test_dead_letters_that_their_key_rules_out_are_not_read(buckets: Buckets, mo
     assert read == [wanted]
 
 
-def test_a_dead_letter_is_found_by_any_of_its_names(buckets: Buckets) -> None:
+def test_a_dead_letter_is_found_by_any_of_its_names(buckets: Buckets, run: Run) -> None:
     first, latest = posted(buckets, 1), posted(buckets, 1, attempt=1, day=NEXT_DAY)
-    audit = audit_of(buckets)
-
-    for name in (first.id, f"{first.id}.json", first.key, f"s3://audit/{first.key}"):
-        assert find_dead_letter(audit, name) == first
-    for name in (first.object_id, f"{first.object_id}.17"):
-        assert find_dead_letter(audit, name) == latest
+    names = dict.fromkeys((first.id, f"{first.id}.json", first.key, f"s3://audit/{first.key}"), first)
+    names |= dict.fromkeys((first.object_id, f"{first.object_id}.17"), latest)
+    for name, dead_letter in names.items():
+        assert json.loads(run("show", name, "--json").stdout)["id"] == dead_letter.id
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nothing", "custody dead-letters --all"),
-        ("", "custody dead-letters --all"),
-        (".5", "custody dead-letters --all"),
-        (f"dt={DAY}/{an_id(9)}/000000000000000.0.Write", "dt=2026-03-01/OBJECT_ID"),
-        ("dt=/..", "dt=2026-03-01/OBJECT_ID"),
-        ("s3://other/dead-letters/a", "are in audit, not in other"),
-    ],
+    "name", ["nothing", "", ".5", f"dt={DAY}/{an_id(9)}/000000000000000.0.Write", "dt=/..", "s3://other/dead-letters/a"]
 )
-def test_a_name_without_a_dead_letter_fails_with_what_to_give_instead(
-    buckets: Buckets, name: str, message: str
-) -> None:
+def test_a_name_without_a_dead_letter_fails_with_where_to_look(buckets: Buckets, run: Run, name: str) -> None:
     posted(buckets, 1)
-    with pytest.raises(CommandFailed, match=message):
-        find_dead_letter(audit_of(buckets), name)
+    refused = run("show", name)
+    assert isinstance(refused.exception, CommandFailed)
+    assert refused.exception.code == USAGE
+    assert "custody dead-letters --all" in str(refused.exception)
 
 
 def test_the_list_shows_each_dead_letter_and_what_to_do_next(buckets: Buckets, run: Run) -> None:

@@ -1,14 +1,15 @@
 """`custody dead-letters discard`: only what was not delivered, and the ledger says who decided this, and why."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from custody.audit.lookup import find_open_dead_letter
 from custody.audit.reader import AuditReader
+from custody.audit.subject import Subject, find_dead_letter
 from custody.errors import CommandFailed
 from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
@@ -256,7 +257,7 @@ def test_an_object_id_stands_for_its_open_dead_letter(buckets: Buckets) -> None:
     posted(buckets, raw=raw, name="Write")
     committed(buckets, LedgerKey(raw.id, 0, 0))
 
-    assert find_open_dead_letter(AuditReader(buckets.s3, "audit"), raw.id) == is_open
+    assert find_dead_letter(AuditReader(buckets.s3, "audit"), Subject(raw.id), open_only=True) == is_open
 
 
 @pytest.mark.parametrize("command", [["show"], ["discard", "--reason", "any"]])
@@ -266,7 +267,7 @@ def test_a_record_that_does_not_exist_is_refused(buckets: Buckets, run: Run, com
     refused = run(*command, f"{dead_letter.object_id}.{record}")
     assert isinstance(refused.exception, CommandFailed)
     assert refused.exception.code == 2
-    assert "There is no record" in str(refused.exception)
+    assert re.search("(There is no|No) record", str(refused.exception))
     assert not any("discarded" in key for key in buckets.keys("audit"))
 
 

@@ -223,7 +223,7 @@ def test_an_unreadable_discard_is_reported(run: Run, buckets: Buckets, machine: 
     ran = run(dead_letter)
 
     assert ran.exit_code == 1
-    assert "was discarded, but s3://audit/ledger/" in ran.stdout
+    assert "was discarded by an unknown user: s3://audit/ledger/" in ran.stdout
 
 
 def test_an_unreadable_dead_letter_does_not_affect_the_others(run: Run, buckets: Buckets, machine: Machine) -> None:

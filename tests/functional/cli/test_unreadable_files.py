@@ -85,7 +85,7 @@ def test_a_foreign_discard_resolves_its_dead_letter_and_is_reported(buckets: Buc
     assert chosen(buckets) == [is_open]
     shown = run("show", resolved.id)
     assert shown.exit_code == 0, shown.exception
-    assert "resolved: discarded, but s3://audit/ledger/" in shown.stdout
+    assert "resolved: discarded by an unknown user: s3://audit/ledger/" in shown.stdout
     assert "is not what Custody wrote" in shown.stdout
 
 
