@@ -2,47 +2,50 @@
 
 import pytest
 
-from tests.support.template import VARIANTS, Deployment
+from tests.support.template import EXISTING, VARIANTS, Deployment
+
+INTO_BUFFER = {"raw_bucket": EXISTING["raw_bucket"], "buffered": "true"}
 
 
 @pytest.fixture(scope="session")
 def deployments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
-    """Synthesise what `-c env=prod`, nothing, `-c local=true`, `-c buffered=true` and `-c raw_bucket=…` give."""
+    """Synthesise each variant, and one with a buffer on the whole of an existing bucket without a key of its own."""
     folder = tmp_path_factory.mktemp("synth")
-    return {name: Deployment.synthesise(context, folder / name) for name, context in VARIANTS.items()}
+    contexts = {**VARIANTS, "into_buffer": INTO_BUFFER}
+    return {name: Deployment.synthesise(context, folder / name) for name, context in contexts.items()}
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=[*VARIANTS, "into_buffer"])
 def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -> Deployment:
-    """Give each variant in turn."""
+    """Return each variant in turn."""
     return deployments[request.param]
 
 
 @pytest.fixture
 def prod(deployments: dict[str, Deployment]) -> Deployment:
-    """Give `-c env=prod`."""
     return deployments["prod"]
 
 
 @pytest.fixture
 def dev(deployments: dict[str, Deployment]) -> Deployment:
-    """Give the default: env=dev, on AWS."""
     return deployments["dev"]
 
 
 @pytest.fixture
 def local(deployments: dict[str, Deployment]) -> Deployment:
-    """Give `-c local=true`: env=dev, on embedded AWS."""
     return deployments["local"]
 
 
 @pytest.fixture
 def buffered(deployments: dict[str, Deployment]) -> Deployment:
-    """Give `-c buffered=true`: env=dev, on AWS, with a buffer before the start function."""
     return deployments["buffered"]
 
 
 @pytest.fixture
 def existing(deployments: dict[str, Deployment]) -> Deployment:
-    """Give `-c raw_bucket=…`: env=dev, on AWS, on some folders of a raw bucket with a key of its own."""
     return deployments["existing"]
+
+
+@pytest.fixture
+def into_buffer(deployments: dict[str, Deployment]) -> Deployment:
+    return deployments["into_buffer"]

@@ -11,40 +11,23 @@ from functions.shared.model.chunking import MOST_CHUNKS
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk, Plan
 from infra.constructs import bulk_definition
-from infra.constructs.bulk_definition import MAP, compose
-from tests.support.steps import BULK, FILE_OF_BULK, FILES, OF_CHUNKS, PIPELINE, STEPS
-from tests.support.template import ACCOUNT, Deployment
+from infra.constructs.bulk_definition import MAP
+from tests.support.steps import BULK, OF_CHUNKS, STEPS
+from tests.support.template import ACCOUNT
 
 
-def test_a_chunk_has_no_resume_as_its_object_is_redriven() -> None:
+def test_a_chunk_has_the_steps_of_a_batch_but_no_resume_as_its_object_is_redriven() -> None:
     assert OF_CHUNKS["StartAt"] == "ValidateChunk"
     assert set(OF_CHUNKS["States"]) == {f"{name}Chunk" for name in (*STEPS, "DeadLetter")}
     assert OF_CHUNKS["States"]["DeadLetterChunk"]["End"] is True
     assert "resumable" not in OF_CHUNKS["States"]["DeadLetterChunk"]["Parameters"]["Payload"]
+    assert BULK["States"][MAP]["ToleratedFailurePercentage"] == 100.0, "a failed chunk does not stop the others"
 
 
 def test_a_successful_chunk_outputs_nothing_as_all_outputs_share_one_state() -> None:
     # https://states-language.net/spec.html#filters: an OutputPath of null gives {}
     assert OF_CHUNKS["States"]["WriteChunk"]["OutputPath"] is None
     assert BULK["States"][MAP]["ResultPath"] is None
-
-
-def test_the_names_of_states_are_unique_within_a_machine() -> None:
-    assert not set(BULK["States"]) & set(OF_CHUNKS["States"])
-
-
-def test_a_failed_chunk_does_not_stop_the_others() -> None:
-    assert BULK["States"][MAP]["ToleratedFailurePercentage"] == 100.0
-
-
-def test_the_concurrency_of_chunks_follows_the_setting(deployment: Deployment) -> None:
-    assert json.loads(deployment.definition("bulk"))["States"][MAP]["MaxConcurrency"] == 100
-    assert compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=7)["States"][MAP]["MaxConcurrency"] == 7
-
-
-def test_composing_leaves_its_parts_unchanged() -> None:
-    assert json.loads(FILES["bulk"].read_text()) == FILE_OF_BULK
-    assert json.loads(FILES["pipeline"].read_text()) == PIPELINE
 
 
 def test_the_input_of_a_chunk_decodes_as_its_batch() -> None:
@@ -71,7 +54,8 @@ def test_the_input_of_a_chunk_decodes_as_its_batch() -> None:
     assert value(BULK["States"][MAP]["ItemsPath"]) == [0, 40, 80]
 
 
-def test_functions_and_machines_use_the_same_names_of_states() -> None:
+def test_names_of_states_are_unique_within_a_machine_and_those_that_functions_use() -> None:
+    assert not set(BULK["States"]) & set(OF_CHUNKS["States"])
     assert bulk_definition.OF_A_CHUNK == messages.CHUNK_SUFFIX
     assert (MAP, BULK["States"][MAP]["Next"]) == (dead_letter.PROCESS_CHUNKS, dead_letter.SUMMARIZE)
     assert BULK["States"][MAP]["Label"] == MAP, "the ARNs in the policies are made of it"

@@ -1,4 +1,4 @@
-"""What docs/consuming.md gives to be deployed: the stack of a consumer, and the statements for another account."""
+"""What a reader of docs/consuming.md deploys: the stack of a consumer, and the statements for another account."""
 
 import json
 import re
@@ -13,8 +13,6 @@ from datasets.mission.transform import transform
 
 DOCUMENT = (ROOT / "docs/consuming.md").read_text(encoding="utf-8")
 TEMPLATE = (ROOT / "samples/deliveries.yaml").read_text(encoding="utf-8")
-
-
 RESOURCES: dict[str, Any] = cfn_yaml.loads(TEMPLATE)["Resources"]
 
 
@@ -24,38 +22,40 @@ def complaints(template: str) -> list[str]:
 
 
 def policies() -> list[list[dict[str, Any]]]:
-    """Give the lists of policy statements that the document shows."""
+    """Return the lists of policy statements that the document shows."""
     shown = (json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL))
     return [statements for statements in shown if isinstance(statements, list)]
 
 
-def with_policies(bucket: Any, key: Any) -> str:
-    """Write a template that has the statements of a bucket's and of a key's policy, as cfn-lint reads them."""
-    version = {"Version": "2012-10-17"}
-    made = {
-        "Bucket": {
-            "Type": "AWS::S3::BucketPolicy",
-            "Properties": {"Bucket": "processed", "PolicyDocument": {**version, "Statement": bucket}},
+def with_policies(bucket: Any, key: Any) -> dict[str, Any]:
+    """Write resources with the statements for a bucket and a key, as cfn-lint reads them."""
+    bucket_policy = {"Bucket": "processed", "PolicyDocument": {"Version": "2012-10-17", "Statement": bucket}}
+    return {
+        "Bucket": {"Type": "AWS::S3::BucketPolicy", "Properties": bucket_policy},
+        "Key": {
+            "Type": "AWS::KMS::Key",
+            "Properties": {"KeyPolicy": {"Version": "2012-10-17", "Statement": key}},
         },
-        "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {**version, "Statement": key}}},
     }
-    return json.dumps({"Resources": made})
 
 
-def test_the_rule_comes_after_the_policies_that_permit_it() -> None:
+def test_the_stack_and_the_statements_pass_cfn_lint() -> None:
+    bucket, key = policies()
+    template = cfn_yaml.loads(TEMPLATE)
+    template["Resources"] |= with_policies(bucket, key)
+    assert complaints(json.dumps(template)) == []
+
+    template["Resources"] |= with_policies([{**bucket[0], "Effect": "Permit"}], key)
+    complained = complaints(json.dumps(template).replace("maxReceiveCount", "maxReceives"))
+    assert any("Permit" in each for each in complained), "it checks statements"
+    assert any("maxReceives" in each for each in complained), "it checks resources"
+
+
+def test_the_rule_comes_after_the_policies_that_permit_it_and_keeps_undeliverable_events() -> None:
     policies = {name for name, each in RESOURCES.items() if each["Type"] == "AWS::SQS::QueuePolicy"}
     assert set(RESOURCES["Rule"]["DependsOn"]) == policies
     assert "Rule.Arn" not in TEMPLATE, "a policy that waits for the rule is made after it"
-
-
-def test_the_stack_of_a_consumer_passes_cfn_lint() -> None:
-    assert complaints(TEMPLATE) == []
-    assert complaints(TEMPLATE.replace("maxReceiveCount", "maxReceives")), "it can complain"
-
-
-def test_undeliverable_events_go_to_the_dead_letter_queue_of_the_consumer() -> None:
     (target,) = RESOURCES["Rule"]["Properties"]["Targets"]
-
     assert target["DeadLetterConfig"]["Arn"] == {"Fn::GetAtt": ["Untaken", "Arn"]}
 
 
@@ -75,13 +75,6 @@ def test_each_queue_accepts_messages_of_the_rule_alone_and_requires_tls() -> Non
         assert takes["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::Sub": rule}}}
         assert (refuses["Effect"], refuses["Action"], refuses["Resource"]) == ("Deny", "sqs:*", arn)
         assert refuses["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-
-
-def test_the_statements_for_another_account_pass_cfn_lint() -> None:
-    bucket, key = policies()
-
-    assert complaints(with_policies(bucket, key)) == []
-    assert complaints(with_policies([{**bucket[0], "Effect": "Permit"}], key)), "it can complain"
 
 
 def test_another_account_may_read_and_list_one_dataset_and_nothing_else() -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+from custody.deployment.destroy import KINDS, RETAINED
 from infra.app import ROOT
 from tests.support.template import ACCOUNT, REGION, Deployment
 
@@ -16,21 +17,25 @@ def stateful(deployment: Deployment) -> list[tuple[str, str]]:
     ]
 
 
-def test_no_two_environments_share_a_name(prod: Deployment, dev: Deployment) -> None:
+def test_no_two_environments_share_a_name_and_each_fits_in_the_longest_region(
+    prod: Deployment, dev: Deployment
+) -> None:
     assert prod.names().isdisjoint(dev.names())
     assert len(prod.names()) == len(dev.names())
     assert all("custody-prod" in name for name in prod.names())
-
-
-def test_every_name_fits_in_the_longest_region(prod: Deployment) -> None:
     for name in prod.of_type("AWS::S3::Bucket"):
         longest = name.replace(REGION, "ap-southeast-1").replace("prod", "a" * 12)
         assert len(longest) <= 63
 
 
 def test_prod_keeps_its_data_unless_its_creation_failed(prod: Deployment) -> None:
+    retained = [each for each in prod.resources.values() if each.get("DeletionPolicy") in RETAINED]
+
     assert set(stateful(prod)) == {("RetainExceptOnCreate", "Retain")}
     assert prod.termination_protection
+    assert {each["Type"] for each in retained} == set(KINDS), "`custody destroy` lists what outlives its stack"
+    for resource in retained:
+        assert {tag["Key"] for tag in resource["Properties"]["Tags"]} >= {"project", "env"}
 
 
 def test_dev_leaves_nothing_behind(dev: Deployment, local: Deployment) -> None:
@@ -58,25 +63,23 @@ def test_every_taggable_resource_is_tagged(prod: Deployment) -> None:
     }
 
 
-def test_the_outputs_that_the_command_line_reads(deployment: Deployment) -> None:
-    buffer = {"BufferQueueUrl"} if deployment.is_buffered else set()
-    prefix = {"RawPrefix"} if deployment.arrivals else set()
+def test_only_a_stack_with_a_buffer_or_a_prefix_has_an_output_for_it(
+    deployments: dict[str, Deployment], deployment: Deployment
+) -> None:
+    optional = {"BufferQueueUrl"} if deployment.is_buffered else set()
+    optional |= {"RawPrefix"} if deployment is deployments["existing"] else set()
 
-    assert set(deployment.template["Outputs"]) == buffer | prefix | {
-        "RawBucket",
-        "StagingBucket",
-        "ProcessedBucket",
-        "AuditBucket",
-        "PipelineArn",
-        "BulkArn",
-        "ChunkBytes",
-        "StartDlqUrl",
-        "AlarmTopicArn",
-        "KeyArn",
-        "StartFunctionName",
-        "DeadLetterDlqUrl",
-        "DeadLetterFunctionName",
-    }
+    assert deployment.template["Outputs"].keys() & {"BufferQueueUrl", "RawPrefix"} == optional
+
+
+def test_only_the_key_and_the_alarms_are_billed_while_nothing_happens(deployment: Deployment) -> None:
+    """As docs/costs.md promises; a policy, an alias and whatever these services hold are free."""
+    free_when_idle = {"S3", "Logs", "SQS", "SNS", "Lambda", "StepFunctions", "Events", "IAM", "S3AutoDeleteObjects"}
+    kinds = {each["Type"] for each in deployment.resources.values()}
+
+    billed = {kind for kind in kinds if kind.split("::")[1] not in free_when_idle}
+    assert billed == {"AWS::KMS::Key", "AWS::KMS::Alias", "AWS::CloudWatch::Alarm"}
+    assert len(deployment.of_type("AWS::KMS::Key")) == 1
 
 
 def test_the_template_names_no_account_and_no_local_path(deployment: Deployment) -> None:

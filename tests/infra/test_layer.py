@@ -22,15 +22,17 @@ def files(deployment: Deployment) -> list[Path]:
     return [path for path in layer(deployment).rglob("*") if path.is_file()]
 
 
-def test_native_libraries_are_built_for_the_architecture_of_the_functions(prod: Deployment, dev: Deployment) -> None:
-    for deployment in (prod, dev):
-        native = [path for path in files(deployment) if ".so" in path.suffixes]
+def test_the_layer_has_libraries_for_the_architecture_of_the_functions_and_no_bytecode(prod: Deployment) -> None:
+    native = [path for path in files(prod) if ".so" in path.suffixes]
+    parts = {part for path in files(prod) for part in path.parts}
 
-        assert native
-        for path in native:
-            header = path.read_bytes()[:20]
-            assert header[:4] == b"\x7fELF"
-            assert int.from_bytes(header[18:20], "little") == AARCH64, path.name
+    assert native
+    for path in native:
+        header = path.read_bytes()[:20]
+        assert header[:4] == b"\x7fELF"
+        assert int.from_bytes(header[18:20], "little") == AARCH64, path.name
+    assert {"aws_lambda_powertools", "jsonschema_rs"} <= parts
+    assert parts.isdisjoint({"__pycache__", "bin", ".lock", "boto3", "botocore"})
 
 
 def test_on_embedded_aws_libraries_are_built_for_this_interpreter(local: Deployment) -> None:
@@ -47,30 +49,19 @@ def test_on_embedded_aws_libraries_are_built_for_this_interpreter(local: Deploym
     assert done.stdout.startswith(str(libraries))
 
 
-def test_the_layer_has_the_required_libraries_and_no_bytecode(prod: Deployment) -> None:
-    parts = {part for path in files(prod) for part in path.parts}
-
-    assert {"aws_lambda_powertools", "jsonschema_rs"} <= parts
-    assert parts.isdisjoint({"__pycache__", "bin", ".lock", "boto3", "botocore"})
-
-
-def test_a_layer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_is_built_once_for_its_requirements_and_its_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     requirements = tmp_path / "functions.txt"
-    requirements.write_text("")
-    first = build(requirements, LAMBDA, tmp_path / "cache")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("built again"))
-
-    assert build(requirements, LAMBDA, tmp_path / "cache") == first
-
-
-def test_other_requirements_or_another_target_make_another_layer(tmp_path: Path) -> None:
-    requirements = tmp_path / "functions.txt"
+    requirements.write_text("# more\n")
+    other = build(requirements, LAMBDA, tmp_path / "cache")
     requirements.write_text("")
     first = build(requirements, LAMBDA, tmp_path / "cache")
     on_host = build(requirements, host(), tmp_path / "cache")
-    requirements.write_text("# more\n")
 
-    assert len({first, on_host, build(requirements, LAMBDA, tmp_path / "cache")}) == 3
+    assert len({other, first, on_host}) == 3
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("built again"))
+    assert build(requirements, LAMBDA, tmp_path / "cache") == first
 
 
 def test_a_failure_reports_the_output_of_uv_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -111,8 +111,13 @@ def test_a_function_lists_in_the_audit_bucket_only_where_it_writes(deployment: D
     assert {f"audit/{prefix}" for prefix in prefixes} <= WRITES.get(name, set())
 
 
-def test_no_two_functions_share_a_role(deployment: Deployment) -> None:
-    assert len({deployment.function(name)["Role"] for name in FUNCTIONS}) == len(FUNCTIONS)
+def test_no_two_functions_or_machines_share_a_role(deployment: Deployment) -> None:
+    assert len(set(roles(deployment))) == len(FUNCTIONS) + 2
+
+
+def roles(deployment: Deployment) -> list[str]:
+    functions = [deployment.function(name)["Role"] for name in FUNCTIONS]
+    return [*functions, *(deployment.machine(name)["RoleArn"] for name in ("pipeline", "bulk"))]
 
 
 OF_A_BATCH = {*(step.lower() for step in STEPS), "dead-letter"}
@@ -156,14 +161,8 @@ def test_only_a_state_machine_and_its_chunks_can_assume_its_role(
     assert listed(trust["Condition"]["ArnLike"]["aws:SourceArn"]) == [f"{arn}{suffix}" for suffix in suffixes]
 
 
-def test_no_two_machines_share_a_role(deployment: Deployment) -> None:
-    assert deployment.machine("pipeline")["RoleArn"] != deployment.machine("bulk")["RoleArn"]
-
-
 def test_no_role_has_a_wildcard_beyond_tracing_log_delivery_and_key_prefixes(deployment: Deployment) -> None:
-    roles = [deployment.function(name)["Role"] for name in FUNCTIONS]
-    roles += [deployment.machine(name)["RoleArn"] for name in ("pipeline", "bulk")]
-    for action, resource in (pair for role in roles for pair in permitted(deployment, role)):
+    for action, resource in (pair for role in roles(deployment) for pair in permitted(deployment, role)):
         assert "*" not in action
         if resource == "*":
             assert action in WITHOUT_RESOURCES
@@ -198,48 +197,67 @@ def _allowed_by_resources(deployment: Deployment) -> Iterator[dict[str, Any]]:
         yield from (statement for statement in document["Statement"] if statement["Effect"] == "Allow")
 
 
-def test_logs_may_use_the_key_for_our_log_groups_alone(deployment: Deployment) -> None:
+def test_the_key_rotates_and_serves_only_services_that_use_it_for_this_account(deployment: Deployment) -> None:
     (key,) = deployment.of_type("AWS::KMS::Key").values()
-    (statement,) = (each for each in key["KeyPolicy"]["Statement"] if each.get("Sid") == "CloudWatchLogs")
-    groups = statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    owner, *statements = key["KeyPolicy"]["Statement"]
+    logs = {"kms:Decrypt", "kms:Describe*", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"}
+    expected = {
+        f"logs.{REGION}": logs,
+        "cloudwatch": {"kms:Decrypt", "kms:GenerateDataKey*"},
+        "events": {"kms:Decrypt", "kms:GenerateDataKey"},
+        **(
+            {"s3": {"kms:Decrypt", "kms:GenerateDataKey"}} if deployment.is_buffered and not deployment.arrivals else {}
+        ),
+    }
 
-    assert statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
+    assert owner["Principal"] in _OWN
+    assert {service(each): set(listed(each["Action"])) for each in statements} == expected
+    (of_logs, *others) = (each["Condition"] for each in statements)
+    assert others == [{"StringEquals": {"aws:SourceAccount": ACCOUNT}}] * len(others)
+    groups = of_logs["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     for name in deployment.of_type("AWS::Logs::LogGroup"):
         arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"
         assert any(arn.startswith(group.removesuffix("*")) for group in groups)
-
-
-def test_the_key_rotates(deployment: Deployment) -> None:
-    (key,) = deployment.of_type("AWS::KMS::Key").values()
-
     assert key["EnableKeyRotation"] is True
     assert f"alias/custody-{deployment.env}" in deployment.of_type("AWS::KMS::Alias")
 
 
-def permission_to_call(deployment: Deployment, function: str) -> dict[str, Any]:
-    arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:custody-{deployment.env}-{function}"
-    permissions = deployment.of_type("AWS::Lambda::Permission").values()
-    (permission,) = (each for each in permissions if each["FunctionName"] == arn)
-    return permission
+def service(statement: dict[str, Any]) -> str:
+    (name,) = statement["Principal"].values()
+    return str(name).removesuffix(".amazonaws.com")
 
 
-def test_nothing_else_can_be_invoked_from_outside(deployment: Deployment) -> None:
-    assert len(deployment.of_type("AWS::Lambda::Permission")) == (1 if deployment.is_buffered else 2)
+def senders(deployment: Deployment) -> dict[str, tuple[str, str]]:
+    """Return the service and the source that sends to each queue, and to each function called from outside."""
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-{deployment.env}"
+    raw = ("s3", f"arn:aws:s3:::{deployment.bucket('raw')}")
+    ends, arrivals = ("events", f"{rule}-ends"), ("events", f"{rule}-arrivals")
+    return {
+        "dead-letter": ends,
+        "dead-letter-dlq": ends,
+        "buffer" if deployment.is_buffered else "start": arrivals if deployment.arrivals else raw,
+        **({"start-dlq": arrivals} if deployment.arrivals else {}),
+    }
 
 
-def test_only_its_rule_may_invoke_the_dead_letter_function(deployment: Deployment) -> None:
-    permission = permission_to_call(deployment, "dead-letter")
+def test_only_its_source_may_send_to_a_queue_or_call_a_function(deployment: Deployment) -> None:
+    prefix = f"custody-{deployment.env}-"
+    allowed = {}
+    for statement in deployment.policy("AWS::SQS::QueuePolicy"):
+        if statement["Effect"] == "Allow":
+            queue, condition = statement["Resource"].rpartition(prefix)[2], statement["Condition"]
+            assert statement["Action"] == "sqs:SendMessage"
+            allowed[queue] = (service(statement), condition["ArnEquals"]["aws:SourceArn"])
+            assert condition.get("StringEquals") == (
+                {"aws:SourceAccount": ACCOUNT} if allowed[queue][0] == "s3" else None
+            )
+    for permission in deployment.of_type("AWS::Lambda::Permission").values():
+        name, source = permission["FunctionName"].rpartition(prefix)[2], permission["Principal"].partition(".")[0]
+        assert permission["Action"] == "lambda:InvokeFunction"
+        assert permission.get("SourceAccount") == (ACCOUNT if source == "s3" else None)
+        allowed[name] = (source, permission["SourceArn"])
 
-    assert permission["Principal"] == "events.amazonaws.com"
-    assert permission["SourceArn"] == f"arn:aws:events:{REGION}:{ACCOUNT}:rule/custody-{deployment.env}-ends"
-
-
-def test_eventbridge_may_use_the_key_for_undeliverable_events(deployment: Deployment) -> None:
-    (key,) = deployment.of_type("AWS::KMS::Key").values()
-    (statement,) = (each for each in key["KeyPolicy"]["Statement"] if each.get("Sid") == "EventBridge")
-
-    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
-    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert allowed == senders(deployment)
 
 
 def test_queues_and_the_topic_require_tls(deployment: Deployment) -> None:

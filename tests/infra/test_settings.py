@@ -1,22 +1,20 @@
-"""Settings: what `-c name=value` accepts."""
+"""Settings: what `-c name=value` accepts, and where it takes effect."""
+
+import json
 
 import pytest
 
-from infra.settings import REDRIVE_DAYS, SCHEMA, SettingRefused, Settings, parse
-from tests.support.template import EXISTING
+from infra.checks import datasets
+from infra.settings import FUNCTIONS, REDRIVE_DAYS, SCHEMA, SettingRefused, Settings, parse
+from tests.support.template import EXISTING, Deployment
 
 
-def test_strings_of_the_command_line_become_values() -> None:
+def test_strings_of_the_command_line_become_values_and_those_of_cdk_json_stay_as_they_are() -> None:
     given = parse({"env": "prod", "local": "true", "staging_days": "30", "tolerated_rejects_percent": "2.5"})
 
     assert (given.env, given.local, given.staging_days, given.tolerated_rejects_percent) == ("prod", True, 30, 2.5)
     assert given.log_days == Settings().log_days, "what is not given has its default"
-
-
-def test_values_of_cdk_json_are_taken_as_they_are() -> None:
-    given = parse({"local": True, "inline_limit_bytes": 0})
-
-    assert (given.local, given.inline_limit_bytes) == (True, 0)
+    assert parse({"local": True, "inline_limit_bytes": 0}) == parse({"local": "true", "inline_limit_bytes": "0"})
 
 
 def test_keys_of_the_cdk_are_ignored() -> None:
@@ -108,12 +106,16 @@ def test_a_name_that_only_looks_reserved_is_allowed(name: str) -> None:
     assert parse({"raw_bucket": name}).raw_bucket == name
 
 
-@pytest.mark.parametrize("name", SCHEMA)
-def test_every_default_is_allowed(name: str) -> None:
-    assert parse({name: getattr(parse({}), name)}) == parse({})
+def test_a_reserve_smaller_than_the_concurrency_of_the_buffer_is_refused() -> None:
+    with pytest.raises(SettingRefused, match=r"start_concurrency cannot be 9 .* buffer_concurrency is 10"):
+        parse({"buffered": "true", "start_concurrency": "9"})
+    assert parse({"buffered": "true", "start_concurrency": "10"}).size("start").concurrency == 10
+    assert parse({"start_concurrency": "9"}).size("start").concurrency == 9
 
 
-def test_staged_batches_outlive_the_time_in_which_an_execution_can_be_redriven() -> None:
+def test_every_default_is_allowed_and_staged_batches_outlive_the_time_to_redrive_an_execution() -> None:
+    for name in SCHEMA:
+        assert parse({name: getattr(parse({}), name)}) == parse({})
     assert Settings().staging_days > REDRIVE_DAYS
 
 
@@ -137,3 +139,63 @@ def test_the_steps_have_storage_for_a_chunk(chunk_bytes: str, storage: int) -> N
     settings = parse({"chunk_bytes": chunk_bytes})
     assert settings.size("write").storage_mb == settings.size("transform").storage_mb == storage
     assert settings.size("start").storage_mb == 512
+
+
+CONCURRENCY = {name: number for number, name in enumerate(FUNCTIONS, start=25)}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    settings = {
+        "buffered": "true",
+        "buffer_concurrency": "25",
+        "default_dataset": "other",
+        "inline_limit_bytes": "0",
+        "document_limit_bytes": "1000",
+        "chunk_bytes": "2000000",
+        "chunk_concurrency": "7",
+        "tolerated_rejects_percent": "2.5",
+        "start_timeout_seconds": "900",
+        "write_memory_mb": "2048",
+        "write_timeout_seconds": "120",
+        "log_days": "30",
+        "alarm_email": "ops@example.com",
+        "audit_lock": "compliance",
+        "audit_lock_days": "30",
+        **{f"{name}_concurrency": str(number) for name, number in CONCURRENCY.items()},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "check", lambda *_: None)  # only one dataset exists
+        return Deployment.synthesise(settings, tmp_path_factory.mktemp("tuned"))
+
+
+def test_settings_reach_the_functions(tuned: Deployment) -> None:
+    variables = {name: tuned.function(name)["Environment"]["Variables"] for name in FUNCTIONS}
+
+    assert variables["validate"]["DEFAULT_DATASET"] == "other"
+    assert variables["validate"]["INLINE_LIMIT_BYTES"] == variables["transform"]["INLINE_LIMIT_BYTES"] == "0"
+    assert variables["validate"]["DOCUMENT_LIMIT_BYTES"] == variables["transform"]["DOCUMENT_LIMIT_BYTES"] == "1000"
+    assert {variables[name]["CHUNK_BYTES"] for name in ("start", "validate", "transform")} == {"2000000"}
+    assert {variables[name]["TOLERATED_REJECTS_PERCENT"] for name in ("write", "summarize")} == {"2.5"}
+    assert (tuned.function("write")["MemorySize"], tuned.function("write")["Timeout"]) == (2048, 120)
+    assert {name: tuned.function(name)["ReservedConcurrentExecutions"] for name in FUNCTIONS} == CONCURRENCY
+
+
+def test_settings_reach_everything_else(tuned: Deployment) -> None:
+    (mapping,) = tuned.of_type("AWS::Lambda::EventSourceMapping").values()
+
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 25}
+    assert tuned.of_type("AWS::SQS::Queue")["custody-dev-buffer"]["VisibilityTimeout"] == 6 * 900
+    assert json.loads(tuned.definition("bulk"))["States"]["ProcessChunks"]["MaxConcurrency"] == 7
+    assert {group["RetentionInDays"] for group in tuned.of_type("AWS::Logs::LogGroup").values()} == {30}
+    assert [each["Endpoint"] for each in tuned.of_type("AWS::SNS::Subscription").values()] == ["ops@example.com"]
+
+
+def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tuned: Deployment) -> None:
+    (bucket,) = (each for each in tuned.resources.values() if "ObjectLockEnabled" in each.get("Properties", {}))
+    assert bucket["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    emptied = [each["BucketName"] for each in tuned.of_type("Custom::S3AutoDeleteObjects").values()]
+    assert tuned.bucket("audit") not in emptied
+    (key,) = (each for each in tuned.resources.values() if each["Type"] == "AWS::KMS::Key")
+    assert key["DeletionPolicy"] == "RetainExceptOnCreate", "what is kept can be read"

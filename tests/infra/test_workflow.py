@@ -8,7 +8,7 @@ import pytest
 
 from functions.shared.errors import BY_NAME
 from functions.shared.model.chunking import MOST_CHUNKS
-from infra.constructs.bulk_definition import MAP, placeholders
+from infra.constructs.bulk_definition import MAP
 from tests.support.steps import BULK, FILES, OF_CHUNKS, PIPELINE, STEPS
 from tests.support.template import ACCOUNT, REGION, Deployment
 
@@ -38,10 +38,6 @@ def test_every_placeholder_is_filled_and_no_other(deployment: Deployment, machin
     assert "${" not in deployment.definition(machine)
 
 
-def test_placeholders_are_listed() -> None:
-    assert placeholders('{"a": "${One}", "b": "arn:${Two}:${One}"}') == ["One", "Two"]
-
-
 def functions_of(states: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {name: state["Parameters"]["FunctionName"] for name, state in states.items() if state["Type"] == "Task"}
 
@@ -59,21 +55,18 @@ def test_each_task_calls_the_function_of_its_name(deployment: Deployment) -> Non
     }
 
 
-def test_the_definition_of_the_pipeline_is_its_file_verbatim(deployment: Deployment) -> None:
+def test_the_definitions_are_their_files_and_the_map_has_the_states_of_chunks(deployment: Deployment) -> None:
+    bulk = json.loads(deployment.machine("bulk")["DefinitionString"])
+
     assert deployment.machine("pipeline")["DefinitionString"] == FILES["pipeline"].read_text()
-
-
-def test_the_definition_of_the_bulk_machine_is_its_file_with_the_states_of_chunks(deployment: Deployment) -> None:
-    definition = json.loads(deployment.machine("bulk")["DefinitionString"])
-
-    assert definition == BULK
+    assert bulk == BULK
     for part in ("ItemProcessor", "MaxConcurrency"):
-        definition["States"][MAP].pop(part)
+        bulk["States"][MAP].pop(part)
     file = json.loads(FILES["bulk"].read_text())
     assert file["States"][MAP].pop("ItemProcessor") == {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
     }
-    assert definition == file
+    assert bulk == file
 
 
 @pytest.mark.parametrize("machine", FILES)
@@ -93,43 +86,24 @@ def test_a_machine_is_traced_and_logged_without_its_data(deployment: Deployment,
     assert deployment.of_type("AWS::Logs::LogGroup")[log]["KmsKeyId"] == deployment.key
 
 
-def test_start_knows_the_machines(deployment: Deployment) -> None:
-    variables = deployment.function("start")["Environment"]["Variables"]
-    prefix = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:"
-
-    assert variables["PIPELINE_ARN"] == prefix + deployment.machine("pipeline")["StateMachineName"]
-    assert variables["BULK_ARN"] == prefix + deployment.machine("bulk")["StateMachineName"]
-
-
-@pytest.mark.parametrize("definition", [PIPELINE, BULK], ids=FILES)
-def test_a_machine_has_a_timeout(definition: dict[str, Any]) -> None:
-    tasks = [state for state in definition["States"].values() if state["Type"] == "Task"]
-
-    assert definition["TimeoutSeconds"] > max(state["TimeoutSeconds"] for state in tasks)
-
-
-def test_the_maximum_number_of_chunks_fits_into_the_timeout() -> None:
+def test_a_machine_has_time_for_its_longest_task_and_the_maximum_number_of_chunks() -> None:
+    for definition in (PIPELINE, BULK):
+        tasks = [state for state in definition["States"].values() if state["Type"] == "Task"]
+        assert definition["TimeoutSeconds"] > max(state["TimeoutSeconds"] for state in tasks)
     slowest = sum(OF_CHUNKS["States"][f"{name}Chunk"]["TimeoutSeconds"] for name in STEPS)
-
     assert MOST_CHUNKS / 100 * slowest < BULK["TimeoutSeconds"], "with as many at a time as by default"
 
 
-@every(STATES)
-def test_every_state_has_a_comment(name: str, state: dict[str, Any]) -> None:
-    assert state["Comment"], name
-
-
 @every(TASKS)
-def test_every_task_has_a_timeout_and_commented_retries(name: str, state: dict[str, Any]) -> None:
-    assert state["TimeoutSeconds"] > 0, name
-    assert state["Retry"]
-    assert all(retry["Comment"] for retry in state["Retry"])
-
-
-@every(TASKS)
-def test_every_task_retries_faults_of_lambda(name: str, state: dict[str, Any]) -> None:
+def test_a_task_has_a_timeout_which_is_retried_once_and_retries_faults_of_lambda(
+    name: str, state: dict[str, Any]
+) -> None:
     retried = {error for retry in state["Retry"] for error in retry["ErrorEquals"]}
+    (of_timeouts,) = (each for each in state["Retry"] if "States.Timeout" in each["ErrorEquals"])
 
+    assert state["TimeoutSeconds"] > 0, name
+    assert set(of_timeouts["ErrorEquals"]) == {"States.Timeout", "Sandbox.Timedout"}
+    assert of_timeouts["MaxAttempts"] == 1
     # https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
     assert {
         "Lambda.ServiceException",
@@ -137,15 +111,13 @@ def test_every_task_retries_faults_of_lambda(name: str, state: dict[str, Any]) -
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
         "Lambda.TooManyRequestsException",
-    } <= retried, name
+    } <= retried
 
 
-@every(TASKS)
-def test_a_timeout_is_retried_once(name: str, state: dict[str, Any]) -> None:
-    (retry,) = (each for each in state["Retry"] if "States.Timeout" in each["ErrorEquals"])
-
-    assert set(retry["ErrorEquals"]) == {"States.Timeout", "Sandbox.Timedout"}, name
-    assert retry["MaxAttempts"] == 1
+def test_every_state_and_every_retry_has_a_comment() -> None:
+    for (_, name), state in STATES.items():
+        assert state["Comment"], name
+        assert all(retry["Comment"] for retry in state.get("Retry", [])), name
 
 
 @every(CATCHING)
@@ -165,10 +137,6 @@ def test_every_error_of_a_step_leads_to_dead_letter_with_the_input_of_the_step(
         assert [(catch["Next"], catch["ResultPath"]) for catch in catches[:-1]] == [("Summarize", None)]
         led = {(catches[-1]["Next"], catches[-1]["ResultPath"])}
     assert led == {(dead_letter, f"$.failure.{step}")}
-
-
-def test_every_state_that_can_fail_except_dead_letter_catches_errors() -> None:
-    assert {name for _, name in CATCHING} == {*STEPS, *(f"{step}Chunk" for step in STEPS), MAP, "Summarize"}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
