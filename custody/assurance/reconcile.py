@@ -16,7 +16,8 @@ from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import SUCCEEDED, ExecutionState, Pipeline
 from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
-from functions.shared.model.ledger import LedgerHeader, StoredObject, SummaryHeader
+from functions.shared.model.ids import RawObject
+from functions.shared.model.ledger import LedgerHeader, SummaryHeader
 from functions.shared.model.messages import Batch, Plan
 
 
@@ -33,7 +34,7 @@ class State(StrEnum):
 class ReconciledObject(Struct, frozen=True):
     """An object that is not written whole, and why; `started` names the execution that --start has started."""
 
-    object: StoredObject
+    object: RawObject
     last_modified: datetime
     state: State
     why: str
@@ -76,8 +77,8 @@ class Reconciled(Struct, frozen=True):
     @property
     def document(self) -> ReconciledObject:
         """The shape of `--json`."""
-        raw, modified = StoredObject.of(self.arrival.raw), self.arrival.at
-        return ReconciledObject(raw, modified, self.state, self.why, self.dead_letter, self.started)
+        arrival = self.arrival
+        return ReconciledObject(arrival.raw, arrival.at, self.state, self.why, self.dead_letter, self.started)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from functions.shared.model.ledger import (
     DeadLetter,
     LedgerHeader,
     Output,
-    StoredObject,
     WrittenLine,
 )
 from functions.shared.model.messages import Counts
@@ -61,7 +60,7 @@ class ObjectTrace(Struct, frozen=True, kw_only=True):
     since. `rejected` and `discards` list the first ten.
     """
 
-    object: StoredObject
+    object: RawObject
     other_versions: list[str]
     dataset: str | None
     attempt: int
@@ -97,7 +96,7 @@ def _trace_object(state: ObjectState, timelines: Timelines, subject: Subject) ->
         )
     ledger, totals = state.outcome_key if outcome else None, totals_of(outcome) if outcome else Totals()
     return ObjectTrace(
-        object=StoredObject.of(raw),
+        object=raw,
         other_versions=list(subject.other_versions),
         dataset=file.dataset if file else None,
         attempt=outcome.attempt if outcome else state.attempt or 0,
@@ -140,7 +139,7 @@ def _trace_record(state: ObjectState, timelines: Timelines, subject: Subject, po
         header=convert(header, AuditFile, from_attributes=True),
         discarded=state.describe_discard(keys[-1]) if is_discarded else None,
         output=output,
-        received_text=_text(record_bytes(audit.s3, header.raw, line)),
+        received_text=_text(record_bytes(audit.s3, header.object, line)),
         written_text=_text(written),
         ledger_files=list(map(audit.uri, keys)),
         dead_letters=_dead_letters(state, dead_letters),
@@ -157,7 +156,7 @@ def _executions(
 
     `file` is what the audit bucket has of the object: it names one of the executions.
     """
-    pipeline, object_id, raw = timelines.pipeline, state.object_id, file.raw if file else None
+    pipeline, object_id, raw = timelines.pipeline, state.object_id, file.object if file else None
     named = file.object_execution if file else pipeline.arn_of(object_id)
     searches: list[tuple[str, int | None]] = [(named, None)]
     if file:

@@ -23,7 +23,6 @@ from custody.ingest.raw_versions import NO_VERSION, UNVERSIONED, Arrival
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.ids import NOT_SLUG, SLUG_LENGTH
-from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch
 
 _RUNNING = "RUNNING"
@@ -120,7 +119,7 @@ class Backfiller:
 
     def _plan(self, item: BackfilledObject) -> tuple[BackfilledObject, Batch | None]:
         """Return the batch to start: of what was started before the whole, as its next attempt, or why it is not."""
-        raw = item.object.raw
+        raw = item.object
         if item.status is ItemStatus.NEW:
             return item, self.pipeline.batch_of(raw)
         plan = self.pipeline.plan_of(raw)
@@ -255,4 +254,4 @@ def _slug_of_prefix(prefix: str) -> str:
 def _item(arrival: Arrival) -> BackfilledObject:
     is_refused = arrival.raw.version_id == NO_VERSION
     status, why = (ItemStatus.REFUSED, UNVERSIONED) if is_refused else (ItemStatus.NEW, "")
-    return BackfilledObject(StoredObject.of(arrival.raw), arrival.at, arrival.is_deleted, status, why, None)
+    return BackfilledObject(arrival.raw, arrival.at, arrival.is_deleted, status, why, None)

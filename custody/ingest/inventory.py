@@ -18,14 +18,14 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from custody.errors import CommandFailed
-from functions.shared.model.ledger import StoredObject
+from functions.shared.model.ids import RawObject
 
 _BATCH = 1000
 """Rows that are held in memory, and written, at a time."""
 
 _TABLE = """
 CREATE TABLE inventory (
-    id TEXT PRIMARY KEY, bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, at TEXT, is_deleted INTEGER,
+    bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, id TEXT PRIMARY KEY, at TEXT, is_deleted INTEGER,
     status TEXT, why TEXT, execution TEXT
 )
 """
@@ -60,7 +60,7 @@ class BackfilledObject(Struct, frozen=True):
     of the execution that was started; null if none was.
     """
 
-    object: StoredObject
+    object: RawObject
     last_modified: datetime
     deleted: bool
     status: ItemStatus
@@ -143,7 +143,7 @@ def _row(item: BackfilledObject) -> tuple[object, ...]:
 def _item(row: Sequence[Any]) -> BackfilledObject:
     *version, at, deleted, status, why, execution = row
     return BackfilledObject(
-        StoredObject(*version), datetime.fromisoformat(at), bool(deleted), ItemStatus(status), why, execution
+        RawObject(*version), datetime.fromisoformat(at), bool(deleted), ItemStatus(status), why, execution
     )
 
 

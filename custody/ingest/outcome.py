@@ -12,12 +12,8 @@ from custody.audit.reader import AuditReader
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.executions.pipeline import NOT_STARTED, RUNNING, SUCCEEDED, ExecutionState
 from custody.executions.timeline import error_message
-from functions.shared.model.ledger import (
-    ChunkCounts,
-    Output,
-    StoredObject,
-    SummaryHeader,
-)
+from functions.shared.model.ids import RawObject
+from functions.shared.model.ledger import ChunkCounts, Output, SummaryHeader
 from functions.shared.model.messages import Counts
 
 LISTED = 1000
@@ -28,7 +24,7 @@ class UploadedFile(Struct, frozen=True):
     """A file that was uploaded, the object that it became, and the ARN that its execution has or will have."""
 
     file: str
-    object: StoredObject
+    object: RawObject
     execution: str
 
 

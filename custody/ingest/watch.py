@@ -13,7 +13,6 @@ from custody.ingest.upload import Uploader
 from custody.session import Session
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import latest
-from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Counts
 
 _STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
@@ -51,7 +50,7 @@ class Watcher:
         """Upload a file to a key of the raw bucket; `on_progress` is called with the number of bytes just sent."""
         raw = self._uploader.upload(file, key, on_progress)
         execution = self._pipeline.arn_of(raw.id, is_bulk=self._pipeline.plan_of(raw) is not None)
-        return UploadedFile(str(file), StoredObject.of(raw), execution)
+        return UploadedFile(str(file), raw, execution)
 
     def watch(self, uploaded: UploadedFile, timeout: float) -> Iterator[ExecutionProgress]:
         """Yield the progress of an execution whenever it changes, until it has ended or for `timeout` seconds."""
@@ -77,7 +76,7 @@ class Watcher:
         return read_outcome(self._session.audit, uploaded, execution, self._chunks(uploaded))
 
     def _chunks(self, uploaded: UploadedFile) -> int | None:
-        plan = self._pipeline.plan_of(uploaded.object.raw)
+        plan = self._pipeline.plan_of(uploaded.object)
         return len(plan.chunks) if plan else None
 
     def _progress(self, uploaded: UploadedFile) -> ExecutionProgress:

@@ -143,7 +143,7 @@ def require_claimed(audit: AuditReader, processed: str, discard: Discard) -> Non
     if discard.dead_letter.is_of_whole:
         key = _unclaimed_chunk(audit, processed, discard, modified)
     else:
-        key = processed_key(Batch(body.raw, body.chunk), body.dataset, modified)
+        key = processed_key(Batch(body.object, body.chunk), body.dataset, modified)
         if _is_claimed(audit, processed, discard, key):
             key = None
     if key:
@@ -166,7 +166,7 @@ def _is_claimed(audit: AuditReader, processed: str, discard: Discard, key: str) 
 
 def _unclaimed_chunk(audit: AuditReader, processed: str, discard: Discard, modified: str) -> str | None:
     """Return the key of a chunk that was delivered and never committed; None if there is none."""
-    raw, dataset = discard.body.raw, discard.body.dataset
+    raw, dataset = discard.body.object, discard.body.dataset
     starts = latest(audit.ledger_keys(raw.id))
     committed = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in starts}
     prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
@@ -186,7 +186,7 @@ def _claims(audit: AuditReader, delivery: LatestDelivery | None, key: str, strea
 
 def _modified(s3: "S3Client", body: DeadLetter) -> str | None:
     """Return the arrival of the raw version, whose day is part of the processed key; None if the version is gone."""
-    raw = body.raw
+    raw = body.object
     try:
         modified = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["LastModified"]
     except ClientError as error:

@@ -13,7 +13,6 @@ from custody.recovery.event_queue import EventResult
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey
-from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch, Chunk, Plan
 
 
@@ -59,7 +58,7 @@ class RedriveResult(Struct, frozen=True):
     """
 
     dead_letter: str
-    object: StoredObject
+    object: RawObject
     how: str
     why: str
     attempt: int
@@ -104,7 +103,7 @@ class Candidate:
         body, key = selected.body, selected.dead_letter
         is_bulk = key.is_of_whole or body.parent is not None
         chunk = None if is_bulk else body.chunk
-        return cls(key, selected.is_open, body.raw, chunk, body.object_execution, body.error, is_bulk)
+        return cls(key, selected.is_open, body.object, chunk, body.object_execution, body.error, is_bulk)
 
     @property
     def work(self) -> Hashable:
@@ -195,8 +194,8 @@ class Redrive:
     @property
     def planned(self) -> RedriveResult:
         """Describe what would be done."""
-        version, id_ = StoredObject.of(self.candidate.raw), self.candidate.dead_letter.id
-        return RedriveResult(id_, version, self.how, self.why, self.attempt, self.chunks, self.execution)
+        id_ = self.candidate.dead_letter.id
+        return RedriveResult(id_, self.candidate.raw, self.how, self.why, self.attempt, self.chunks, self.execution)
 
     @property
     def result(self) -> RedriveResult:

@@ -42,7 +42,7 @@ def page(document: DeadLetterDocument, totals: Totals | None, *, running: bool, 
         "cause": body.cause,
         "advice": body.advice,
         "state": f"resolved: {document.resolution}" if document.resolution else state,
-        "object": f"{body.raw.uri} ({body.raw.size:,} bytes)",
+        "object": f"{body.object.uri} ({body.object.size:,} bytes)",
         "records": _totals(totals) if totals else _records(body),
         "contract": body.contract or (None if totals else "not known: the batch was not read"),
         "code": ", ".join(f"{stage} {version}" for stage, version in body.code.items()) or "not known",
@@ -64,7 +64,7 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
     """Show the violations of a record, each with its place in the bytes."""
     where = f"  at {visible(rejected.stage)}; {rejected.length:,} bytes at byte {rejected.offset:,} of the object"
     console.console.print(Text.assemble("\n", (visible(rejected.record), "bold"), (where, "dim")), soft_wrap=True)
-    content = record_bytes(s3, body.raw, rejected)
+    content = record_bytes(s3, body.object, rejected)
     if content is None:
         console.console.print("    the raw version is gone, so its bytes cannot be shown", style="yellow")
     elif sha256(content).hexdigest() != rejected.sha256:

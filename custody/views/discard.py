@@ -72,7 +72,7 @@ class DiscardReport:
 
 
 def _describe(discard: Discard, result: DiscardResult) -> Text:
-    lines = [f"discarded: {discard}, of {visible(discard.body.raw.uri)}"]
+    lines = [f"discarded: {discard}, of {visible(discard.body.object.uri)}"]
     for record in discard.rejected[: console.SHOWN]:
         why = "; ".join(map(str, record.violations))
         lines.append(f"  {record_id(discard.dead_letter.object_id, record.position)}  {visible(why)}")

@@ -18,7 +18,8 @@ from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
-from functions.shared.model.ledger import ChunkCounts, Output, StoredObject
+from functions.shared.model.ids import RawObject
+from functions.shared.model.ledger import ChunkCounts, Output
 
 _WIDEST = 2000
 """The most characters of a record that are shown; `--json` has all."""
@@ -192,7 +193,7 @@ def _shorten(text: str | None, otherwise: str) -> str:
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}… ({len(text):,} characters; --json has all)"
 
 
-def _print_version(name: str, version: StoredObject | Output, links: Links, size: str = "") -> None:
+def _print_version(name: str, version: RawObject | Output, links: Links, size: str = "") -> None:
     print_fact(name, f"s3://{version.bucket}/{version.key}?versionId={quote(version.version_id)}{size}")
     _print_link(links.object(version.bucket, version.key, version.version_id))
 

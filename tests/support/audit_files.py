@@ -19,7 +19,6 @@ from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
-from functions.shared.model.ledger import StoredObject
 from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.stages import BAD, GOOD, written
 
@@ -105,7 +104,7 @@ def put(buckets: Buckets, key: DeadLetterKey, body: Any) -> None:
 
 def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
     """Return the fields that dead letters and ledger files share."""
-    version = StoredObject.of(raw or RawObject("raw", "mission/a.json", "v1", 1, "e"))
+    version = raw or RawObject("raw", "mission/a.json", "v1", 1, "e")
     return {
         "format": 1,
         "object": to_builtins(version) | {"id": object_id},
@@ -150,7 +149,7 @@ def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetterKey:
     with pytest.raises(RecordsRejected):
         written(buckets, "mission/a.json", b"[" + b", ".join([GOOD, BAD, BAD, GOOD, BAD, BAD]) + b"]")
     key = next(filter(None, map(DeadLetterKey.parse, buckets.keys("audit"))))
-    return posted(buckets, raw=audit_of(buckets).read(key).raw, attempt=1, name=name)
+    return posted(buckets, raw=audit_of(buckets).read(key).object, attempt=1, name=name)
 
 
 def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetterKey]:

@@ -14,14 +14,7 @@ from functions.shared.audit.dead_letter import Failure, resumes_at
 from functions.shared.errors import ChunksFailed, MessageRefused, RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey, discarded, latest
-from functions.shared.model.ledger import (
-    ChunkCounts,
-    ChunkLine,
-    CommittedChunk,
-    FailedChunk,
-    LedgerHeader,
-    StoredObject,
-)
+from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, FailedChunk, LedgerHeader
 from functions.shared.model.messages import FORMAT, Batch, Chunk, Counts, Execution, Plan, Step
 from functions.summarize import summary
 
@@ -34,7 +27,7 @@ ARN = "arn:aws:states:eu-central-1:1:execution:pipeline:a"
 def header(start: int, attempt: int = 0, *, written: int = 1, rejected: int = 0, size: int = 10) -> LedgerHeader:
     return LedgerHeader(
         format=FORMAT,
-        object=StoredObject.of(RAW),
+        object=RAW,
         chunk=Chunk(start, size),
         dataset="mission",
         contract="urn:contract",

@@ -18,7 +18,6 @@ from functions.shared.model.ledger import (
     OutputSpan,
     RecordLine,
     RejectedLine,
-    StoredObject,
     WrittenLine,
 )
 from functions.shared.model.messages import FORMAT, Batch, Counts
@@ -29,7 +28,7 @@ from functions.shared.staging.staged_batch import ledger_line
 ARN = "arn:aws:states:eu-central-1:1:execution:pipeline:a"
 COMMON: dict[str, Any] = {
     "format": FORMAT,
-    "object": StoredObject.of(RawObject("raw", "a.json", "v", 1, "e")),
+    "object": RawObject("raw", "a.json", "v", 1, "e"),
     "chunk": None,
     "dataset": "mission",
     "contract": None,

@@ -12,7 +12,7 @@ from typing import IO
 from msgspec.json import Decoder
 
 from functions.shared.model.decoding import decode
-from functions.shared.model.ledger import AuditFile, ChunkLine, LedgerHeader, Output, StoredObject, SummaryHeader
+from functions.shared.model.ledger import AuditFile, ChunkLine, LedgerHeader, Output, SummaryHeader
 from functions.shared.model.messages import FORMAT, Counts, Facts, Json, Step
 from functions.shared.records import gzip_lines
 from functions.shared.records.gzip_lines import Packed, pack, spool
@@ -49,7 +49,7 @@ def batch_fields(step: Step) -> Json:
     batch = step.batch
     return {
         "format": FORMAT,
-        "object": StoredObject.of(batch.object),
+        "object": batch.object,
         "chunk": batch.chunk,
         "redrive_of": batch.redrive_of,
         "parent": batch.parent,

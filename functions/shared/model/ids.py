@@ -6,6 +6,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 SLUG_LENGTH = 40
 HASH_LENGTH = 24
@@ -17,20 +18,25 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class RawObject(Struct, frozen=True):
-    """One version of an S3 object in the raw bucket; `size` is in bytes, `etag` without quotes."""
+    """One version of an S3 object in the raw bucket; `size` is in bytes, `etag` without quotes.
+
+    `id` is the object id, which also names its execution: at most 65 characters of `[0-9A-Za-z_-]`.
+    """
 
     bucket: Text
     key: Text
     version_id: Text
     size: Count
     etag: str
+    id: str = ""
 
-    @property
-    def id(self) -> str:
-        """The object id, which also names its execution: at most 65 characters of `[0-9A-Za-z_-]`."""
+    def __post_init__(self) -> None:
+        """Derive the id unless it is given."""
+        if self.id:
+            return
         slug = NOT_SLUG.sub("-", self.key)[:SLUG_LENGTH].strip("-") or "object"
         name = f"{self.bucket}\0{self.key}\0{self.version_id}"
-        return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]}"
+        force_setattr(self, "id", f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]}")
 
     @property
     def uri(self) -> str:

@@ -4,7 +4,7 @@ A ledger file is a header, then a line a record; the summary of a bulk object ha
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,27 +13,6 @@ from functions.shared.model.messages import Chunk, Counts
 from functions.shared.model.records import Rejected, Span
 
 ExecutionArn = Annotated[str, Meta(pattern="^arn:.*:execution:")]
-
-
-class StoredObject(Struct, frozen=True):
-    """A raw object with its id."""
-
-    id: Text
-    bucket: Text
-    key: Text
-    version_id: Text
-    size: Count
-    etag: str
-
-    @classmethod
-    def of(cls, raw: RawObject) -> Self:
-        """Return the version of a raw object."""
-        return cls(raw.id, raw.bucket, raw.key, raw.version_id, raw.size, raw.etag)
-
-    @property
-    def raw(self) -> RawObject:
-        """The raw object."""
-        return RawObject(self.bucket, self.key, self.version_id, self.size, self.etag)
 
 
 class Output(Struct, frozen=True):
@@ -48,7 +27,7 @@ class AuditFile(Struct, frozen=True, kw_only=True):
     """What ledger files and dead letters have in common; times are ISO 8601, UTC."""
 
     format: Literal[1]
-    object: StoredObject
+    object: RawObject
     chunk: Chunk | None
     dataset: str
     contract: str | None
@@ -61,11 +40,6 @@ class AuditFile(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raise ValueError for a time that cannot be."""
         require_time(self.recorded_at, "recorded_at")
-
-    @property
-    def raw(self) -> RawObject:
-        """The raw object."""
-        return self.object.raw
 
 
 class LedgerHeader(AuditFile, frozen=True, kw_only=True):

@@ -16,7 +16,6 @@ from custody.ingest import inventory
 from custody.ingest.backfill import Backfiller
 from custody.ingest.inventory import BackfilledObject, ItemStatus
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
-from functions.shared.model.ledger import StoredObject
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
 from functions.transform.handler import handle as transform
@@ -482,8 +481,7 @@ def test_the_inventory_holds_few_rows_in_memory(buckets: Buckets, monkeypatch: p
         buckets.upload(f"{number}.json", b"{}")
     listed = arrivals(buckets.s3, "raw", ArrivalFilter())
     items = (
-        BackfilledObject(StoredObject.of(arrival.raw), arrival.at, arrival.is_deleted, ItemStatus.NEW, "", None)
-        for arrival in listed
+        BackfilledObject(arrival.raw, arrival.at, arrival.is_deleted, ItemStatus.NEW, "", None) for arrival in listed
     )
     table = inventory.Inventory()
 

@@ -91,7 +91,7 @@ def test_the_commits_of_a_failed_execution_are_counted_by_the_ledger(
 ) -> None:
     """A chunk whose records are all rejected is committed, though its run fails."""
     dead_letter = delivered_in_part(buckets)
-    machine.add(Batch(audit_of(buckets).read(dead_letter).raw), error="RecordsRejected")
+    machine.add(Batch(audit_of(buckets).read(dead_letter).object), error="RecordsRejected")
     bulk = Bulk.upload(buckets, lines(8, bad=tuple(range(8))), "mission/bad.jsonl")
     machine.add(bulk.batch, error=bulk.run())
 

@@ -32,7 +32,7 @@ from custody.views import put as put_view
 from functions.shared.model import chunking
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
-from functions.shared.model.ledger import ChunkCounts, StoredObject
+from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Batch, Counts
 from tests.support.audit_files import a_deployment, a_session, reads_of
 from tests.support.buckets import Buckets
@@ -81,7 +81,7 @@ def bulk_of(buckets: Buckets, uploaded: UploadedFile) -> Bulk:
     bulk = Bulk.upload(buckets, lines(20))
     assert bulk.batch.plan is not None
     starts = tuple(range(0, uploaded.object.size, CHUNK_BYTES))
-    return Bulk(buckets, Batch(uploaded.object.raw, plan=structs.replace(bulk.batch.plan, chunks=starts)))
+    return Bulk(buckets, Batch(uploaded.object, plan=structs.replace(bulk.batch.plan, chunks=starts)))
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def run(buckets: Buckets, session: Session, watcher: Watcher, machine: Machine, 
             error = bulk.run()
             machine.add(bulk.batch, "FAILED" if error else "SUCCEEDED", error=error)
         else:
-            machine.add(Batch(uploaded.object.raw), "SUCCEEDED")
+            machine.add(Batch(uploaded.object), "SUCCEEDED")
         return uploaded
 
     monkeypatch.setattr(watcher, "upload", upload_and_process)
@@ -254,9 +254,7 @@ def test_each_record_of_a_small_batch_is_listed_and_those_of_a_large_one_are_cou
     monkeypatch.setattr(outcome, "LISTED", listed)
     body = b"\n".join([GOOD] * 3)
     batch = Batch.decode(written(buckets, "mission/a.jsonl", body))
-    document = watcher.outcome(
-        UploadedFile("a", StoredObject.of(batch.object), machine.add(batch, "SUCCEEDED"))
-    ).document
+    document = watcher.outcome(UploadedFile("a", batch.object, machine.add(batch, "SUCCEEDED"))).document
     assert (document.counts, document.records_more) == (Counts(3, 3, 0), 3 - len(positions))
     offsets = [number * (len(GOOD) + 1) for number in positions]
     assert [each.record for each in document.records] == [f"{batch.object.id}.{offset}" for offset in offsets]
@@ -502,7 +500,6 @@ def test_the_progress_of_a_bulk_object_is_counted() -> None:
 
 
 RAW = RawObject("raw", "mission/many.jsonl", "v1", 1400, "e")
-OBJECT = StoredObject.of(RAW)
 LOST = {"dead_letter": "s3://audit/x"}
 
 
@@ -528,13 +525,13 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_an_object_without_an_outcome_shows_all_that_is_known(
     screen: io.StringIO, facts: dict[str, Any], shown: str
 ) -> None:
-    document = FileOutcome("a", OBJECT, "arn", **facts)
+    document = FileOutcome("a", RAW, "arn", **facts)
     put_view.outcomes([ObjectOutcome(document)])
     (row,) = (line for line in screen.getvalue().splitlines() if "no outcome" in line)
     assert row.partition("no outcome")[2].strip() == shown
 
 
 def test_a_stopped_bulk_object_shows_its_committed_chunks(screen: io.StringIO) -> None:
-    document = FileOutcome("a", OBJECT, "arn", "ABORTED", Counts(2000, 2000, 0))
+    document = FileOutcome("a", RAW, "arn", "ABORTED", Counts(2000, 2000, 0))
     put_view.outcomes([ObjectOutcome(document, chunks=7, committed=3)])
     assert "3 of 7" in screen.getvalue()

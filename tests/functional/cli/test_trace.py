@@ -260,7 +260,7 @@ def section(shown: str, name: str) -> list[str]:
 
 def test_each_execution_of_an_object_has_its_timeline(buckets: Buckets, machine: Machine, run: Run) -> None:
     dead_letter = redriven_in_vain(buckets)
-    raw = audit_of(buckets).read(dead_letter).raw
+    raw = audit_of(buckets).read(dead_letter).object
     ended = STARTED + timedelta(seconds=12)
     first = machine.add(Batch(raw), error="RecordsRejected", stopDate=ended)
     later = STARTED + timedelta(hours=1)
@@ -425,7 +425,7 @@ def test_objects_on_aws_have_console_links(bulk: Bulk, run: Run) -> None:
 
 def test_an_execution_with_another_name_is_shown_too(buckets: Buckets, machine: Machine, run: Run) -> None:
     dead_letter = posted(buckets, raw=buckets.upload("mission/b.json", GOOD).object, arn=arn_of("by-hand"))
-    batch = Batch(audit_of(buckets).read(dead_letter).raw)
+    batch = Batch(audit_of(buckets).read(dead_letter).object)
     machine.add(batch, name="by-hand")
     machine.add(batch, "ABORTED")
     machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)

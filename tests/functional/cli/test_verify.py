@@ -500,7 +500,7 @@ def test_a_gzipped_object_is_compared_decompressed(buckets: Buckets, key: str) -
     assert (verdict.result, verdict.records) == ("holds", 3), verdict.where
 
     audit, ledger_key = audit_of(buckets), LedgerKey(object_id, 0, 0)
-    raw = audit.header(ledger_key).raw
+    raw = audit.header(ledger_key).object
     assert [record_bytes(buckets.s3, raw, line) for line in audit.lines(ledger_key)] == [GOOD, GOOD, GOOD]
 
 
