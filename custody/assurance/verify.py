@@ -18,9 +18,9 @@ from custody.audit import ledger_lines
 from custody.audit.object_versions import object_versions
 from custody.concurrency import map_ordered
 from custody.terminal.text import plural
-from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_line
+from functions.shared.audit.ledger_file import UNREADABLE
 from functions.shared.model.keys import LEDGER, LedgerKey
-from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, SummaryHeader
+from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, LedgerHeader, Output, SummaryHeader
 from functions.shared.model.messages import Counts
 
 if TYPE_CHECKING:
@@ -29,25 +29,13 @@ if TYPE_CHECKING:
 _WORKERS = 4
 """Each worker streams the ledger files of one object, and what they describe."""
 
-_STEP = 10_000
-"""The number of records after which progress is reported."""
-
 
 class Progress:
-    """Counts the records checked so far, in any thread: one object may have a million."""
+    """Counts the records checked so far, in any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._records = 0
-
-    def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the lines of a ledger file, and count them in steps."""
-        number = 0
-        for number, line in enumerate(lines, 1):
-            if number % _STEP == 0:
-                self.add(_STEP)
-            yield line
-        self.add(number % _STEP)
 
     def add(self, number: int) -> None:
         """Count more records."""
@@ -130,40 +118,31 @@ class _Check:
         """Verify the ledger files of the object, its raw version, and its processed objects as they are now."""
         for file in ledger.files:
             self.findings.add_broken(_tampering(file))
-        records = sum(map(self.verify_batch, ledger.batches))
+        records = sum(map(self._verify_batch, ledger.batches))
         if ledger.summary:
-            self.verify_summary(ledger.summary)
+            with self._reading(ledger.summary) as stream:
+                header, lines = _opened(stream, ledger.summary.key)
+                if isinstance(header, SummaryHeader):
+                    chunks = ledger_lines.chunks(lines)
+                    self.findings.add_broken(self._summary_differences(ledger.summary.key.key, header, chunks))
         return self.findings.verdict(ledger.object_id, records)
 
-    def verify_batch(self, files: Sequence[StoredFile]) -> int:
+    def _verify_batch(self, files: Sequence[StoredFile]) -> int:
         """Verify a batch by the ledger file of its latest attempt, and return how many records that has."""
-        *earlier, latest = files
-        outputs = []
-        for file in earlier:
-            self.counts[file.key.start, file.key.attempt] = None
-            with self._reading(file) as stream:
-                header = ledger_lines.committed_header(header_line(stream.read(HEADER_BYTES)), file.key)
-                self.counts[file.key.start, file.key.attempt] = header.counts
-                outputs.append(header.output)
-        key = latest.key
-        self.counts[key.start, key.attempt] = None
+        outputs: list[Output | None] = []
         number = 0
-        with self._reading(latest) as stream:
-            line, lines = ledger_lines.opened(stream)
-            header = ledger_lines.committed_header(line, key)
-            self.counts[key.start, key.attempt] = header.counts
-            number = verify_batch(self.s3, key, header, self.progress.counted(lines), self.findings)
-            self.findings.add_broken(delivered_elsewhere(self.s3, header.output, filter(None, outputs)))
+        for file in files:
+            key = file.key
+            self.counts[key.start, key.attempt] = None
+            with self._reading(file) as stream:
+                header, lines = _opened(stream, key)
+                self.counts[key.start, key.attempt] = header.counts
+                if file is files[-1]:
+                    number = verify_batch(self.s3, key, header, lines, self.findings)
+                    self.findings.add_broken(delivered_elsewhere(self.s3, header.output, filter(None, outputs)))
+                outputs.append(header.output)
+        self.progress.add(number)
         return number
-
-    def verify_summary(self, file: StoredFile) -> None:
-        """Verify the summary of an object against the ledger files of its chunks."""
-        with self._reading(file) as stream:
-            line, lines = ledger_lines.opened(stream)
-            header = ledger_lines.committed_header(line, file.key)
-            if isinstance(header, SummaryHeader):
-                chunks = ledger_lines.chunks(lines)
-                self.findings.add_broken(self._summary_differences(file.key.key, header, chunks))
 
     def _summary_differences(self, key: str, header: SummaryHeader, lines: Iterable[ChunkLine]) -> Iterator[str]:
         starts: list[int] = []
@@ -202,6 +181,12 @@ class _Check:
                 yield body
             except UNREADABLE as error:
                 self.findings.add(Result.BROKEN, f"the ledger file {file.key.key} cannot be read: {error}")
+
+
+def _opened(stream: Any, key: LedgerKey) -> tuple[LedgerHeader, Iterator[bytes]]:
+    """Return the header of a ledger file, and its lines undecoded; raise one of UNREADABLE."""
+    header, lines = ledger_lines.opened(stream)
+    return ledger_lines.committed_header(header, key), lines
 
 
 def _stored_file(key: str, versions: Sequence[Any]) -> StoredFile | None:

@@ -3,7 +3,8 @@
 The three are read once and side by side, and no record is kept: a ledger file may have a million lines.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from hashlib import sha256
@@ -40,17 +41,13 @@ def verify_batch(
     if (start := chunk.start if chunk else 0) != key.start:
         findings.add(Result.BROKEN, f"the ledger file {key.key} is of another chunk, the one at byte {start:,}")
         return 0
-    tally = _Tally(key.key, range(chunk.start, chunk.start + chunk.bytes) if chunk else None)
-    with ExitStack() as stack:
-        source = _RawObject(s3, raw, stack, findings)
-        delivery = _Delivery(s3, header.output, stack)
-        for line in tally.count(records(lines)):
-            source.compare(line)
-            if isinstance(line, WrittenLine):
-                delivery.compare(raw.id, line)
-        findings.add_broken(tally.differences(header.counts))
-        delivery.report(findings, tally.written)
-    return tally.lines
+    # Each generator passes the lines on to the next, so the ledger file and both objects are read side by side.
+    tally = Counter[str]()
+    counted = _counted(records(lines), range(chunk.start, chunk.start + chunk.bytes) if chunk else None, tally)
+    with closing(_compared_with_raw(s3, raw, counted, findings)) as compared:
+        _compare_with_processed(s3, header.output, raw.id, compared, findings)
+    findings.add_broken(_contradictions(key.key, header.counts, tally))
+    return tally["lines"]
 
 
 def delivered_elsewhere(s3: "S3Client", output: Output | None, earlier: Iterable[Output]) -> Iterator[str]:
@@ -66,158 +63,107 @@ def delivered_elsewhere(s3: "S3Client", output: Output | None, earlier: Iterable
 
 def differences_in_processed(stream: Readable, object_id: str, written: Iterable[WrittenLine]) -> Iterator[str]:
     """Compare a processed object with the ledger: it must have these lines, and nothing else."""
-    processed = _ProcessedBytes(stream)
+    at, is_lost = 0, False
     for line in written:
-        if difference := processed.difference(line):
-            yield f"record {record_id(object_id, line.position)}: {difference}"
-    yield from processed.rest()
+        output, name = line.output, f"record {record_id(object_id, line.position)}"
+        if not is_lost and output.offset != at:
+            yield f"{name}: by the ledger it begins at byte {output.offset}, not right after the previous record"
+            is_lost = True
+        if is_lost:
+            # What follows a record that the ledger misplaced cannot be compared.
+            continue
+        digest, end = _hash(stream, output.length), stream.read(1)
+        at = output.offset + output.length + 1
+        if digest != output.sha256:
+            yield f"{name}: its line in the processed object is not the one that was written"
+        elif end != b"\n":
+            yield f"{name}: its line in the processed object does not end where it did"
+    if not is_lost and stream.read(1):
+        yield "the processed object has more bytes after its last record"
 
 
-class _Tally:
-    """Counts the lines of a ledger file as they pass, and checks that they are in order and belong to its chunk.
+def _counted(lines: Iterable[RecordLine], chunk: range | None, tally: Counter[str]) -> Iterator[RecordLine]:
+    """Count lines as they pass: by outcome, and those that are out of order or do not begin in their chunk."""
+    last = -1
+    for line in lines:
+        tally["lines"] += 1
+        tally["written"] += isinstance(line, WrittenLine)
+        tally["rejected"] += isinstance(line, RejectedLine)
+        tally["misplaced"] += line.position <= last
+        tally["outside"] += chunk is not None and line.position not in chunk
+        last = line.position
+        yield line
 
-    `chunk` is the range of bytes in which a record may begin; None if the batch is a whole object.
-    """
 
-    def __init__(self, key: str, chunk: range | None) -> None:
-        self._key = key
-        self._chunk = chunk
-        self._last = -1
-        self._is_ordered = self._is_inside = True
-        self.lines = self.written = self.rejected = 0
+def _contradictions(key: str, counts: Counts, tally: Counter[str]) -> Iterator[str]:
+    """Find where a ledger file contradicts itself."""
+    counted = Counts(tally["written"] + tally["rejected"], tally["written"], tally["rejected"])
+    if counts != counted or counted.received != tally["lines"]:
+        yield (
+            f"the ledger file {key} counts {format_counts(counts)}, but its {tally['lines']} lines make "
+            f"{format_counts(counted)}"
+        )
+    if tally["misplaced"]:
+        yield f"the ledger file {key} does not have each record once, in order of position"
+    if tally["outside"]:
+        yield f"the ledger file {key} claims a record that does not begin in its chunk"
 
-    def count(self, lines: Iterable[RecordLine]) -> Iterator[RecordLine]:
+
+def _compared_with_raw(
+    s3: "S3Client", raw: RawObject, lines: Iterable[RecordLine], findings: Findings
+) -> Generator[RecordLine]:
+    """Pass lines on after comparing the bytes of each record with its hash; the raw version is opened at the first."""
+    at: int | None = None
+    stream: Readable | None = None
+    with ExitStack() as stack:
         for line in lines:
-            self.lines += 1
-            self.written += isinstance(line, WrittenLine)
-            self.rejected += isinstance(line, RejectedLine)
-            self._is_ordered &= line.position > self._last
-            self._last = line.position
-            self._is_inside &= self._chunk is None or line.position in self._chunk
+            if at is None:
+                at = line.offset
+                body = unless_gone(partial(open_span, s3, raw, at))
+                stream = stack.enter_context(closing(buffered(body))) if body else None
+                if stream is None:
+                    findings.add(Result.EXPIRED, f"the raw version is gone: {raw.uri}")
+            difference = None
+            if stream and line.offset < at:
+                difference = "by the ledger it begins before the previous record ends"
+            elif stream:
+                _hash(stream, line.offset - at)
+                at = line.offset + line.length
+                if _hash(stream, line.length) != line.sha256:
+                    difference = "its bytes in the raw object are not those in the ledger"
+            if difference:
+                findings.add(Result.BROKEN, f"record {record_id(raw.id, line.position)}: {difference}")
             yield line
 
-    def differences(self, counts: Counts) -> Iterator[str]:
-        """Compare the lines with the counts in the header."""
-        counted = Counts(self.written + self.rejected, self.written, self.rejected)
-        if counts != counted or counted.received != self.lines:
-            yield (
-                f"the ledger file {self._key} counts {format_counts(counts)}, but its {self.lines} lines make "
-                f"{format_counts(counted)}"
-            )
-        if not self._is_ordered:
-            yield f"the ledger file {self._key} does not have each record once, in order of position"
-        if not self._is_inside:
-            yield f"the ledger file {self._key} claims a record that does not begin in its chunk"
 
-
-class _RawObject:
-    """The raw version, opened at the first record."""
-
-    def __init__(self, s3: "S3Client", raw: RawObject, stack: ExitStack, findings: Findings) -> None:
-        self._s3 = s3
-        self._raw = raw
-        self._stack = stack
-        self._findings = findings
-        self._stream: Readable | None = None
-        self._at: int | None = None
-
-    def compare(self, line: RecordLine) -> None:
-        """Compare the bytes of a record with its hash in the ledger."""
-        if self._at is None:
-            self._at = line.offset
-            if stream := unless_gone(lambda: open_span(self._s3, self._raw, line.offset)):
-                self._stream = self._stack.enter_context(closing(buffered(stream)))
-            else:
-                self._findings.add(Result.EXPIRED, f"the raw version is gone: {self._raw.uri}")
-        if self._stream and (difference := self._difference(self._stream, self._at, line)):
-            self._findings.add(Result.BROKEN, f"record {record_id(self._raw.id, line.position)}: {difference}")
-
-    def _difference(self, stream: Readable, at: int, line: RecordLine) -> str | None:
-        if line.offset < at:
-            return "by the ledger it begins before the previous record ends"
-        _hash(stream, line.offset - at)
-        digest = _hash(stream, line.length)
-        self._at = line.offset + line.length
-        return None if digest == line.sha256 else "its bytes in the raw object are not those in the ledger"
-
-
-class _Delivery:
-    """What consumers read, the current version, compared with what was committed.
+def _compare_with_processed(
+    s3: "S3Client", output: Output | None, object_id: str, lines: Iterable[RecordLine], findings: Findings
+) -> None:
+    """Compare what consumers read, the current version, with what was committed.
 
     Of the records that differ only the first is named: an object that was replaced may have a million.
     """
-
-    def __init__(self, s3: "S3Client", output: Output | None, stack: ExitStack) -> None:
-        self._s3 = s3
-        self._output = output
-        self._differing = 0
-        self._first = ""
-        self._version: str | None = None
-        self._processed: _ProcessedBytes | None = None
-        if not output:
-            return
-        if answer := unless_gone(lambda: s3.get_object(Bucket=output.bucket, Key=output.key)):
-            self._version = answer.get("VersionId")
-            self._processed = _ProcessedBytes(stack.enter_context(closing(buffered(answer["Body"]))))
-
-    def compare(self, object_id: str, line: WrittenLine) -> None:
-        if self._processed and (difference := self._processed.difference(line)):
-            self._differing += 1
-            self._first = self._first or f"record {record_id(object_id, line.position)}: {difference}"
-
-    def report(self, findings: Findings, written: int) -> None:
-        """Add what was found, after the last record."""
-        output = self._output
-        if not output:
-            if written:
-                findings.add(Result.BROKEN, f"the ledger names no processed object for {written} written records")
-            return
+    written = (line for line in lines if isinstance(line, WrittenLine))
+    answer = unless_gone(partial(s3.get_object, Bucket=output.bucket, Key=output.key)) if output else None
+    if output is None or answer is None:
+        number = sum(1 for _ in written)
+        if output:
+            findings.add(Result.BROKEN, _why_missing(s3, output))
+        elif number:
+            findings.add(Result.BROKEN, f"the ledger names no processed object for {number} written records")
+        return
+    first, others = "", -1
+    with closing(buffered(answer["Body"])) as stream:
+        for difference in differences_in_processed(stream, object_id, written):
+            first, others = first or difference, others + 1
+    if (version := answer.get("VersionId")) != output.version_id:
+        bytes_are = "other bytes than" if first else "the same bytes as"
         uri = f"s3://{output.bucket}/{output.key}"
-        if self._processed is None:
-            findings.add(Result.BROKEN, _why_missing(self._s3, output, uri))
-            return
-        differences = [*self._differences(), *self._processed.rest()]
-        if self._version != output.version_id:
-            bytes_are = "other bytes than" if differences else "the same bytes as"
-            message = f"{uri}: replaced: its version {self._version} has {bytes_are} the committed {output.version_id}"
-            findings.add(Result.BROKEN if differences else Result.HOLDS, message)
-        findings.add_broken(differences)
-
-    def _differences(self) -> Iterator[str]:
-        """Name the first record that differs, and count the others."""
-        if self._differing:
-            others = self._differing - 1
-            yield self._first + (
-                f"; and {plural(others, 'more record')} of the same processed object" if others else ""
-            )
-
-
-class _ProcessedBytes:
-    """The bytes of a processed object, compared with each line of a written record."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._at = 0
-        self._is_lost = False
-
-    def difference(self, line: WrittenLine) -> str | None:
-        """Compare a record; None if it is as written, or follows one that the ledger misplaced."""
-        if self._is_lost:
-            return None
-        output = line.output
-        if output.offset != self._at:
-            self._is_lost = True
-            return f"by the ledger it begins at byte {output.offset}, not right after the previous record"
-        digest, end = _hash(self._stream, output.length), self._stream.read(1)
-        self._at = output.offset + output.length + 1
-        if digest != output.sha256:
-            return "its line in the processed object is not the one that was written"
-        return None if end == b"\n" else "its line in the processed object does not end where it did"
-
-    def rest(self) -> Iterator[str]:
-        """Find bytes after the last record."""
-        if not self._is_lost and self._stream.read(1):
-            yield "the processed object has more bytes after its last record"
+        message = f"{uri}: replaced: its version {version} has {bytes_are} the committed {output.version_id}"
+        findings.add(Result.BROKEN if first else Result.HOLDS, message)
+    if first:
+        more = f"; and {plural(others, 'more difference')} in the same processed object" if others else ""
+        findings.add(Result.BROKEN, first + more)
 
 
 def format_counts(counts: Counts) -> str:
@@ -225,8 +171,9 @@ def format_counts(counts: Counts) -> str:
     return f"{counts.received:,} received, {counts.written:,} written, {counts.rejected:,} rejected"
 
 
-def _why_missing(s3: "S3Client", output: Output, uri: str) -> str:
+def _why_missing(s3: "S3Client", output: Output) -> str:
     """Explain whether a processed object is gone forever, or only hidden; nothing may expire it."""
+    uri = f"s3://{output.bucket}/{output.key}"
     if not unless_gone(lambda: s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=output.version_id)):
         return f"{uri}: permanently deleted, with its version {output.version_id}"
     return f"{uri}: deleted: a delete marker hides it; its version {output.version_id} is still there"

@@ -362,18 +362,18 @@ def test_a_replaced_processed_object_is_reported_once_with_its_first_record(buck
     replacing, record = the_verdict(buckets).where
     assert "replaced: its version" in replacing
     assert record == (
-        f"record {object_id}.0: its line in the processed object is not the one that was written; and 24 more records "
-        "of the same processed object"
+        f"record {object_id}.0: its line in the processed object is not the one that was written; and 24 more "
+        "differences in the same processed object"
     )
 
 
-def test_progress_is_reported_within_one_large_object(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(buckets, b"[" + b",".join([GOOD] * 25) + b"]")
-    monkeypatch.setattr(verify, "_STEP", 10)
+def test_progress_is_reported_after_each_chunk(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    bulk.run()
     reported: list[int] = []
     monkeypatch.setattr(verify.Progress, "add", lambda _, number: reported.append(number))
     the_verdict(buckets)
-    assert reported == [10, 10, 5]
+    assert (len(reported), sum(reported)) == (7, 20)
 
 
 def test_a_terminal_shows_progress_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
