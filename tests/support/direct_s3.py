@@ -1,6 +1,6 @@
 """Answer the usual calls to S3 from moto's objects, which takes a fifth of the time of HTTP requests.
 
-moto handles as a request whatever is unusual: an error, a delete marker, a locked bucket, a second page of a list.
+moto handles as a request whatever is unusual: most errors, a locked bucket, a list of more than one page.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.endpoint import Endpoint
 from botocore.response import StreamingBody
+from botocore.useragent import UserAgentString
 from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, s3_backends
 
@@ -28,7 +29,10 @@ _USUAL = {
 }
 _PAGE = 1_000
 _SPAN = re.compile(r"bytes=(\d+)-(\d*)")
-_OK = SimpleNamespace(status_code=200)
+_TAKEN: dict[str, Any] = {
+    "Error": {"Code": "PreconditionFailed", "Message": "The key is taken"},
+    "ResponseMetadata": {"HTTPStatusCode": 412},
+}
 
 
 @contextmanager
@@ -40,10 +44,14 @@ def direct_calls() -> Iterator[None]:
         # Clients of S3 keep the parameters there, to repeat a call in another region.
         parameters = request_dict["context"].get("s3_redirect", {}).get("params", {})
         answer = _answer(operation.name, parameters)
-        return request(endpoint, operation, request_dict) if answer is None else (_OK, answer)
+        if answer is None:
+            return request(endpoint, operation, request_dict)
+        return SimpleNamespace(status_code=412 if answer is _TAKEN else 200), answer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Endpoint, "make_request", make_request)
+        # It is composed anew for each call.
+        patch.setattr(UserAgentString, "to_string", lambda _: "tests")
         yield
 
 
@@ -64,9 +72,10 @@ def _answer(operation: str, parameters: dict[str, Any]) -> dict[str, Any] | None
 
 
 def _put(bucket: FakeBucket, key: str, body: Any, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    is_taken = "IfNoneMatch" in parameters and key in bucket.keys
-    if is_taken or bucket.object_lock_enabled or not isinstance(body, bytes | IOBase):
+    if bucket.object_lock_enabled or not isinstance(body, bytes | IOBase):
         return None
+    if "IfNoneMatch" in parameters and isinstance(bucket.keys.get(key), FakeKey):
+        return _TAKEN
     content = body if isinstance(body, bytes) else body.read()
     stored = s3_backends[ACCOUNT_ID]["aws"].put_object(bucket.name, key, content)
     stored.set_metadata({"Content-Type": parameters.get("ContentType", "binary/octet-stream")})
