@@ -40,9 +40,11 @@ def bring_up(
         if deployed.is_file() and deployed.read_text(encoding="utf-8") == state:
             return
         yield "cdk bootstrap"
-        _cdk(root, folder, instance, "bootstrap", f"aws://{instance.account}/{instance.region}", *options)
+        # Where there is no cdk.json, the CDK does not synthesize the app, which takes ten seconds.
+        _cdk(root, folder, instance, folder, "bootstrap", f"aws://{instance.account}/{instance.region}")
         yield "cdk deploy"
-        _cdk(root, folder, instance, "deploy", *options, "--require-approval", "never")
+        options += ["--require-approval", "never", "-c", "local=true", "--output", str(folder / "cdk.out")]
+        _cdk(root, folder, instance, root, "deploy", *options)
         deployed.write_text(state, encoding="utf-8")
 
 
@@ -65,8 +67,8 @@ def _fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) -> None:
-    command = [str(root / "node_modules/.bin/cdk"), *arguments, "-c", "local=true", "--output", str(folder / "cdk.out")]
+def _cdk(root: Path, folder: Path, instance: local.Instance, cwd: Path, *arguments: str) -> None:
+    command = [str(root / "node_modules/.bin/cdk"), *arguments]
     path = f"{root / '.venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     ours = {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
     # An interrupted CDK leaves files behind; they are deleted with the folder.
@@ -74,7 +76,7 @@ def _cdk(root: Path, folder: Path, instance: local.Instance, *arguments: str) ->
     temporary.mkdir(exist_ok=True)
     environment = os.environ | instance.environment() | ours | {"TMPDIR": str(temporary)}
     done = subprocess.run(  # noqa: S603 - our own CDK, with arguments of our own
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     (folder / f"cdk-{arguments[0]}.log").write_text(done.stdout, encoding="utf-8")
     if done.returncode:
