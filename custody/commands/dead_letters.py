@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
@@ -21,14 +21,14 @@ from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import find_dead_letter
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.recovery.discard import Discarder, open_chunks, require_idle, require_open, running_execution
+from custody.recovery.discard import Discarder, require_idle, require_open, running_execution
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
-from custody.views.discard import DiscardReport
+from custody.views import discard as discard_view
 
 app = command_app("List dead letters; `show` or `discard` one. Without a command, list the open ones.", default="list")
 
@@ -166,16 +166,19 @@ def discard(  # noqa: PLR0913 - one parameter an option
     require_idle(session.pipeline, audit, dead_letter, body)
     by = session.target.client("sts").get_caller_identity()["Arn"]
     state = ObjectState(audit, dead_letter.object_id)
-    chunks = open_chunks(state, dead_letter)
-    report = DiscardReport(dead_letter, len(chunks), audit.bucket, as_json=as_json)
-    processed = session.deployment.processed
-    discarder = Discarder(state, processed, reason.strip(), by, report.note, subject.position)
-    # A document that streams to the terminal leaves no room for a spinner.
-    is_streaming = as_json and dead_letter.is_of_whole and console.console.is_terminal
-    spinner = nullcontext() if is_streaming else console.progress(lambda: report.progress)
-    # The document of a bulk object has begun: nothing else may be printed.
-    with report, spinner, _reporting_unreadable(audit, as_json=as_json and not dead_letter.is_of_whole):
-        discarder.discard(dead_letter, chunks)
+    discarder = Discarder(state, session.deployment.processed, reason.strip(), by, subject.position)
+    try:
+        with console.progress(lambda: f"discarding: {plural(len(discarder.results), 'dead letter')} so far"):
+            discarder.discard(dead_letter)
+    finally:
+        document = discarder.document
+        if as_json:
+            console.write_json(document)
+        else:
+            discard_view.discards(document)
+        if document.still_open:
+            still_open = plural(document.still_open, "dead letter")
+            _say(f"still open: {still_open}; run the same command again to discard the rest")
 
 
 @contextmanager

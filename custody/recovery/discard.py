@@ -1,63 +1,186 @@
 """Discard dead letters, each only if nothing speaks against it. Nothing is changed or deleted.
 
-Discarding a bulk object discards each of its chunks that has an open dead letter, beside its own ledger file; and then,
-if some chunks have neither, what is left of the object.
+A discard is a ledger file that says who decided this, and why, beside that of the same attempt. Discarding a bulk
+object discards each of its chunks that has an open dead letter; and then, if some chunks have no ledger file, what is
+left of the object.
 """
 
-from collections.abc import Callable, Sequence
+import gzip
+import io
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from threading import Lock
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from msgspec import Struct
 
 from custody.assurance.verify_batch import differences_in_processed
 from custody.audit.dead_letters import resolution
-from custody.audit.ledger_lines import Readable, buffered
+from custody.audit.ledger_lines import buffered
 from custody.audit.object_state import ObjectState
 from custody.audit.object_versions import GONE
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
-from custody.recovery.discard_file import Discard, LatestDelivery, commit, latest_delivery
-from custody.terminal.text import visible
+from custody.terminal.text import plural, visible
+from custody.terminal.times import stamp
 from functions.shared.model.ids import record_id
-from functions.shared.model.keys import DeadLetterKey, latest, processed_key
-from functions.shared.model.ledger import DeadLetter, WrittenLine
-from functions.shared.model.messages import Batch, Chunk
+from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest, processed_key
+from functions.shared.model.ledger import (
+    DeadLetter,
+    Decision,
+    DiscardCounts,
+    DiscardedLine,
+    DiscardHeader,
+    LedgerHeader,
+    RejectedLine,
+    WrittenLine,
+)
+from functions.shared.model.messages import FORMAT, Batch, Chunk
+from functions.shared.model.records import Rejected
+from functions.shared.records.strict_json import encode_struct
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+_LISTED = 20
+"""The records that a result lists; the ledger file has all."""
+
+
+class DiscardResult(Struct, frozen=True):
+    """A dead letter that was discarded, by id, and the S3 URI of the ledger file that says so.
+
+    `summary` says what was discarded, of which object. `counts` is null if the batch was never read. `records` lists
+    the ids of the first 20 discarded records. `by` is the ARN of who discarded them.
+    """
+
+    dead_letter: str
+    summary: str
+    ledger: str
+    counts: DiscardCounts | None
+    records: list[str]
+    reason: str
+    by: str
+
+
+class DiscardDocument(Struct, frozen=True):
+    """What was discarded, and how many dead letters are still open since the command was interrupted, or failed."""
+
+    discards: list[DiscardResult]
+    still_open: int
+
+
+@dataclass(frozen=True)
+class Discard:
+    """A decision to discard a dead letter.
+
+    `delivery` and `delivered` are the latest committed ledger file of its batch up to its attempt, and its rejected
+    records; None if no attempt has delivered any record.
+    """
+
+    dead_letter: DeadLetterKey
+    body: DeadLetter
+    reason: str
+    by: str
+    delivery: tuple[LedgerKey, LedgerHeader] | None = None
+    delivered: tuple[RejectedLine, ...] = ()
+
+    @property
+    def key(self) -> LedgerKey:
+        """The key of its ledger file."""
+        return LedgerKey(self.dead_letter.object_id, self.dead_letter.start, self.dead_letter.attempt, discards=True)
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The records that are known to be rejected, by the ledger or else by the dead letter."""
+        return self.delivered if self.delivery else self.body.rejected
+
+    @property
+    def counts(self) -> DiscardCounts | None:
+        """The records of the batch; None if it was never read, and for what is left of a bulk object."""
+        if self.delivery:
+            received, written = self.delivery[1].counts.received, self.delivery[1].counts.written
+        elif self.body.received is not None and not self.dead_letter.is_of_whole:
+            received, written = self.body.received, 0
+        else:
+            return None
+        return DiscardCounts(received, written, 0, received - written)
+
+    def __str__(self) -> str:
+        """Describe what is discarded, such as `2 records`."""
+        counts = self.counts
+        if self.dead_letter.is_of_whole:
+            return "the chunks that were never committed"
+        if counts is None:
+            return "the whole batch, which was never read"
+        records = plural(counts.discarded, "record")
+        if self.delivery is None and counts.discarded != self.body.rejected_count:
+            return f"the whole batch of {records}"
+        if self.delivery and self.delivery[0].attempt < self.dead_letter.attempt:
+            return f"{records} ({counts.written} of the batch were written by attempt {self.delivery[0].attempt})"
+        return records
+
+    def ledger_file(self) -> bytes:
+        """Encode the ledger file: a header, then a line per rejected record, gzipped."""
+        body = self.body
+        header = DiscardHeader(
+            format=FORMAT,
+            object=body.object,
+            chunk=body.chunk,
+            dataset=body.dataset,
+            contract=body.contract,
+            code=body.code,
+            execution=body.execution.arn,
+            redrive_of=body.redrive_of,
+            parent=body.parent,
+            attempt=self.dead_letter.attempt,
+            recorded_at=stamp(datetime.now(UTC)),
+            counts=self.counts,
+            discarded=Decision(self.dead_letter.key, self.reason, self.by),
+        )
+        file = io.BytesIO()
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped:
+            zipped.write(encode_struct(header) + b"\n")
+            for record in self.rejected:
+                line = DiscardedLine(record.position, record.offset, record.length, record.sha256)
+                zipped.write(encode_struct(line) + b"\n")
+        return file.getvalue()
 
 
 @dataclass(frozen=True)
 class Discarder:
     """Discards dead letters of an object, each only if nothing speaks against it.
 
-    `only` is the position of the one record to discard; None for all of the dead letter. `note` is called for one
-    committed discard after the other, by the thread that has committed it, so an interrupt loses none.
+    `only` is the position of the one record to discard; None for all of the dead letter. `results` and `still_open` are
+    updated by the thread that has committed a discard, so an interrupt loses none.
     """
 
     state: ObjectState
     processed: str
     reason: str
     by: str
-    note: Callable[[Discard], object]
     only: int | None = None
-    _lock: Lock = field(default_factory=Lock)
+    results: list[DiscardResult] = field(default_factory=list)
+    still_open: set[DeadLetterKey] = field(default_factory=set)
 
-    def discard(self, dead_letter: DeadLetterKey, chunks: Sequence[DeadLetterKey] = ()) -> None:
-        """Discard the dead letters of chunks, then a dead letter, unless that is resolved with its chunks.
+    @property
+    def document(self) -> DiscardDocument:
+        """What was discarded so far."""
+        return DiscardDocument(sorted(self.results, key=lambda each: each.dead_letter), len(self.still_open))
+
+    def discard(self, dead_letter: DeadLetterKey) -> None:
+        """Discard a dead letter; that of a whole object after those of its chunks, unless they resolve it.
 
         Raises CommandFailed if consumers may read its records, or if it is about more than was named; or Unreadable.
         """
+        chunks: list[DeadLetterKey] = []
+        if dead_letter.is_of_whole:
+            chunks = list({key.start: key for key in self.state.open_dead_letters if not key.is_of_whole}.values())
+        self.still_open.update([*chunks, dead_letter])
         self._discard_all(chunks)
         if dead_letter.is_of_whole:
             state = ObjectState(self.state.audit, dead_letter.object_id, since=dead_letter.day)
             if resolution(state, dead_letter) is not None:
+                self.still_open.clear()
                 return
         self._discard_all([dead_letter])
 
@@ -68,22 +191,75 @@ class Discarder:
                 pass
 
     def _discard(self, dead_letter: DeadLetterKey) -> None:
-        audit = self.state.audit
-        body, delivery = audit.read(dead_letter), latest_delivery(self.state, dead_letter)
-        discard = Discard(dead_letter, body, delivery, self.reason, self.by, datetime.now(UTC))
+        discard = self._prepare(dead_letter)
         if self.only is not None:
-            require_single(discard, self.only)
-        require_claimed(audit, self.processed, discard)
-        commit(audit, discard)
-        with self._lock:
-            self.note(discard)
+            _require_single(discard, self.only)
+        if key := self._unclaimed(discard):
+            raise CommandFailed(
+                f"The batch of {dead_letter.id} has delivered a processed object that no ledger file claims: "
+                f"s3://{self.processed}/{key}. Redrive it instead: custody redrive {dead_letter.id}"
+            )
+        commit(self.state.audit, discard)
+        result = DiscardResult(
+            dead_letter=dead_letter.id,
+            summary=f"{discard}, of {discard.body.object.uri}",
+            ledger=f"s3://{self.state.audit.bucket}/{discard.key.key}",
+            counts=discard.counts,
+            records=[record_id(dead_letter.object_id, record.position) for record in discard.rejected[:_LISTED]],
+            reason=self.reason,
+            by=self.by,
+        )
+        self.results.append(result)
+        self.still_open.discard(dead_letter)
 
+    def _prepare(self, dead_letter: DeadLetterKey) -> Discard:
+        """Read a dead letter, and the ledger file of its attempt, or the latest before it; raise Unreadable."""
+        audit = self.state.audit
+        discard = Discard(dead_letter, audit.read(dead_letter), self.reason, self.by)
+        keys = self.state.by_start.get(dead_letter.start, [])
+        keys = [key for key in keys if key.attempt <= dead_letter.attempt and not key.discards]
+        if not keys or dead_letter.is_of_whole:
+            return discard
+        rejected = tuple(line for line in audit.lines(keys[-1]) if isinstance(line, RejectedLine))
+        return replace(discard, delivery=(keys[-1], audit.header(keys[-1])), delivered=rejected)
 
-def open_chunks(state: ObjectState, dead_letter: DeadLetterKey) -> list[DeadLetterKey]:
-    """List the open dead letters of the chunks, one per chunk, if a dead letter is that of a whole object."""
-    if not dead_letter.is_of_whole:
-        return []
-    return list({key.start: key for key in state.open_dead_letters if not key.is_of_whole}.values())
+    def _unclaimed(self, discard: Discard) -> str | None:
+        """Return the key of a processed object that consumers can read, and no ledger file claims; None without one.
+
+        That happens if Write delivered, and could not commit: the ledger would have it as discarded. An empty processed
+        object delivers nothing.
+        """
+        s3, body, raw = self.state.audit.s3, discard.body, discard.body.object
+        try:
+            # The day of arrival is part of the key.
+            head = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
+            modified = head["LastModified"].astimezone(UTC).isoformat()
+            if discard.dead_letter.is_of_whole:
+                return self._unclaimed_chunk(discard, modified)
+            key = processed_key(Batch(raw, body.chunk), body.dataset, modified)
+            response = s3.get_object(Bucket=self.processed, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return None
+            raise
+        with closing(response["Body"]) as stream:
+            if response["ContentLength"] == 0:
+                return None
+            if discard.delivery is None or (output := discard.delivery[1].output) is None or output.key != key:
+                return key
+            with closing(self.state.audit.lines(discard.delivery[0])) as lines:
+                written = (line for line in lines if isinstance(line, WrittenLine))
+                return key if any(differences_in_processed(buffered(stream), raw.id, written)) else None
+
+    def _unclaimed_chunk(self, discard: Discard, modified: str) -> str | None:
+        """Return the key of a chunk that was delivered and never committed; None if there is none."""
+        audit, raw, dataset = self.state.audit, discard.body.object, discard.body.dataset
+        starts = latest(audit.ledger_keys(raw.id))
+        committed = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in starts}
+        prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
+        pages = audit.s3.get_paginator("list_objects_v2").paginate(Bucket=self.processed, Prefix=prefix)
+        delivered = (entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Size"])
+        return next((key for key in delivered if key not in committed), None)
 
 
 def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
@@ -119,7 +295,22 @@ def running_execution(
     return next((execution.arn for execution in executions if execution.is_running), None)
 
 
-def require_single(discard: Discard, position: int) -> None:
+def commit(audit: AuditReader, discard: Discard) -> None:
+    """Write the ledger file of a discard; raise CommandFailed if it exists."""
+    key = discard.key.key
+    try:
+        audit.s3.put_object(
+            Bucket=audit.bucket, Key=key, Body=discard.ledger_file(), ContentType="application/gzip", IfNoneMatch="*"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "PreconditionFailed":
+            raise
+        raise CommandFailed(
+            f"Somebody else has just discarded {discard.dead_letter.id}: s3://{audit.bucket}/{key}."
+        ) from error
+
+
+def _require_single(discard: Discard, position: int) -> None:
     """Raise CommandFailed if a discard is about more than the record at a position: nobody has named the others."""
     counts = discard.counts
     is_single = counts is not None and counts.discarded == 1
@@ -129,68 +320,3 @@ def require_single(discard: Discard, position: int) -> None:
             f"The dead letter of {record_id(dead_letter.object_id, position)} is about more than this record: "
             f"{discard}. To discard all of that: custody dead-letters discard {dead_letter.id} --reason TEXT"
         )
-
-
-def require_claimed(audit: AuditReader, processed: str, discard: Discard) -> None:
-    """Raise CommandFailed if consumers can read what no ledger file claims: the ledger would have it as discarded.
-
-    That happens if Write delivered, and could not commit. An empty processed object delivers nothing.
-    """
-    modified = _modified(audit.s3, discard.body)
-    if modified is None:
-        return
-    body = discard.body
-    if discard.dead_letter.is_of_whole:
-        key = _unclaimed_chunk(audit, processed, discard, modified)
-    else:
-        key = processed_key(Batch(body.object, body.chunk), body.dataset, modified)
-        if _is_claimed(audit, processed, discard, key):
-            key = None
-    if key:
-        raise CommandFailed(
-            f"The batch of {discard.dead_letter.id} has delivered a processed object that no ledger file claims: "
-            f"s3://{processed}/{key}. Redrive it instead: custody redrive {discard.dead_letter.id}"
-        )
-
-
-def _is_claimed(audit: AuditReader, processed: str, discard: Discard, key: str) -> bool:
-    try:
-        response = audit.s3.get_object(Bucket=processed, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
-            return True
-        raise
-    with closing(response["Body"]) as stream:
-        return response["ContentLength"] == 0 or _claims(audit, discard.delivery, key, buffered(stream))
-
-
-def _unclaimed_chunk(audit: AuditReader, processed: str, discard: Discard, modified: str) -> str | None:
-    """Return the key of a chunk that was delivered and never committed; None if there is none."""
-    raw, dataset = discard.body.object, discard.body.dataset
-    starts = latest(audit.ledger_keys(raw.id))
-    committed = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in starts}
-    prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."
-    pages = audit.s3.get_paginator("list_objects_v2").paginate(Bucket=processed, Prefix=prefix)
-    delivered = (entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Size"])
-    return next((key for key in delivered if key not in committed), None)
-
-
-def _claims(audit: AuditReader, delivery: LatestDelivery | None, key: str, stream: Readable) -> bool:
-    """Tell whether a ledger file lists just what is in a processed object."""
-    if delivery is None or delivery.header.output is None or delivery.header.output.key != key:
-        return False
-    with closing(audit.lines(delivery.key)) as lines:
-        written = (line for line in lines if isinstance(line, WrittenLine))
-        return not any(differences_in_processed(stream, delivery.key.object_id, written))
-
-
-def _modified(s3: "S3Client", body: DeadLetter) -> str | None:
-    """Return the arrival of the raw version, whose day is part of the processed key; None if the version is gone."""
-    raw = body.object
-    try:
-        modified = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)["LastModified"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
-            return None
-        raise
-    return modified.astimezone(UTC).isoformat()

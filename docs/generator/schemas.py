@@ -16,7 +16,7 @@ from custody.deployment.destroy import DestroyReport
 from custody.executions.listing import ExecutionsDocument
 from custody.ingest.backfill import BackfillDocument
 from custody.ingest.outcome import PutOutcomes, PutUploads
-from custody.recovery.discard_file import DiscardResult, ObjectDiscardDocument
+from custody.recovery.discard import DiscardDocument
 from custody.recovery.redrive_plan import RedriveDocument
 from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine, SummaryHeader
 
@@ -25,7 +25,7 @@ FILES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cli/dead-letters": ("custody dead-letters --json", (DeadLettersDocument,)),
     "cli/dead-letters-discard": (
         "custody dead-letters discard --json",
-        (DiscardResult, ObjectDiscardDocument, UnreadableDocument),
+        (DiscardDocument, UnreadableDocument),
     ),
     "cli/dead-letters-show": ("custody dead-letters show --json", (DeadLetterDocument, UnreadableDocument)),
     "cli/destroy": ("custody destroy --json", (DestroyReport,)),

@@ -15,8 +15,7 @@ from rich.console import Console
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered
 from custody.recovery import discard as recovery_discard
-from custody.recovery.discard import running_execution
-from custody.recovery.discard_file import Discard, commit
+from custody.recovery.discard import Discard, commit, running_execution
 from custody.terminal import console
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import CommittedChunk, FailedChunk
@@ -111,8 +110,7 @@ def test_an_object_is_discarded_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
 
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert document["dead_letter"].endswith("object.0.Summarize")
-    assert sorted(each["dead_letter"].rpartition("/")[2] for each in document["discards"]) == [
+    assert [each["dead_letter"].rpartition("/")[2] for each in document["discards"]] == [
         "000000000000200.0.Rejected",
         "000000000000400.0.Write",
     ]
@@ -155,14 +153,14 @@ def test_an_interrupted_discard_reports_what_it_committed_and_what_is_left(
 
     assert ended.exit_code != 0
     committed = len([key for key in buckets.keys("audit", "ledger/") if "discarded" in key])
-    left = len(bulk.starts) - committed
+    left = len(bulk.starts) - committed + 1  # that of the whole object
     assert 1 < committed < len(bulk.starts), "those that were begun are finished, and no more are begun"
     if options:
         document = json.loads(ended.stdout)
         assert (len(document["discards"]), document["still_open"]) == (committed, left)
     else:
         assert f"{committed} dead letters discarded" in ended.stdout
-    assert f"still open: {left} dead letters of its chunks; run the same command again" in ended.stderr
+    assert f"still open: {left} dead letters; run the same command again" in ended.stderr
 
     monkeypatch.undo()
     assert open_starts(bulk) != []

@@ -114,8 +114,7 @@ def discarded(bulk: Bulk, start: int) -> None:
     """Discard a chunk as an operator does."""
     state = state_of(bulk.buckets, bulk.id)
     (dead_letter,) = (key for key in state.dead_letters if key.start == start)
-    noted: list[object] = []
-    Discarder(state, "processed", "sent by mistake", "arn:aws:iam::1:user/eve", noted.append).discard(dead_letter)
+    Discarder(state, "processed", "sent by mistake", "arn:aws:iam::1:user/eve").discard(dead_letter)
 
 
 def test_a_record_of_a_chunk_that_was_discarded_unread_names_who_did(bulk: Bulk, run: Run) -> None:
