@@ -8,11 +8,10 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-d
 """
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,7 +20,6 @@ from msgspec.structs import replace
 
 from custody.deployment.queue_depth import depth
 from custody.session import Session
-from custody.terminal.signals import held_back
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -94,80 +92,62 @@ def handle_queue(
 
     A message is deleted once the function has accepted its event. Those that are left become visible again at the end.
     """
-    with _Queue(sqs, queue_url) as queue:
-        for message in queue.messages():
-            listed, event = _parse(message, function)
-            if lambda_ is None:
-                yield listed
-            elif event is None:
-                yield replace(listed, done=False)
-            else:
-                result, is_accepted = _invoke(lambda_, function, event)
-                if is_accepted:
-                    try:
-                        queue.delete(listed.message)
-                    except (ClientError, BotoCoreError) as error:
-                        result, is_accepted = f"accepted, but still in the queue: {error}", False
-                yield replace(listed, result=result, done=is_accepted)
+    seen: set[str] = set()
+    handles: dict[str, str] = {}
+    try:
+        # What was received stays hidden until the end, or it would be received again.
+        while messages := sqs.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=_BATCH,
+            WaitTimeSeconds=_WAIT_SECONDS,
+            MessageAttributeNames=_ERROR_ATTRIBUTES,
+            VisibilityTimeout=HIDDEN_SECONDS,
+        ).get("Messages", []):
+            handles.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
+            for message in messages:
+                # One that took longer than HIDDEN_SECONDS comes again.
+                if message["MessageId"] not in seen:
+                    seen.add(message["MessageId"])
+                    result = _handle(sqs, queue_url, function, lambda_, message)
+                    if result.done:
+                        del handles[result.message]
+                    yield result
+    finally:
+        _release(sqs, queue_url, list(handles.values()))
 
 
-class _Queue:
-    """A queue that is read through once: until then what was received stays hidden, or it would be received again."""
+def _handle(
+    sqs: "SQSClient", queue_url: str, function: str, lambda_: "LambdaClient | None", message: "MessageTypeDef"
+) -> EventResult:
+    """List a message or, with a client of Lambda, replay and then delete it."""
+    listed, event = _parse(message, function)
+    if lambda_ is None:
+        return listed
+    if event is None:
+        return replace(listed, done=False)
+    result, is_accepted = _invoke(lambda_, function, event)
+    try:
+        if is_accepted:
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    except (ClientError, BotoCoreError) as error:
+        result, is_accepted = f"accepted, but still in the queue: {error}", False
+    return replace(listed, result=result, done=is_accepted)
 
-    def __init__(self, sqs: "SQSClient", url: str) -> None:
-        self._sqs = sqs
-        self._url = url
-        self._seen: set[str] = set()
-        self._handles: dict[str, str] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with held_back():
-            self._release()
-
-    def messages(self) -> "Iterator[MessageTypeDef]":
-        """Yield each message once; end when the queue has no other."""
-        while messages := self._receive():
-            # One that took longer than HIDDEN_SECONDS comes again, and is hidden again.
-            new = [message for message in messages if message["MessageId"] not in self._seen]
-            self._seen.update(message["MessageId"] for message in new)
-            yield from new
-
-    def delete(self, message_id: str) -> None:
-        """Delete a message; raise ClientError or BotoCoreError."""
-        self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=self._handles[message_id])
-        del self._handles[message_id]
-
-    def _receive(self) -> "list[MessageTypeDef]":
-        # An answer lost to an interrupt would hide its messages from everybody.
-        with held_back():
-            messages = self._sqs.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=_BATCH,
-                WaitTimeSeconds=_WAIT_SECONDS,
-                MessageAttributeNames=_ERROR_ATTRIBUTES,
-                VisibilityTimeout=HIDDEN_SECONDS,
-            ).get("Messages", [])
-            self._handles.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
-        return messages
-
-    def _release(self) -> None:
-        """Make what was received visible again; what SQS refuses becomes visible by itself."""
-        handles = iter(self._handles.values())
-        while batch := list(islice(handles, _BATCH)):
-            entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
-                {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                for number, handle in enumerate(batch)
-            ]
-            try:
-                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-            except ClientError:
-                continue
-            except BotoCoreError:
-                # SQS cannot be reached: each further call would take as long to fail.
-                return
+def _release(sqs: "SQSClient", queue_url: str, handles: list[str]) -> None:
+    """Make messages visible again; what SQS refuses becomes visible by itself."""
+    for start in range(0, len(handles), _BATCH):
+        entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            for number, handle in enumerate(handles[start : start + _BATCH])
+        ]
+        try:
+            sqs.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
+        except ClientError:
+            continue
+        except BotoCoreError:
+            # SQS cannot be reached: each further call would take as long to fail.
+            return
 
 
 def _invoke(lambda_: "LambdaClient", function: str, event: dict[str, Any]) -> tuple[str, bool]:

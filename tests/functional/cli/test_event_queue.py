@@ -2,8 +2,6 @@
 
 import io
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from botocore.exceptions import ClientError
 from custody.deployment.queue_depth import Depth
 from custody.recovery import event_queue
 from custody.recovery.event_queue import EventResult
-from custody.terminal import signals
 from functions.start.handler import handle as start
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
@@ -241,57 +238,6 @@ def test_an_interrupted_replay_hides_nothing(queue: Queue) -> None:
     replay.close()
 
     assert queue.visible == 2
-
-
-@pytest.fixture
-def sigterm() -> Iterator[None]:
-    """Handle SIGTERM as the command line does."""
-    before = signal.getsignal(signal.SIGTERM)
-    signals.end_on_sigterm()
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
-
-
-@pytest.mark.usefixtures("sigterm")
-@pytest.mark.parametrize(("number", "raised"), SIGNALS)
-@pytest.mark.parametrize("call", ["receive_message", "change_message_visibility_batch"])
-def test_a_signal_at_any_moment_releases_what_was_received(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch, call: str, number: int, raised: type[BaseException]
-) -> None:
-    for _ in range(12):
-        queue.put_failed_call(EVENT)
-    request = getattr(queue.sqs, call)
-
-    def interrupted(**parameters: Any) -> Any:
-        answer = request(**parameters)
-        monkeypatch.setattr(queue.sqs, call, request)
-        signal.raise_signal(number)
-        return answer
-
-    monkeypatch.setattr(queue.sqs, call, interrupted)
-    with pytest.raises(raised):
-        queue.look()
-
-    assert queue.visible == 12
-
-
-def test_a_second_signal_is_not_held_back() -> None:
-    reached = []
-
-    def hang() -> None:
-        with signals.held_back():
-            signal.raise_signal(signal.SIGINT)
-            reached.append("the first is held back")
-            signal.raise_signal(signal.SIGINT)
-            reached.append("the second is not")
-
-    with pytest.raises(KeyboardInterrupt):
-        hang()
-
-    assert reached == ["the first is held back"]
 
 
 @pytest.fixture
