@@ -4,7 +4,6 @@ import json
 from itertools import islice
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.dead_letter import failure as failures
@@ -24,14 +23,9 @@ from functions.shared.staging import claim_check
 from functions.shared.staging.staged_batch import ledger_line, read_rejected
 
 
-class Environment(Struct, frozen=True):
+class Environment(runtime.Environment, frozen=True):
     """The environment variables of this function; `code_versions` is JSON: the code version of each stage."""
 
-    staging_bucket: str
-    audit_bucket: str
-    default_dataset: str
-    raw_prefix: str
-    code_version: str
     code_versions: str
 
 

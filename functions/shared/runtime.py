@@ -8,31 +8,39 @@ from typing import Any, TypeVar
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from msgspec import Struct, ValidationError, convert
-from msgspec.structs import fields
 
 from functions.shared.errors import ConfigurationMissing, CustodyError
 
-Environment = TypeVar("Environment", bound=Struct)
+Variables = TypeVar("Variables", bound=Struct)
 Handler = Callable[[dict[str, Any], Any], Any]
 
 logger = Logger()
 
 
-def environment(shape: type[Environment]) -> Environment:
-    """Fill a Struct from the environment: each field is the variable with its name in capitals.
+class Environment(Struct, frozen=True):
+    """The environment variables of every function of the state machines; limits are in bytes."""
 
-    Fields are `str`, `int` or `float`. Raises ConfigurationMissing with the name of the variable, at init.
+    staging_bucket: str
+    processed_bucket: str
+    audit_bucket: str
+    default_dataset: str
+    raw_prefix: str
+    inline_limit_bytes: int
+    document_limit_bytes: int
+    chunk_bytes: int
+    tolerated_rejects_percent: float
+    code_version: str
+
+
+def environment(shape: type[Variables]) -> Variables:
+    """Fill a Struct from the environment variables with the names of its fields in capitals, at init.
+
+    Fields are `str`, `int` or `float`. Raises ConfigurationMissing.
     """
-    values: dict[str, Any] = {}
-    for field in fields(shape):
-        name = field.name.upper()
-        if name not in os.environ:
-            raise ConfigurationMissing(f"the environment variable {name} is not set")
-        try:
-            values[field.name] = convert(os.environ[name], field.type, strict=False)
-        except ValidationError as error:
-            raise ConfigurationMissing(f"the environment variable {name} is not a {field.type.__name__}") from error
-    return shape(**values)
+    try:
+        return convert({name.lower(): value for name, value in os.environ.items()}, shape, strict=False)
+    except ValidationError as error:
+        raise ConfigurationMissing(f"the environment variables are incomplete or malformed: {error}") from error
 
 
 def observed(handler: Handler) -> Handler:

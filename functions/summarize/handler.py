@@ -4,8 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
-
 from functions.shared import runtime
 from functions.shared.audit import chunk_totals, commit
 from functions.shared.model.ids import dataset_of
@@ -18,17 +16,7 @@ READERS = 10
 """How many ledger files are read at a time: as many as boto3 keeps connections."""
 
 
-class Environment(Struct, frozen=True):
-    """The environment variables of this function."""
-
-    audit_bucket: str
-    default_dataset: str
-    raw_prefix: str
-    tolerated_rejects_percent: float
-    code_version: str
-
-
-ENVIRONMENT = runtime.environment(Environment)
+ENVIRONMENT = runtime.environment(runtime.Environment)
 
 
 @runtime.observed

@@ -2,26 +2,13 @@
 
 from typing import Any
 
-from msgspec import Struct
-
 from functions.shared import runtime
 from functions.shared.model.messages import Facts, Step
 from functions.shared.records.reader import Limits
 from functions.shared.staging import claim_check, map_records
 from functions.transform import core
 
-
-class Environment(Struct, frozen=True):
-    """The environment variables of this function; limits are in bytes."""
-
-    staging_bucket: str
-    inline_limit_bytes: int
-    document_limit_bytes: int
-    chunk_bytes: int
-    code_version: str
-
-
-ENVIRONMENT = runtime.environment(Environment)
+ENVIRONMENT = runtime.environment(runtime.Environment)
 
 
 @runtime.observed

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from msgspec import Struct
-
 from functions.shared import runtime
 from functions.shared.model.ids import dataset_of
 from functions.shared.model.messages import Facts, Step
@@ -12,20 +10,7 @@ from functions.shared.records.reader import Limits
 from functions.shared.staging import claim_check
 from functions.validate import contracts, rules
 
-
-class Environment(Struct, frozen=True):
-    """The environment variables of this function; limits are in bytes."""
-
-    staging_bucket: str
-    default_dataset: str
-    raw_prefix: str
-    inline_limit_bytes: int
-    document_limit_bytes: int
-    chunk_bytes: int
-    code_version: str
-
-
-ENVIRONMENT = runtime.environment(Environment)
+ENVIRONMENT = runtime.environment(runtime.Environment)
 
 
 @runtime.observed

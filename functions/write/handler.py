@@ -2,8 +2,6 @@
 
 from typing import IO, Any
 
-from msgspec import Struct
-
 from functions.shared import aws, runtime
 from functions.shared.audit import commit
 from functions.shared.audit.ledger_file import header_of, ledger_file
@@ -14,17 +12,7 @@ from functions.shared.staging import claim_check
 from functions.write import plan
 from functions.write.plan import Delivery
 
-
-class Environment(Struct, frozen=True):
-    """The environment variables of this function."""
-
-    processed_bucket: str
-    audit_bucket: str
-    tolerated_rejects_percent: float
-    code_version: str
-
-
-ENVIRONMENT = runtime.environment(Environment)
+ENVIRONMENT = runtime.environment(runtime.Environment)
 
 
 @runtime.observed

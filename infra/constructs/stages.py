@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -29,15 +30,18 @@ class Stages(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         settings = platform.settings
-        staging = {"STAGING_BUCKET": storage.staging.bucket_name}
-        audit = {"AUDIT_BUCKET": storage.audit.bucket_name}
-        tolerated = {"TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}"}
-        inline = {"INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes)}
-        dataset = {"DEFAULT_DATASET": settings.default_dataset, "RAW_PREFIX": storage.raw_prefix}
-        limits = {
+        environment = {
+            "STAGING_BUCKET": storage.staging.bucket_name,
+            "PROCESSED_BUCKET": storage.processed.bucket_name,
+            "AUDIT_BUCKET": storage.audit.bucket_name,
+            "DEFAULT_DATASET": settings.default_dataset,
+            "RAW_PREFIX": storage.raw_prefix,
+            "INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes),
             "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
             "CHUNK_BYTES": str(settings.chunk_bytes),
+            "TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}",
         }
+        stage = partial(Stage, self, platform=platform, environment=environment)
         read_raw = [on_objects(storage.raw, "GetObjectVersion", prefix=storage.raw_prefix)]
         if storage.raw_key:
             read_raw.append(on_key(storage.raw_key, "Decrypt", via="s3"))
@@ -49,73 +53,45 @@ class Stages(Construct):
         put_dead_letters = on_objects(storage.audit, "PutObject", prefix=DEAD_LETTERS)
         # Reading shows who has committed an attempt that is there already.
         put_ledger = on_objects(storage.audit, "PutObject", "GetObject", prefix=LEDGER)
+        list_ledger = on_listing(storage.audit, LEDGER)
         read_and_write = on_key(platform.key, "Decrypt", "GenerateDataKey", via="s3")
 
-        self.validate = Stage(
-            self,
-            "validate",
-            platform=platform,
-            environment={**staging, **dataset, **inline, **limits},
-            may=[*read_raw, put_batches, read_and_write],
-            datasets="contract.schema.json",
+        self.validate = stage("validate", may=[*read_raw, put_batches, read_and_write], datasets="contract.schema.json")
+        self.transform = stage(
+            "transform", may=[*read_raw, read_batches, list_batches, put_batches, read_and_write], datasets="*.py"
         )
-        self.transform = Stage(
-            self,
-            "transform",
-            platform=platform,
-            environment={**staging, **inline, **limits},
-            may=[*read_raw, read_batches, list_batches, put_batches, read_and_write],
-            datasets="*.py",
-        )
-        self.write = Stage(
-            self,
+        self.write = stage(
             "write",
-            platform=platform,
-            environment={
-                "PROCESSED_BUCKET": storage.processed.bucket_name,
-                **audit,
-                **tolerated,
-            },
             may=[
                 read_batches,
                 list_batches,
                 on_objects(storage.processed, "PutObject"),
                 on_listing(storage.processed),
-                on_listing(storage.audit, LEDGER),
+                list_ledger,
                 put_ledger,
                 put_dead_letters,
                 read_and_write,
             ],
         )
-        self.summarize = Stage(
-            self,
-            "summarize",
-            platform=platform,
-            environment={**audit, **dataset, **tolerated},
-            may=[on_listing(storage.audit, LEDGER), put_ledger, read_and_write],
-        )
-        self.dead_letter = Stage(
-            self,
+        self.summarize = stage("summarize", may=[list_ledger, put_ledger, read_and_write])
+        self.dead_letter = stage(
             "dead_letter",
-            platform=platform,
-            environment={**staging, **audit, **dataset},
             may=[
                 read_batches,
                 list_batches,
                 put_ledger,
                 put_dead_letters,
                 on_listing(storage.audit, DEAD_LETTERS),
-                on_listing(storage.audit, LEDGER),
+                list_ledger,
                 iam.PolicyStatement(
-                    actions=["states:DescribeExecution", "states:GetExecutionHistory"],
-                    resources=list(executions_arns),
+                    actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=list(executions_arns)
                 ),
                 read_and_write,
             ],
         )
         self.all = [stage for stage in self.node.children if isinstance(stage, Stage)]
-        for stage in self.all:
-            stage.function.add_environment("CODE_VERSION", stage.code_version)
+        for each in self.all:
+            each.function.add_environment("CODE_VERSION", each.code_version)
         # A failed step may not have recorded its code version.
         versions = {stage.name: stage.code_version for stage in self.all if stage is not self.dead_letter}
         self.dead_letter.function.add_environment("CODE_VERSIONS", json.dumps(versions))

@@ -32,7 +32,7 @@ def test_a_function_gets_exactly_the_variables_that_its_handler_reads(deployment
 
     assert callable(getattr(code, handler))
     assert {variable for variable in variables if not variable.startswith("POWERTOOLS_")} == {
-        field.name.upper() for field in structs.fields(code.Environment)
+        field.name.upper() for field in structs.fields(code.ENVIRONMENT)
     }
 
 

@@ -149,14 +149,12 @@ def test_environment_variables_are_typed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert runtime.environment(Variables) == Variables("b", 7)
 
 
-@pytest.mark.parametrize(("limit", "problem"), [(None, "SOME_LIMIT is not set"), ("seven", "SOME_LIMIT is not a int")])
-def test_a_missing_or_malformed_variable_is_named(
-    monkeypatch: pytest.MonkeyPatch, limit: str | None, problem: str
-) -> None:
+@pytest.mark.parametrize("limit", [None, "seven"])
+def test_a_missing_or_malformed_variable_is_named(monkeypatch: pytest.MonkeyPatch, limit: str | None) -> None:
     monkeypatch.setenv("SOME_BUCKET", "b")
     if limit:
         monkeypatch.setenv("SOME_LIMIT", limit)
-    with pytest.raises(ConfigurationMissing, match=problem):
+    with pytest.raises(ConfigurationMissing, match="some_limit"):
         runtime.environment(Variables)
 
 
