@@ -35,10 +35,24 @@ Item = TypeVar("Item")
 Kind = TypeVar("Kind")
 
 
-def table(*headings: str | Column) -> Table:
+class Rows(Table):
+    """A table with rows of text."""
+
+    def add(self, *cells: "str | int | tuple[str, str] | Text") -> None:
+        """Add a row; a cell is shown as it is, with its style if it is a pair."""
+        row: list[Text] = []
+        for cell in cells:
+            text, style = cell if isinstance(cell, tuple) else (cell, "")
+            if not isinstance(text, Text):
+                text = Text(f"{text:,}" if isinstance(text, int) else visible(text), style)
+            row.append(text)
+        self.add_row(*row)
+
+
+def table(*headings: str | Column) -> Rows:
     """Make an empty table whose cells fold where the terminal is too narrow."""
     columns = (heading if isinstance(heading, Column) else Column(heading, overflow="fold") for heading in headings)
-    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    return Rows(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def print_rows(rows: Table, title: int = 1) -> None:

@@ -5,13 +5,11 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from custody.ingest.backfill import BackfillReport
-from custody.ingest.inventory import BackfilledObject, ItemStatus
+from custody.ingest.inventory import ItemStatus
 from custody.terminal import console
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.terminal.times import stamp, took
 
 _COLOURS = {
@@ -38,8 +36,14 @@ def report(result: BackfillReport) -> None:
         running = (ItemStatus.STARTED,) if result.is_watched else ()
         statuses = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.REJECTED, *result.passed_over, *running)
     number = sum(counts[status] for status in statuses)
-    if number:
-        console.console.print(_table(result, islice(result.select(statuses), console.SHOWN)))
+    rows = console.table("object", "arrived (UTC)", "bytes", "status", "id")
+    for item in islice(result.select(statuses), console.SHOWN):
+        version, at = item.object, item.last_modified.astimezone(UTC)
+        status = ": ".join(filter(None, (_name(result, item.status), item.why)))
+        deleted = "; deleted since, but this version still exists" if item.deleted else ""
+        colour = _COLOURS.get(item.status, "")
+        rows.add(version.key, f"{at:%Y-%m-%d %H:%M}", version.size, (f"{status}{deleted}", colour), version.id)
+    console.print_rows(rows)
     if number > console.SHOWN:
         console.console.print(f"and {number - console.SHOWN:,} more: add --json")
     total = plural(sum(counts.values()), "object version")
@@ -75,17 +79,6 @@ def warn_of_passed_over(result: BackfillReport) -> None:
         "executions --status running`), run it again from the oldest of them, with the same --prefix and without "
         f"--committed-before: custody backfill --again --since {stamp(oldest.last_modified)}"
     )
-
-
-def _table(result: BackfillReport, items: Iterable[BackfilledObject]) -> Table:
-    rows = console.table("object", "arrived (UTC)", "bytes", "status", "id")
-    for item in items:
-        version, at = item.object, item.last_modified.astimezone(UTC)
-        status = ": ".join(filter(None, (_name(result, item.status), item.why)))
-        deleted = "; deleted since, but this version still exists" if item.deleted else ""
-        cell = Text(f"{status}{deleted}", style=_COLOURS.get(item.status, ""))
-        rows.add_row(Text(visible(version.key)), f"{at:%Y-%m-%d %H:%M}", f"{version.size:,}", cell, version.id)
-    return rows
 
 
 def _name(result: BackfillReport, status: ItemStatus) -> str:

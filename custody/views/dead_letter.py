@@ -29,7 +29,17 @@ def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
     """Show dead letters."""
     rows = console.table("dead letter", "dataset", "attempt", "step", "error", "records rejected", "since (UTC)", "")
     for each in dead_letters:
-        rows.add_row(*_row(each))
+        body, whole = each.body, "whole object" if each.dead_letter.is_of_whole else "whole batch"
+        rows.add(
+            (each.dead_letter.id, "bold"),
+            body.dataset,
+            body.attempt,
+            body.step,
+            (body.error, "red"),
+            whole if each.rejected is None else f"{each.rejected:,} of {body.received:,}",
+            body.recorded_at[:16].replace("T", " "),
+            ("open", "bold yellow") if each.is_open else ("resolved", "green"),
+        )
     console.print_rows(rows)
 
 
@@ -89,21 +99,6 @@ def _totals(totals: Totals) -> str:
         return "not known: the summary of the object cannot be read"
     failed = f", of which {chunks.failed:,} failed" if chunks.failed else ""
     return f"{format_counts(counts)} ({plural(chunks.total, 'chunk')}{failed})"
-
-
-def _row(selected: SelectedDeadLetter) -> list[Text]:
-    body = selected.body
-    whole = "whole object" if selected.dead_letter.is_of_whole else "whole batch"
-    return [
-        Text(selected.dead_letter.id, style="bold"),
-        Text(visible(body.dataset)),
-        Text(str(body.attempt)),
-        Text(visible(body.step)),
-        Text(visible(body.error), style="red"),
-        Text(whole if selected.rejected is None else f"{selected.rejected:,} of {body.received:,}"),
-        Text(body.recorded_at[:16].replace("T", " ")),
-        Text("open", style="bold yellow") if selected.is_open else Text("resolved", style="green"),
-    ]
 
 
 def _print_place(content: bytes, violation: Violation) -> None:

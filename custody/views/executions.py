@@ -30,23 +30,19 @@ def _table(rows: list[ExecutionRow], room: int) -> Table:
     table = console.table("started (UTC)", "object", "status", "attempt", "took", "records", "chunks", why)
     table.collapse_padding = True
     for row in rows:
-        table.add_row(
-            Text(f"{datetime.fromisoformat(row.started_at):%Y-%m-%d %H:%M:%S}"),
-            Text(visible(row.key or row.name)),
-            Text(row.status, style=status_colour(row.status)),
-            Text(f"{row.attempt} ({plural(row.redrives, 'redrive')})" if row.redrives else str(row.attempt)),
-            Text(took(row.seconds)),
-            Text(_records(row)),
-            Text(_chunks(row)),
-            _truncated(visible(": ".join(filter(None, (row.error, first_line(row.cause))))), room),
+        error = Text(visible(": ".join(filter(None, (row.error, first_line(row.cause))))))
+        error.truncate(room, overflow="ellipsis")
+        table.add(
+            f"{datetime.fromisoformat(row.started_at):%Y-%m-%d %H:%M:%S}",
+            row.key or row.name,
+            (row.status, status_colour(row.status)),
+            f"{row.attempt} ({plural(row.redrives, 'redrive')})" if row.redrives else row.attempt,
+            took(row.seconds),
+            _records(row),
+            _chunks(row),
+            error,
         )
     return table
-
-
-def _truncated(text: str, room: int) -> Text:
-    truncated = Text(text)
-    truncated.truncate(room, overflow="ellipsis")
-    return truncated
 
 
 def _records(row: ExecutionRow) -> str:

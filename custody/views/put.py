@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 
 from custody.executions.pipeline import NOT_STARTED
 from custody.ingest.outcome import ObjectOutcome, UploadedFile
@@ -32,16 +32,18 @@ def uploads(uploaded: Iterable[UploadedFile]) -> None:
 def outcomes(results: Iterable[ObjectOutcome]) -> None:
     """Show the outcome of each record; of large objects the counts, and a few records."""
     rows = console.table("object", "record", "outcome", "details")
-    summarized = []
+    numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
+    totals = console.table("object", *numbers)
     for result in results:
+        document = result.document
         for record, outcome, why in _rows(result):
-            colour = _COLOURS[outcome]
-            rows.add_row(escape(visible(result.document.object.key)), record, f"[{colour}]{outcome}[/]", escape(why))
-        if result.is_summarized:
-            summarized.append(result)
-    console.console.print(rows)
-    if summarized:
-        console.console.print(_counts(summarized))
+            rows.add(document.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
+        if result.is_summarized and (counts := document.counts):
+            committed = document.chunks.committed if document.chunks else result.committed
+            chunks = "" if result.chunks is None else f"{committed:,} of {result.chunks:,}"
+            totals.add(document.object.key, counts.received, counts.written, counts.rejected, chunks)
+    console.print_rows(rows)
+    console.print_rows(totals)
 
 
 def uploading(key: str, sent: int, size: int) -> str:
@@ -92,7 +94,7 @@ def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
         yield records, "written", output or f"one object per chunk: custody trace {object_id}"
     rejected = [record for record in document.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
     for record in rejected:
-        yield record.record, "rejected", "\n".join(map(str, record.violations or ()))
+        yield record.record, "rejected", "\n".join(visible(str(each)) for each in record.violations or ())
     if counts and (more := counts.rejected - len(rejected)):
         yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
     if document.chunks and document.chunks.failed:
@@ -108,20 +110,7 @@ def _missing_outcome(result: ObjectOutcome) -> str:
     """Say how the execution ended, or that it has not; and where to see more."""
     document = result.document
     status = " ".join(filter(None, (document.status, document.error)))
-    why = f"{status}: {document.cause}" if document.cause else status
+    why = visible(f"{status}: {document.cause}" if document.cause else status)
     if document.dead_letter:
         return f"{why}; dead letter: {document.dead_letter}"
     return why if result.has_ended else f"{why}; see: custody trace {result.document.object.id}"
-
-
-def _counts(results: Iterable[ObjectOutcome]) -> Table:
-    numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
-    rows = console.table("object", *numbers)
-    for result in results:
-        counts, chunks = result.document.counts, ""
-        if result.chunks is not None:
-            committed = result.document.chunks.committed if result.document.chunks else result.committed
-            chunks = f"{committed:,} of {result.chunks:,}"
-        cells = (counts.received, counts.written, counts.rejected) if counts else (0, 0, 0)
-        rows.add_row(escape(visible(result.document.object.key)), *(f"{cell:,}" for cell in cells), chunks)
-    return rows

@@ -4,12 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC
 
-from rich.table import Table
-from rich.text import Text
-
 from custody.assurance.reconcile import Reconciled, State
 from custody.terminal import console
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 
 _BLOCK = 500
 """The rows of a table when all are shown, so that no more are held in memory."""
@@ -19,30 +16,21 @@ _COLOURS = {State.REJECTED: "red", State.FAILED: "red", State.IN_FLIGHT: "yellow
 
 def objects(unwritten: Iterable[Reconciled], limit: int | None) -> int:
     """Show objects in tables, up to a limit, and return how many were shown."""
-    shown = 0
-    rows: list[Reconciled] = []
-    for reconciled in unwritten:
-        if limit is None and len(rows) == _BLOCK:
-            console.console.print(_table(rows))
-            rows = []
+    headings = "object", "arrived (UTC)", "state", "why", "id"
+    shown, rows = 0, console.table(*headings)
+    for each in unwritten:
+        if limit is None and rows.row_count == _BLOCK:
+            console.print_rows(rows)
+            rows = console.table(*headings)
         if limit is None or shown < limit:
-            rows.append(reconciled)
+            raw, at = each.arrival.raw, each.arrival.at.astimezone(UTC)
+            why = f"{each.why}; started as {each.started}" if each.started else each.why
+            rows.add(raw.key, f"{at:%Y-%m-%d %H:%M}", (each.state, _COLOURS[each.state]), why, raw.id)
             shown += 1
-    if rows:
-        console.console.print(_table(rows))
+    console.print_rows(rows)
     return shown
 
 
 def format_counts(counts: Counter[State]) -> str:
     """Format the number of objects by state."""
     return f"{plural(counts.total(), 'object')}: " + ", ".join(f"{counts[state]:,} {state}" for state in State)
-
-
-def _table(rows: list[Reconciled]) -> Table:
-    table = console.table("object", "arrived (UTC)", "state", "why", "id")
-    for row in rows:
-        raw, at = row.arrival.raw, row.arrival.at.astimezone(UTC)
-        why = f"{row.why}; started as {row.started}" if row.started else row.why
-        state = Text(row.state, style=_COLOURS[row.state])
-        table.add_row(Text(visible(raw.key)), f"{at:%Y-%m-%d %H:%M}", state, Text(why), raw.id)
-    return table

@@ -26,10 +26,9 @@ def verdicts(checked: Iterable[ObjectVerdict]) -> None:
             shown.append(verdict)
     table = console.table("object", "result", "records", "where")
     for verdict in shown:
-        result = Text(verdict.result, style=_COLOURS[verdict.result])
-        table.add_row(verdict.object, result, f"{verdict.records:,}", Text("\n".join(map(visible, verdict.where))))
-    if shown:
-        console.console.print(table)
+        where = Text("\n".join(map(visible, verdict.where)))
+        table.add(verdict.object, (verdict.result, _COLOURS[verdict.result]), verdict.records, where)
+    console.print_rows(table)
 
 
 def format_counts(counts: Counter[Result]) -> str:
