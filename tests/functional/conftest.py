@@ -8,11 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from custody.errors import CommandFailed
+from custody.recovery.redrive import Redriver
 from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
-from tests.support.bulk import Bulk, lines
+from tests.support.bulk import Bulk
 from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine
+from tests.support.redrives import redriver_on
 from tests.support.schemas import require_valid
 
 _LOGGED = ('{"level":', '{"_aws":')
@@ -35,27 +37,31 @@ def _valid_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def command_line(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """Provide the command line, on buckets in memory."""
-    return CommandLine.on(buckets, monkeypatch)
+def machine(buckets: Buckets) -> Machine:
+    """Provide the state machines, in memory."""
+    return Machine(buckets)
 
 
 @pytest.fixture
-def machine(buckets: Buckets) -> Machine:  # noqa: ARG001 - the client of a machine stands on moto
-    """Provide the state machines, in memory."""
-    return Machine()
+def command_line(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Provide the command line, on buckets and state machines in memory."""
+    return CommandLine.on(buckets, machine, monkeypatch)
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest, command_line: CommandLine) -> Run:
+    """Run the `COMMAND` of a module, else `custody dead-letters`; with `IS_LOCAL`, as on embedded AWS."""
+    command_line.is_local = getattr(request.module, "IS_LOCAL", False)
+    return command_line.command(*getattr(request.module, "COMMAND", "dead-letters").split())
+
+
+@pytest.fixture
+def redriver(buckets: Buckets, machine: Machine) -> Redriver:
+    """Provide what redrives executions of the state machines in memory."""
+    return redriver_on(buckets, machine)
 
 
 @pytest.fixture
 def bulk(buckets: Buckets, machine: Machine) -> Bulk:
     """Return an object of seven chunks: the one at 200 rejected a record, the one at 400 failed."""
-    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
-    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
-    assert bulk.run(failing=(400,)) == "ChunksFailed"
-    return bulk
-
-
-@pytest.fixture
-def run(command_line: CommandLine) -> Run:
-    """Run `custody dead-letters`."""
-    return command_line.command("dead-letters")
+    return Bulk.incomplete(buckets, machine, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))

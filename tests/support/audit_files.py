@@ -3,10 +3,8 @@
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
-import boto3
 import pytest
 from msgspec import to_builtins
 from typer.testing import Result
@@ -14,29 +12,15 @@ from typer.testing import Result
 from custody.audit.dead_letters import Filter, select
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
-from custody.deployment.target import Deployment, Target
-from custody.session import Session
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.buckets import EXECUTION_ARN, Buckets
-from tests.support.stages import BAD, GOOD, written
+from tests.support.stages import BAD, GOOD, MIXED, written
 
 DAY = "2026-11-23"
 NEXT_DAY = "2026-11-24"
-MIXED = b"[" + GOOD + b", " + BAD + b"]"
 Run = Callable[..., Result]
-
-
-def a_deployment(**outputs: Any) -> Deployment:
-    """Return the outputs of a stack on the buckets in memory; what a test does not give is empty."""
-    known: dict[str, Any] = {"raw": "raw", "processed": "processed", "audit": "audit", "chunk_bytes": 10**6} | outputs
-    return Deployment(**{field.name: known.get(field.name, "") for field in fields(Deployment)})
-
-
-def a_session(deployment: Deployment | None = None) -> Session:
-    """Open a session on the buckets in memory."""
-    return Session(Target("buckets in memory", boto3.Session(), None), deployment or a_deployment())
 
 
 def audit_of(buckets: Buckets) -> AuditReader:
@@ -99,7 +83,7 @@ def posted(  # noqa: PLR0913 - one parameter a fact
 def put(buckets: Buckets, key: DeadLetterKey, body: Any) -> None:
     """Put the bytes or the document of a dead letter."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=content)
+    buckets.put("audit", key.key, content)
 
 
 def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
@@ -125,22 +109,21 @@ def committed(
     counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
     header = head(key.object_id, key.start, key.attempt) | {"counts": counts, "execution": arn, "output": None}
     body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode() + b"\n"
-    buckets.s3.put_object(
-        Bucket="audit", Key=key.key, Body=gzip.compress(body) + (gzip.compress(lines) if lines else b"")
-    )
+    buckets.put("audit", key.key, gzip.compress(body) + (gzip.compress(lines) if lines else b""))
 
 
 def discarded(buckets: Buckets, object_id: str, start: int, attempt: int = 0) -> None:
     """Put a discard of a batch, of which only the key matters."""
     key = LedgerKey(object_id, start, attempt, discards=True)
-    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=b"")
+    buckets.put("audit", key.key, b"")
 
 
 def delivered_in_part(buckets: Buckets, key: str = "mission/a.json") -> DeadLetterKey:
     """Process a good record and a bad one; return the dead letter of the bad one."""
+    before = set(buckets.keys("audit"))
     with pytest.raises(RecordsRejected):
         written(buckets, key, MIXED)
-    (dead_letter,) = filter(None, map(DeadLetterKey.parse, buckets.keys("audit")))
+    (dead_letter,) = filter(None, map(DeadLetterKey.parse, set(buckets.keys("audit")) - before))
     return dead_letter
 
 

@@ -70,6 +70,19 @@ class Buckets:
         """List the keys of a bucket, or those that begin with a prefix."""
         return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
+    def put(self, bucket: str, key: str, body: bytes) -> str:
+        """Put an object; return its version, if the bucket has versions."""
+        return self.s3.put_object(Bucket=bucket, Key=key, Body=body).get("VersionId", "")
+
+    def hide(self, bucket: str, key: str) -> None:
+        """Put a delete marker."""
+        self.s3.delete_object(Bucket=bucket, Key=key)
+
+    def forget(self, bucket: str, prefix: str = "") -> None:
+        """Delete every version of the objects of a bucket, or of those that begin with a prefix."""
+        for version in self.s3.list_object_versions(Bucket=bucket, Prefix=prefix)["Versions"]:
+            self.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+
     def body(self, bucket: str, key: str) -> bytes:
         """Read an object."""
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -96,12 +109,20 @@ def parse_ledger_file(body: bytes) -> tuple[Any, list[Any]]:
     return header, lines
 
 
-def called_with(message: dict[str, Any], state: str, *, redrives: int = 0, **of_execution: Any) -> dict[str, Any]:
-    """Return the payload with which the state machine calls a step."""
-    execution = {"Id": EXECUTION_ARN, "Name": "the-execution", "StartTime": STARTED_AT, "Input": {"attempt": 0}}
+def called_with(  # noqa: PLR0913 - one parameter a fact
+    message: dict[str, Any],
+    state: str,
+    *,
+    redrives: int = 0,
+    arn: str = EXECUTION_ARN,
+    attempt: int = 0,
+    entered: str = ENTERED_AT,
+) -> dict[str, Any]:
+    """Return the payload with which the state machine calls a step; `attempt` is that of the execution's input."""
+    execution = {"Id": arn, "Name": arn.rpartition(":")[2], "StartTime": STARTED_AT, "Input": {"attempt": attempt}}
     return {
         "batch": message,
         **({"resumable": True} if state == "DeadLetter" else {}),
-        "execution": execution | {"RedriveCount": redrives} | of_execution,
-        "state": {"Name": state, "EnteredTime": ENTERED_AT, "RetryCount": 0},
+        "execution": execution | {"RedriveCount": redrives},
+        "state": {"Name": state, "EnteredTime": entered, "RetryCount": 0},
     }

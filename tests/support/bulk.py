@@ -1,21 +1,21 @@
 """An object in chunks, in memory: the handlers process each as the state machine calls them."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
 
 from functions.dead_letter.handler import handle as dead_letter
-from functions.shared.errors import CustodyError, RecordsRejected
+from functions.shared.errors import AccessRefused, CustodyError, RecordsRejected
 from functions.shared.model.chunking import whole
+from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk
 from functions.summarize.handler import handle as summarize
-from functions.transform.handler import handle as transform
-from functions.validate.handler import handle as validate
-from functions.write.handler import handle as write
 from tests.support.buckets import Buckets, called_with
-from tests.support.executions import BULK_ARN, arn_of
-from tests.support.stages import BAD, GOOD
+from tests.support.executions import BULK_ARN, Machine, arn_of
+from tests.support.stages import BAD, GOOD, STEPS
 
 CHUNK_BYTES = 200
 """Three lines of this object begin in a chunk, or four."""
@@ -29,11 +29,6 @@ def lines(number: int, *, bad: tuple[int, ...] = ()) -> bytes:
     return b"".join((BAD if at in bad else GOOD) + b"\n" for at in range(number))
 
 
-def denied(step: str = "Write") -> dict[str, Any]:
-    """Return what the state machine catches if a step lacks a permission."""
-    return {step: {"Error": "AccessRefused", "Cause": '{"errorMessage": "caused by a test"}'}}
-
-
 @dataclass(frozen=True)
 class Bulk:
     """An object that has arrived, and the batch that `start` makes of it."""
@@ -44,8 +39,20 @@ class Bulk:
     @classmethod
     def upload(cls, buckets: Buckets, body: bytes, key: str = KEY) -> "Bulk":
         """Upload an object, and plan its chunks."""
-        batch = buckets.upload(key, body)
-        return cls(buckets, replace(batch, plan=whole(batch.object, CHUNK_BYTES)))
+        return cls.of(buckets, buckets.upload(key, body).object)
+
+    @classmethod
+    def of(cls, buckets: Buckets, raw: RawObject) -> "Bulk":
+        """Plan the chunks of an object."""
+        return cls(buckets, Batch(raw, plan=whole(raw, CHUNK_BYTES)))
+
+    @classmethod
+    def incomplete(cls, buckets: Buckets, machine: Machine, **facts: Any) -> "Bulk":
+        """Process an object of seven chunks: the one at 200 rejects a record, the one at 400 fails."""
+        bulk = cls.upload(buckets, lines(20, bad=(4,)))
+        machine.add(bulk.batch, **facts)
+        assert bulk.run(failing=(400,)) == "ChunksFailed"
+        return bulk
 
     @property
     def id(self) -> str:
@@ -85,38 +92,31 @@ class Bulk:
         batch = Batch(self.batch.object, chunk, self.batch.attempt, self.batch.redrive_of, parent=self.arn)
         arn = f"{self.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-{start}"
         message: Any = batch.encode()
-        for state, handle in (("Validate", validate), ("Transform", transform), ("Write", write)):
+        for name, step in STEPS.items():
             try:
-                if fails and state == "Write":
-                    self._dead_letter(message | {"failure": denied()}, arn)
-                    return
-                message = handle(self._payload(message, f"{state}Chunk", arn), None)
-            except RecordsRejected as error:
-                caught = {state: {"Error": "RecordsRejected", "Cause": f'{{"errorMessage": "{error}"}}'}}
-                self._dead_letter(message | {"failure": caught}, arn)
+                if fails and name == "Write":
+                    raise AccessRefused("caused by a test")  # noqa: TRY301 - as the step would
+                message = step(called_with(message, f"{name}Chunk", arn=arn, attempt=self.batch.attempt), None)
+            except (AccessRefused, RecordsRejected) as error:
+                self._fail(message, name, error, arn, "DeadLetterChunk")
                 return
 
     def close(self) -> str | None:
         """Call Summarize; return the name of the error that it raises, after its dead letter is written."""
         message = self.batch.encode()
         try:
-            summarize(self._payload(message, "Summarize", self.arn), None)
+            summarize(called_with(message, "Summarize", arn=self.arn, attempt=self.batch.attempt), None)
         except CustodyError as error:
-            name = type(error).__name__
-            self.end(name)
-            return name
+            self._fail(message, "Summarize", error, self.arn)
+            return type(error).__name__
         return None
 
     def end(self, error: str, step: str = "Summarize") -> None:
         """Call DeadLetter for the object, as after an error."""
-        caught = {step: {"Error": error, "Cause": '{"errorMessage": "caused by a test"}'}}
-        self._dead_letter(self.batch.encode() | {"failure": caught}, self.arn, state="DeadLetter")
+        self._fail(self.batch.encode(), step, error, self.arn)
 
-    def _dead_letter(self, message: Any, arn: str, state: str = "DeadLetterChunk") -> None:
-        try:
-            dead_letter(self._payload(message, state, arn), None)
-        except CustodyError:
-            return
-
-    def _payload(self, message: Any, state: str, arn: str) -> dict[str, Any]:
-        return called_with(message, state, Id=arn, Name=arn.rpartition(":")[2], Input={"attempt": self.batch.attempt})
+    def _fail(self, message: Any, step: str, error: CustodyError | str, arn: str, state: str = "DeadLetter") -> None:
+        name, cause = (error, "") if isinstance(error, str) else (type(error).__name__, str(error))
+        caught = {step: {"Error": name, "Cause": json.dumps({"errorMessage": cause})}}
+        with suppress(CustodyError):
+            dead_letter(called_with(message | {"failure": caught}, state, arn=arn, attempt=self.batch.attempt), None)

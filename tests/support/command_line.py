@@ -1,22 +1,23 @@
-"""The command line on buckets in memory, in this process."""
+"""The command line on AWS in memory, in this process."""
 
-import pkgutil
-import sys
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from custody import commands, session
+from custody import session
 from custody.app import app
-from custody.deployment import target
+from custody.commands import destroy
 from custody.deployment.target import Deployment, Target
-from tests.support.audit_files import Run, a_deployment
+from custody.errors import USAGE, CommandFailed
+from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.buckets import session as aws_session
-from tests.support.executions import BULK_ARN, MACHINE_ARN
+from tests.support.bulk import CHUNK_BYTES
+from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
+
+DEPLOYMENT = Deployment("raw", "processed", "audit", MACHINE_ARN, BULK_ARN, CHUNK_BYTES, "", "", "", "", None)
 
 
 @dataclass(frozen=True)
@@ -33,36 +34,31 @@ class InMemory(Target):
 class CommandLine:
     """Runs commands on the deployment of a test.
 
-    A test may add a client of its own to `clients`, such as a `Machine` for `stepfunctions`, and replace `deployment`.
+    A test may add a client of its own to `clients`, and change `deployment`.
     """
 
     clients: dict[str, Any]
-    deployment: Deployment
+    deployment: Deployment = DEPLOYMENT
     is_local: bool = False
 
     @classmethod
-    def on(cls, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> "CommandLine":
-        """Have every command find these buckets, whatever options choose an AWS and an environment."""
-        line = cls({"s3": buckets.s3}, a_deployment(pipeline_arn=MACHINE_ARN, bulk_arn=BULK_ARN))
-        # Commands are imported when they are called. One that is imported while names are replaced would keep those.
-        for module in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
-            import_module(module.name)
-        find_target, find_deployment = (lambda *_, **__: line.target), (lambda *_: line.deployment)
-        for source, name, replacement in (
-            (session, "open_target", find_target),
-            (target, "choose", find_target),
-            (target, "find", find_deployment),
-        ):
-            original = getattr(source, name, None)
-            for module_name, importer in list(sys.modules.items()):
-                if module_name.startswith("custody.") and original and getattr(importer, name, None) is original:
-                    monkeypatch.setattr(importer, name, replacement)
+    def on(cls, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> "CommandLine":
+        """Have every command find these buckets and state machines, whatever AWS and environment options name."""
+        line = cls({"s3": buckets.s3, "stepfunctions": machine})
+        for module in (session, destroy):
+            monkeypatch.setattr(module, "open_target", lambda **_: line.target)
+        monkeypatch.setattr(session, "find", lambda *_: line.deployment)
         return line
 
     @property
     def target(self) -> Target:
         """The AWS that commands talk to."""
-        return InMemory("buckets in memory", aws_session(), "memory" if self.is_local else None, self.clients)
+        return InMemory("AWS in memory", aws_session(), "memory" if self.is_local else None, self.clients)
+
+    @property
+    def session(self) -> session.Session:
+        """What a command opens."""
+        return session.Session(self.target, self.deployment)
 
     def deploy(self, **settings: Any) -> None:
         """Change what the outputs of the stack say."""
@@ -75,3 +71,10 @@ class CommandLine:
     def command(self, *first: str) -> Run:
         """Return a function that runs a command with these first arguments."""
         return lambda *arguments: self.run(*first, *arguments)
+
+
+def refusal(result: Result, code: int = USAGE) -> str:
+    """Return the message of a command that failed as expected, with this exit code."""
+    assert isinstance(result.exception, CommandFailed), result.output
+    assert result.exception.code == code
+    return str(result.exception)

@@ -51,7 +51,7 @@ def post(buckets: Buckets, batch: Batch, *, name: str = "Write", error: str = "A
     step = step_of(batch, arn=arn or None)
     body = dead_letter(step, Failure("Write", error, "caused by a test"), "mission", None)
     key = DeadLetterKey.of(batch, name, step.execution)
-    buckets.s3.put_object(Bucket="audit", Key=key.key, Body=body)
+    buckets.put("audit", key.key, body)
     return key.id
 
 
@@ -68,14 +68,14 @@ def commit(buckets: Buckets, batch: Batch, *, written: int = 1, rejected: int = 
         for span in spans[written:]:
             lines.add(encode_struct(RejectedLine(*span, "validate", ())) + b"\n")
         with ledger_file(header, lines) as file:
-            buckets.s3.put_object(Bucket="audit", Key=key, Body=file.read())
+            buckets.put("audit", key, file.read())
     return key
 
 
 def discard(buckets: Buckets, batch: Batch) -> None:
     """Discard the records of a batch and attempt, as an operator does."""
     key = replace(LedgerKey.of(batch), discards=True).key
-    buckets.s3.put_object(Bucket="audit", Key=key, Body=b"")
+    buckets.put("audit", key, b"")
 
 
 @cache
@@ -89,7 +89,8 @@ class Machine:
     `calls` counts the calls that describe and list executions, and `listed` has the ARNs of those that were listed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, buckets: Buckets) -> None:
+        self.buckets = buckets
         self.exceptions = _exceptions()
         self.definition, self.revision = "now", "r2"
         self.executions: dict[str, dict[str, Any]] = {}

@@ -11,16 +11,32 @@ GOOD = b'{"mission": "space", "source": "MASINT", "confidence": 0.95}'
 BAD = b'{"mission": "space", "source": "RUMINT", "confidence": 1.7}'
 
 
+MIXED = b"[" + GOOD + b", " + BAD + b"]"
+STEPS = {"Validate": validate, "Transform": transform, "Write": write}
+
+
+def call(state: str, message: dict[str, Any], **facts: Any) -> Any:
+    """Call a step; return its result."""
+    return STEPS[state](called_with(message, state, **facts), None)
+
+
+def through(message: dict[str, Any], suffix: str = "", **facts: Any) -> Any:
+    """Call all steps, whose states have a suffix in a chunk; return the result of Write."""
+    for name, step in STEPS.items():
+        message = step(called_with(message, name + suffix, **facts), None)
+    return message
+
+
 def validated(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object; return the result of Validate."""
-    return validate(called_with(buckets.upload(key, body).encode(), "Validate"), None)
+    return call("Validate", buckets.upload(key, body).encode())
 
 
 def transformed(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object; return the result of Transform."""
-    return transform(called_with(validated(buckets, key, body), "Transform"), None)
+    return call("Transform", validated(buckets, key, body))
 
 
 def written(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object; return the result of Write."""
-    return write(called_with(transformed(buckets, key, body), "Write"), None)
+    return call("Write", transformed(buckets, key, body))

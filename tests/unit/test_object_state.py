@@ -130,7 +130,7 @@ NOT_HEADERS = [b"not gzip", *map(gzip.compress, [b"", b"[]", b"{}", b"null", b'{
 @pytest.mark.parametrize("body", [*NOT_HEADERS, gzip.compress(b"{}" * 100)[:-12]], ids=lambda _: "body")
 def test_a_foreign_ledger_file_resolves_nothing_and_is_unreadable(buckets: Buckets, body: bytes) -> None:
     dead_letter, audit = posted(buckets), audit_of(buckets)
-    buckets.s3.put_object(Bucket="audit", Key=FIRST.key, Body=body)
+    buckets.put("audit", FIRST.key, body)
 
     assert still_open(buckets) == [dead_letter]
     for read in (audit.header, lambda key: list(audit.lines(key))):
@@ -142,7 +142,7 @@ def test_a_foreign_ledger_file_resolves_nothing_and_is_unreadable(buckets: Bucke
 def test_the_ledger_file_of_another_object_resolves_nothing(buckets: Buckets) -> None:
     dead_letter, other = posted(buckets), LedgerKey("another", 0, 0)
     committed(buckets, other)
-    buckets.s3.put_object(Bucket="audit", Key=FIRST.key, Body=buckets.body("audit", other.key))
+    buckets.put("audit", FIRST.key, buckets.body("audit", other.key))
     assert still_open(buckets) == [dead_letter]
 
 
@@ -189,7 +189,7 @@ def test_only_the_beginning_of_a_large_ledger_file_is_read_for_its_header(
 
 def test_a_truncated_ledger_file_is_read_as_far_as_it_goes(buckets: Buckets) -> None:
     committed(buckets, FIRST, lines=lines(*[LINE] * 9000))
-    buckets.s3.put_object(Bucket="audit", Key=FIRST.key, Body=buckets.body("audit", FIRST.key)[:-20])
+    buckets.put("audit", FIRST.key, buckets.body("audit", FIRST.key)[:-20])
     records = audit_of(buckets).lines(FIRST)
     assert next(records).position == 0
     with pytest.raises(Unreadable):
@@ -199,7 +199,7 @@ def test_a_truncated_ledger_file_is_read_as_far_as_it_goes(buckets: Buckets) -> 
 def test_dead_letters_are_listed_newest_day_first_without_foreign_keys(buckets: Buckets) -> None:
     old, new = posted(buckets), posted(buckets, attempt=1, day=NEXT_DAY)
     for folder in (f"dead-letters/dt={DAY}/{OBJECT}", f"dead-letters/dt={DAY}", "dead-letters", f"ledger/{OBJECT}"):
-        buckets.s3.put_object(Bucket="audit", Key=f"{folder}/notes.txt", Body=b"")
+        buckets.put("audit", f"{folder}/notes.txt", b"")
     audit = audit_of(buckets)
 
     assert audit.days == [NEXT_DAY, DAY]

@@ -19,7 +19,7 @@ from custody.recovery.discard import Discard, commit, running_execution
 from custody.terminal import console
 from functions.shared.model.keys import WHOLE, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import CommittedChunk, FailedChunk
-from tests.support.audit_files import Run, audit_of, discarded, reads_of, state_of
+from tests.support.audit_files import Run, audit_of, discarded, put, reads_of, state_of
 from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.executions import Machine
@@ -29,56 +29,55 @@ def open_starts(bulk: Bulk) -> list[int]:
     return [key.start for key in state_of(bulk.buckets, bulk.id).open_dead_letters]
 
 
+def summary_of(bulk: Bulk) -> LedgerKey:
+    return LedgerKey(bulk.id, WHOLE, 0)
+
+
 def test_the_keys_of_a_summary_and_its_dead_letter_name_the_whole_object(bulk: Bulk) -> None:
     state = state_of(bulk.buckets, bulk.id)
-    summary = state.summary
-    assert summary == LedgerKey(bulk.id, WHOLE, 0)
-    assert summary.key == f"ledger/{bulk.id}/object.0.jsonl.gz"
+    assert state.summary == summary_of(bulk)
+    assert state.summary.key == f"ledger/{bulk.id}/object.0.jsonl.gz"
     dead_letter = state.dead_letters[-1]
     assert dead_letter.is_of_whole
     assert dead_letter.id.endswith("/object.0.Summarize")
-    assert DeadLetterKey.parse(f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json") is None, (
-        "it has another name"
-    )
+    other_name = f"dead-letters/dt=2026-11-23/{bulk.id}/{WHOLE}.0.Summarize.json"
+    assert DeadLetterKey.parse(other_name) is None
 
 
 def test_a_summary_is_streamed_chunk_by_chunk(bulk: Bulk) -> None:
-    audit = audit_of(bulk.buckets)
-    chunks = list(audit.chunks(LedgerKey(bulk.id, WHOLE, 0)))
+    chunks = list(audit_of(bulk.buckets).chunks(summary_of(bulk)))
     assert [line.start for line in chunks] == list(bulk.starts)
     assert [type(line) for line in chunks] == [CommittedChunk] * 2 + [FailedChunk] + [CommittedChunk] * 4
 
 
 @pytest.mark.parametrize("line", [b"[]", b'{"outcome": "lost"}', b'{"outcome": "committed", "start": 0}', b"not JSON"])
 def test_a_summary_with_a_foreign_line_is_unreadable(bulk: Bulk, line: bytes) -> None:
-    entry = LedgerKey(bulk.id, WHOLE, 0)
-    body = gzip.decompress(bulk.buckets.body("audit", entry.key)) + line + b"\n"
-    bulk.buckets.s3.put_object(Bucket="audit", Key=entry.key, Body=gzip.compress(body))
+    key = summary_of(bulk)
+    body = gzip.decompress(bulk.buckets.body("audit", key.key)) + line + b"\n"
+    bulk.buckets.put("audit", key.key, gzip.compress(body))
     with pytest.raises(Unreadable, match="line 9") as raised:
-        list(audit_of(bulk.buckets).chunks(entry))
+        list(audit_of(bulk.buckets).chunks(key))
     assert "lost" not in str(raised.value), "a value may be that of a record"
     assert open_starts(bulk) == [200, 400, WHOLE], "what cannot be read resolves nothing"
 
 
 def test_the_header_of_a_chunk_is_not_a_summary(bulk: Bulk) -> None:
     body = bulk.buckets.body("audit", LedgerKey(bulk.id, 0, 0).key)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=body)
+    bulk.buckets.put("audit", summary_of(bulk).key, body)
     with pytest.raises(Unreadable, match="missing required field"):
-        audit_of(bulk.buckets).header(LedgerKey(bulk.id, WHOLE, 0))
+        audit_of(bulk.buckets).header(summary_of(bulk))
 
 
-def test_the_dead_letter_of_the_object_is_open_while_one_of_a_chunk_is(bulk: Bulk) -> None:
+def test_the_dead_letter_of_the_object_is_open_while_one_of_a_chunk_is_and_only_the_summary_is_read(
+    bulk: Bulk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reads_of("header", monkeypatch)
     assert open_starts(bulk) == [200, 400, WHOLE]
+    assert [key.start for key in read] == [WHOLE], "thousands of chunks are read from one file"
     discarded(bulk.buckets, bulk.id, 200)
     assert open_starts(bulk) == [400, WHOLE]
     discarded(bulk.buckets, bulk.id, 400)
     assert open_starts(bulk) == []
-
-
-def test_a_chunk_without_a_trace_keeps_the_object_open(buckets: Buckets) -> None:
-    bulk = Bulk.upload(buckets, lines(20))
-    assert bulk.run(lost=(600,)) == "ChunksFailed"
-    assert open_starts(bulk) == [WHOLE]
 
 
 def test_a_later_attempt_and_a_discard_resolve_everything(bulk: Bulk) -> None:
@@ -97,12 +96,6 @@ def test_a_failure_of_the_execution_itself_is_not_resolved_by_its_chunks(buckets
 
     assert bulk.again().run() is None
     assert open_starts(bulk) == []
-
-
-def test_thousands_of_chunks_are_read_from_one_file(bulk: Bulk, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = reads_of("header", monkeypatch)
-    assert open_starts(bulk) == [200, 400, WHOLE]
-    assert [key.start for key in read] == [WHOLE]
 
 
 def test_an_object_is_discarded_chunk_by_chunk(bulk: Bulk, run: Run) -> None:
@@ -220,17 +213,11 @@ def test_the_dead_letter_of_an_object_has_the_totals_and_dead_letters_of_its_chu
     assert "1 rejected (7 chunks, of which 1 failed)" in shown.stdout
     assert "not read" not in shown.stdout
     assert "Its chunks have 2 open dead letters:" in shown.stderr
-    dead_letters = [
-        dead_letter for dead_letter in audit_of(bulk.buckets).dead_letters_of(bulk.id) if not dead_letter.is_of_whole
-    ]
-    assert all(f"custody dead-letters show {dead_letter.id}\n" in shown.stderr for dead_letter in dead_letters)
-    assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == [
-        dead_letter.id for dead_letter in dead_letters
-    ]
+    ids = [each.id for each in audit_of(bulk.buckets).dead_letters_of(bulk.id) if not each.is_of_whole]
+    assert all(f"custody dead-letters show {each}\n" in shown.stderr for each in ids)
+    assert json.loads(run("show", bulk.id, "--json").stdout)["chunks"] == ids
 
-
-def test_the_totals_of_a_damaged_summary_are_not_known(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"damaged")
+    bulk.buckets.put("audit", summary_of(bulk).key, b"damaged")
     assert "not known: the summary of the object cannot be read" in run("show", bulk.id).stdout
 
 
@@ -240,10 +227,18 @@ def test_an_object_that_was_never_cut_was_not_read(buckets: Buckets, run: Run) -
     assert "records      not read" in run("show", bulk.id).stdout
 
 
-def test_a_chunk_without_a_trace_is_discarded_with_the_object(buckets: Buckets, run: Run) -> None:
+def test_a_chunk_without_a_trace_keeps_the_object_open_until_it_is_discarded(buckets: Buckets, run: Run) -> None:
     bulk = Bulk.upload(buckets, lines(20))
-    bulk.run(lost=(600,))
+    assert bulk.run(lost=(600,)) == "ChunksFailed"
+    assert open_starts(bulk) == [WHOLE]
+    day = buckets.keys("processed")[0].split("/")[1]
+    unclaimed = f"mission/{day}/{bulk.id}.000000000000600.jsonl"
+    buckets.put("processed", unclaimed, b"{}\n")
+    refused = run("discard", bulk.id, "--reason", "not wanted")
+    assert "delivered a processed object that no ledger file claims" in str(refused.exception)
+    assert open_starts(bulk) == [WHOLE]
 
+    buckets.hide("processed", unclaimed)
     done = run("discard", bulk.id, "--reason", "not wanted")
 
     assert done.exit_code == 0, done.output
@@ -251,18 +246,6 @@ def test_a_chunk_without_a_trace_is_discarded_with_the_object(buckets: Buckets, 
     header, records = parse_ledger_file(buckets.body("audit", LedgerKey(bulk.id, WHOLE, 0, discards=True).key))
     assert (header["counts"], records) == (None, [])
     assert open_starts(bulk) == []
-
-
-def test_an_object_with_an_unclaimed_delivery_is_not_discarded(buckets: Buckets, run: Run) -> None:
-    bulk = Bulk.upload(buckets, lines(20))
-    bulk.run(lost=(600,))
-    day = buckets.keys("processed")[0].split("/")[1]
-    buckets.s3.put_object(Bucket="processed", Key=f"mission/{day}/{bulk.id}.000000000000600.jsonl", Body=b"{}\n")
-
-    refused = run("discard", bulk.id, "--reason", "not wanted")
-
-    assert "delivered a processed object that no ledger file claims" in str(refused.exception)
-    assert open_starts(bulk) == [WHOLE]
 
 
 def test_a_record_names_the_dead_letter_of_its_chunk_and_an_object_that_of_the_whole(bulk: Bulk, run: Run) -> None:
@@ -276,11 +259,9 @@ def test_a_record_names_the_dead_letter_of_its_chunk_and_an_object_that_of_the_w
 
 
 def test_a_dead_letter_that_lists_some_records_has_their_number(bulk: Bulk, run: Run) -> None:
-    dead_letter = next(
-        dead_letter for dead_letter in audit_of(bulk.buckets).dead_letters_of(bulk.id) if dead_letter.name == "Rejected"
-    )
+    dead_letter = next(each for each in audit_of(bulk.buckets).dead_letters_of(bulk.id) if each.name == "Rejected")
     body = json.loads(bulk.buckets.body("audit", dead_letter.key)) | {"received": 400_000, "rejected_count": 20_000}
-    bulk.buckets.s3.put_object(Bucket="audit", Key=dead_letter.key, Body=json.dumps(body).encode())
+    put(bulk.buckets, dead_letter, body)
     shown = run("show", dead_letter.id)
     assert "400,000 received, 20,000 rejected" in shown.stdout
     assert "lists 1 of 20,000 rejected records; the ledger file has all" in shown.stderr
@@ -296,10 +277,9 @@ def test_the_dead_letters_of_many_chunks_are_listed_in_order(buckets: Buckets, r
     assert ids == sorted(ids)
 
 
-def test_a_discard_waits_for_the_execution_of_all_chunks(bulk: Bulk) -> None:
-    machine = Machine()
+def test_a_discard_waits_for_the_execution_of_all_chunks(bulk: Bulk, machine: Machine) -> None:
     machine.add(replace(bulk.batch, attempt=3), "RUNNING")
     discarded(bulk.buckets, bulk.id, 600, 2)  # some chunk is at a later attempt
     audit = audit_of(bulk.buckets)
-    dead_letter = next(dead_letter for dead_letter in audit.dead_letters_of(bulk.id) if dead_letter.start == 400)
+    dead_letter = next(each for each in audit.dead_letters_of(bulk.id) if each.start == 400)
     assert running_execution(machine.pipeline(), audit, dead_letter, audit.read(dead_letter)) == f"{bulk.arn}-r3"

@@ -1,16 +1,14 @@
 """How many calls to S3 and Step Functions a command makes: no fact is fetched twice."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 
 from tests.support.audit_files import delivered_in_part
-from tests.support.buckets import Buckets
-from tests.support.bulk import CHUNK_BYTES, Bulk, lines
+from tests.support.bulk import Bulk
 from tests.support.command_line import CommandLine
-from tests.support.executions import STARTED, Machine
+from tests.support.executions import Machine
 
 
 @pytest.mark.parametrize(
@@ -29,21 +27,16 @@ from tests.support.executions import STARTED, Machine
         ("verify {batch}", {"GetObject": 3, "ListObjectVersions": 1}),
     ],
 )
-def test_a_command_makes_no_more_calls(
+def test_a_command_makes_no_more_calls(  # noqa: PLR0913, PLR0917 - a table
     command: str,
     expected: dict[str, int],
-    buckets: Buckets,
+    bulk: Bulk,
+    machine: Machine,
     command_line: CommandLine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On an object of seven chunks, with one rejected record and one failed chunk, and one that is a single batch."""
-    machine = Machine()
-    command_line.clients["stepfunctions"] = machine
-    command_line.deploy(chunk_bytes=CHUNK_BYTES)
-    batch = delivered_in_part(buckets).object_id
-    bulk = Bulk.upload(buckets, lines(20, bad=(4,)))
-    machine.add(bulk.batch, error="ChunksFailed", stopDate=STARTED + timedelta(seconds=90))
-    bulk.run(failing=(400,))
+    batch = delivered_in_part(bulk.buckets).object_id
     call = BaseClient._make_api_call  # type: ignore[attr-defined]  # noqa: SLF001 - every request passes through it
 
     def counting(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:

@@ -15,10 +15,10 @@ from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from tests.support.audit_files import (
-    MIXED,
     NEXT_DAY,
     Run,
     an_id,
+    audit_of,
     chosen,
     committed,
     delivered_in_part,
@@ -27,7 +27,7 @@ from tests.support.audit_files import (
 )
 from tests.support.buckets import EXECUTION_ARN, Buckets, parse_ledger_file
 from tests.support.executions import Machine, arn_of
-from tests.support.stages import GOOD, written
+from tests.support.stages import GOOD, MIXED, written
 
 
 def test_a_discard_is_committed_beside_the_delivery_and_resolves_the_dead_letter(buckets: Buckets, run: Run) -> None:
@@ -152,9 +152,10 @@ def test_of_two_simultaneous_discards_one_is_refused(
 
 
 @pytest.mark.parametrize("name", [an_id(1), f"{an_id(1)}-r1"])
-def test_a_dead_letter_is_not_discarded_while_a_redrive_is_running(buckets: Buckets, name: str) -> None:
-    audit, machine = AuditReader(buckets.s3, "audit"), Machine()
-    pipeline = machine.pipeline()
+def test_a_dead_letter_is_not_discarded_while_a_redrive_is_running(
+    buckets: Buckets, machine: Machine, name: str
+) -> None:
+    audit, pipeline = audit_of(buckets), machine.pipeline()
     running = machine.add(buckets.upload("mission/a.json", GOOD), "RUNNING", name=name)
     dead_letter = posted(buckets, 1, arn=arn_of(an_id(1)))
     body = audit.read(dead_letter)
@@ -183,8 +184,7 @@ def uncommitted(buckets: Buckets) -> tuple[RawObject, DeadLetterKey]:
     """Deliver a batch without committing it; return its dead letter."""
     report = written(buckets, "mission/a.json", GOOD)
     (key,) = buckets.keys("audit", "ledger/")
-    (version,) = buckets.s3.list_object_versions(Bucket="audit", Prefix=key)["Versions"]
-    buckets.s3.delete_object(Bucket="audit", Key=key, VersionId=version["VersionId"])
+    buckets.forget("audit", key)
     raw = RawObject(**report["object"])
     return raw, posted(buckets, raw=raw, name="Write", received=1)
 
@@ -203,22 +203,22 @@ def test_an_uncommitted_delivery_of_a_later_attempt_is_not_discarded(buckets: Bu
     dead_letter = redriven_in_vain(buckets, "Write")
     (key,) = buckets.keys("processed")
     body = buckets.body("processed", key)
-    buckets.s3.put_object(Bucket="processed", Key=key, Body=body + GOOD + b"\n")
+    buckets.put("processed", key, body + GOOD + b"\n")
     refused = run("discard", dead_letter.id, "--reason", "any")
     assert "has delivered a processed object that no ledger file claims" in str(refused.exception)
 
-    buckets.s3.put_object(Bucket="processed", Key=key, Body=body)
+    buckets.put("processed", key, body)
     assert run("discard", dead_letter.id, "--reason", "any").exit_code == 0, "what the ledger claims, as a new version"
 
 
 def empty(buckets: Buckets, _: RawObject) -> None:
     """Overwrite the delivery with an empty object."""
-    buckets.s3.put_object(Bucket="processed", Key=buckets.keys("processed")[0], Body=b"")
+    buckets.put("processed", buckets.keys("processed")[0], b"")
 
 
 def delete(buckets: Buckets, _: RawObject) -> None:
     """Hide the delivery by a delete marker."""
-    buckets.s3.delete_object(Bucket="processed", Key=buckets.keys("processed")[0])
+    buckets.hide("processed", buckets.keys("processed")[0])
 
 
 def forget_raw(buckets: Buckets, raw: RawObject) -> None:

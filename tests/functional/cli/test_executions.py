@@ -16,9 +16,9 @@ from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, audit_of, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
-from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine
 
+COMMAND = "executions"
 COUNTS = {"received": 20, "written": 19, "rejected": 1}
 CHUNKS = {"total": 7, "committed": 6, "failed": 1}
 
@@ -31,7 +31,7 @@ def first(machine: Machine, status: str) -> Any:
 @pytest.fixture
 def machine(buckets: Buckets) -> Machine:
     """Return three executions: that of a bulk object between two others."""
-    machine = Machine()
+    machine = Machine(buckets)
     machine.map_run = {"total": 7, "succeeded": 5, "failed": 1, "running": 1}
     for number, key in enumerate(["mission/first.json", "mission/last.json"]):
         batch = buckets.upload(key, b"{}")
@@ -43,13 +43,6 @@ def machine(buckets: Buckets) -> Machine:
     arn = machine.add(replace(bulk.batch, attempt=2), error="ChunksFailed", redrives=1)
     machine.executions[arn] |= {"startDate": started, "stopDate": started + timedelta(seconds=3700)}
     return machine
-
-
-@pytest.fixture
-def run(command_line: CommandLine, machine: Machine) -> Run:
-    command_line.clients["stepfunctions"] = machine
-    command_line.deploy(chunk_bytes=100)
-    return command_line.command("executions")
 
 
 def listed(run: Run, *options: str) -> list[Any]:

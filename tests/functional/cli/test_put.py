@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,14 @@ import pytest
 from botocore.exceptions import ClientError
 from msgspec import structs
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from custody.app import app
 from custody.commands import put as put_command
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Pipeline
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
 from custody.ingest.outcome import FileOutcome, ObjectOutcome, UploadedFile
 from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
-from custody.session import Session
 from custody.terminal import console
 from custody.views import put as put_view
 from functions.shared.model import chunking
@@ -34,34 +31,27 @@ from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Batch, Counts
-from tests.support.audit_files import a_deployment, a_session, reads_of
+from tests.support.audit_files import Run, reads_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
+from tests.support.command_line import CommandLine, refusal
 from tests.support.executions import BULK_ARN, Machine, arn_of
 from tests.support.stages import BAD, GOOD, written
 
-Run = Callable[..., Result]
 UploadBulk = Callable[..., tuple[UploadedFile, Bulk]]
 MINIMUM_PART = 5 * 2**20
 
 
 @pytest.fixture
-def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Machine:  # noqa: ARG001 - its client stands on moto
+def machine(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Provide state machines to which an object of more than a chunk is bulk."""
     monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
-    machine = Machine()
-    pipeline = machine.pipeline(CHUNK_BYTES)
-    monkeypatch.setattr(Pipeline, "of", lambda *_: pipeline)
-    return machine
+    return Machine(buckets)
 
 
 @pytest.fixture
-def session(machine: Machine) -> Session:  # noqa: ARG001 - its pipeline
-    return a_session()
-
-
-@pytest.fixture
-def watcher(session: Session) -> Watcher:
-    return Watcher(session, pause=0.001)
+def watcher(command_line: CommandLine) -> Watcher:
+    return Watcher(command_line.session, pause=0.001)
 
 
 @pytest.fixture
@@ -77,20 +67,13 @@ def a_file(tmp_path: Path, body: bytes, name: str = "many.jsonl") -> Path:
     return file
 
 
-def bulk_of(buckets: Buckets, uploaded: UploadedFile) -> Bulk:
-    bulk = Bulk.upload(buckets, lines(20))
-    assert bulk.batch.plan is not None
-    starts = tuple(range(0, uploaded.object.size, CHUNK_BYTES))
-    return Bulk(buckets, Batch(uploaded.object, plan=structs.replace(bulk.batch.plan, chunks=starts)))
-
-
 @pytest.fixture
 def upload_bulk(buckets: Buckets, watcher: Watcher, tmp_path: Path) -> UploadBulk:
     """Return a function that uploads an object of seven chunks."""
 
     def upload(bad: tuple[int, ...] = ()) -> tuple[UploadedFile, Bulk]:
         uploaded = watcher.upload(a_file(tmp_path, lines(20, bad=bad)), "mission/many.jsonl")
-        return uploaded, bulk_of(buckets, uploaded)
+        return uploaded, Bulk.of(buckets, uploaded.object)
 
     return upload
 
@@ -178,14 +161,14 @@ def test_of_a_large_object_only_the_first_rejected_records_are_listed(
 
 
 @pytest.fixture
-def run(buckets: Buckets, session: Session, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return the command line; each object has been processed as soon as it is uploaded."""
+def run(command_line: CommandLine, watcher: Watcher, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `custody put`; each object has been processed as soon as it is uploaded."""
     upload_file = watcher.upload
 
     def upload_and_process(file: Path, key: str, on_progress: Callable[[int], object]) -> UploadedFile:
         uploaded = upload_file(file, key, on_progress)
         if uploaded.execution.startswith(arn_of("", BULK_ARN)):
-            bulk = bulk_of(buckets, uploaded)
+            bulk = Bulk.of(machine.buckets, uploaded.object)
             error = bulk.run()
             machine.add(bulk.batch, "FAILED" if error else "SUCCEEDED", error=error)
         else:
@@ -194,8 +177,7 @@ def run(buckets: Buckets, session: Session, watcher: Watcher, machine: Machine, 
 
     monkeypatch.setattr(watcher, "upload", upload_and_process)
     monkeypatch.setattr(put_command, "Watcher", lambda _: watcher)
-    monkeypatch.setattr(Session, "open", lambda *_, **__: session)
-    return lambda *arguments: CliRunner().invoke(app, ["put", *map(str, arguments)])
+    return command_line.command("put")
 
 
 def test_the_table_shows_counts_and_the_first_ten_rejected_records(run: Run, tmp_path: Path) -> None:
@@ -209,18 +191,17 @@ def test_the_table_shows_counts_and_the_first_ten_rejected_records(run: Run, tmp
 
 
 def test_a_prefix_of_the_deployment_is_added_to_file_names_and_required_of_keys(
-    run: Run, watcher: Watcher, buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, watcher: Watcher, command_line: CommandLine, buckets: Buckets, tmp_path: Path
 ) -> None:
-    session = a_session(a_deployment(raw_prefix="incoming/"))
-    monkeypatch.setattr(Session, "open", lambda *_, **__: session)
+    command_line.deploy(raw_prefix="incoming/")
     file = a_file(tmp_path, GOOD)
 
     run(file, "--no-wait")
     run(file, "--no-wait", "--key", "incoming/mission/a.json")
-    refused = run(file, "--key", "mission/a b.json")
+    refused = refusal(run(file, "--key", "mission/a b.json"))
 
     assert set(buckets.keys("raw")) == {f"incoming/{file.name}", "incoming/mission/a.json"}
-    assert "--key 'incoming/mission/a b.json'" in str(refused.exception)
+    assert "--key 'incoming/mission/a b.json'" in refused
     assert len(watcher.arrived) == 2
 
 
@@ -278,7 +259,7 @@ def test_a_small_file_becomes_one_version_and_leaves_no_hook(buckets: Buckets, t
     first, second = (uploader.upload(a_file(tmp_path, body), "a.json") for body in (BAD, b""))
     assert (first.size, second.size) == (len(BAD), 0)
     assert buckets.s3.head_object(Bucket="raw", Key="a.json")["VersionId"] == second.version_id != first.version_id
-    buckets.s3.put_object(Bucket="raw", Key="a.json", Body=b"by somebody else")
+    buckets.put("raw", "a.json", b"by somebody else")
     assert uploader.arrived == [first, second]
 
 
@@ -338,9 +319,24 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "is emptied": lambda file: os.truncate(file, 0),
     "is overwritten": lambda file: file.write_bytes(b"y" * file.stat().st_size),
 }
-MOMENTS = [("before-parameter-build.s3.PutObject", 1, 1)] + [
-    ("before-parameter-build.s3.UploadPart", 12 * 2**20, part) for part in (1, 2, 3)
-]
+MOMENTS = [("PutObject", 1, 1), *(("UploadPart", 12 * 2**20, part) for part in (1, 2, 3))]
+
+
+@contextmanager
+def before_call(buckets: Buckets, operation: str, number: int, change: Callable[[], object]) -> Iterator[None]:
+    """Change something before a call of S3, which is counted from 1."""
+    calls = itertools.count(1)
+
+    def change_once(**_: object) -> None:
+        if next(calls) == number:
+            change()
+
+    events, name = buckets.s3.meta.events, f"before-parameter-build.s3.{operation}"
+    events.register(name, change_once)
+    try:
+        yield
+    finally:
+        events.unregister(name, change_once)
 
 
 def is_unchanged(buckets: Buckets) -> bool:
@@ -355,21 +351,14 @@ def is_unchanged(buckets: Buckets) -> bool:
 def test_a_file_that_changes_during_its_upload_is_not_uploaded(
     buckets: Buckets, tmp_path: Path, change: Callable[[Path], object], moment: tuple[str, int, int]
 ) -> None:
-    event, size, call = moment
+    operation, size, number = moment
     file = a_file(tmp_path, b"x" * size, "changing.jsonl")
     os.utime(file, (0, 0))  # the clock of a file system is coarse: a change must not fall into the same tick
-    calls = itertools.count(1)
-
-    def change_at_the_call(**_: object) -> None:
-        if next(calls) == call:
-            change(file)
-
-    buckets.s3.meta.events.register(event, change_at_the_call)
-    try:
-        with pytest.raises(CommandFailed, match=r"changing\.jsonl changed during the upload, so nothing was uploaded"):
-            Uploader(buckets.s3, "raw").upload(file, "mission/changing.jsonl")
-    finally:
-        buckets.s3.meta.events.unregister(event, change_at_the_call)
+    with (
+        before_call(buckets, operation, number, lambda: change(file)),
+        pytest.raises(CommandFailed, match=r"changing\.jsonl changed during the upload, so nothing was uploaded"),
+    ):
+        Uploader(buckets.s3, "raw").upload(file, "mission/changing.jsonl")
     assert is_unchanged(buckets)
 
 
@@ -445,17 +434,11 @@ def test_of_many_uploads_only_the_first_are_named(
     assert "3 more were uploaded and are processed regardless: custody executions" in warnings
 
 
-def test_when_one_file_changes_the_uploads_before_it_are_named(run: Run, session: Session, tmp_path: Path) -> None:
+def test_when_one_file_changes_the_uploads_before_it_are_named(run: Run, buckets: Buckets, tmp_path: Path) -> None:
     files = [a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json")]
     os.utime(files[1], (0, 0))
-    calls = itertools.count(1)
-
-    def change_at_the_second(**_: object) -> None:
-        if next(calls) == 2:
-            os.truncate(files[1], 0)
-
-    session.s3.meta.events.register("before-parameter-build.s3.PutObject", change_at_the_second)
-    shown = run(*files)
+    with before_call(buckets, "PutObject", 2, lambda: os.truncate(files[1], 0)):
+        shown = run(*files)
     assert "b.json changed" in str(shown.exception)
     assert "a.json was uploaded" in shown.stderr
     assert "b.json was uploaded" not in shown.stderr
@@ -486,10 +469,7 @@ def test_a_terminal_shows_progress(run: Run, tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("name", "shown"), [("-", "-"), ("two\nlines", "two␊lines")])
 def test_a_missing_file_is_refused_in_one_line(run: Run, name: str, shown: str) -> None:
-    refused = run(name).exception
-    assert isinstance(refused, CommandFailed)
-    assert refused.code == 2
-    assert str(refused).startswith(f"Not a file: {shown}. ")
+    assert refusal(run(name)).startswith(f"Not a file: {shown}. ")
 
 
 def test_the_progress_of_a_bulk_object_is_counted() -> None:

@@ -4,7 +4,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,12 +16,13 @@ from functions.shared.model import chunking
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
-from tests.support.audit_files import Run, audit_of, reads_of
-from tests.support.buckets import ARRIVED, Buckets
+from tests.support.audit_files import Run, audit_of, discarded, reads_of
+from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
 from tests.support.command_line import CommandLine
 from tests.support.executions import BULK_ARN, Machine, arn_of, commit, discard, post
 
+COMMAND = "reconcile --grace 0s"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -35,10 +36,10 @@ def reconciler_on(
 
 
 def reconciled(
-    buckets: Buckets, machine: Machine, wanted: ArrivalFilter | None = None, *, page: int = 1000, due: datetime = SOON
+    buckets: Buckets, machine: Machine, *, page: int = 1000, due: datetime = SOON, chunk_bytes: int = CHUNK_BYTES
 ) -> list[Reconciled]:
-    arrived = arrivals(buckets.s3, "raw", wanted or ArrivalFilter(), page)
-    return list(reconciler_on(buckets, machine, due).run(arrived))
+    arrived = arrivals(buckets.s3, "raw", ArrivalFilter(), page)
+    return list(reconciler_on(buckets, machine, due, chunk_bytes).run(arrived))
 
 
 def one_reconciled(buckets: Buckets, machine: Machine) -> Reconciled:
@@ -70,14 +71,12 @@ def redriven(buckets: Buckets, machine: Machine, batch: Batch) -> None:
     commit(buckets, next_of(batch))
 
 
-def rejected_then_discarded(buckets: Buckets, machine: Machine, batch: Batch) -> None:
-    rejected(buckets, machine, batch)
-    discard(buckets, batch)
+def then_discarded(story: Story) -> Story:
+    def discarded(buckets: Buckets, machine: Machine, batch: Batch) -> None:
+        story(buckets, machine, batch)
+        discard(buckets, batch)
 
-
-def failed_then_discarded(buckets: Buckets, machine: Machine, batch: Batch) -> None:
-    failed(buckets, machine, batch)
-    discard(buckets, batch)
+    return discarded
 
 
 def redriven_by_itself(buckets: Buckets, machine: Machine, batch: Batch) -> None:
@@ -97,14 +96,9 @@ def redriven_itself_after_another(buckets: Buckets, machine: Machine, batch: Bat
     machine.add(next_of(batch), "RUNNING", redrives=1)
 
 
-def expired(buckets: Buckets, machine: Machine, batch: Batch) -> None:
-    failed(buckets, machine, batch)
-    machine.executions.clear()
-
-
 def ledger_gone(buckets: Buckets, machine: Machine, batch: Batch) -> None:
     machine.add(batch, "SUCCEEDED")
-    buckets.s3.delete_object(Bucket="audit", Key=commit(buckets, batch))
+    buckets.hide("audit", commit(buckets, batch))
 
 
 def ledger_gone_after_a_redrive(buckets: Buckets, machine: Machine, batch: Batch) -> None:
@@ -118,10 +112,15 @@ def ledger_gone_after_a_redrive(buckets: Buckets, machine: Machine, batch: Batch
         (committed, State.WRITTEN, "", None),
         (redriven, State.WRITTEN, "", None),
         (rejected, State.REJECTED, "2 of its records rejected; dead letter open", True),
-        (rejected_then_discarded, State.REJECTED, "2 of its records rejected; dead letter resolved: discarded", False),
+        (then_discarded(rejected), State.REJECTED, "2 of its records rejected; dead letter resolved: discarded", False),
         (failed, State.FAILED, "FAILED with AccessRefused; dead letter open", True),
-        (failed_then_discarded, State.FAILED, "dead letter resolved: discarded", False),
-        (expired, State.FAILED, "its execution is no longer in the history; dead letter open", True),
+        (then_discarded(failed), State.FAILED, "dead letter resolved: discarded", False),
+        (
+            lambda buckets, _, batch: post(buckets, batch),
+            State.FAILED,
+            "its execution is no longer in the history; dead letter open",
+            True,
+        ),
         (lambda _, machine, batch: machine.add(batch, "TIMED_OUT"), State.FAILED, "TIMED_OUT; no dead letter", None),
         (lambda _, machine, batch: machine.add(batch, "RUNNING"), State.IN_FLIGHT, "attempt 0 is running", None),
         (redriven_by_itself, State.IN_FLIGHT, "attempt 1 is running", True),
@@ -151,7 +150,7 @@ def test_a_damaged_ledger_file_is_missing_but_not_started(buckets: Buckets, mach
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED")
     key = commit(buckets, batch)
-    buckets.s3.put_object(Bucket="audit", Key=key, Body=damage)
+    buckets.put("audit", key, damage)
     found = one_reconciled(buckets, machine)
 
     assert found.state is State.MISSING
@@ -169,7 +168,7 @@ def test_a_running_redrive_is_in_flight_even_with_a_damaged_ledger_file(
     machine.add(next_of(batch), "RUNNING", redrives=attempt - 1)
     for committed in range(attempt):
         key = commit(buckets, Batch(batch.object, attempt=committed), written=1, rejected=1)
-        buckets.s3.put_object(Bucket="audit", Key=key, Body=b"damaged")
+        buckets.put("audit", key, b"damaged")
 
     assert [(each.state, each.why) for each in reconciled(buckets, machine)] == [
         (State.IN_FLIGHT, f"attempt {attempt} is running")
@@ -179,16 +178,19 @@ def test_a_running_redrive_is_in_flight_even_with_a_damaged_ledger_file(
 @pytest.mark.parametrize("page", [1, 2, 1000])
 def test_a_version_that_was_deleted_since_is_started_too(buckets: Buckets, machine: Machine, page: int) -> None:
     first, second = buckets.upload("mission/a.json", b"{}"), buckets.upload("mission/a.json", b"[]")
-    buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
+    buckets.hide("raw", "mission/a.json")
     buckets.upload("mission/b.json", b"{}")
     again = buckets.upload("mission/c.json", b"{}")
-    buckets.s3.delete_object(Bucket="raw", Key="mission/c.json")
-    buckets.upload("mission/c.json", b"{}")
+    buckets.hide("raw", "mission/c.json")
+    committed(buckets, machine, buckets.upload("mission/c.json", b"{}"))
+    buckets.upload("mission/", b"")
     found = reconciled(buckets, machine, page=page)
 
+    assert [each.state for each in found].count(State.WRITTEN) == 1, "a version by itself"
+    assert len(found) == 5, "without delete markers and the marker of a folder"
     deleted = {each.arrival.raw for each in found if "deleted since" in each.why}
     assert deleted == {first.object, second.object}, f"{again.object} has a later version"
-    started = [reconciler_on(buckets, machine).start(each).started for each in found]
+    started = [reconciler_on(buckets, machine).start(each).started for each in found if each.state is State.MISSING]
     assert None not in started
 
 
@@ -216,7 +218,7 @@ def test_no_more_executions_are_described_than_needed(
 def test_a_damaged_dead_letter_does_not_stop_the_command(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     dead_letter = post(buckets, batch, arn=machine.add(batch, error="AccessRefused"))
-    buckets.s3.put_object(Bucket="audit", Key=f"dead-letters/{dead_letter}.json", Body=b"not JSON")
+    buckets.put("audit", f"dead-letters/{dead_letter}.json", b"not JSON")
 
     assert [each.why for each in reconciled(buckets, machine)] == ["FAILED with AccessRefused; dead letter open"]
 
@@ -230,7 +232,7 @@ def test_a_recent_object_may_be_waiting_for_its_event(buckets: Buckets, machine:
 
 def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(buckets: Buckets, machine: Machine) -> None:
     buckets.s3.create_bucket(Bucket="old")
-    buckets.s3.put_object(Bucket="old", Key="a.json", Body=b"{}")
+    buckets.put("old", "a.json", b"{}")
     buckets.s3.put_bucket_versioning(Bucket="old", VersioningConfiguration={"Status": "Enabled"})
     reconciler = reconciler_on(buckets, machine, LONG_AGO)
     (found,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
@@ -249,29 +251,6 @@ def test_no_object_is_lost_at_the_edge_of_a_page(buckets: Buckets, machine: Mach
 
     assert Counter(each.state for each in found) == {State.WRITTEN: 7, State.MISSING: 4}
     assert len({each.arrival.raw.id for each in found}) == 11
-
-
-def test_each_version_is_an_object_and_a_delete_marker_is_not(buckets: Buckets, machine: Machine) -> None:
-    first, second = buckets.upload("mission/a.json", b"{}"), buckets.upload("mission/a.json", b"[]")
-    committed(buckets, machine, first)
-    buckets.upload("mission/", b"")
-    buckets.s3.delete_object(Bucket="raw", Key="mission/a.json")
-    found = {each.arrival.raw: each.state for each in reconciled(buckets, machine)}
-
-    assert found == {first.object: State.WRITTEN, second.object: State.MISSING}
-
-
-def test_a_prefix_and_times_select_objects(buckets: Buckets, machine: Machine) -> None:
-    buckets.upload("mission/a.json", b"{}")
-    buckets.upload("weather/a.json", b"{}")
-    hour = timedelta(hours=1)
-
-    assert [each.arrival.raw.key for each in reconciled(buckets, machine, ArrivalFilter("weather/"))] == [
-        "weather/a.json"
-    ]
-    assert len(reconciled(buckets, machine, ArrivalFilter(since=ARRIVED - hour, until=ARRIVED + hour))) == 2
-    assert reconciled(buckets, machine, ArrivalFilter(since=ARRIVED + hour)) == []
-    assert reconciled(buckets, machine, ArrivalFilter(until=ARRIVED - hour)) == []
 
 
 @pytest.mark.parametrize(("is_known", "state"), [(True, State.WRITTEN), (False, State.REJECTED)])
@@ -295,19 +274,12 @@ def test_an_object_committed_meanwhile_is_not_missing(
     assert one_reconciled(buckets, machine).state is state
 
 
-@pytest.fixture
-def run(command_line: CommandLine, machine: Machine) -> Run:
-    """Run `custody reconcile`, on a machine in memory."""
-    command_line.clients["stepfunctions"] = machine
-    return command_line.command("reconcile", "--grace", "0s")
-
-
 def test_the_summary_counts_what_was_started_and_what_cannot_be(run: Run, buckets: Buckets, machine: Machine) -> None:
     for key in ("a.json", "b.json"):
         buckets.upload(key, b"{}")
     damaged = buckets.upload("c.json", b"{}")
     machine.add(damaged, "SUCCEEDED")
-    buckets.s3.put_object(Bucket="audit", Key=commit(buckets, damaged), Body=b"damaged")
+    buckets.put("audit", commit(buckets, damaged), b"damaged")
     looked, started, again = run(), run("--start"), run("--start")
 
     assert (looked.exit_code, started.exit_code, again.exit_code) == (1, 1, 1)
@@ -358,15 +330,10 @@ def chunks_failed(bulk: Bulk, machine: Machine) -> None:
     bulk.run(failing=(200, 400))
 
 
-def chunks_rejected(bulk: Bulk, machine: Machine) -> None:
-    machine.add(bulk.batch, error="RecordsRejected")
-    assert bulk.run() == "RecordsRejected"
-
-
 def chunks_discarded(bulk: Bulk, machine: Machine) -> None:
     chunks_failed(bulk, machine)
     for start in (200, 400):
-        bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, start, 0, discards=True).key, Body=b"")
+        discarded(bulk.buckets, bulk.id, start)
 
 
 def running(bulk: Bulk, machine: Machine) -> None:
@@ -392,19 +359,17 @@ def aborted(bulk: Bulk, machine: Machine) -> None:
     bulk.end("ExecutionAborted", "ProcessChunks")
 
 
-def one_ledger_file_gone(bulk: Bulk, machine: Machine) -> None:
-    chunks_written(bulk, machine)
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 400, 0).key)
+def without_ledger_file(start: int) -> Callable[[Bulk, Machine], None]:
+    def story(bulk: Bulk, machine: Machine) -> None:
+        chunks_written(bulk, machine)
+        bulk.buckets.hide("audit", LedgerKey(bulk.id, start, 0).key)
 
-
-def summary_gone(bulk: Bulk, machine: Machine) -> None:
-    chunks_written(bulk, machine)
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key)
+    return story
 
 
 def summary_damaged(bulk: Bulk, machine: Machine) -> None:
     chunks_written(bulk, machine)
-    bulk.buckets.s3.put_object(Bucket="audit", Key=LedgerKey(bulk.id, WHOLE, 0).key, Body=b"damaged")
+    bulk.buckets.put("audit", LedgerKey(bulk.id, WHOLE, 0).key, b"damaged")
 
 
 @pytest.mark.parametrize(
@@ -418,8 +383,8 @@ def summary_damaged(bulk: Bulk, machine: Machine) -> None:
         (redriven_after_a_chunk_counted_on, (State.IN_FLIGHT, "attempt 1 is running", True)),
         (aborted, (State.FAILED, "ABORTED; dead letter open", True)),
         (lambda *_: None, (State.MISSING, "no execution, no dead letter and no ledger file", None)),
-        (one_ledger_file_gone, (State.MISSING, "the ledger files of 1 of its 7 chunks are gone", None)),
-        (summary_gone, (State.MISSING, "its execution succeeded, but its ledger file is gone", None)),
+        (without_ledger_file(400), (State.MISSING, "the ledger files of 1 of its 7 chunks are gone", None)),
+        (without_ledger_file(WHOLE), (State.MISSING, "its execution succeeded, but its ledger file is gone", None)),
         (summary_damaged, (State.MISSING, "its ledger file cannot be read", None)),
     ],
 )
@@ -433,10 +398,15 @@ def test_a_bulk_object_is_in_one_state(
     assert found.why.startswith(why)
 
 
-def test_rejected_records_are_counted_over_all_chunks(buckets: Buckets, machine: Machine) -> None:
+def test_rejected_records_are_counted_over_all_chunks_by_the_summary_alone(
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
-    chunks_rejected(bulk, machine)
+    machine.add(bulk.batch, error="RecordsRejected")
+    assert bulk.run() == "RecordsRejected"
+    read = reads_of("header", monkeypatch)
     found = one_reconciled(buckets, machine)
+    assert {key.start for key in read} == {WHOLE}
     assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
     assert found.dead_letter is not None
     assert found.dead_letter.id.endswith("/object.0.Summarize")
@@ -455,10 +425,10 @@ def test_an_object_that_was_never_started_is_started_in_chunks(
 
 def test_only_chunks_whose_ledger_files_are_gone_are_repeated(buckets: Buckets, machine: Machine) -> None:
     bulk = Bulk.upload(buckets, lines(20))
-    one_ledger_file_gone(bulk, machine)
-    reconciler = reconciler_on(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed with another size since
-    (missing,) = reconciler.run(arrivals(buckets.s3, "raw", ArrivalFilter()))
-    started = reconciler.start(missing)
+    without_ledger_file(400)(bulk, machine)
+    size = CHUNK_BYTES * 2  # deployed since
+    (missing,) = reconciled(buckets, machine, chunk_bytes=size)
+    started = reconciler_on(buckets, machine, chunk_bytes=size).start(missing)
     assert started.started == f"{bulk.id}-r1"
     message = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
     assert Batch.decode(json.loads(message)) == bulk.again(400).batch
@@ -482,13 +452,5 @@ def test_the_first_chunk_is_not_mistaken_for_the_object_though_chunks_are_larger
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
-    (found,) = reconciler_on(buckets, machine, chunk_bytes=10**6).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
+    (found,) = reconciled(buckets, machine, chunk_bytes=10**6)
     assert found.state is State.IN_FLIGHT
-
-
-def test_no_header_of_a_chunk_is_read(buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    bulk = Bulk.upload(buckets, lines(20, bad=(1, 4, 9)))
-    chunks_rejected(bulk, machine)
-    read = reads_of("header", monkeypatch)
-    assert one_reconciled(buckets, machine).state is State.REJECTED
-    assert {key.start for key in read} == {WHOLE}

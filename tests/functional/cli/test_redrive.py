@@ -16,7 +16,10 @@ from tests.support.audit_files import Run
 from tests.support.buckets import Buckets
 from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine, arn_of, commit, discard, post
-from tests.support.redrives import FAST, plans_for, redriver_on
+from tests.support.redrives import FAST, plans_for
+
+COMMAND = "redrive"
+IS_LOCAL = True
 
 
 def redriven(redriver: Redriver, timeout: float = 10) -> list[Redrive]:
@@ -25,27 +28,27 @@ def redriven(redriver: Redriver, timeout: float = 10) -> list[Redrive]:
     return not_started + list(redriver.watch([redrive for redrive in begun if redrive.status], timeout))
 
 
-def fail(buckets: Buckets, machine: Machine, key: str, **more: Any) -> Batch:
+def fail(machine: Machine, key: str = "a.json") -> Batch:
     """Leave an execution that failed, and its dead letter."""
-    batch = buckets.upload(key, b"{}")
-    arn = machine.add(batch, **more)
-    post(buckets, batch, arn=arn)
+    batch = machine.buckets.upload(key, b"{}")
+    post(machine.buckets, batch, arn=machine.add(batch))
     return batch
 
 
-def test_failed_executions_are_redriven_and_watched_to_their_end(buckets: Buckets, machine: Machine) -> None:
+def test_failed_executions_are_redriven_and_watched_to_their_end(redriver: Redriver, machine: Machine) -> None:
     for key in ("a.json", "b.json", "c.json"):
-        fail(buckets, machine, key)
-    done = redriven(redriver_on(buckets, machine))
+        fail(machine, key)
+    done = redriven(redriver)
 
     assert [redrive.outcome for redrive in done] == [Outcome.SUCCEEDED] * 3
     assert len(set(machine.tokens)) == 3, "each execution was redriven once"
 
 
-def test_a_redrive_that_fails_again_has_a_new_dead_letter(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
+def test_a_redrive_that_fails_again_has_a_new_dead_letter(
+    redriver: Redriver, buckets: Buckets, machine: Machine
+) -> None:
+    batch = fail(machine)
     machine.ends = {"status": "FAILED", "error": "AccessRefused"}
-    redriver = redriver_on(buckets, machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     dead_letter = post(buckets, Batch(batch.object, attempt=1))
     (done,) = redriver.watch(begun, 10)
@@ -53,26 +56,24 @@ def test_a_redrive_that_fails_again_has_a_new_dead_letter(buckets: Buckets, mach
     assert (done.outcome, done.error, done.new_dead_letter) == (Outcome.FAILED, "AccessRefused", dead_letter)
 
 
-def test_after_the_timeout_a_redrive_is_running(buckets: Buckets, machine: Machine) -> None:
-    fail(buckets, machine, "a.json")
+def test_after_the_timeout_a_redrive_is_running(redriver: Redriver, machine: Machine) -> None:
+    fail(machine)
     machine.ends = {"status": "RUNNING"}
 
-    assert [redrive.outcome for redrive in redriven(redriver_on(buckets, machine), timeout=0.05)] == [Outcome.RUNNING]
+    assert [redrive.outcome for redrive in redriven(redriver, timeout=0.05)] == [Outcome.RUNNING]
 
 
-def test_an_outdated_status_is_not_taken_for_the_end(buckets: Buckets, machine: Machine) -> None:
+def test_an_outdated_status_is_not_taken_for_the_end(redriver: Redriver, machine: Machine) -> None:
     """Step Functions may report the earlier failure for a while."""
-    batch = fail(buckets, machine, "a.json")
-    redriver = redriver_on(buckets, machine)
+    batch = fail(machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     machine.add(batch, "FAILED", redrives=0)
 
     assert [redrive.outcome for redrive in redriver.watch(begun, 0.05)] == [Outcome.RUNNING]
 
 
-def test_a_redrive_by_somebody_else_does_not_affect_the_others(buckets: Buckets, machine: Machine) -> None:
-    quicker, finished, other = (fail(buckets, machine, key) for key in ("a.json", "b.json", "c.json"))
-    redriver = redriver_on(buckets, machine)
+def test_a_redrive_by_somebody_else_does_not_affect_the_others(redriver: Redriver, machine: Machine) -> None:
+    quicker, finished, other = (fail(machine, key) for key in ("a.json", "b.json", "c.json"))
     plans = plans_for(redriver)
     for batch, status in ((quicker, "RUNNING"), (finished, "SUCCEEDED")):
         machine.refusals[machine.add(batch, status, redrives=1)] = "ExecutionNotRedrivable"
@@ -84,22 +85,22 @@ def test_a_redrive_by_somebody_else_does_not_affect_the_others(buckets: Buckets,
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExecutionLimitExceeded", "ExecutionNotRedrivable"])
-def test_a_refused_redrive_does_not_affect_the_others(buckets: Buckets, machine: Machine, code: str) -> None:
-    refused = fail(buckets, machine, "a.json")
-    fail(buckets, machine, "b.json")
+def test_a_refused_redrive_does_not_affect_the_others(redriver: Redriver, machine: Machine, code: str) -> None:
+    refused = fail(machine)
+    fail(machine, "b.json")
     machine.refusals[arn_of(refused.object.id)] = code
-    done = {redrive.candidate.raw.key: redrive for redrive in redriven(redriver_on(buckets, machine))}
+    done = {redrive.candidate.raw.key: redrive for redrive in redriven(redriver)}
 
     assert done["a.json"].outcome is Outcome.REFUSED
     assert code in done["a.json"].why
     assert done["b.json"].outcome is Outcome.SUCCEEDED
 
 
-def test_after_a_change_of_the_definition_a_new_execution_does_the_work(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
+def test_after_a_change_of_the_definition_a_new_execution_does_the_work(redriver: Redriver, machine: Machine) -> None:
+    batch = fail(machine)
     arn = arn_of(batch.object.id)
     machine.definitions[arn] = ("before", "r1")
-    (done,) = redriven(redriver_on(buckets, machine))
+    (done,) = redriven(redriver)
 
     assert (done.outcome, done.how) == (Outcome.SUCCEEDED, Method.NEW)
     assert done.execution == arn_of(f"{batch.object.id}-r1")
@@ -107,10 +108,9 @@ def test_after_a_change_of_the_definition_a_new_execution_does_the_work(buckets:
     assert machine.executions[done.execution]["input"] == expected
 
 
-def test_a_new_execution_skips_the_names_of_ended_ones(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
+def test_a_new_execution_skips_the_names_of_ended_ones(redriver: Redriver, machine: Machine) -> None:
+    batch = fail(machine)
     machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
-    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     taken = machine.add(Batch(batch.object, attempt=1), "FAILED", redrives=2)
     (begun,) = redriver.begin(plans, FAST)
@@ -119,21 +119,22 @@ def test_a_new_execution_skips_the_names_of_ended_ones(buckets: Buckets, machine
     assert json.loads(machine.executions[begun.execution]["input"])["redrive_of"] == taken
 
 
-def test_a_new_execution_is_not_started_beside_a_running_one(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
+def test_a_new_execution_is_not_started_beside_a_running_one(redriver: Redriver, machine: Machine) -> None:
+    batch = fail(machine)
     machine.definitions[arn_of(batch.object.id)] = ("before", "r1")
-    redriver = redriver_on(buckets, machine)
     plans = plans_for(redriver)
     machine.add(Batch(batch.object, attempt=1), "RUNNING")
 
     assert [redrive.outcome for redrive in redriver.begin(plans, FAST)] == [Outcome.IN_FLIGHT]
 
 
-def test_the_executions_of_a_batch_decide_how_it_is_redriven(buckets: Buckets, machine: Machine) -> None:
+def test_the_executions_of_a_batch_decide_how_it_is_redriven(
+    redriver: Redriver, buckets: Buckets, machine: Machine
+) -> None:
     post(buckets, buckets.upload("expired.json", b"{}"))
-    running = fail(buckets, machine, "running.json")
+    running = fail(machine, "running.json")
     machine.add(Batch(running.object, attempt=1), "RUNNING")
-    plans = plans_for(redriver_on(buckets, machine))
+    plans = plans_for(redriver)
 
     assert {plan.candidate.raw.key: (plan.how, plan.attempt) for plan in plans} == {
         "expired.json": (Method.NEW, 1),
@@ -141,9 +142,10 @@ def test_the_executions_of_a_batch_decide_how_it_is_redriven(buckets: Buckets, m
     }
 
 
-def test_a_dead_letter_that_is_resolved_meanwhile_is_not_redriven(buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
-    redriver = redriver_on(buckets, machine)
+def test_a_dead_letter_that_is_resolved_meanwhile_is_not_redriven(
+    redriver: Redriver, buckets: Buckets, machine: Machine
+) -> None:
+    batch = fail(machine)
     candidates = choose_candidates(map(Candidate.of, select(redriver.audit, Filter())))
     commit(buckets, Batch(batch.object, attempt=1))
     (plan,) = redriver.plan(candidates)
@@ -180,14 +182,6 @@ def unchanged(machine: Machine) -> frozenset[str]:
 
 def _minute(number: int) -> datetime:
     return STARTED + timedelta(minutes=number)
-
-
-@pytest.fixture
-def run(command_line: CommandLine, machine: Machine) -> Run:
-    """Return `custody redrive`, on a machine in memory."""
-    command_line.clients["stepfunctions"] = machine
-    command_line.is_local = True
-    return command_line.command("redrive")
 
 
 def test_a_superseded_dead_letter_names_the_later_one(run: Run, buckets: Buckets, machine: Machine) -> None:
@@ -228,8 +222,8 @@ def test_an_unreadable_discard_is_reported(run: Run, buckets: Buckets, machine: 
 
 def test_an_unreadable_dead_letter_does_not_affect_the_others(run: Run, buckets: Buckets, machine: Machine) -> None:
     damaged = buckets.upload("a.json", b"{}")
-    buckets.s3.put_object(Bucket="audit", Key=f"dead-letters/{post(buckets, damaged)}.json", Body=b"not JSON")
-    fail(buckets, machine, "b.json")
+    buckets.put("audit", f"dead-letters/{post(buckets, damaged)}.json", b"not JSON")
+    fail(machine, "b.json")
     ran = run("--open")
 
     assert ran.exit_code == 1
@@ -249,8 +243,8 @@ def test_a_dead_letter_whose_batch_was_committed_since_is_a_success(
     assert "attempt 1 was committed" in ran.stdout
 
 
-def test_naming_a_record_redrives_its_whole_batch(run: Run, buckets: Buckets, machine: Machine) -> None:
-    batch = fail(buckets, machine, "a.json")
+def test_naming_a_record_redrives_its_whole_batch(run: Run, machine: Machine) -> None:
+    batch = fail(machine)
     ran = run(f"{batch.object.id}.5")
 
     assert ran.exit_code == 0
@@ -272,10 +266,9 @@ def throttled(**_: Any) -> Any:
 @pytest.mark.parametrize("failure", [unreachable, throttled])
 @pytest.mark.parametrize("call", ["paginate", "describe_execution"])
 def test_a_failed_call_while_watching_is_repeated(
-    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch, failure: Any, call: str
+    redriver: Redriver, machine: Machine, monkeypatch: pytest.MonkeyPatch, failure: Any, call: str
 ) -> None:
-    fail(buckets, machine, "a.json")
-    redriver = redriver_on(buckets, machine)
+    fail(machine)
     begun = list(redriver.begin(plans_for(redriver), FAST))
     request = getattr(machine, call)
 
@@ -289,9 +282,9 @@ def test_a_failed_call_while_watching_is_repeated(
 
 
 def test_without_an_answer_before_the_timeout_the_outcome_is_unknown(
-    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = fail(buckets, machine, "a.json")
+    batch = fail(machine)
     monkeypatch.setattr(machine, "paginate", unreachable)
     ran = run(batch.object.id, "--timeout", "1", "--json")
 
@@ -301,9 +294,9 @@ def test_without_an_answer_before_the_timeout_the_outcome_is_unknown(
 
 
 def test_ctrl_c_while_watching_reports_what_was_started(
-    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = fail(buckets, machine, "a.json")
+    batch = fail(machine)
     monkeypatch.setattr(machine, "paginate", interrupted)
     shown = run(batch.object.id)
     machine.add(batch)
@@ -315,11 +308,10 @@ def test_ctrl_c_while_watching_reports_what_was_started(
 
 
 def test_without_an_answer_to_a_start_no_more_are_started(
-    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    redriver: Redriver, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
-        fail(buckets, machine, f"{number:02}.json")
-    redriver = redriver_on(buckets, machine)
+        fail(machine, f"{number:02}.json")
     plans = plans_for(redriver)
     log = RedriveLog()
     log.add(plans)
@@ -333,10 +325,10 @@ def test_without_an_answer_to_a_start_no_more_are_started(
 
 
 def test_a_failure_during_the_start_reports_what_was_started(
-    run: Run, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in ("a.json", "b.json"):
-        fail(buckets, machine, key)
+        fail(machine, key)
     request = machine.redrive_execution
 
     def second(**parameters: Any) -> Any:

@@ -2,13 +2,14 @@
 
 import json
 from datetime import timedelta
+from itertools import dropwhile
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from custody.errors import CommandFailed
+from custody.errors import SOME_WITHOUT_OUTCOME
 from custody.executions.history import Try, TryOutcome
 from custody.recovery.discard import Discarder
 from custody.terminal import console as terminal_console
@@ -26,18 +27,12 @@ from tests.support.audit_files import (
     state_of,
 )
 from tests.support.buckets import Buckets
-from tests.support.bulk import CHUNK_BYTES, Bulk, lines
-from tests.support.command_line import CommandLine
+from tests.support.bulk import Bulk, lines
+from tests.support.command_line import refusal
 from tests.support.executions import STARTED, Machine, arn_of
 from tests.support.stages import GOOD, written
 
-
-@pytest.fixture
-def run(command_line: CommandLine, machine: Machine) -> Run:
-    """Run `custody trace`, on a machine in memory."""
-    command_line.clients["stepfunctions"] = machine
-    command_line.deploy(chunk_bytes=CHUNK_BYTES)
-    return command_line.command("trace")
+COMMAND = "trace"
 
 
 def test_a_written_record_is_shown_before_and_after(bulk: Bulk, run: Run) -> None:
@@ -55,27 +50,22 @@ def test_a_written_record_is_shown_before_and_after(bulk: Bulk, run: Run) -> Non
     assert "written at attempt 0" in shown
     assert "byte 61, 60 bytes, in the chunk of 200 bytes at byte 0" in shown
     assert '"confidence_band":"high"' in shown
+    body = bulk.buckets.body("audit", traced["ledger"].removeprefix("s3://audit/"))
+    assert traced["ledger_line"] == gzip.decompress(body).decode().splitlines()[2]
+    assert f"its line     {traced['ledger_line']}" in shown
 
 
-def test_a_rejected_record_is_shown_with_its_violations(bulk: Bulk, run: Run) -> None:
+def test_a_rejected_record_is_shown_with_its_violations_from_the_ledger_file_of_its_chunk_alone(
+    bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reads_of("line_at", monkeypatch)
     shown = run(f"{bulk.id}.244").stdout
+    assert read == [LedgerKey(bulk.id, 200, 0)]
     assert "rejected at attempt 0" in shown
     assert "validate: /confidence: maximum 1" in shown
     assert "RUMINT" in shown
     assert f"{bulk.id}/000000000000200.0.Rejected (open, of its chunk)" in shown
     assert "written to" not in shown
-
-
-def test_a_discarded_record_is_shown_as_discarded(bulk: Bulk, run: Run) -> None:
-    audit_files.discarded(bulk.buckets, bulk.id, 200)
-    assert "discarded at attempt 0, by an unknown user" in run(f"{bulk.id}.244").stdout
-    assert "written at attempt 0" in run(f"{bulk.id}.304").stdout, "the next record of its chunk was delivered"
-
-
-def test_only_the_ledger_file_of_the_chunk_is_read(bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = reads_of("line_at", monkeypatch)
-    assert run(f"{bulk.id}.609").exit_code == 0
-    assert read == [LedgerKey(bulk.id, 600, 0)]
 
 
 @pytest.mark.parametrize(
@@ -98,15 +88,20 @@ def test_what_is_not_known_fails_with_one_line(bulk: Bulk, run: Run, name: str, 
     assert message.format(id=bulk.id) in failure(run, name.format(id=bulk.id), code)
 
 
-def failure(run: Run, name: str, code: int = 1) -> str:
-    result = run(name)
-    assert isinstance(result.exception, CommandFailed), result.output
-    assert result.exception.code == code
-    return str(result.exception)
+def failure(run: Run, name: str, code: int = SOME_WITHOUT_OUTCOME) -> str:
+    return refusal(run(name), code)
+
+
+def test_an_object_with_only_a_dead_letter_is_shown_by_that(buckets: Buckets, run: Run) -> None:
+    bulk = Bulk.upload(buckets, lines(20))
+    bulk.end("ExecutionAborted", "ProcessChunks")
+    shown = run(bulk.id).stdout
+    assert f"execution    {bulk.arn}" in shown
+    assert "object.0.ProcessChunks (open)" in shown
 
 
 def test_a_record_whose_ledger_file_was_deleted_has_no_outcome(bulk: Bulk, run: Run) -> None:
-    bulk.buckets.s3.delete_object(Bucket="audit", Key=LedgerKey(bulk.id, 600, 0).key)
+    bulk.buckets.hide("audit", LedgerKey(bulk.id, 600, 0).key)
     assert "no ledger file is about its batch" in failure(run, f"{bulk.id}.609")
 
 
@@ -125,12 +120,17 @@ def test_a_record_of_a_chunk_that_was_discarded_unread_names_who_did(bulk: Bulk,
 
 
 def test_a_discard_has_who_when_and_why(bulk: Bulk, run: Run) -> None:
+    audit_files.discarded(bulk.buckets, bulk.id, 200)
+    assert "discarded at attempt 0, by an unknown user" in run(f"{bulk.id}.244").stdout
+    bulk.buckets.forget("audit", LedgerKey(bulk.id, 200, 0, discards=True).key)
     discarded(bulk, 200)
     header = audit_of(bulk.buckets).discard_header(LedgerKey(bulk.id, 200, 0, discards=True))
     discard = f"on {header.recorded_at} by arn:aws:iam::1:user/eve: sent by mistake"
     assert f"discarded at attempt 0, {discard}" in run(f"{bulk.id}.244").stdout
     assert header.recorded_at in json.loads(run(f"{bulk.id}.244", "--json").stdout)["discarded"]
-    assert "sent by mistake" not in run(f"{bulk.id}.304").stdout, "the next record of its chunk was delivered"
+    next_record = run(f"{bulk.id}.304").stdout
+    assert "sent by mistake" not in next_record
+    assert "written at attempt 0" in next_record
 
     shown = run(bulk.id).stdout
     assert f"discarded    the chunk at byte 200, {discard}" in shown
@@ -209,25 +209,13 @@ def test_an_unfinished_bulk_object_is_shown_without_counts(buckets: Buckets, run
     assert "not all of them have an outcome, at attempt 0" in run(bulk.id).stdout
 
 
-def test_an_object_with_only_a_dead_letter_is_shown_by_that(buckets: Buckets, run: Run) -> None:
-    bulk = Bulk.upload(buckets, lines(20))
-    bulk.end("ExecutionAborted", "ProcessChunks")
-    shown = run(bulk.id).stdout
-    assert f"execution    {bulk.arn}" in shown
-    assert "object.0.ProcessChunks (open)" in shown
-
-
-def test_an_object_that_is_one_batch_is_shown_with_its_output(buckets: Buckets, run: Run) -> None:
+def test_an_object_that_is_one_batch_is_shown_with_its_output_and_other_versions(buckets: Buckets, run: Run) -> None:
     dead_letter = delivered_in_part(buckets)
     shown = run(dead_letter.object_id).stdout
     assert "2 received, 1 written, 1 rejected, at attempt 0" in shown
     assert "s3://processed/mission/" in shown
     assert "rejected at attempt 0" in run(f"{dead_letter.object_id}.1").stdout
-
-
-def test_a_key_names_its_newest_version_and_lists_the_others(buckets: Buckets, run: Run) -> None:
-    dead_letter = delivered_in_part(buckets)
-    assert run("mission/a.json").stdout == run("s3://raw/mission/a.json").stdout == run(dead_letter.object_id).stdout
+    assert run("mission/a.json").stdout == run("s3://raw/mission/a.json").stdout == shown
     buckets.upload("mission/a.json.bak", GOOD)
     written(buckets, "mission/a.json", GOOD)
     assert f"another version of its key: {dead_letter.object_id}" in run("mission/a.json").stdout
@@ -242,8 +230,7 @@ def test_the_attempts_of_a_record_are_listed(buckets: Buckets, run: Run) -> None
 
 def test_versions_that_are_gone_are_reported(bulk: Bulk, run: Run) -> None:
     for bucket in ("raw", "processed"):
-        for version in bulk.buckets.s3.list_object_versions(Bucket=bucket)["Versions"]:
-            bulk.buckets.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        bulk.buckets.forget(bucket)
     shown = run(f"{bulk.id}.61").stdout
     assert "the raw version is gone" in shown
     assert "that version is gone: see `custody verify`" in shown
@@ -251,10 +238,8 @@ def test_versions_that_are_gone_are_reported(bulk: Bulk, run: Run) -> None:
 
 def section(shown: str, name: str) -> list[str]:
     """Return what is shown from a fact on."""
-    lines = shown.splitlines()
-    return [
-        line.rstrip() for line in lines[next(at for at, line in enumerate(lines) if line.startswith(f"  {name}")) :]
-    ]
+    lines = [line.rstrip() for line in shown.splitlines()]
+    return list(dropwhile(lambda line: not line.startswith(f"  {name}"), lines))
 
 
 def test_each_execution_of_an_object_has_its_timeline(buckets: Buckets, machine: Machine, run: Run) -> None:
@@ -291,7 +276,9 @@ def test_each_execution_of_an_object_has_its_timeline(buckets: Buckets, machine:
     ]
 
 
-def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: Machine, run: Run) -> None:
+def test_a_redrive_separates_steps_and_a_map_has_its_runs_with_their_counts_unless_these_are_refused(
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.histories[bulk.arn] = "aws-bulk"
     assert section(run(bulk.id).stdout, "execution")[3:] == [
         "    2026-03-01 10:00:00.134  ProcessChunks  aborted    40.2 s",
@@ -308,8 +295,6 @@ def test_a_redrive_separates_steps_and_a_map_has_its_runs(bulk: Bulk, machine: M
     assert aborted["items"] is None, "Step Functions counts a Map Run as it is after the redrive"
     assert redriven["items"]["total"] == 7
 
-
-def test_each_map_run_has_its_counts(bulk: Bulk, machine: Machine, run: Run) -> None:
     machine.histories[bulk.arn] = "embedded-bulk"
     counted = [
         each["map_run"]["items"]["total"]
@@ -318,6 +303,10 @@ def test_each_map_run_has_its_counts(bulk: Bulk, machine: Machine, run: Run) -> 
         if each["map_run"] and each["map_run"]["items"]
     ]
     assert counted == [7, 7], "the first run, and the one of the redrive"
+
+    refuse(machine, "describe_map_run", monkeypatch)
+    assert run(bulk.id).exit_code == 0
+    assert " runs: " not in run(bulk.id).stdout
 
 
 @pytest.mark.parametrize(
@@ -402,16 +391,6 @@ def test_without_access_to_step_functions_the_execution_is_named_and_the_rest_sh
         assert "AccessDeniedException" in timeline["unavailable"]
     assert "state        not known" in run(bulk.id).stdout
     assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
-
-
-def test_a_map_run_that_is_refused_is_shown_without_counts(
-    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.histories[bulk.arn] = "aws-bulk"
-    refuse(machine, "describe_map_run", monkeypatch)
-    traced = json.loads(run(bulk.id, "--json").stdout)["executions"][0]["steps"]
-    assert traced[1]["tries"][0]["map_run"]["items"] is None
-    assert " runs: " not in run(bulk.id).stdout
 
 
 def test_objects_on_aws_have_console_links(bulk: Bulk, run: Run) -> None:

@@ -70,7 +70,7 @@ def test_a_dead_letter_under_an_impossible_day_hides_no_other(buckets: Buckets, 
 
 
 def test_without_a_list_for_them_an_unreadable_dead_letter_is_raised(buckets: Buckets) -> None:
-    buckets.s3.put_object(Bucket="audit", Key=posted(buckets).key, Body=b"")
+    buckets.put("audit", posted(buckets).key, b"")
     with pytest.raises(Unreadable):
         chosen(buckets)
 
@@ -80,7 +80,7 @@ def test_without_a_list_for_them_an_unreadable_dead_letter_is_raised(buckets: Bu
 )
 def test_a_foreign_discard_resolves_its_dead_letter_and_is_reported(buckets: Buckets, run: Run, body: bytes) -> None:
     resolved, is_open = posted(buckets, 1), posted(buckets, 2)
-    buckets.s3.put_object(Bucket="audit", Key=LedgerKey(resolved.object_id, 0, 0, discards=True).key, Body=body)
+    buckets.put("audit", LedgerKey(resolved.object_id, 0, 0, discards=True).key, body)
 
     assert chosen(buckets) == [is_open]
     shown = run("show", resolved.id)
@@ -94,7 +94,7 @@ def test_a_foreign_discard_resolves_its_dead_letter_and_is_reported(buckets: Buc
 )
 def test_nothing_is_discarded_on_the_basis_of_a_foreign_ledger_file(buckets: Buckets, run: Run, body: bytes) -> None:
     dead_letter = redriven_in_vain(buckets)
-    buckets.s3.put_object(Bucket="audit", Key=(key := LedgerKey(dead_letter.object_id, 0, 0).key), Body=body)
+    buckets.put("audit", key := LedgerKey(dead_letter.object_id, 0, 0).key, body)
 
     refused = run("discard", dead_letter.id, "--reason", "any", "--json")
 

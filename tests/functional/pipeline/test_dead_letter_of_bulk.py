@@ -113,7 +113,7 @@ def test_a_redrive_after_a_stop_in_the_map_reads_the_latest_summary(buckets: Buc
 def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batch: Batch) -> None:
     commit(buckets, of(batch, 0))
     message = summarize_and_fail(batch)
-    buckets.s3.delete_object(Bucket="audit", Key=f"ledger/{batch.object.id}/object.0.jsonl.gz")
+    buckets.hide("audit", f"ledger/{batch.object.id}/object.0.jsonl.gz")
 
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 

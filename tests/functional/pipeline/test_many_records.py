@@ -79,7 +79,7 @@ def test_any_division_gives_the_same_ledger_and_delivery(buckets: Buckets, size:
     assert len(whole) == 1 + 20 * 4 + 3
     for bucket in ("audit", "processed", "staging"):
         for key in buckets.keys(bucket):
-            buckets.s3.delete_object(Bucket=bucket, Key=key)
+            buckets.hide(bucket, key)
 
     for chunk in chunks(batch, size):
         try:
@@ -131,8 +131,8 @@ def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
     forwarded = transform.handle(called_with(message, "Transform"), None)
     claim = forwarded["claim"]
     lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
-    shorter = buckets.s3.put_object(Bucket="staging", Key=claim["key"], Body=gzip_lines.pack(b"".join(lines[:-1])))
-    forwarded["claim"] = claim | {"version_id": shorter["VersionId"]}
+    shorter = buckets.put("staging", claim["key"], gzip_lines.pack(b"".join(lines[:-1])))
+    forwarded["claim"] = claim | {"version_id": shorter}
     with pytest.raises(MessageRefused, match="announces 23 accepted and 61 rejected"):
         write.handle(called_with(forwarded, "Write"), None)
     assert buckets.keys("audit", "ledger/") == []
@@ -207,8 +207,7 @@ def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
 def test_an_invalid_staged_batch_is_refused_and_has_a_dead_letter(buckets: Buckets, staged: bytes) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
     forwarded = transform.handle(called_with(message, "Transform"), None)
-    put = buckets.s3.put_object(Bucket="staging", Key=forwarded["claim"]["key"], Body=staged)
-    forwarded["claim"]["version_id"] = put["VersionId"]
+    forwarded["claim"]["version_id"] = buckets.put("staging", forwarded["claim"]["key"], staged)
     with pytest.raises(MessageRefused):
         write.handle(called_with(forwarded, "Write"), None)
 
@@ -261,8 +260,8 @@ def test_a_transform_that_returns_a_shared_object_fails() -> None:
 def test_damaged_staged_rejects_are_refused_and_have_a_dead_letter(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
     staged = gzip_lines.pack(b'{"dataset": "mission"}\n{"position": 1}\n')
-    put = buckets.s3.put_object(Bucket="staging", Key=message["claim"]["rejected"]["key"], Body=staged)
-    message["claim"]["rejected"]["version_id"] = put["VersionId"]
+    claim = message["claim"]["rejected"]
+    claim["version_id"] = buckets.put("staging", claim["key"], staged)
     with pytest.raises(MessageRefused, match="does not have the expected shape"):
         transform.handle(called_with(message, "Transform"), None)
 

@@ -216,7 +216,7 @@ def test_an_outdated_summary_is_refused(buckets: Buckets, batch: Batch) -> None:
 )
 def test_an_unreadable_ledger_file_is_named(buckets: Buckets, batch: Batch, damaged: bytes) -> None:
     keys = commit_all(buckets, batch)
-    buckets.s3.put_object(Bucket="audit", Key=keys[1], Body=damaged)
+    buckets.put("audit", keys[1], damaged)
     with pytest.raises(MessageRefused, match=rf"the ledger file {keys[1]} .*restore its first version"):
         summarize(batch)
 
