@@ -51,7 +51,7 @@ class CommandLine:
         return line
 
     @property
-    def target(self) -> Target:
+    def target(self) -> InMemory:
         """The AWS that commands talk to."""
         return InMemory("AWS in memory", aws_session(), "memory" if self.is_local else None, self.clients)
 

@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from typer.testing import CliRunner, Result
 
-from custody.app import app
 from custody.commands import destroy as command
 from custody.deployment.destroy import KINDS, MACHINE, Account, Resource
 from custody.deployment.target import Target
-from custody.errors import USAGE, CommandFailed
-from tests.support.buckets import Buckets
-from tests.support.command_line import InMemory
+from custody.errors import SOME_WITHOUT_OUTCOME
+from tests.support.audit_files import Run
+from tests.support.buckets import Buckets, session
+from tests.support.command_line import CommandLine, InMemory, refusal
 
+COMMAND = "destroy"
 SUFFIX = "-123456789012-us-east-1"
 RAW, AUDIT, OTHER = f"custody-dev-raw{SUFFIX}", f"custody-dev-audit{SUFFIX}", f"custody-dev2-raw{SUFFIX}"
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/custody-dev/1"
@@ -28,12 +27,12 @@ def tags(env: str) -> list[Any]:
     return [{"Key": key, "Value": value} for key, value in {"project": "custody", "env": env}.items()]
 
 
-def refusal(code: str, message: str = "") -> ClientError:
+def error(code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "AnyCall")
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
-    raise refusal("AccessDenied", "not \x1b[31myou")
+    raise error("AccessDenied", "not \x1b[31myou")
 
 
 @dataclass
@@ -58,13 +57,13 @@ class CloudFormation:
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
         if self.status is None or "custody-dev" not in StackName:
-            raise refusal("ValidationError", f"Stack with id {StackName} does not exist")
+            raise error("ValidationError", f"Stack with id {StackName} does not exist")
         stack = {"StackId": STACK_ID, "StackName": "custody-dev", "StackStatus": self.status}
         return {"Stacks": [stack | {"StackStatusReason": self.reason}]}
 
     def describe_stack_resources(self, PhysicalResourceId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
         if not self.owner:
-            raise refusal("ValidationError", f"Stack for {PhysicalResourceId} does not exist")
+            raise error("ValidationError", f"Stack for {PhysicalResourceId} does not exist")
         resource = {"PhysicalResourceId": PhysicalResourceId, "ResourceStatus": "IMPORT_COMPLETE"}
         self.status = "IMPORT_COMPLETE"
         return {"StackResources": [resource | {"StackId": STACK_ID}]}
@@ -95,22 +94,20 @@ class CloudFormation:
 
 
 @pytest.fixture
-def cloudformation(buckets: Buckets) -> CloudFormation:  # noqa: ARG001 - AWS in memory
-    return CloudFormation(boto3.client("s3", "us-east-1"))
+def cloudformation(buckets: Buckets) -> CloudFormation:
+    return CloudFormation(buckets.s3)
 
 
 @pytest.fixture
-def target(cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch) -> InMemory:
-    session = boto3.Session(region_name="us-east-1")
-    s3 = session.client("s3")
+def target(command_line: CommandLine, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch) -> InMemory:
+    s3 = session().client("s3")
     for bucket, env in ((RAW, "dev"), (AUDIT, "dev"), (OTHER, "dev2")):
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags(env)})
-    target = InMemory("AWS in memory", session, None, {"s3": s3, "cloudformation": cloudformation})
-    monkeypatch.setattr(command, "open_target", lambda **_: target)
+    command_line.clients = {"s3": s3, "cloudformation": cloudformation}
     monkeypatch.setattr("time.sleep", lambda _: None)
-    return target
+    return command_line.target
 
 
 def forbid_listing(target: Target, bucket: str) -> None:
@@ -126,11 +123,7 @@ def account(target: InMemory) -> Account:
     return Account(target, "dev", "sandbox")
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["destroy", *arguments])
-
-
-def report(*arguments: str) -> Any:
+def report(run: Run, *arguments: str) -> Any:
     """Return the document of a command that may fail."""
     return json.loads(run(*arguments, "--json").stdout)
 
@@ -148,12 +141,8 @@ def put(target: Target, bucket: str, *keys: str) -> None:
 
 
 @pytest.mark.parametrize("name", [OTHER, "custody-developers"])
-def test_a_bucket_of_another_environment_is_refused(target: InMemory, name: str) -> None:
-    refused = run("--bucket", name, "--yes")
-
-    assert isinstance(refused.exception, CommandFailed)
-    assert refused.exception.code == USAGE
-    assert f"{name} is not a bucket of custody-dev" in str(refused.exception)
+def test_a_bucket_of_another_environment_is_refused(run: Run, target: InMemory, name: str) -> None:
+    assert f"{name} is not a bucket of custody-dev" in refusal(run("--bucket", name, "--yes"))
     assert bucket_names(target) == {RAW, AUDIT, OTHER}
 
 
@@ -172,7 +161,7 @@ def test_a_bucket_of_another_stack_is_refused(target: InMemory, account: Account
 
 
 def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(
-    target: InMemory, cloudformation: CloudFormation
+    run: Run, target: InMemory, cloudformation: CloudFormation
 ) -> None:
     key = "11111111-1111-1111-1111-111111111111"
     queue = "https://sqs.us-east-1.amazonaws.com/123456789012/custody-dev-start-dlq"
@@ -183,7 +172,7 @@ def test_resources_that_were_deleted_by_hand_are_gone_and_the_rest_is_planned(
         cloudformation.add(name, resource_type)
     cloudformation.add(machine, MACHINE)
 
-    planned = report("--dry-run")
+    planned = report(run, "--dry-run")
     contents = [resource["contents"] for resource in planned["stack"]["resources"]]
     assert contents == ["0 versions", "gone", "gone", "gone", "gone", ""]
     assert (planned["running_executions"], planned["blockers"]) == (0, [])
@@ -198,39 +187,37 @@ def test_what_a_bucket_holds_is_counted_up_to_a_page(account: Account, monkeypat
 
 
 @pytest.mark.usefixtures("target")
-def test_a_busy_stack_is_not_deleted(cloudformation: CloudFormation) -> None:
+def test_a_busy_stack_is_not_deleted(run: Run, cloudformation: CloudFormation) -> None:
     cloudformation.add(RAW)
     cloudformation.status = "UPDATE_IN_PROGRESS"
-    (blocker,) = report("--dry-run")["blockers"]
+    (blocker,) = report(run, "--dry-run")["blockers"]
     assert blocker == "CloudFormation is working on custody-dev (UPDATE_IN_PROGRESS); wait until it has finished."
-    refused = run("--yes").exception
-    assert isinstance(refused, CommandFailed)
-    assert str(refused).startswith("Nothing was deleted.")
+    assert refusal(run("--yes"), SOME_WITHOUT_OUTCOME).startswith("Nothing was deleted.")
 
 
 @pytest.mark.usefixtures("target")
 def test_dead_letters_that_may_not_be_counted_do_not_block(
-    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+    run: Run, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "select", lambda *_: map(refuse, "1"))
     cloudformation.add(AUDIT)
 
-    planned = report("--dry-run")
+    planned = report(run, "--dry-run")
     assert (planned["open_dead_letters"], planned["blockers"]) == (None, [])
 
 
-def test_an_unreadable_dead_letter_counts_as_open(target: InMemory, cloudformation: CloudFormation) -> None:
+def test_an_unreadable_dead_letter_counts_as_open(run: Run, target: InMemory, cloudformation: CloudFormation) -> None:
     dead_letter = "dead-letters/dt=2026-11-23/mission-a-json-0123456789abcdef01234567/000000000000000.0.Validate.json"
     cloudformation.add(AUDIT)
     put(target, AUDIT, dead_letter)
 
-    assert report("--dry-run")["open_dead_letters"] == 1
+    assert report(run, "--dry-run")["open_dead_letters"] == 1
 
 
-def test_a_dry_run_changes_nothing(target: InMemory) -> None:
+def test_a_dry_run_changes_nothing(run: Run, target: InMemory) -> None:
     put(target, RAW, "a")
 
-    (bucket,) = report("--bucket", RAW, "--dry-run")["buckets"]
+    (bucket,) = report(run, "--bucket", RAW, "--dry-run")["buckets"]
     assert (bucket["name"], bucket["contents"]) == (RAW, "1 version")
     shown = run("--bucket", RAW, "--dry-run").stdout
     assert "Every unlocked version in these buckets will be permanently deleted" in shown
@@ -253,7 +240,7 @@ def test_what_is_left_is_listed_by_tag_with_the_command_that_removes_it(account:
 
 
 def test_a_bucket_that_may_not_be_listed_is_reported_and_does_not_hide_others(
-    target: InMemory, account: Account
+    run: Run, target: InMemory, account: Account
 ) -> None:
     forbid_listing(target, AUDIT)
 
@@ -266,10 +253,10 @@ def test_a_bucket_that_may_not_be_listed_is_reported_and_does_not_hide_others(
 
 
 @pytest.mark.usefixtures("target")
-def test_a_refusal_to_list_is_not_taken_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_to_list_is_not_taken_for_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Account, "_tagged", refuse)
 
-    (unknown,) = report()["left"]
+    (unknown,) = report(run)["left"]
     assert "AccessDenied" in unknown["contents"]
     assert "nothing is left" not in run().stdout
 
@@ -277,7 +264,7 @@ def test_a_refusal_to_list_is_not_taken_for_nothing(monkeypatch: pytest.MonkeyPa
 # What is deleted
 
 
-def test_each_bucket_is_deleted_once_and_a_refusal_does_not_affect_others(target: InMemory) -> None:
+def test_each_bucket_is_deleted_once_and_a_refusal_does_not_affect_others(run: Run, target: InMemory) -> None:
     forbid_listing(target, AUDIT)
 
     ran = run("--bucket", AUDIT, "--bucket", RAW, "--bucket", RAW, "--yes", "--json")
@@ -289,13 +276,13 @@ def test_each_bucket_is_deleted_once_and_a_refusal_does_not_affect_others(target
 
 
 def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
-    target: InMemory, monkeypatch: pytest.MonkeyPatch
+    run: Run, target: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(target, RAW, "a", "b", "c")
     errors = [{"Key": key, "Code": "AccessDenied", "Message": "locked"} for key in "ab"]
     monkeypatch.setattr(target.client("s3"), "delete_objects", lambda **_: {"Errors": errors})
 
-    deletion = report("--bucket", RAW, "--yes")
+    deletion = report(run, "--bucket", RAW, "--yes")
     assert deletion["emptied"] == {RAW: 1}
     assert deletion["failures"] == {RAW: "2 versions cannot be deleted, such as a: locked (Object Lock may keep them)"}
     assert RAW in bucket_names(target)
@@ -303,27 +290,25 @@ def test_versions_that_cannot_be_deleted_are_counted_and_keep_the_bucket(
 
 @pytest.mark.parametrize("emptying_times_out", [False, True], ids=["full", "left full by the emptying function"])
 def test_full_buckets_of_a_stack_are_emptied_and_it_is_deleted(
-    target: InMemory, cloudformation: CloudFormation, *, emptying_times_out: bool
+    run: Run, target: InMemory, cloudformation: CloudFormation, *, emptying_times_out: bool
 ) -> None:
     cloudformation.add(RAW)
     cloudformation.emptying_times_out = emptying_times_out
     put(target, RAW, "a", "a", "b")
 
-    deletion = report("--yes")
+    deletion = report(run, "--yes")
     assert (deletion["failures"], deletion["emptied"]) == ({}, {RAW: 3})
     assert bucket_names(target) == {AUDIT, OTHER}
 
 
 @pytest.mark.usefixtures("target")
-def test_a_bucket_that_was_imported_into_a_stack_is_refused(cloudformation: CloudFormation) -> None:
+def test_a_bucket_that_was_imported_into_a_stack_is_refused(run: Run, cloudformation: CloudFormation) -> None:
     cloudformation.owner = "custody-dev"
-    refused = run("--bucket", RAW, "--yes").exception
-    assert isinstance(refused, CommandFailed)
-    assert "belongs to the stack custody-dev" in str(refused)
+    assert "belongs to the stack custody-dev" in refusal(run("--bucket", RAW, "--yes"))
 
 
 def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_stack(
-    target: InMemory, cloudformation: CloudFormation
+    run: Run, target: InMemory, cloudformation: CloudFormation
 ) -> None:
     cloudformation.add(RAW)
     put(target, RAW, "a")
@@ -337,14 +322,14 @@ def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_s
 
 
 @pytest.mark.usefixtures("target")
-def test_a_stack_that_fails_without_a_resource_reports_why(cloudformation: CloudFormation) -> None:
+def test_a_stack_that_fails_without_a_resource_reports_why(run: Run, cloudformation: CloudFormation) -> None:
     cloudformation.status, cloudformation.reason = "CREATE_COMPLETE", "cannot assume the role"
 
-    assert report("--yes")["failures"] == {"custody-dev": "cannot assume the role"}
+    assert report(run, "--yes")["failures"] == {"custody-dev": "cannot assume the role"}
 
 
 @pytest.mark.usefixtures("target")
-def test_an_interrupt_says_what_may_continue(cloudformation: CloudFormation) -> None:
+def test_an_interrupt_says_what_may_continue(run: Run, cloudformation: CloudFormation) -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 

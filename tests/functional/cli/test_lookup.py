@@ -3,18 +3,17 @@
 import json
 from collections.abc import Callable
 
-import boto3
 import pytest
 
 from custody.audit.subject import Subject, resolve
 from custody.errors import CommandFailed
-from custody.executions.pipeline import Pipeline
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
-from tests.support.audit_files import Run, a_deployment, delivered_in_part
+from tests.support.audit_files import Run, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
-from tests.support.executions import MACHINE_ARN, arn_of
+from tests.support.command_line import DEPLOYMENT
+from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
 DISCARD = ["discard", "--reason", "any"]
@@ -132,26 +131,27 @@ HIVE = "dt=2026-01-01/device-0123456789abcdef01234567/part.json"
 """A key that looks like the id of a dead letter."""
 
 
-def subject(buckets: Buckets, name: str) -> Subject:
+def subject(machine: Machine, name: str) -> Subject:
     """Resolve a name in the deployment of the state machines in memory."""
-    pipeline = Pipeline(boto3.client("stepfunctions"), MACHINE_ARN)
-    return resolve(buckets.s3, pipeline, a_deployment(), name)
+    return resolve(machine.buckets.s3, machine.pipeline(), DEPLOYMENT, name)
 
 
 @pytest.mark.parametrize("name", [HIVE, f"s3://raw/{HIVE}"])
-def test_a_key_that_looks_like_a_dead_letter_names_the_raw_object(buckets: Buckets, name: str) -> None:
+def test_a_key_that_looks_like_a_dead_letter_names_the_raw_object(
+    machine: Machine, buckets: Buckets, name: str
+) -> None:
     raw = buckets.upload(HIVE, GOOD).object
-    assert subject(buckets, name).raw == raw
+    assert subject(machine, name).raw == raw
 
 
-def test_an_address_in_the_raw_bucket_is_never_a_dead_letter(buckets: Buckets) -> None:
+def test_an_address_in_the_raw_bucket_is_never_a_dead_letter(machine: Machine) -> None:
     with pytest.raises(CommandFailed, match="No record, object, dead letter or key"):
-        subject(buckets, f"s3://raw/{HIVE}")
+        subject(machine, f"s3://raw/{HIVE}")
 
 
-def test_an_execution_of_another_deployment_is_refused(buckets: Buckets) -> None:
+def test_an_execution_of_another_deployment_is_refused(machine: Machine, buckets: Buckets) -> None:
     raw = buckets.upload("mission/a.json", GOOD).object
     own = arn_of(raw.id)
-    assert subject(buckets, own).object_id == raw.id
+    assert subject(machine, own).object_id == raw.id
     with pytest.raises(CommandFailed, match="is not an execution of this deployment"):
-        subject(buckets, own.replace(":pipeline:", ":custody-prod:"))
+        subject(machine, own.replace(":pipeline:", ":custody-prod:"))

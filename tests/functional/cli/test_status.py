@@ -4,16 +4,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
-from typer.testing import CliRunner
 
-from custody.app import app
-from custody.deployment.target import Target, find
+from custody.deployment.target import Deployment, find
 from custody.errors import CommandFailed
-from tests.support.buckets import Buckets
-from tests.support.command_line import InMemory
+from tests.support.audit_files import Run
+from tests.support.buckets import session
+from tests.support.command_line import CommandLine
 
+COMMAND = "status"
 OUTPUTS = {
     "RawBucket": "raw",
     "ProcessedBucket": "processed",
@@ -23,7 +22,7 @@ OUTPUTS = {
     "DeadLetterFunctionName": "custody-dev-dead-letter",
 }
 QUEUES = {"buffer": "BufferQueueUrl", "start-dlq": "StartDlqUrl", "dead-letter-dlq": "DeadLetterDlqUrl"}
-Deploy = Callable[..., Target]
+Deploy = Callable[..., Deployment]
 
 
 class Stacks:
@@ -37,12 +36,13 @@ class Stacks:
 
 
 @pytest.fixture
-def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001 - AWS in memory
-    """Return a function that makes a stack whose outputs name real queues and machines."""
+def deploy(command_line: CommandLine) -> Deploy:
+    """Return a function that makes a stack whose outputs name real queues and machines, and finds it."""
 
-    def deploy_stack(*, queues: tuple[str, ...], without: str = "") -> Target:
-        sqs, states = boto3.client("sqs"), boto3.client("stepfunctions")
-        role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    def deploy_stack(*queues: str, without: str = "") -> Deployment:
+        client: Any = session().client
+        sqs, states, iam = (client(name) for name in ("sqs", "stepfunctions", "iam"))
+        role = iam.create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
         machines = {
             f"{name.title()}Arn": states.create_state_machine(name=name, definition=definition, roleArn=role)
@@ -54,39 +54,35 @@ def deploy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa
             | {QUEUES[name]: sqs.create_queue(QueueName=name)["QueueUrl"] for name in queues}
         )
         stacks = Stacks({name: value for name, value in outputs.items() if name != without})
-        here = InMemory("a stack in memory", boto3.Session(), None, {"cloudformation": stacks})
-        monkeypatch.setattr("custody.session.open_target", lambda **_: here)
-        return here
+        command_line.clients = {"cloudformation": stacks, "stepfunctions": states, "sqs": sqs}
+        command_line.deployment = find(command_line.target, "dev")
+        return command_line.deployment
 
     return deploy_stack
 
 
-def status() -> dict[str, Any]:
-    ran = CliRunner().invoke(app, ["status", "--json"])
-    assert ran.exit_code == 0, ran.output
-    return dict(json.loads(ran.stdout))
+def status(run: Run) -> Any:
+    return json.loads(run("--json").stdout)
 
 
-def test_events_waiting_in_a_buffer_are_counted(deploy: Deploy) -> None:
-    deployed = find(deploy(queues=("start-dlq", "dead-letter-dlq", "buffer")), "dev")
+def test_events_waiting_in_a_buffer_are_counted(run: Run, deploy: Deploy) -> None:
+    deployed = deploy("start-dlq", "dead-letter-dlq", "buffer")
     for _ in range(3):
-        boto3.client("sqs").send_message(QueueUrl=str(deployed.buffer_url), MessageBody="{}")
+        session().client("sqs").send_message(QueueUrl=str(deployed.buffer_url), MessageBody="{}")
 
     expected = {"buffer": 3, "start-dlq": 0, "dead-letter-dlq": 0}
-    assert {name: status()[name] for name in expected} == expected
+    assert {name: status(run)[name] for name in expected} == expected
 
 
-def test_a_deployment_without_a_buffer_shows_none_and_has_its_chunk_size(deploy: Deploy) -> None:
-    deployed = find(deploy(queues=("start-dlq", "dead-letter-dlq")), "dev")
+def test_a_deployment_without_a_buffer_shows_none_and_has_its_chunk_size(run: Run, deploy: Deploy) -> None:
+    deployed = deploy("start-dlq", "dead-letter-dlq")
 
     assert deployed.buffer_url is None
-    assert "buffer" not in status()
+    assert "buffer" not in status(run)
     assert deployed.chunk_bytes == 64 * 2**20
     assert deployed.bulk_arn.endswith(":bulk")
 
 
 def test_a_stack_without_an_output_is_refused_by_its_name(deploy: Deploy) -> None:
-    here = deploy(queues=("start-dlq", "dead-letter-dlq"), without="ChunkBytes")
-
     with pytest.raises(CommandFailed, match="has no output 'ChunkBytes'"):
-        find(here, "dev")
+        deploy("start-dlq", "dead-letter-dlq", without="ChunkBytes")
