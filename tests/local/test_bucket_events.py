@@ -9,28 +9,23 @@ from typing import Any
 
 import pytest
 
-from tests.local.test_execution_events import events, messages
 from tests.support.embedded_aws import EmbeddedAws, until
 
 
-def queue(cloud: EmbeddedAws, name: str, *, lets_in: str | None) -> str:
-    """Create a queue that accepts the events of a rule, or no events; return its URL."""
-    url = cloud.queues.create_queue(QueueName=name)["QueueUrl"]
+def queue(cloud: EmbeddedAws, name: str, *, lets_in: str | None) -> tuple[str, str]:
+    """Create a queue that accepts the events of a rule, or no events; return its URL and its ARN."""
+    url, arn = cloud.queue(name)
     if lets_in:
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "events.amazonaws.com"},
             "Action": "sqs:SendMessage",
-            "Resource": arn_of(cloud, url),
+            "Resource": arn,
             "Condition": {"ArnEquals": {"aws:SourceArn": lets_in}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         cloud.queues.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    return url
-
-
-def arn_of(cloud: EmbeddedAws, url: str) -> str:
-    return cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return url, arn
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +46,16 @@ def rule(cloud: EmbeddedAws) -> str:
 
 
 def test_an_event_has_the_version_and_reaches_only_queues_that_allow_the_rule(cloud: EmbeddedAws, rule: str) -> None:
-    open_to_it = queue(cloud, "open", lets_in=rule)
-    closed = [queue(cloud, "closed", lets_in=None), queue(cloud, "other", lets_in=f"{rule}-other")]
-    targets: Any = [{"Id": str(number), "Arn": arn_of(cloud, url)} for number, url in enumerate([*closed, open_to_it])]
+    queues = [queue(cloud, "closed", lets_in=None), queue(cloud, "other", lets_in=f"{rule}-other")]
+    queues.append(queue(cloud, "open", lets_in=rule))
+    targets: Any = [{"Id": str(number), "Arn": arn} for number, (_, arn) in enumerate(queues)]
     cloud.events.put_targets(Rule="deliveries", Targets=targets)
 
     cloud.s3.put_object(Bucket="delivered", Key="other/a.jsonl", Body=b"1")
     put = cloud.s3.put_object(Bucket="delivered", Key="mission/a b.jsonl", Body=b"12345")
 
-    (event,) = events(cloud, open_to_it, 1)
+    *closed, open_to_it = (url for url, _ in queues)
+    (event,) = cloud.received(open_to_it, 1)
     assert event["detail"]["object"].pop("sequencer")
     assert event["detail"]["object"] == {
         "key": "mission/a b.jsonl",
@@ -68,18 +64,18 @@ def test_an_event_has_the_version_and_reaches_only_queues_that_allow_the_rule(cl
         "version-id": put["VersionId"],
     }
     # Targets are served in their order, so that what these were to get would be there by now.
-    assert [messages(cloud, url) for url in closed] == [[], []]
+    assert [cloud.messages(url) for url in closed] == [[], []]
 
 
 def test_an_event_that_its_queue_refuses_is_dead_lettered(cloud: EmbeddedAws, rule: str) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""
-    closed, kept = queue(cloud, "shut", lets_in=None), queue(cloud, "kept", lets_in=rule)
-    target: Any = {"Id": "8", "Arn": arn_of(cloud, closed), "DeadLetterConfig": {"Arn": arn_of(cloud, kept)}}
+    (closed, closed_arn), (kept, kept_arn) = queue(cloud, "shut", lets_in=None), queue(cloud, "kept", lets_in=rule)
+    target: Any = {"Id": "8", "Arn": closed_arn, "DeadLetterConfig": {"Arn": kept_arn}}
     cloud.events.put_targets(Rule="deliveries", Targets=[target])
 
     put = cloud.s3.put_object(Bucket="delivered", Key="mission/c.jsonl", Body=b"1")
 
-    (message,) = until(partial(messages, cloud, kept), "the event")
+    (message,) = until(partial(cloud.messages, kept), "the event")
     event = json.loads(message["Body"])
     assert event["detail"]["object"]["version-id"] == put["VersionId"], "the event itself, as a redrive needs it"
     attributes = {key: value["StringValue"] for key, value in message["MessageAttributes"].items()}
@@ -90,14 +86,14 @@ def test_an_event_that_its_queue_refuses_is_dead_lettered(cloud: EmbeddedAws, ru
         "ERROR_CODE": "NO_PERMISSIONS",
         "RETRY_ATTEMPTS": "0",
     }
-    assert messages(cloud, closed) == []
+    assert cloud.messages(closed) == []
 
 
 def test_a_bucket_without_versioning_has_no_version_in_its_events(cloud: EmbeddedAws, rule: str) -> None:
-    heard = queue(cloud, "unversioned", lets_in=rule)
-    cloud.events.put_targets(Rule="deliveries", Targets=[{"Id": "9", "Arn": arn_of(cloud, heard)}])
+    heard, arn = queue(cloud, "unversioned", lets_in=rule)
+    cloud.events.put_targets(Rule="deliveries", Targets=[{"Id": "9", "Arn": arn}])
 
     cloud.s3.put_object(Bucket="plain", Key="mission/b.jsonl", Body=b"1")
 
-    (event,) = events(cloud, heard, 1)
+    (event,) = cloud.received(heard, 1)
     assert event["detail"]["object"].keys() == {"key", "size", "etag", "sequencer"}

@@ -58,11 +58,6 @@ def function(cloud: EmbeddedAws, name: str, actions: list[str], **options: Any) 
     return name
 
 
-def queue(cloud: EmbeddedAws, name: str, attributes: Any = None) -> tuple[str, str]:
-    url = cloud.queues.create_queue(QueueName=name, Attributes=attributes or {})["QueueUrl"]
-    return url, cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-
-
 def count(cloud: EmbeddedAws, url: str) -> int:
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(
@@ -169,7 +164,7 @@ def test_uploads_pass_through_a_queue_and_failures_are_dead_lettered(cloud: Embe
 
 def test_a_batch_waits_for_its_window_and_takes_more_than_ten(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html."""
-    url, arn = queue(cloud, "window")
+    url, arn = cloud.queue("window")
     for first in (0, 10):
         entries: Any = [{"Id": str(n), "MessageBody": f"{first + n:02}"} for n in range(10)]
         cloud.queues.send_message_batch(QueueUrl=url, Entries=entries)
@@ -197,7 +192,7 @@ def test_a_mapping_that_cannot_work_is_refused(
 ) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html."""
     name = f"refused-{len(actions)}-{len(options)}"
-    arn = queue(cloud, name, {"VisibilityTimeout": visible})[1]
+    _, arn = cloud.queue(name, {"VisibilityTimeout": visible})
     with pytest.raises(ClientError, match=refusal):
         cloud.functions.create_event_source_mapping(
             FunctionName=function(cloud, name, actions, **options), EventSourceArn=arn

@@ -47,24 +47,6 @@ def rule(name: str, machine: str, statuses: list[str], *targets: dict[str, Any])
     return {"Type": "AWS::Events::Rule", "Properties": {"Name": name, "EventPattern": pattern, "Targets": targets}}
 
 
-def messages(cloud: EmbeddedAws, queue: str) -> list[Any]:
-    answer = cloud.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
-    for message in answer.get("Messages", []):
-        cloud.queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return list(answer.get("Messages", []))
-
-
-def events(cloud: EmbeddedAws, queue: str, count: int) -> list[Any]:
-    received: list[Any] = []
-
-    def look() -> bool:
-        received.extend(json.loads(message["Body"]) for message in messages(cloud, queue))
-        return len(received) >= count
-
-    until(look, f"{count} events")
-    return received
-
-
 @pytest.fixture(scope="module")
 def machine(cloud: EmbeddedAws) -> str:
     states = {
@@ -111,7 +93,7 @@ def test_the_detail_is_the_description_with_dates_in_milliseconds(
     if do == "stop":
         cloud.machines.stop_execution(executionArn=arn, error="Stopped", cause="by hand")
     described = cloud.ended(arn)
-    first, last = events(cloud, queue, 2)
+    first, last = cloud.received(queue, 2)
     milliseconds = {name: int(described[name].timestamp() * 1000) for name in ("startDate", "stopDate")}
     usual = {
         "executionArn": arn,
@@ -143,9 +125,9 @@ def test_the_detail_is_the_description_with_dates_in_milliseconds(
 def test_a_redrive_is_published_as_running(cloud: EmbeddedAws, machine: str, queue: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html."""
     arn = cloud.run(machine, {"do": "fail"})["executionArn"]
-    events(cloud, queue, 2)
+    cloud.received(queue, 2)
     date = cloud.machines.redrive_execution(executionArn=arn)["redriveDate"]
-    running, failed = (event["detail"] for event in events(cloud, queue, 2))
+    running, failed = (event["detail"] for event in cloud.received(queue, 2))
     milliseconds = int(date.timestamp() * 1000)
     assert (running["status"], running["redriveCount"], running["redriveDate"]) == ("RUNNING", 1, milliseconds)
     assert (running["stopDate"], running["error"]) == (None, None)
@@ -180,8 +162,7 @@ def test_a_function_is_invoked_asynchronously_with_its_retries_and_destination(
     cloud: EmbeddedAws, machine: str
 ) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html."""
-    lost = cloud.queues.create_queue(QueueName="lost")["QueueUrl"]
-    arn = cloud.queues.get_queue_attributes(QueueUrl=lost, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    lost, arn = cloud.queue("lost")
     function = cloud.function("notified", TELLING, policy=allow("sqs:SendMessage", arn))
     cloud.functions.put_function_event_invoke_config(
         FunctionName="notified", MaximumRetryAttempts=1, DestinationConfig={"OnFailure": {"Destination": arn}}
@@ -193,13 +174,13 @@ def test_a_function_is_invoked_asynchronously_with_its_retries_and_destination(
 
     cloud.run(machine, {"do": "succeed"})
     failed = cloud.run(machine, {"do": "fail"})
-    (message,) = until(partial(messages, cloud, lost), "the record")
+    (message,) = until(partial(cloud.messages, lost), "the record")
     record = json.loads(message["Body"])
     assert record["requestPayload"]["detail"]["executionArn"] == failed["executionArn"]
     assert record["requestContext"]["approximateInvokeCount"] == 2
     lines = cloud.logs.filter_log_events(logGroupName="/aws/lambda/notified")["events"]
     assert len([line for line in lines if failed["name"] in line["message"]]) == 2, "a single event, tried twice"
-    assert messages(cloud, ids["Queue"]) == []
+    assert cloud.messages(ids["Queue"]) == []
 
 
 @pytest.mark.parametrize(("name", "code"), [("no-permission", "NO_PERMISSIONS"), ("no-function", "NO_RESOURCE")])
@@ -210,7 +191,7 @@ def test_an_undeliverable_event_is_dead_lettered(cloud: EmbeddedAws, machine: st
     if name == "no-function":
         cloud.functions.delete_function(FunctionName=name)
     failed = cloud.run(machine, {"do": "fail"})
-    (message,) = until(partial(messages, cloud, queue), "the event")
+    (message,) = until(partial(cloud.messages, queue), "the event")
     event = json.loads(message["Body"])
     assert (event["source"], event["detail"]["executionArn"]) == ("aws.states", failed["executionArn"])
     attributes = {key: value["StringValue"] for key, value in message["MessageAttributes"].items()}

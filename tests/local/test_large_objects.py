@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import local
-from tests.support.embedded_aws import EmbeddedAws, until
+from tests.support.embedded_aws import EmbeddedAws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 MIB = 1024 * 1024
-LARGE = random.Random(4).randbytes(90 * MIB)  # noqa: S311 - only its size matters
+LARGE = random.Random(4).randbytes(48 * MIB)  # noqa: S311 - only its size matters
 SUM = hashlib.md5(LARGE, usedforsecurity=False).hexdigest()
 
 
@@ -72,7 +72,7 @@ def test_large_objects_need_little_memory(cloud: EmbeddedAws, bucket: str, tmp_p
         assert body.read(3) == LARGE[:3]
         body.close()
     cloud.s3.put_object(Bucket=bucket, Key="later", Body=b"")
-    assert peak(cloud) < 600, "eight readers and four writers of 90 MiB each"
+    assert peak(cloud) < 400, "eight readers and four writers of 48 MiB each"
 
 
 def test_an_overwritten_version_is_read_whole_and_in_ranges(cloud: EmbeddedAws, bucket: str) -> None:
@@ -99,8 +99,7 @@ def test_an_overwritten_version_is_read_whole_and_in_ranges(cloud: EmbeddedAws, 
 def test_a_multipart_upload_is_published_once(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html."""
     bucket = versioned(cloud, "parts")
-    url = cloud.queues.create_queue(QueueName="parts")["QueueUrl"]
-    arn = cloud.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    url, arn = cloud.queue("parts")
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -114,15 +113,8 @@ def test_a_multipart_upload_is_published_once(cloud: EmbeddedAws) -> None:
     )
     cloud.s3.upload_fileobj(io.BytesIO(LARGE), bucket, "a b.jsonl")
     head = cloud.s3.head_object(Bucket=bucket, Key="a b.jsonl")
-    records: list[Any] = []
-
-    def look() -> bool:
-        answer = cloud.queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        records.extend(json.loads(message["Body"]) for message in answer)
-        return any("Records" in body for body in records)
-
-    until(look, "the event")
-    (record,) = (record for body in records for record in body.get("Records", []))
+    _, event = cloud.received(url, 2)  # the first is s3:TestEvent
+    (record,) = event["Records"]
     assert record["eventName"] == "ObjectCreated:CompleteMultipartUpload"
     assert record["s3"]["object"].pop("sequencer")
     assert record["s3"]["object"] == {
@@ -131,7 +123,7 @@ def test_a_multipart_upload_is_published_once(cloud: EmbeddedAws) -> None:
         "eTag": head["ETag"].strip('"'),
         "versionId": head["VersionId"],
     }
-    assert head["ETag"].endswith('-12"'), "90 MiB in parts of 8 MiB"
+    assert head["ETag"].endswith('-6"'), "48 MiB in parts of 8 MiB"
     named: Any = {"Bucket": bucket, "Key": "a b.jsonl", "VersionId": head["VersionId"]}
     assert digest(cloud.s3.get_object(**named)) == SUM
 

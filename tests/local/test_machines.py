@@ -31,7 +31,7 @@ def echo(cloud: EmbeddedAws) -> str:
 
 @pytest.fixture(scope="module")
 def rejecting(cloud: EmbeddedAws) -> str:
-    return cloud.function("rejecting", REJECTING)
+    return cloud.function("rejecting-task", REJECTING)
 
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
@@ -43,7 +43,7 @@ def test_a_failed_execution_carries_class_name_and_report(cloud: EmbeddedAws, re
     cause = json.loads(ended["cause"])
     assert (cause["errorType"], cause["errorMessage"]) == ("RecordsRejected", "bad")
     assert "index.py" in cause["stackTrace"][0]
-    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    history = cloud.history(ended["executionArn"])
     assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == ["RecordsRejected"]
 
 
@@ -83,7 +83,7 @@ def test_retry_matches_the_class_and_honours_the_maximum_delay(cloud: EmbeddedAw
     before = time.monotonic()
     ended = cloud.run(cloud.machine("retrying", only(task(rejecting, Retry=[retry]))))
     assert time.monotonic() - before < 4, "waits are scaled to a tenth: at most 0.5 s of them were asked for"
-    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    history = cloud.history(ended["executionArn"])
     assert len([event for event in history if event["type"] == "TaskFailed"]) == 4
 
 
@@ -116,7 +116,7 @@ def test_a_throttled_task_fails_as_a_throttle_and_is_retried(cloud: EmbeddedAws)
     ended = cloud.run(cloud.machine("throttling", only(task(function, Retry=retry))))
     assert (ended["status"], ended["error"]) == ("FAILED", THROTTLED)
     assert "ReservedFunctionConcurrentInvocationLimitExceeded" in ended["cause"]
-    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    history = cloud.history(ended["executionArn"])
     assert [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"] == [THROTTLED] * 2
 
 
@@ -132,7 +132,7 @@ def test_a_machine_that_exceeds_its_timeout_stays_timed_out(cloud: EmbeddedAws) 
     assert (ended["status"], ended.get("error")) == ("TIMED_OUT", "States.Timeout")
     time.sleep(1)  # until the function has failed
     assert cloud.ended(ended["executionArn"])["status"] == "TIMED_OUT"
-    history = cloud.machines.get_execution_history(executionArn=ended["executionArn"])["events"]
+    history = cloud.history(ended["executionArn"])
     assert history[-1]["type"] == "ExecutionTimedOut"
 
 
@@ -140,7 +140,7 @@ def test_a_machine_that_exceeds_its_timeout_stays_timed_out(cloud: EmbeddedAws) 
 
 
 def test_a_repeated_start_returns_the_running_execution(cloud: EmbeddedAws) -> None:
-    machine = cloud.machine("waiting", only({"Type": "Wait", "Seconds": 20, "End": True}))
+    machine = cloud.machine("paused", only({"Type": "Wait", "Seconds": 20, "End": True}))
     first = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
     again = cloud.machines.start_execution(stateMachineArn=machine, name="same", input='{"a": 1}')
     assert (again["executionArn"], again["startDate"]) == (first["executionArn"], first["startDate"])
@@ -181,7 +181,7 @@ def test_a_child_of_a_distributed_map_sees_itself_as_the_execution(cloud: Embedd
 
 def previous(cloud: EmbeddedAws, execution: str) -> list[tuple[str, str | None]]:
     """Return the type of each event and of its previous event, None if it has none."""
-    events = cloud.machines.get_execution_history(executionArn=execution)["events"]
+    events = cloud.history(execution)
     kinds: dict[int, str] = {event["id"]: event["type"] for event in events}
     return [(event["type"], kinds[event["previousEventId"]] if event["previousEventId"] else None) for event in events]
 

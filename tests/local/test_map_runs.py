@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.test_execution_events import events, lets_in
-from tests.local.test_redrive import MAY, OPTIMIZED, calls, fix, history, kinds, redriven
+from tests.local.test_execution_events import lets_in
+from tests.local.test_redrive import OPTIMIZED, calls, fix, kinds, redriven
 from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 # Fails for the `bad` items until there is a marker named by `need`; waits for a marker named by `hold`.
@@ -59,9 +59,7 @@ SELECTED = {
 
 @pytest.fixture(scope="module")
 def chunk(cloud: EmbeddedAws) -> str:
-    cloud.s3.create_bucket(Bucket="markers")
-    cloud.s3.create_bucket(Bucket="calls")
-    return cloud.function("chunk", CHUNK, policy=MAY)
+    return cloud.function("chunk", CHUNK, policy=allow("s3:*"))
 
 
 def task(function: str, **more: Any) -> dict[str, Any]:
@@ -96,6 +94,10 @@ def mapping(child: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+def machine_of(cloud: EmbeddedAws, name: str, child: dict[str, Any], policy: Any = None, **more: Any) -> str:
+    return cloud.machine(name, {"StartAt": "Chunks", "States": {"Chunks": mapping(child)}, **more}, policy)
+
+
 def given(need: str, chunks: list[int], bad: list[int], hold: str = "") -> dict[str, Any]:
     return {"need": need, "chunks": chunks, "bad": bad, "bytes": 9, "hold": hold}
 
@@ -115,7 +117,7 @@ def test_children_are_executions_and_the_parent_continues_when_some_fail(cloud: 
         "Do": task(chunk, Catch=[{"ErrorEquals": ["BadChunk"], "ResultPath": "$.failure", "Next": "Lost"}]),
         "Lost": {"Type": "Fail", "Error": "Lost"},
     }
-    machine = cloud.machine("tolerant", {"StartAt": "Chunks", "States": {"Chunks": mapping(child)}})
+    machine = machine_of(cloud, "tolerant", child)
     items = given("tolerant", [0, 9, 18], [9])
     ended = cloud.run(machine, items)
     arn = ended["executionArn"]
@@ -143,25 +145,11 @@ def test_children_are_executions_and_the_parent_continues_when_some_fail(cloud: 
     assert json.loads(described["input"])["parent"] == arn
 
 
-def test_the_context_of_a_child_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html."""
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
-    arn = cloud.run(cloud.machine("seeing", definition), given("seeing", [4], []))["executionArn"]
-    (child,) = children(cloud, run_of(cloud, arn)["mapRunArn"])
-    described = cloud.machines.describe_execution(executionArn=child["executionArn"])
-    seen = json.loads(described["output"])
-    assert seen["state"]["Name"] == "Do"
-    own = seen["execution"]
-    assert (own["Id"], own["Name"], own["RedriveCount"]) == (child["executionArn"], child["name"], 0)
-    assert own["Input"] == json.loads(described["input"]) == seen["batch"]
-
-
-def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None:
+def test_parent_and_child_have_histories_and_the_context_of_a_child_is_its_own(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html."""
     child = {"Do": task(chunk, Next="Done"), "Done": {"Type": "Succeed"}}
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(child)}}
-    arn = cloud.run(cloud.machine("history", definition), given("history", [0], []))["executionArn"]
-    events = history(cloud, arn)
+    arn = cloud.run(machine_of(cloud, "history", child), given("history", [0], []))["executionArn"]
+    events = cloud.history(arn)
     assert kinds(events) == [
         "ExecutionStarted",
         "MapStateEntered",
@@ -176,7 +164,7 @@ def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None
     assert events[2]["mapStateStartedEventDetails"] == {"length": 1}
     assert events[3]["mapRunStartedEventDetails"] == {"mapRunArn": run}
     (described,) = children(cloud, run)
-    events = history(cloud, described["executionArn"])
+    events = cloud.history(described["executionArn"])
     assert kinds(events) == [
         "ExecutionStarted",
         "TaskStateEntered",
@@ -190,24 +178,28 @@ def test_parent_and_child_have_histories(cloud: EmbeddedAws, chunk: str) -> None
     assert json.loads(events[1]["stateEnteredEventDetails"]["input"])["chunk"]["start"] == 0
     assert events[4]["stateExitedEventDetails"]["name"] == "Do"
 
+    # https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+    described_child = cloud.machines.describe_execution(executionArn=described["executionArn"])
+    seen = json.loads(described_child["output"])
+    assert seen["state"]["Name"] == "Do"
+    own = seen["execution"]
+    assert (own["Id"], own["Name"], own["RedriveCount"]) == (described["executionArn"], described["name"], 0)
+    assert own["Input"] == json.loads(described_child["input"]) == seen["batch"]
 
-def test_a_child_invokes_only_what_the_role_of_the_machine_allows(cloud: EmbeddedAws, chunk: str) -> None:
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
-    machine = cloud.machine("weak", definition, allow("states:StartExecution"))
-    arn = cloud.run(machine, given("weak", [0], []))["executionArn"]
+
+def test_a_map_run_and_its_children_do_only_what_the_role_of_the_machine_allows(cloud: EmbeddedAws, chunk: str) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
+    unpermitted = machine_of(cloud, "unpermitted", {"Do": task(chunk)}, allow("lambda:InvokeFunction"))
+    ended = cloud.run(unpermitted, given("unpermitted", [0], []))
+    assert ended["status"] == "FAILED"
+    assert f"states:StartExecution on resource: {unpermitted}" in ended["cause"]
+    assert calls(cloud, "unpermitted") == 0
+
+    weak = machine_of(cloud, "weak", {"Do": task(chunk)}, allow("states:StartExecution"))
+    arn = cloud.run(weak, given("weak", [0], []))["executionArn"]
     (child,) = children(cloud, run_of(cloud, arn)["mapRunArn"])
     described = cloud.machines.describe_execution(executionArn=child["executionArn"])
     assert (described["status"], described["error"]) == ("FAILED", "Lambda.AWSLambdaException")
-
-
-def test_a_map_run_needs_the_permission_to_start_its_machine(cloud: EmbeddedAws, chunk: str) -> None:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
-    machine = cloud.machine("unpermitted", definition, allow("lambda:InvokeFunction"))
-    ended = cloud.run(machine, given("unpermitted", [0], []))
-    assert ended["status"] == "FAILED"
-    assert f"states:StartExecution on resource: {machine}" in ended["cause"]
-    assert calls(cloud, "unpermitted") == 0
 
 
 def test_no_more_children_run_than_there_are_workers(cloud: EmbeddedAws, chunk: str) -> None:
@@ -230,8 +222,7 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html."""
     need = end.lower().replace("_", "-")
     limit = {"TimeoutSeconds": 2} if end == "TIMED_OUT" else {}
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}, **limit}
-    machine = cloud.machine(f"{need}-parent", definition)
+    machine = machine_of(cloud, f"{need}-parent", {"Do": task(chunk)}, **limit)
     items = given(need, [0, 1, 2, 3], [], hold=f"hold-{need}")
     arn = cloud.machines.start_execution(stateMachineArn=machine, input=json.dumps(items))["executionArn"]
     until(lambda: calls(cloud, need) == 2, "the first two children")
@@ -244,7 +235,7 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     assert (counts["aborted"], counts["running"], counts["pending"], counts["total"]) == (2, 0, 2, 4)
     described = children(cloud, run["mapRunArn"], statusFilter="ABORTED")
     assert len(described) == 2
-    assert kinds(history(cloud, described[0]["executionArn"]))[-1] == "ExecutionAborted"
+    assert kinds(cloud.history(described[0]["executionArn"]))[-1] == "ExecutionAborted"
 
     fix(cloud, f"hold-{need}")
     ended = redriven(cloud, arn)
@@ -254,7 +245,7 @@ def test_children_end_with_their_parent_and_only_they_are_redriven(cloud: Embedd
     assert {n: count for n, count in again["executionCounts"].items() if count} == {"total": 4, "succeeded": 4}
     redrives = Counter(child["redriveCount"] for child in children(cloud, run["mapRunArn"]))
     assert redrives == {1: 2, 0: 2}
-    assert "MapRunRedriven" in kinds(history(cloud, arn))
+    assert "MapRunRedriven" in kinds(cloud.history(arn))
     assert calls(cloud, need) == 6
 
 
@@ -282,14 +273,13 @@ def test_a_redrive_that_returns_to_the_map_starts_a_new_map_run(cloud: EmbeddedA
     assert json.loads(described["input"])["chunk"]["start"] == 2, "the list that the redrive narrowed"
     assert (described["status"], described["redriveCount"]) == ("SUCCEEDED", 0)
     assert len(children(cloud, first)) == 2
-    assert kinds(history(cloud, failed["executionArn"])).count("MapRunStarted") == 2
+    assert kinds(cloud.history(failed["executionArn"])).count("MapRunStarted") == 2
 
 
 def test_a_stopped_child_stays_aborted(cloud: EmbeddedAws, chunk: str) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html."""
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
     items = json.dumps(given("stopped-child", [0], [], hold="hold-stopped-child"))
-    machine = cloud.machine("stopped-child", definition)
+    machine = machine_of(cloud, "stopped-child", {"Do": task(chunk)})
     arn = cloud.machines.start_execution(stateMachineArn=machine, input=items)["executionArn"]
     until(lambda: calls(cloud, "stopped-child") == 1, "the child")
     run = run_of(cloud, arn)
@@ -303,27 +293,19 @@ def test_a_stopped_child_stays_aborted(cloud: EmbeddedAws, chunk: str) -> None:
 
 
 def test_only_the_parent_has_status_events(cloud: EmbeddedAws, chunk: str) -> None:
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping({"Do": task(chunk)})}}
-    machine = cloud.machine("quiet", definition)
+    machine = machine_of(cloud, "quiet", {"Do": task(chunk)})
     pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [{"prefix": machine}]}}
-    rule = {
-        "Type": "AWS::Events::Rule",
-        "Properties": {
-            "EventPattern": pattern,
-            "Targets": [{"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}],
-        },
-    }
-    queue = cloud.stack("quiet", {"Queue": {"Type": "AWS::SQS::Queue"}, "Policy": lets_in("Queue"), "Rule": rule})[
-        "Queue"
-    ]
+    targets = [{"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}]
+    rule = {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern, "Targets": targets}}
+    resources = {"Queue": {"Type": "AWS::SQS::Queue"}, "Policy": lets_in("Queue"), "Rule": rule}
+    queue = cloud.stack("quiet", resources)["Queue"]
     arn = cloud.run(machine, given("quiet", [0, 1], [1]))["executionArn"]
-    published = events(cloud, queue, 2)
+    published = cloud.received(queue, 2)
     assert [event["detail"]["executionArn"] for event in published] == [arn, arn]
 
 
 def test_results_of_more_than_256_kib_in_total_fail_the_map(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     large = {"Do": {"Type": "Pass", "Result": "x" * 1000, "End": True}}
-    definition = {"StartAt": "Chunks", "States": {"Chunks": mapping(large)}}
-    ended = cloud.run(cloud.machine("results", definition), given("results", list(range(300)), []))
+    ended = cloud.run(machine_of(cloud, "results", large), given("results", list(range(300)), []))
     assert (ended["status"], ended.get("error")) == ("FAILED", "States.DataLimitExceeded")

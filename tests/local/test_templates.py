@@ -69,7 +69,7 @@ def test_encryption_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> 
     assert put["SSEKMSKeyId"] == buckets["Key"]
 
 
-def test_object_lock_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
+def test_lock_public_access_and_tags_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
     name = buckets["Bucket"]
     deployed = cloud.s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
     assert deployed == {
@@ -77,10 +77,6 @@ def test_object_lock_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) ->
         "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 3}},
     }
     assert cloud.s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
-
-
-def test_public_access_and_tags_of_a_bucket(cloud: EmbeddedAws, buckets: dict[str, str]) -> None:
-    name = buckets["Bucket"]
     assert cloud.s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]["BlockPublicAcls"]
     assert cloud.s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "team", "Value": "data"}]
     assert cloud.keys.get_key_rotation_status(KeyId=buckets["Key"])["KeyRotationEnabled"]

@@ -114,6 +114,30 @@ class EmbeddedAws:
         """Invoke a function and return its response; the payload of a failure has `errorType`."""
         return json.loads(self.functions.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
 
+    def queue(self, name: str, attributes: Any = None) -> tuple[str, str]:
+        """Create a queue; return its URL and its ARN."""
+        url = self.queues.create_queue(QueueName=name, Attributes=attributes or {})["QueueUrl"]
+        answer = self.queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return url, answer["Attributes"]["QueueArn"]
+
+    def messages(self, queue: str) -> list[Any]:
+        """Receive and delete what a queue holds by now."""
+        answer = self.queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
+        for message in answer.get("Messages", []):
+            self.queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return list(answer.get("Messages", []))
+
+    def received(self, queue: str, count: int) -> list[Any]:
+        """Wait for at least so many messages of a queue; return the JSON in them."""
+        bodies: list[Any] = []
+
+        def look() -> bool:
+            bodies.extend(json.loads(message["Body"]) for message in self.messages(queue))
+            return len(bodies) >= count
+
+        until(look, f"{count} messages")
+        return bodies
+
     def machine(self, name: str, definition: Mapping[str, Any], policy: Mapping[str, Any] | None = None) -> str:
         """Create a state machine that may invoke functions and run Maps, or what `policy` allows; return its ARN."""
         usual = allow(["lambda:InvokeFunction", "states:StartExecution", "states:RedriveExecution"])
@@ -136,6 +160,10 @@ class EmbeddedAws:
 
         ended = until(look, f"the end of {execution}")
         return ended | {"output": json.loads(ended.get("output") or "null")}
+
+    def history(self, execution: str) -> list[Any]:
+        """Return the events of an execution."""
+        return list(self.machines.get_execution_history(executionArn=execution, maxResults=1000)["events"])
 
     def stack(self, name: str, resources: Mapping[str, Any]) -> dict[str, str]:
         """Deploy a stack of these resources; return their physical ids."""
