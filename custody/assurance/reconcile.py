@@ -32,14 +32,18 @@ class State(StrEnum):
 
 
 class ReconciledObject(Struct, frozen=True):
-    """An object that is not written whole, and why; `started` names the execution that --start has started."""
+    """The state of an object, and why it is not written whole; `dead_letter` is its latest.
+
+    `startable` if --start would fix it; `started` names the execution that it has started.
+    """
 
     object: RawObject
     last_modified: datetime
     state: State
-    why: str
-    dead_letter: DeadLetterState | None
-    started: str | None
+    why: str = ""
+    dead_letter: DeadLetterState | None = None
+    startable: bool = False
+    started: str | None = None
 
 
 class StateCounts(Struct, frozen=True, rename={"in_flight": "in flight"}):
@@ -59,47 +63,27 @@ class ReconcileDocument(Struct, frozen=True):
     counts: StateCounts
 
 
-class Reconciled(Struct, frozen=True):
-    """The state of an object, and why; `dead_letter` is its latest.
-
-    `is_startable` if starting it fixes it; then `remainder` is what to start, if that is not the whole object.
-    `started` names the execution that was started.
-    """
-
-    arrival: Arrival
-    state: State
-    why: str = ""
-    dead_letter: DeadLetterState | None = None
-    is_startable: bool = False
-    remainder: Batch | None = None
-    started: str | None = None
-
-    @property
-    def document(self) -> ReconciledObject:
-        """The shape of `--json`."""
-        arrival = self.arrival
-        return ReconciledObject(arrival.raw, arrival.at, self.state, self.why, self.dead_letter, self.started)
-
-
 @dataclass(frozen=True)
 class Reconciler:
     """Looks objects up in the audit bucket and in Step Functions.
 
-    An object without a trace that arrived after `due` may still be waiting for its event.
+    An object without a trace that arrived after `due` may still be waiting for its event. If `starts`, missing objects
+    are started, as the start function should have done; at the next attempt, if they were started before.
     """
 
     audit: AuditReader
     pipeline: Pipeline
     due: datetime
+    starts: bool = False
 
-    def run(self, arrivals: Iterable[Arrival]) -> Iterator[Reconciled]:
+    def run(self, arrivals: Iterable[Arrival]) -> Iterator[ReconciledObject]:
         """Classify objects in order; only a few of them are held at a time."""
         return map_ordered(self.reconcile, arrivals)
 
-    def reconcile(self, arrival: Arrival) -> Reconciled:
-        """Classify an object."""
+    def reconcile(self, arrival: Arrival) -> ReconciledObject:
+        """Classify an object, and start it if it is missing."""
         if arrival.raw.version_id == NO_VERSION:
-            return Reconciled(arrival, State.MISSING, UNVERSIONED)
+            return ReconciledObject(arrival.raw, arrival.at, State.MISSING, UNVERSIONED)
         state = self._state(arrival)
         while True:
             reconciled = self._classify(arrival, state)
@@ -110,32 +94,27 @@ class Reconciler:
             # was added since, nothing was missed: an execution commits before it ends, and S3 is strongly consistent.
             before, state = state, self._state(arrival)
             if state.keys == before.keys:
-                return reconciled
-
-    def start(self, missing: Reconciled) -> Reconciled:
-        """Start what the start function should have started; at the next attempt, if it was started before."""
-        if not missing.is_startable:
-            return missing
-        started = self.pipeline.start(missing.remainder or self.pipeline.batch_of(missing.arrival.raw))
-        return replace(missing, started=started.execution.rpartition(":")[2])
+                break
+        if not (self.starts and reconciled.startable):
+            return reconciled
+        started = self.pipeline.start(_remainder(arrival.raw, state) or self.pipeline.batch_of(arrival.raw))
+        return replace(reconciled, started=started.execution.rpartition(":")[2])
 
     def _state(self, arrival: Arrival) -> ObjectState:
         is_large = self.pipeline.plan_of(arrival.raw) is not None
         return ObjectState(self.audit, arrival.raw.id, since=arrival.day, is_large=is_large)
 
-    def _classify(self, arrival: Arrival, state: ObjectState) -> Reconciled:
+    def _classify(self, arrival: Arrival, state: ObjectState) -> ReconciledObject:
         if state.is_written:
-            return Reconciled(arrival, State.WRITTEN)
+            return ReconciledObject(arrival.raw, arrival.at, State.WRITTEN)
         executions = state.executions(self.pipeline)
         result, why = self._result(arrival, state, executions)
         key = state.latest_dead_letter
         dead_letter = DeadLetterState(key.id, bool(state.open_dead_letters)) if key else None
-        if result is not State.MISSING or state.is_damaged:
-            return Reconciled(arrival, result, why, dead_letter)
-        if arrival.is_deleted:
+        is_startable = result is State.MISSING and not state.is_damaged
+        if is_startable and arrival.is_deleted:
             why = f"{why}; deleted since, but this version is still there"
-        remainder = _remainder(arrival, state, executions)
-        return Reconciled(arrival, result, why, dead_letter, is_startable=True, remainder=remainder)
+        return ReconciledObject(arrival.raw, arrival.at, result, why, dead_letter, is_startable)
 
     def _result(
         self, arrival: Arrival, state: ObjectState, executions: tuple[ExecutionState, ...]
@@ -177,13 +156,12 @@ def _by_end(last: ExecutionState, state: ObjectState) -> tuple[State, str]:
     return State.FAILED, f"{last.status}{error}; {_resolution(state)}"
 
 
-def _remainder(arrival: Arrival, state: ObjectState, executions: tuple[ExecutionState, ...]) -> Batch | None:
+def _remainder(raw: RawObject, state: ObjectState) -> Batch | None:
     """Return the chunks of a bulk object whose ledger files are gone; None if the whole object is to be started."""
     if not state.missing_chunks or not isinstance(state.outcome, SummaryHeader):
         return None
-    attempt = max([state.attempt or 0, *(execution.attempt for execution in executions)]) + 1
     plan = Plan(state.outcome.chunk_bytes, state.missing_chunks)
-    return Batch(arrival.raw, attempt=attempt, redrive_of=state.outcome.execution, plan=plan)
+    return Batch(raw, attempt=(state.attempt or 0) + 1, redrive_of=state.outcome.execution, plan=plan)
 
 
 def _is_discarded(state: ObjectState) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from custody.assurance.reconcile import Reconciled, Reconciler, State
+from custody.assurance.reconcile import ReconciledObject, Reconciler, State
 from custody.errors import ALL_WRITTEN, SOME_WITHOUT_OUTCOME
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.session import Session
@@ -54,7 +54,7 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     `--since` and `--until` refer to arrival. Exit code 1: objects are missing and were not started. 0: otherwise.
     """
     session = Session.open(env, aws=aws, profile=profile)
-    reconciler = Reconciler(session.audit, session.pipeline, datetime.now(UTC) - grace)
+    reconciler = Reconciler(session.audit, session.pipeline, datetime.now(UTC) - grace, start)
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.
     counts, starts = Counter[State](dict.fromkeys(State, 0)), Counter[_Start]()
@@ -62,27 +62,25 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
         reconciler.run(arrivals(session.s3, session.deployment.raw, wanted)), counts, lambda each: each.state
     )
     unwritten = (each for each in classified if each.state is not State.WRITTEN)
-    after = (reconciler.start(each) if start and each.state is State.MISSING else each for each in unwritten)
-    objects = console.counted(after, starts, _start_of)
+    objects = console.counted(unwritten, starts, _start_of)
     # A spinner would get in the way of what is printed meanwhile.
     if not (console.console.is_terminal and (as_json or show_all)):
         objects = console.watched(objects, lambda _: view.format_counts(counts))
     if as_json:
-        documents = (reconciled.document for reconciled in objects)
-        console.stream_json("objects", documents, lambda: {"counts": {str(state): counts[state] for state in State}})
+        console.stream_json("objects", objects, lambda: {"counts": {str(state): counts[state] for state in State}})
     else:
         shown = view.objects(objects, None if show_all else SHOWN)
         _print_summary(counts, starts, counts.total() - counts[State.WRITTEN] - shown)
     raise typer.Exit(ALL_WRITTEN if counts[State.MISSING] == starts["started"] else SOME_WITHOUT_OUTCOME)
 
 
-def _start_of(reconciled: Reconciled) -> _Start:
+def _start_of(reconciled: ReconciledObject) -> _Start:
     """Tell whether an object was started or, if it is missing, whether it could be."""
     if reconciled.started:
         return "started"
     if reconciled.state is not State.MISSING:
         return "not missing"
-    return "startable" if reconciled.is_startable else "not startable"
+    return "startable" if reconciled.startable else "not startable"
 
 
 def _print_summary(counts: Counter[State], starts: Counter[_Start], hidden: int) -> None:

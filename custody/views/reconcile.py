@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC
 
-from custody.assurance.reconcile import Reconciled, State
+from custody.assurance.reconcile import ReconciledObject, State
 from custody.terminal import console
 from custody.terminal.text import plural
 
@@ -14,7 +14,7 @@ _BLOCK = 500
 _COLOURS = {State.REJECTED: "red", State.FAILED: "red", State.IN_FLIGHT: "yellow", State.MISSING: "bold red"}
 
 
-def objects(unwritten: Iterable[Reconciled], limit: int | None) -> int:
+def objects(unwritten: Iterable[ReconciledObject], limit: int | None) -> int:
     """Show objects in tables, up to a limit, and return how many were shown."""
     headings = "object", "arrived (UTC)", "state", "why", "id"
     shown, rows = 0, console.table(*headings)
@@ -23,7 +23,7 @@ def objects(unwritten: Iterable[Reconciled], limit: int | None) -> int:
             console.print_rows(rows)
             rows = console.table(*headings)
         if limit is None or shown < limit:
-            raw, at = each.arrival.raw, each.arrival.at.astimezone(UTC)
+            raw, at = each.object, each.last_modified.astimezone(UTC)
             why = f"{each.why}; started as {each.started}" if each.started else each.why
             rows.add(raw.key, f"{at:%Y-%m-%d %H:%M}", (each.state, _COLOURS[each.state]), why, raw.id)
             shown += 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from custody.assurance.reconcile import Reconciled, Reconciler, State
+from custody.assurance.reconcile import ReconciledObject, Reconciler, State
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from functions.shared.model import chunking
 from functions.shared.model.keys import WHOLE, LedgerKey
@@ -32,18 +32,27 @@ Story = Callable[[Buckets, Machine, Batch], object]
 def reconciler_on(
     buckets: Buckets, machine: Machine, due: datetime = SOON, chunk_bytes: int = CHUNK_BYTES
 ) -> Reconciler:
-    return Reconciler(audit_of(buckets), machine.pipeline(chunk_bytes), due)
+    """Return a reconciler that starts missing objects."""
+    return Reconciler(audit_of(buckets), machine.pipeline(chunk_bytes), due, starts=True)
 
 
 def reconciled(
     buckets: Buckets, machine: Machine, *, page: int = 1000, due: datetime = SOON, chunk_bytes: int = CHUNK_BYTES
-) -> list[Reconciled]:
+) -> list[ReconciledObject]:
+    """Classify objects, and start none."""
     arrived = arrivals(buckets.s3, "raw", ArrivalFilter(), page)
-    return list(reconciler_on(buckets, machine, due, chunk_bytes).run(arrived))
+    return list(Reconciler(audit_of(buckets), machine.pipeline(chunk_bytes), due).run(arrived))
 
 
-def one_reconciled(buckets: Buckets, machine: Machine) -> Reconciled:
+def one_reconciled(buckets: Buckets, machine: Machine) -> ReconciledObject:
     (found,) = reconciled(buckets, machine)
+    return found
+
+
+def one_started(buckets: Buckets, machine: Machine, chunk_bytes: int = CHUNK_BYTES) -> ReconciledObject:
+    (found,) = reconciler_on(buckets, machine, chunk_bytes=chunk_bytes).run(
+        arrivals(buckets.s3, "raw", ArrivalFilter())
+    )
     return found
 
 
@@ -151,11 +160,10 @@ def test_a_damaged_ledger_file_is_missing_but_not_started(buckets: Buckets, mach
     machine.add(batch, "SUCCEEDED")
     key = commit(buckets, batch)
     buckets.put("audit", key, damage)
-    found = one_reconciled(buckets, machine)
+    found = one_started(buckets, machine)
 
-    assert found.state is State.MISSING
+    assert (found.state, found.started) == (State.MISSING, None)
     assert found.why == f"its ledger file cannot be read: see `custody verify {batch.object.id}`"
-    assert reconciler_on(buckets, machine).start(found).started is None
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -188,10 +196,10 @@ def test_a_version_that_was_deleted_since_is_started_too(buckets: Buckets, machi
 
     assert [each.state for each in found].count(State.WRITTEN) == 1, "a version by itself"
     assert len(found) == 5, "without delete markers and the marker of a folder"
-    deleted = {each.arrival.raw for each in found if "deleted since" in each.why}
+    deleted = {each.object for each in found if "deleted since" in each.why}
     assert deleted == {first.object, second.object}, f"{again.object} has a later version"
-    started = [reconciler_on(buckets, machine).start(each).started for each in found if each.state is State.MISSING]
-    assert None not in started
+    started = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", ArrivalFilter(), page))
+    assert all((each.started is None) == (each.state is State.WRITTEN) for each in started)
 
 
 @pytest.mark.parametrize(
@@ -237,9 +245,8 @@ def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(bucke
     reconciler = reconciler_on(buckets, machine, LONG_AGO)
     (found,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
 
-    assert (found.state, found.is_startable) == (State.MISSING, False)
+    assert (found.state, found.startable, found.started) == (State.MISSING, False, None)
     assert "before versioning was enabled" in found.why
-    assert reconciler.start(found).started is None
 
 
 def test_no_object_is_lost_at_the_edge_of_a_page(buckets: Buckets, machine: Machine) -> None:
@@ -250,7 +257,7 @@ def test_no_object_is_lost_at_the_edge_of_a_page(buckets: Buckets, machine: Mach
     found = reconciled(buckets, machine, page=2)
 
     assert Counter(each.state for each in found) == {State.WRITTEN: 7, State.MISSING: 4}
-    assert len({each.arrival.raw.id for each in found}) == 11
+    assert len({each.object.id for each in found}) == 11
 
 
 @pytest.mark.parametrize(("is_known", "state"), [(True, State.WRITTEN), (False, State.REJECTED)])
@@ -302,8 +309,7 @@ def test_keys_outside_the_prefix_of_the_deployment_are_ignored(
 
 def test_a_missing_object_is_started_as_the_start_function_does(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("mission/Größe +1.json", b"{}")
-    missing = one_reconciled(buckets, machine)
-    started = reconciler_on(buckets, machine).start(missing)
+    started = one_started(buckets, machine)
 
     assert started.started == batch.object.id
     assert machine.executions[arn_of(batch.object.id)]["input"] == encode(batch.encode()).decode()
@@ -312,8 +318,7 @@ def test_a_missing_object_is_started_as_the_start_function_does(buckets: Buckets
 def test_an_object_that_had_an_execution_is_started_at_the_next_attempt(buckets: Buckets, machine: Machine) -> None:
     batch = buckets.upload("a.json", b"{}")
     machine.add(batch, "SUCCEEDED", redrives=1)
-    missing = one_reconciled(buckets, machine)
-    started = reconciler_on(buckets, machine).start(missing)
+    started = one_started(buckets, machine)
 
     assert started.started == f"{batch.object.id}-r2"
     message = json.loads(machine.executions[arn_of(started.started)]["input"])
@@ -417,8 +422,7 @@ def test_an_object_that_was_never_started_is_started_in_chunks(
 ) -> None:
     monkeypatch.setattr(chunking, "BULK_FROM", CHUNK_BYTES)
     bulk = Bulk.upload(buckets, lines(20))
-    missing = one_reconciled(buckets, machine)
-    started = reconciler_on(buckets, machine).start(missing)
+    started = one_started(buckets, machine)
     assert started.started == bulk.id
     assert list(machine.executions) == [arn_of(bulk.id, BULK_ARN)]
 
@@ -426,9 +430,7 @@ def test_an_object_that_was_never_started_is_started_in_chunks(
 def test_only_chunks_whose_ledger_files_are_gone_are_repeated(buckets: Buckets, machine: Machine) -> None:
     bulk = Bulk.upload(buckets, lines(20))
     without_ledger_file(400)(bulk, machine)
-    size = CHUNK_BYTES * 2  # deployed since
-    (missing,) = reconciled(buckets, machine, chunk_bytes=size)
-    started = reconciler_on(buckets, machine, chunk_bytes=size).start(missing)
+    started = one_started(buckets, machine, chunk_bytes=CHUNK_BYTES * 2)  # deployed since
     assert started.started == f"{bulk.id}-r1"
     message = machine.executions[arn_of(f"{bulk.id}-r1", BULK_ARN)]["input"]
     assert Batch.decode(json.loads(message)) == bulk.again(400).batch
