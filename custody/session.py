@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from custody.audit.reader import AuditReader
 from custody.audit.subject import Subject, resolve
@@ -17,16 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """A deployment on an AWS; each client and reader is made when it is first used."""
+    """A deployment on an AWS; all is found, and each client and reader made, when it is first used."""
 
-    target: Target
-    deployment: Deployment
+    env: str = "dev"
+    aws: bool = False
+    profile: str | None = None
 
-    @classmethod
-    def open(cls, env: str, *, aws: bool, profile: str | None) -> Self:
-        """Find the deployment of an environment, and print the target to stderr; raise CommandFailed without one."""
-        target = open_target(aws=aws, profile=profile)
-        return cls(target, find(target, env))
+    @cached_property
+    def target(self) -> Target:
+        """The AWS to talk to; its name is printed to stderr. Raises CommandFailed if none is named and none is up."""
+        return open_target(aws=self.aws, profile=self.profile)
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        """The deployment of the environment; raises CommandFailed without one."""
+        return find(self.target, self.env)
+
+    @property
+    def pause(self) -> float:
+        """The seconds between two looks at what is running: longer on AWS, where calls are limited."""
+        return 0.1 if self.target.is_local else 1.0
 
     @cached_property
     def s3(self) -> "S3Client":

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import local
-from custody.deployment.target import FOLDER, find, on
+from custody.deployment.target import FOLDER
 from custody.errors import SOME_WITHOUT_OUTCOME
 from custody.ingest.outcome import UploadedFile
 from custody.ingest.watch import Watcher
@@ -28,11 +28,9 @@ NEXT = """What to try next:
 
 def main() -> int:
     """Upload, watch and show; the exit code is 0 if every record has an outcome."""
-    instance = local.find(FOLDER)
-    if instance is None:
+    if local.find(FOLDER) is None:
         sys.exit("Embedded AWS is not running. Run `make run`.")
-    target = on(instance)
-    session = Session(target, find(target, "dev"))
+    session = Session()
     watcher = Watcher(session)
     uploads = [watcher.upload(file, f"mission/{file.name}") for file in sorted(OBJECTS.iterdir())]
     for upload in uploads:

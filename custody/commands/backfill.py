@@ -16,13 +16,10 @@ from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import (
     AsJson,
-    Aws,
     DryRun,
-    Env,
     NoWait,
     Patience,
     PerSecond,
-    Profile,
     Since,
     Until,
     moment,
@@ -30,9 +27,6 @@ from custody.terminal.options import (
 from custody.views import backfill as backfill_view
 
 app = command_app()
-
-_PAUSE_SECONDS = {True: 0.1, False: 5.0}
-"""Between two looks at what is running: on embedded AWS, and on AWS, where each lists all that is running."""
 
 
 @command(
@@ -42,7 +36,8 @@ _PAUSE_SECONDS = {True: 0.1, False: 5.0}
     "custody backfill --again --prefix mission/2026/",
     see="custody reconcile, custody redrive, docs/existing-data.md",
 )
-def backfill(  # noqa: PLR0913 - one parameter an option
+def backfill(
+    session: Session,
     *,
     prefix: Annotated[str, typer.Option(help="Only keys with this prefix.")] = "",
     since: Since = None,
@@ -63,9 +58,6 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     no_wait: NoWait = False,
     timeout: Patience = 600,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Start each object version in the raw bucket that was never started, oldest first.
 
@@ -82,13 +74,14 @@ def backfill(  # noqa: PLR0913 - one parameter an option
     """
     if committed_before and not again:
         raise CommandFailed("--committed-before requires --again.", USAGE)
-    session, begun = Session.open(env, aws=aws, profile=profile), datetime.now(UTC)
+    begun = datetime.now(UTC)
     backfiller = Backfiller(
         session.audit,
         session.pipeline,
         Inventory(),
         (committed_before or begun) if again else None,
-        _PAUSE_SECONDS[session.target.is_local],
+        # Each look lists all that is running.
+        session.pause * 5,
     )
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
     arrived = arrivals(session.s3, session.deployment.raw, wanted)

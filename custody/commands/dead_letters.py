@@ -25,7 +25,7 @@ from custody.recovery.discard import Discarder, require_idle, require_open, runn
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
+from custody.terminal.options import AsJson, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
 from custody.views import discard as discard_view
@@ -49,7 +49,8 @@ DeadLetterId = Annotated[
     see="custody redrive, docs/runbook.md",
     name="list",
 )
-def list_dead_letters(  # noqa: PLR0913 - one parameter an option
+def list_dead_letters(
+    session: Session,
     *,
     open_only: Annotated[
         bool, typer.Option("--open/--all", help="Only open dead letters, or resolved ones too.")
@@ -60,12 +61,9 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     since: Since = None,
     until: Until = None,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """List dead letters, newest day first. `--since` and `--until` refer to when the failure was recorded."""
-    audit = Session.open(env, aws=aws, profile=profile).audit
+    audit = session.audit
     wanted = Filter(dataset, error, step, since, until, open_only)
     unreadable: list[Unreadable] = []
     counts = Counter[bool]()
@@ -93,19 +91,16 @@ def list_dead_letters(  # noqa: PLR0913 - one parameter an option
     see="custody trace, custody redrive",
     name="show",
 )
-def show_dead_letter(  # noqa: PLR0913 - one parameter an option
+def show_dead_letter(
+    session: Session,
     dead_letter_id: DeadLetterId,
     *,
     all_records: Annotated[
         bool, typer.Option("--all-records", help=f"Every rejected record, not only {console.SHOWN}.")
     ] = False,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Show one dead letter, and point at what is wrong in the bytes of each rejected record."""
-    session = Session.open(env, aws=aws, profile=profile)
     audit = session.audit
     with _reporting_unreadable(audit, as_json=as_json):
         dead_letter = find_dead_letter(audit, session.resolve(dead_letter_id))
@@ -141,14 +136,12 @@ def show_dead_letter(  # noqa: PLR0913 - one parameter an option
     see="custody redrive, docs/runbook.md",
     name="discard",
 )
-def discard(  # noqa: PLR0913 - one parameter an option
+def discard(
+    session: Session,
     dead_letter_id: DeadLetterId,
     *,
     reason: Annotated[str, typer.Option(help="The reason. It is kept forever, so do not quote a record.")],
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Discard the records of an open dead letter: the ledger records who decided this, and why. Nothing is deleted.
 
@@ -156,7 +149,6 @@ def discard(  # noqa: PLR0913 - one parameter an option
     """
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: give it with --reason.", USAGE)
-    session = Session.open(env, aws=aws, profile=profile)
     audit = session.audit
     with _reporting_unreadable(audit, as_json=as_json):
         subject = session.resolve(dead_letter_id)

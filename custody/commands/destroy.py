@@ -23,10 +23,10 @@ from custody.deployment.destroy import (
 )
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.pipeline import Pipeline
-from custody.session import open_target
+from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, DryRun, Env, Profile
+from custody.terminal.options import AsJson, DryRun
 from custody.terminal.text import plural, visible
 from custody.views import destroy as view
 
@@ -34,7 +34,8 @@ app = command_app()
 
 
 @command(app, "custody destroy --dry-run", "custody destroy --env staging", see="custody down, docs/deploy.md")
-def destroy(  # noqa: PLR0913 - one parameter an option
+def destroy(
+    session: Session,
     *,
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
@@ -43,12 +44,9 @@ def destroy(  # noqa: PLR0913 - one parameter an option
         typer.Option(metavar="NAME", help="Empty and delete a bucket that its stack retained; repeatable."),
     ] = None,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Delete an environment, and list what is left of it, with the commands that remove it."""
-    account = Account(open_target(aws=aws, profile=profile), env, profile)
+    env, account = session.env, Account(session.target, session.env, session.profile)
     stack = account.find_stack()
     report = DestroyReport(account.target.name, env, dry_run, stack)
     report.buckets = _leftover_buckets(account, stack, bucket or [])

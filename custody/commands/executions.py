@@ -11,7 +11,7 @@ from custody.executions.pipeline import STATUSES
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until
+from custody.terminal.options import AsJson, Since, Until
 from custody.views import executions as view
 
 app = command_app()
@@ -31,7 +31,8 @@ def parse_status(text: str) -> str:
     "custody executions --status failed --limit 5",
     see="custody trace, custody dead-letters",
 )
-def executions(  # noqa: PLR0913 - one parameter an option
+def executions(
+    session: Session,
     *,
     status: Annotated[
         str | None, typer.Option(parser=parse_status, metavar="STATUS", help=f"Only {', '.join(STATUSES)}.")
@@ -40,15 +41,11 @@ def executions(  # noqa: PLR0913 - one parameter an option
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number to list.")] = 20,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """List executions, newest first: object, status, duration, records and error.
 
     `--since` and `--until` refer to the start of an execution.
     """
-    session = Session.open(env, aws=aws, profile=profile)
     lister = ExecutionLister(session.pipeline, session.links, partial(committed_totals, session.audit))
     listing = lister.newest(ExecutionFilter(status, since, until), limit)
     rows = list(console.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))

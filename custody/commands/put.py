@@ -14,7 +14,7 @@ from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import Aws, Env, NoWait, Patience, Profile
+from custody.terminal.options import NoWait, Patience
 from custody.terminal.text import visible
 from custody.views import put as put_view
 
@@ -28,7 +28,8 @@ app = command_app()
     "custody put samples/objects/lines.jsonl --no-wait --json",
     see="custody trace, custody dead-letters",
 )
-def put(  # noqa: PLR0913 - one parameter an option
+def put(
+    session: Session,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to upload to the raw bucket.")],
     *,
     key: Annotated[str | None, typer.Option(help="The whole key. Default: the name of the file.")] = None,
@@ -42,9 +43,6 @@ def put(  # noqa: PLR0913 - one parameter an option
         ),
     ] = False,
     timeout: Patience = 600,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Upload files to the raw bucket, and show each record's outcome; for many, counts and the first rejected ones.
 
@@ -52,7 +50,6 @@ def put(  # noqa: PLR0913 - one parameter an option
     2: incorrect usage.
     """
     _require_files(files, key)
-    session = Session.open(env, aws=aws, profile=profile)
     keys = [_key(session.deployment, file, key) for file in files]
     watcher = Watcher(session)
     try:

@@ -12,7 +12,7 @@ from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since, Until, age
+from custody.terminal.options import AsJson, Since, Until, age
 from custody.views import reconcile as view
 
 app = command_app()
@@ -29,7 +29,8 @@ _Start = Literal["started", "startable", "not startable", "not missing"]
     "custody reconcile --prefix mission/ --start",
     see="custody verify, custody redrive, docs/runbook.md",
 )
-def reconcile(  # noqa: PLR0913 - one parameter an option
+def reconcile(
+    session: Session,
     *,
     prefix: Annotated[str, typer.Option(help="Only keys with this prefix.")] = "",
     since: Since = None,
@@ -43,9 +44,6 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
     ] = "5m",  # type: ignore[assignment]  # parsed like a given value
     show_all: Annotated[bool, typer.Option("--all", help=f"Show all unwritten objects, not only {SHOWN}.")] = False,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Classify every object version in the raw bucket as written, rejected, failed, in flight or missing.
 
@@ -53,7 +51,6 @@ def reconcile(  # noqa: PLR0913 - one parameter an option
 
     `--since` and `--until` refer to arrival. Exit code 1: objects are missing and were not started. 0: otherwise.
     """
-    session = Session.open(env, aws=aws, profile=profile)
     reconciler = Reconciler(session.audit, session.pipeline, datetime.now(UTC) - grace, start)
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.

@@ -16,14 +16,11 @@ from custody.recovery.redrive_plan import Candidate, Outcome, Redrive, RedriveDo
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, DryRun, Env, NoWait, Patience, PerSecond, Profile, Since, Until
+from custody.terminal.options import AsJson, DryRun, NoWait, Patience, PerSecond, Since, Until
 from custody.terminal.text import plural
 from custody.views import redrive as redrive_view
 
 app = command_app()
-
-_PAUSE_SECONDS = {True: 0.1, False: 1.0}
-"""Between two looks at what is running: on embedded AWS, and on AWS, where calls are limited."""
 
 
 @command(
@@ -33,7 +30,8 @@ _PAUSE_SECONDS = {True: 0.1, False: 1.0}
     "custody redrive DEAD_LETTER",
     see="custody dead-letters, docs/runbook.md",
 )
-def redrive(  # noqa: PLR0913 - one parameter an option
+def redrive(
+    session: Session,
     dead_letters: Annotated[
         list[str] | None,
         typer.Argument(
@@ -56,9 +54,6 @@ def redrive(  # noqa: PLR0913 - one parameter an option
     no_wait: NoWait = False,
     timeout: Patience = 600,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Retry open dead letters, from the step that failed where possible, and show the outcome.
 
@@ -75,8 +70,7 @@ def redrive(  # noqa: PLR0913 - one parameter an option
         )
     if dead_letters and by_filter:
         raise CommandFailed("Give either DEAD_LETTERs, or --open or filters.", USAGE)
-    session = Session.open(env, aws=aws, profile=profile)
-    redriver = Redriver(session.audit, session.pipeline, _PAUSE_SECONDS[session.target.is_local])
+    redriver = Redriver(session.audit, session.pipeline, session.pause)
     events, log = (EventLog() if replay else None), RedriveLog()
     unreadable: list[Unreadable] = []
     try:

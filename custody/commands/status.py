@@ -7,7 +7,7 @@ from custody.executions.pipeline import STATUSES
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile
+from custody.terminal.options import AsJson
 
 app = command_app()
 
@@ -32,9 +32,8 @@ class StatusDocument(Struct, frozen=True, rename={"start_dlq": "start-dlq", "dea
 
 
 @command(app, "custody status", "custody status --json", see="custody executions, docs/aws-cli.md")
-def status(*, env: Env = "dev", aws: Aws = False, profile: Profile = None, as_json: AsJson = False) -> None:
+def status(session: Session, *, as_json: AsJson = False) -> None:
     """Show the buckets, queues and state machines of a deployment, with counts of executions and waiting events."""
-    session = Session.open(env, aws=aws, profile=profile)
     deployment, sqs = session.deployment, session.target.client("sqs")
     counts = {state.lower(): session.pipeline.count(state) for state in STATUSES}
     buffer_url = deployment.buffer_url

@@ -9,7 +9,7 @@ from custody.executions.timeline import Timelines
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile
+from custody.terminal.options import AsJson
 from custody.views import trace as view
 
 app = command_app()
@@ -23,6 +23,7 @@ app = command_app()
     see="custody dead-letters show, custody verify, docs/architecture.md",
 )
 def trace(
+    session: Session,
     name: Annotated[
         str,
         typer.Argument(
@@ -33,16 +34,12 @@ def trace(
     ],
     *,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Show the outcome of a record with its bytes before and after, or the outcome and dead letters of an object.
 
     Either way, show every execution that processed it: each step, its duration, and the error of each failed try.
     Exit code 1: nothing is known about it. 2: there is nothing with this name.
     """
-    session = Session.open(env, aws=aws, profile=profile)
     with console.progress(lambda: "reading the ledger and executions"):
         timelines = Timelines(session.pipeline, session.links)
         traced = trace_subject(session.audit, timelines, session.resolve(name))

@@ -13,7 +13,7 @@ from custody.errors import USAGE, CommandFailed
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Aws, Env, Profile, Since
+from custody.terminal.options import AsJson, Since
 from custody.views import verify as view
 
 app = command_app()
@@ -28,7 +28,8 @@ BROKEN = 1
     "custody verify RECORD --json",
     see="custody reconcile, docs/runbook.md",
 )
-def verify(  # noqa: PLR0913 - one parameter an option
+def verify(
+    session: Session,
     ids: Annotated[
         list[str] | None,
         typer.Argument(metavar="ID", help="Object ids, record ids or keys in the raw bucket; every object by default."),
@@ -36,16 +37,12 @@ def verify(  # noqa: PLR0913 - one parameter an option
     *,
     since: Since = None,
     as_json: AsJson = False,
-    env: Env = "dev",
-    aws: Aws = False,
-    profile: Profile = None,
 ) -> None:
     """Recompute the hashes of raw and processed objects, and compare them with the ledger.
 
     An object holds, is broken, or has expired: its raw version is gone. `--since` refers to its latest ledger file.
     Exit code 1: an object is broken.
     """
-    session = Session.open(env, aws=aws, profile=profile)
     ledgers = _named(session, ids) if ids else stored_ledgers(session.s3, session.deployment.audit)
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.
     counts = Counter[Result](dict.fromkeys(Result, 0))

@@ -39,7 +39,7 @@ class Watcher:
         self._session = session
         self._uploader = Uploader(session.s3, session.deployment.raw)
         self._pipeline = session.pipeline
-        self._pause = pause or (0.05 if session.target.is_local else 1.0)
+        self._pause = pause or session.pause
 
     @property
     def arrived(self) -> list[RawObject]:

@@ -1,31 +1,42 @@
 """Typer apps and commands with one look: help in Markdown, examples, and what to read next."""
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from custody.terminal.options import Aws, Env, Profile
+
+_SESSION_OPTIONS = {"env": (Env, "dev"), "aws": (Aws, False), "profile": (Profile, None)}
+"""The options that choose a session, each with its type and default."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Command(TyperCommand):
-    """A command whose help shows what an option takes as a word, and nothing for a flag."""
+class _Metavars:
+    """Help that shows what an option takes as a word, and nothing for a flag."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, `--help` included."""
-        return _with_metavars(super().get_params(ctx))
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the other base class
+        for parameter in parameters:
+            if isinstance(parameter, TyperOption) and parameter.metavar is None:
+                parameter.metavar = _metavar(parameter)
+        return parameters
 
 
-class Group(TyperGroup):
+class Command(_Metavars, TyperCommand):
+    """A command."""
+
+
+class Group(_Metavars, TyperGroup):
     """A command with subcommands, such as `dead-letters show`."""
 
     default: str | None = None
     """The subcommand to run if none is named."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, `--help` included."""
-        return _with_metavars(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of the group; what is not a subcommand goes to the default one."""
@@ -43,21 +54,38 @@ def command_app(help_text: str | None = None, *, default: str | None = None) -> 
 
 
 def command(app: typer.Typer, *examples: str, see: str, name: str | None = None) -> Callable[[Function], Function]:
-    """Register a function as a command of an app.
+    """Register a function as a command of an app; its parameter `session`, if it has one, becomes options.
 
     Each example must work as it stands after `make run`; a word in capitals is a placeholder. `see` lists, separated by
     commas, related commands and documents.
     """
     lines = "\n".join(examples)
     epilog = f"**Examples**\n\n```sh\n{lines}\n```\n\n**See also:** {see}"
-    return app.command(name=name, cls=Command, epilog=epilog)
+
+    def register(function: Function) -> Function:
+        app.command(name=name, cls=Command, epilog=epilog)(_with_session_options(function))
+        return function
+
+    return register
 
 
-def _with_metavars(parameters: list[Any]) -> list[Any]:
-    for parameter in parameters:
-        if isinstance(parameter, TyperOption) and parameter.metavar is None:
-            parameter.metavar = _metavar(parameter)
-    return parameters
+def _with_session_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace the parameter `session` by the options that choose one."""
+    parameters = dict(signature(function).parameters)
+    if "session" not in parameters:
+        return function
+    session = parameters.pop("session").annotation
+
+    @wraps(function)
+    def command(**values: Any) -> Any:
+        chosen = {name: values.pop(name) for name in _SESSION_OPTIONS}
+        return function(session=session(**chosen), **values)
+
+    for name, (annotation, default) in _SESSION_OPTIONS.items():
+        parameters[name] = Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    command.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+    command.__dict__["__signature__"] = signature(function).replace(parameters=list(parameters.values()))
+    return command
 
 
 def _metavar(option: TyperOption) -> str:

@@ -8,7 +8,6 @@ from typer.testing import CliRunner, Result
 
 from custody import session
 from custody.app import app
-from custody.commands import destroy
 from custody.deployment.target import Deployment, Target
 from custody.errors import USAGE, CommandFailed
 from tests.support.audit_files import Run
@@ -45,8 +44,7 @@ class CommandLine:
     def on(cls, buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> "CommandLine":
         """Have every command find these buckets and state machines, whatever AWS and environment options name."""
         line = cls({"s3": buckets.s3, "stepfunctions": machine})
-        for module in (session, destroy):
-            monkeypatch.setattr(module, "open_target", lambda **_: line.target)
+        monkeypatch.setattr(session, "open_target", lambda **_: line.target)
         monkeypatch.setattr(session, "find", lambda *_: line.deployment)
         return line
 
@@ -58,7 +56,7 @@ class CommandLine:
     @property
     def session(self) -> session.Session:
         """What a command opens."""
-        return session.Session(self.target, self.deployment)
+        return session.Session()
 
     def deploy(self, **settings: Any) -> None:
         """Change what the outputs of the stack say."""
