@@ -9,7 +9,7 @@ import pytest
 
 from custody.audit.reader import Unreadable
 from functions.shared.model.keys import LedgerKey
-from tests.support.audit_files import DAY, Run, chosen, delivered_in_part, posted, put, redriven_in_vain
+from tests.support.audit_files import DAY, Run, chosen, posted, put, redriven_in_vain
 from tests.support.buckets import Buckets
 
 FOREIGN = [
@@ -101,13 +101,3 @@ def test_nothing_is_discarded_on_the_basis_of_a_foreign_ledger_file(buckets: Buc
     assert isinstance(refused.exception, Unreadable)
     assert json.loads(refused.stdout)["unreadable"][0]["key"] == key
     assert not any("discarded" in key for key in buckets.keys("audit"))
-
-
-def test_a_dead_letter_that_points_beyond_its_object_is_shown_without_bytes(buckets: Buckets, run: Run) -> None:
-    dead_letter = delivered_in_part(buckets)
-    body = buckets.dead_letter()
-    body["rejected"][0]["offset"] = 10_000
-    put(buckets, dead_letter, body)
-    shown = run("show", dead_letter.id)
-    assert shown.exit_code == 0, shown.exception
-    assert "their hash differs" in shown.stdout
