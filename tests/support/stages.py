@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functions.shared.model.messages import Batch
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
@@ -20,8 +21,9 @@ def call(state: str, message: dict[str, Any], **facts: Any) -> Any:
     return STEPS[state](called_with(message, state, **facts), None)
 
 
-def through(message: dict[str, Any], suffix: str = "", **facts: Any) -> Any:
-    """Call all steps, whose states have a suffix in a chunk; return the result of Write."""
+def through(batch: Batch, **facts: Any) -> Any:
+    """Send a batch through all steps, whose states have a suffix for a chunk; return the result of Write."""
+    message, suffix = batch.encode(), "Chunk" if batch.chunk else ""
     for name, step in STEPS.items():
         message = step(called_with(message, name + suffix, **facts), None)
     return message
@@ -39,4 +41,4 @@ def transformed(buckets: Buckets, key: str, body: bytes) -> Any:
 
 def written(buckets: Buckets, key: str, body: bytes) -> Any:
     """Upload an object; return the result of Write."""
-    return call("Write", transformed(buckets, key, body))
+    return through(buckets.upload(key, body))

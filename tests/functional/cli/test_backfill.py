@@ -282,7 +282,7 @@ def process(batch: Batch, at: datetime | None = None) -> None:
     """Run the steps on a batch, as its execution would: now, or at a given time."""
     entered = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     arn = arn_of(batch.object.id + (f"-r{batch.attempt}" if batch.attempt else ""))
-    through(batch.encode(), arn=arn, attempt=batch.attempt, entered=entered)
+    through(batch, arn=arn, attempt=batch.attempt, entered=entered)
 
 
 def begun(machine: Machine, name: str, arn: str = MACHINE_ARN) -> Batch:

@@ -25,13 +25,11 @@ from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.records import Span
-from functions.validate.handler import handle as validate
-from functions.write.handler import handle as write
 from tests.support.audit_files import Run, audit_of
 from tests.support.buckets import Buckets, called_with, parse_ledger_file
 from tests.support.bulk import Bulk, lines
 from tests.support.command_line import refusal
-from tests.support.stages import BAD, GOOD, through, transformed
+from tests.support.stages import BAD, GOOD, call, through, transformed
 
 COMMAND = "verify"
 MIXED = b"[" + GOOD + b",\n " + BAD + b", " + GOOD + b"]"
@@ -66,7 +64,7 @@ def send(buckets: Buckets, body: bytes = MIXED, key: str = "mission/a.json") -> 
     """Process an object, and return its id."""
     batch = buckets.upload(key, body)
     with nullcontext() if BAD not in body else pytest.raises(RecordsRejected):
-        through(batch.encode())
+        through(batch)
     return batch.object.id
 
 
@@ -84,7 +82,7 @@ def test_an_untouched_object_holds(buckets: Buckets, body: bytes, records: int) 
 def test_an_empty_object_holds_until_it_is_gone(buckets: Buckets) -> None:
     message = buckets.upload("mission/a.json", b"").encode()
     with pytest.raises(RecordsRejected):
-        validate(called_with(message, "Validate"), None)
+        call("Validate", message)
     failure = {"failure": {"Validate": {"Error": "RecordsRejected", "Cause": "{}"}}}
     with pytest.raises(RecordsRejected):
         dead_letter(called_with(message | failure, "DeadLetter"), None)
@@ -285,7 +283,7 @@ def test_records_delivered_elsewhere_by_an_earlier_attempt_are_broken_until_remo
 def test_an_empty_processed_object_holds_if_a_later_attempt_wrote_nothing(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", MIXED)
     with pytest.raises(RecordsRejected):
-        write(called_with(message, "Write"), None)
+        call("Write", message)
     bad = [
         {name: part for name, part in record.items() if name != "document"} | {"stage": "validate", "violations": []}
         for record in message["records"]
@@ -294,7 +292,7 @@ def test_an_empty_processed_object_holds_if_a_later_attempt_wrote_nothing(bucket
     rejected = sorted(message["rejected"] + bad, key=lambda record: record["position"])
     later = message | {"attempt": 1, "records": [], "rejected": rejected, "counts": counts}
     with pytest.raises(RecordsRejected):
-        write(called_with(later, "Write"), None)
+        call("Write", later)
 
     assert processed(buckets)[1] == b""
     assert (verdict := the_verdict(buckets)).where == []

@@ -8,12 +8,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from samples import consumer
+from tests.support.buckets import Buckets, session
 
 BUCKET = "processed"
 KEY = "mission/dt=2026-03-01/a-1.jsonl"
@@ -23,18 +22,16 @@ CHUNK = "mission/dt=2026-03-01/b-1.000000001048576.jsonl"
 class Deliveries:
     """A processed bucket that keeps versions, the queue of their events, and the file of the consumer."""
 
-    def __init__(self, path: Path) -> None:
-        self.s3, self.sqs = boto3.client("s3"), boto3.client("sqs")
-        self.s3.create_bucket(Bucket=BUCKET)
-        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    def __init__(self, buckets: Buckets, path: Path) -> None:
+        self.buckets, self.s3, self.sqs = buckets, buckets.s3, session().client("sqs")
+        self.sqs.meta.events.register("before-parameter-build.sqs.ReceiveMessage", do_not_wait)
         self.url = self.sqs.create_queue(QueueName="deliveries", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
         self.path = path
         self.file = consumer.open_file(str(path))
 
     def put(self, key: str, *lines: str) -> str:
         """Deliver some lines; return the version."""
-        body = "".join(f"{line}\n" for line in lines).encode()
-        return str(self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
+        return self.buckets.put(BUCKET, key, "".join(f"{line}\n" for line in lines).encode())
 
     def send_event(self, key: str, version: str) -> None:
         """Send the event of a version to the queue."""
@@ -59,33 +56,33 @@ class Deliveries:
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
+def do_not_wait(params: dict[str, Any], **_: Any) -> None:
+    params["WaitTimeSeconds"] = 0
+
+
 @pytest.fixture
-def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
-    with mock_aws():
-        made = Deliveries(tmp_path / "records.db")
-        yield made
-        made.file.close()
+def deliveries(buckets: Buckets, tmp_path: Path) -> Iterator[Deliveries]:
+    made = Deliveries(buckets, tmp_path / "records.db")
+    yield made
+    made.file.close()
 
 
-def test_a_record_is_identified_by_its_key_and_byte_offset(deliveries: Deliveries) -> None:
-    deliveries.send_event(KEY, deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}'))
-
-    assert deliveries.from_queue() == [True]
-    assert deliveries.records() == [(KEY, 0, '{"name":"Größe"}'), (KEY, 19, '{"n":2}')]
-
-
-def test_a_duplicate_event_changes_nothing(deliveries: Deliveries) -> None:
-    version = deliveries.put(KEY, "1")
+def test_a_record_is_identified_by_its_key_and_byte_offset_and_a_duplicate_event_changes_nothing(
+    deliveries: Deliveries,
+) -> None:
+    version = deliveries.put(KEY, '{"name":"Größe"}', '{"n":2}')
     deliveries.send_event(KEY, version)
     deliveries.send_event(KEY, version)
 
     assert deliveries.from_queue() == [True, False]
     assert deliveries.from_queue() == []
-    assert deliveries.records() == [(KEY, 0, "1")]
+    assert deliveries.records() == [(KEY, 0, '{"name":"Größe"}'), (KEY, 19, '{"n":2}')]
     assert deliveries.pending() == 0
 
 
-def test_a_later_attempt_replaces_the_whole_batch(deliveries: Deliveries) -> None:
+def test_a_later_attempt_replaces_the_whole_batch_and_an_empty_object_deletes_its_records(
+    deliveries: Deliveries,
+) -> None:
     deliveries.send_event(KEY, deliveries.put(KEY, "1", "3"))
     deliveries.send_event(CHUNK, deliveries.put(CHUNK, "9"))
     deliveries.from_queue()
@@ -94,15 +91,10 @@ def test_a_later_attempt_replaces_the_whole_batch(deliveries: Deliveries) -> Non
     assert deliveries.from_queue() == [True]
     assert deliveries.records() == [(KEY, 0, "1"), (KEY, 2, "2"), (KEY, 4, "3"), (CHUNK, 0, "9")]
 
-
-def test_an_empty_object_deletes_its_records(deliveries: Deliveries) -> None:
-    deliveries.send_event(KEY, deliveries.put(KEY, "1"))
-    deliveries.from_queue()
     deliveries.send_event(KEY, deliveries.put(KEY))
-
     assert deliveries.from_queue() == [True]
-    assert deliveries.records() == []
-    assert deliveries.from_bucket() == [False]
+    assert deliveries.records() == [(CHUNK, 0, "9")]
+    assert deliveries.from_bucket() == [False, False]
 
 
 def test_an_event_out_of_order_changes_nothing(deliveries: Deliveries) -> None:
@@ -160,8 +152,8 @@ def test_a_slow_consumer_does_not_restore_an_older_version(deliveries: Deliverie
     class Slow:
         """A client of S3 whose answers are late."""
 
-        def get_object(self, **asked: Any) -> Any:
-            answer = deliveries.s3.get_object(**asked)
+        def get_object(self, **parameters: Any) -> Any:
+            answer = deliveries.s3.get_object(**parameters)
             reading.set()
             assert go_on.wait(20)
             return answer

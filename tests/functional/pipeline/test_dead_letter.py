@@ -9,8 +9,6 @@ import pytest
 from functions.dead_letter.handler import handle
 from functions.shared import aws
 from functions.shared.errors import AccessRefused, AttemptTaken, MessageRefused, RecordsRejected, StepFailed
-from functions.validate.handler import handle as validate
-from functions.write.handler import handle as write
 from tests.support.buckets import EXECUTION_ARN, STARTED_AT, Buckets, called_with
 from tests.support.failures import (
     REDRIVEN_AT,
@@ -23,7 +21,7 @@ from tests.support.failures import (
     refuse_access,
     resume,
 )
-from tests.support.stages import BAD, GOOD, transformed, validated
+from tests.support.stages import BAD, GOOD, call, transformed, validated
 
 MIXED = b"[" + GOOD + b"," + BAD + b"]"
 
@@ -38,7 +36,7 @@ def rejected_by_validate(buckets: Buckets) -> dict[str, Any]:
     """Let Validate reject every record of a batch; return the message that it was called with."""
     message = buckets.upload("mission/bad.json", BAD).encode()
     with pytest.raises(RecordsRejected):
-        validate(called_with(message, "Validate"), None)
+        call("Validate", message)
     return message
 
 
@@ -46,7 +44,7 @@ def rejected_by_write(buckets: Buckets) -> Any:
     """Let Write deliver a batch and fail for its rejected record; return the message that it was called with."""
     message = transformed(buckets, "mission/mixed.json", MIXED)
     with pytest.raises(RecordsRejected):
-        write(called_with(message, "Write"), None)
+        call("Write", message)
     return message
 
 
@@ -165,7 +163,7 @@ def test_a_redrive_resumes_at_the_failed_step_with_its_input(buckets: Buckets) -
 
     answer = resume(message, "Write", "AccessRefused")
     assert answer == message | {"attempt": 1, "resume": "Write"}
-    assert write(called_with(answer, "Write", redrives=1), None)["counts"]["written"] == 1
+    assert call("Write", answer, redrives=1)["counts"]["written"] == 1
     assert buckets.ledger()[0]["attempt"] == 1
 
 
@@ -364,7 +362,7 @@ def test_the_cause_of_an_end_quotes_no_record(
 def test_a_redrive_after_an_end_is_the_next_attempt_of_the_step(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handle(ended(execution_input(message), "ABORTED"), None)
-    write(called_with(message, "Write", redrives=1), None)
+    call("Write", message, redrives=1)
     assert buckets.ledger()[0]["attempt"] == 1
 
 
@@ -378,7 +376,7 @@ def test_a_failure_after_the_redrive_of_an_end_is_new(buckets: Buckets) -> None:
 def test_rejects_after_the_redrive_of_an_end_are_a_new_failure(buckets: Buckets) -> None:
     message = rejected_by_write(buckets)  # then stopped, and redriven at Write with the same message
     with pytest.raises(RecordsRejected):
-        write(called_with(message, "Write", redrives=1), None)
+        call("Write", message, redrives=1)
     record(message, "Write", "RecordsRejected", redrives=1)
     answer = resume(message, "Write", "RecordsRejected", redrives=2)
     assert (answer["attempt"], answer["resume"]) == (2, "Validate")

@@ -17,20 +17,22 @@ from functions.shared.staging import map_records
 from functions.transform import core
 from functions.transform import handler as transform
 from functions.validate import handler as validate
-from functions.write import handler as write
-from tests.support.buckets import Buckets, called_with, parse_ledger_file
+from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.failures import record
-from tests.support.stages import BAD, GOOD, validated
+from tests.support.stages import BAD, GOOD, call, through, validated
 
 Outcome = dict[str, Any]
+REPEATS = 5
 MALFORMED = b'{"mission": "space",'
 MIXED = b"".join(
     [
         b"\xef\xbb\xbf" + GOOD + b"\r\n",
-        *([GOOD + b"\n", b"\n", BAD + b"\r\n", MALFORMED + b"\n", b'"\xff"\n', b" \t\r\n"] * 20),
+        *([GOOD + b"\n", b"\n", BAD + b"\r\n", MALFORMED + b"\n", b'"\xff"\n', b" \t\r\n"] * REPEATS),
         GOOD + b"\n" + b"x" * 500 + b"\n" + GOOD,
     ]
 )
+ACCEPTED, REJECTED = REPEATS + 3, 3 * REPEATS + 1
+RECEIVED = ACCEPTED + REJECTED
 
 
 @pytest.fixture
@@ -39,15 +41,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for handler in (validate, transform):
         limits = replace(handler.ENVIRONMENT, inline_limit_bytes=400, document_limit_bytes=300)
         monkeypatch.setattr(handler, "ENVIRONMENT", limits)
-
-
-def through(batch: Batch) -> Any:
-    """Send a batch through the steps as the state machine does; return the result of Write."""
-    suffix = "Chunk" if batch.chunk else ""
-    message: Any = batch.encode()
-    for name, handler in (("Validate", validate), ("Transform", transform), ("Write", write)):
-        message = handler.handle(called_with(message, name + suffix), None)
-    return message
 
 
 def chunks(batch: Batch, size: int) -> Iterator[Batch]:
@@ -70,13 +63,13 @@ def ledger_lines(buckets: Buckets) -> list[Outcome]:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("size", [7, 61, 500, 1_000, 10_000])
+@pytest.mark.parametrize("size", [7, 61, 500, 1_000])
 def test_any_division_gives_the_same_ledger_and_delivery(buckets: Buckets, size: int) -> None:
     batch = buckets.upload("mission/a.jsonl", MIXED)
     with pytest.raises(RecordsRejected):
         through(batch)
     whole = ledger_lines(buckets)
-    assert len(whole) == 1 + 20 * 4 + 3
+    assert len(whole) == RECEIVED
     for bucket in ("audit", "processed", "staging"):
         for key in buckets.keys(bucket):
             buckets.hide(bucket, key)
@@ -108,11 +101,11 @@ def test_a_chunk_inside_a_line_succeeds_without_records(buckets: Buckets) -> Non
 @pytest.mark.usefixtures("small")
 def test_a_chunk_forwards_references_not_records(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
-    assert message["counts"] == {"accepted": 23, "rejected": 61}
+    assert message["counts"] == {"accepted": ACCEPTED, "rejected": REJECTED}
     assert message["claim"]["raw"] is True
     staged = gzip.decompress(buckets.body("staging", message["claim"]["rejected"]["key"])).splitlines()
-    assert len(staged) == 1 + 61, "only what is rejected is staged, and a line of facts"
-    forwarded = transform.handle(called_with(message, "Transform"), None)
+    assert len(staged) == 1 + REJECTED, "only what is rejected is staged, and a line of facts"
+    forwarded = call("Transform", message)
     assert len(json.dumps(forwarded)) < 2_000
     assert "MASINT" not in json.dumps(forwarded)
 
@@ -122,19 +115,19 @@ def test_an_object_that_reads_differently_is_refused(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
     message["claim"]["rejected"] = None
     with pytest.raises(MessageRefused, match="reads differently"):
-        transform.handle(called_with(message, "Transform"), None)
+        call("Transform", message)
 
 
 @pytest.mark.usefixtures("small")
 def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
-    forwarded = transform.handle(called_with(message, "Transform"), None)
+    forwarded = call("Transform", message)
     claim = forwarded["claim"]
     lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
     shorter = buckets.put("staging", claim["key"], gzip_lines.pack(b"".join(lines[:-1])))
     forwarded["claim"] = claim | {"version_id": shorter}
-    with pytest.raises(MessageRefused, match="announces 23 accepted and 61 rejected"):
-        write.handle(called_with(forwarded, "Write"), None)
+    with pytest.raises(MessageRefused, match=f"announces {ACCEPTED} accepted and {REJECTED} rejected"):
+        call("Write", forwarded)
     assert buckets.keys("audit", "ledger/") == []
 
 
@@ -142,7 +135,7 @@ def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
 def test_unprocessed_records_are_not_delivered(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
     with pytest.raises(MessageRefused, match="a step before this one"):
-        write.handle(called_with(message, "Write"), None)
+        call("Write", message)
 
 
 def test_a_dead_letter_lists_a_thousand_records_and_counts_all(buckets: Buckets) -> None:
@@ -190,7 +183,7 @@ def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
     assert message["claim"] == {"raw": True, "rejected": None}
     message["counts"] = {"accepted": 51, "rejected": 0}
     with pytest.raises(MessageRefused, match="announces 51 accepted and 0 rejected records, but has 50 and 0"):
-        transform.handle(called_with(message, "Transform"), None)
+        call("Transform", message)
 
 
 @pytest.mark.usefixtures("small")
@@ -206,10 +199,10 @@ def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
 )
 def test_an_invalid_staged_batch_is_refused_and_has_a_dead_letter(buckets: Buckets, staged: bytes) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
-    forwarded = transform.handle(called_with(message, "Transform"), None)
+    forwarded = call("Transform", message)
     forwarded["claim"]["version_id"] = buckets.put("staging", forwarded["claim"]["key"], staged)
     with pytest.raises(MessageRefused):
-        write.handle(called_with(forwarded, "Write"), None)
+        call("Write", forwarded)
 
     record(forwarded, "Write", "MessageRefused")
     assert buckets.dead_letter()["resumes_at"] == "Validate"
@@ -263,7 +256,7 @@ def test_damaged_staged_rejects_are_refused_and_have_a_dead_letter(buckets: Buck
     claim = message["claim"]["rejected"]
     claim["version_id"] = buckets.put("staging", claim["key"], staged)
     with pytest.raises(MessageRefused, match="does not have the expected shape"):
-        transform.handle(called_with(message, "Transform"), None)
+        call("Transform", message)
 
     record(message, "Transform", "MessageRefused")
     assert buckets.dead_letter()["resumes_at"] == "Validate"

@@ -1,7 +1,7 @@
 """Memory: what a step holds does not grow with its chunk, for it streams what it reads and what it writes."""
 
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,14 +13,12 @@ from functions.shared.aws import Streamed
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk
 from functions.shared.records import gzip_lines
-from functions.transform import handler as transform
-from functions.validate import handler as validate
-from functions.write import handler as write
 from tests.support.buckets import called_with
-from tests.support.stages import BAD, GOOD
+from tests.support.stages import BAD, GOOD, STEPS
 
 LINES = (GOOD + b"\n") * 99 + BAD + b"\n"
 MB = 2**20
+PIECE = 2**17
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     @contextmanager
     def streamed(bucket: str, key: str, *_: Any) -> Iterator[Streamed]:
         with place(bucket, key).open("rb") as file:
-            yield Streamed(iter(lambda: file.read(MB), b""), "2026-11-23T09:00:00Z")
+            yield Streamed(iter(lambda: file.read(PIECE), b""), "2026-11-23T09:00:00Z")
 
     def put(bucket: str, key: str, body: bytes | IO[bytes], _: str) -> str:
         with place(bucket, key).open("wb") as file:
@@ -41,7 +39,7 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 file.write(body)
             else:
                 body.seek(0)
-                file.writelines(iter(lambda: body.read(MB), b""))
+                file.writelines(iter(lambda: body.read(PIECE), b""))
         return "v1"
 
     monkeypatch.setattr(aws, "streamed", streamed)
@@ -58,15 +56,10 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
         file.writelines(LINES for _ in range(hundreds))
     batch = Batch(RawObject("raw", "mission/a.jsonl", "v1", size, "etag"), Chunk(0, size))
     message: Any = batch.encode()
-    steps: list[tuple[str, Callable[..., Any]]] = [
-        ("ValidateChunk", validate.handle),
-        ("TransformChunk", transform.handle),
-        ("WriteChunk", write.handle),
-    ]
     held = {}
-    for name, handle in steps:
+    for name, step in STEPS.items():
         tracemalloc.start()
-        message = handle(called_with(message, name), None)
+        message = step(called_with(message, f"{name}Chunk"), None)
         held[name] = tracemalloc.get_traced_memory()[1] / MB
         tracemalloc.stop()
     assert message["counts"] == {"received": hundreds * 100, "written": hundreds * 99, "rejected": hundreds}
@@ -74,7 +67,7 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
 
 
 def test_memory_does_not_grow_with_the_chunk(buckets: Path) -> None:
-    few, many = peaks(buckets, 600), peaks(buckets, 1_800)
+    few, many = peaks(buckets, 150), peaks(buckets, 450)
     for step, held in many.items():
-        assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 60,000 records, {held:.1f} MB of thrice that"
-        assert held < 12, f"{step} held {held:.1f} MB, of which a few MB are pieces of what it reads and writes"
+        assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 15,000 records, {held:.1f} MB of thrice that"
+        assert held < 3, f"{step} held {held:.1f} MB, of which a part are pieces of what it reads and writes"

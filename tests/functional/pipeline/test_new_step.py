@@ -11,10 +11,9 @@ from functions.shared.model.messages import Facts, Step
 from functions.shared.model.records import Rejection
 from functions.shared.staging import claim_check, map_records
 from functions.transform import core
-from functions.write.handler import handle as write
 from tests.support.buckets import Buckets, called_with
 from tests.support.failures import record, resume
-from tests.support.stages import GOOD, transformed, validated
+from tests.support.stages import GOOD, call, transformed, validated
 
 TWO = b"[%b, %b]" % (GOOD, GOOD.replace(b"space", b"ocean"))
 INLINE, STAGED = 65_536, 0
@@ -40,7 +39,7 @@ def enrich(message: dict[str, Any], inline_limit: int = INLINE) -> dict[str, Any
 def test_its_results_are_delivered_and_its_rejects_committed(buckets: Buckets, inline_limit: int) -> None:
     message = enrich(transformed(buckets, "mission/two.json", TWO), inline_limit)
     with pytest.raises(RecordsRejected, match="at enrich: /mission: dry"):
-        write(called_with(message, "Write"), None)
+        call("Write", message)
 
     header, first, second = buckets.ledger()
     assert header["code"]["enrich"] == "e-code"

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from functions.shared.errors import ObjectMissing, ObjectTooLarge, RecordsRejected, UnknownDataset
 from functions.validate import handler
-from tests.support.buckets import Buckets, called_with
-from tests.support.stages import BAD, GOOD, validated
+from tests.support.buckets import Buckets
+from tests.support.stages import BAD, GOOD, call, validated
 
 
 def test_a_small_batch_travels_inline(buckets: Buckets) -> None:
@@ -42,7 +42,7 @@ def test_unknown_fields_are_kept(buckets: Buckets) -> None:
 def test_the_exact_version_is_read_even_if_there_is_a_newer_one(buckets: Buckets) -> None:
     first = buckets.upload("mission/a.json", GOOD)
     buckets.upload("mission/a.json", BAD)
-    message = handler.handle(called_with(first.encode(), "Validate"), None)
+    message = call("Validate", first.encode())
     assert message["records"][0]["document"]["source"] == "MASINT"
 
 
@@ -74,4 +74,4 @@ def test_a_deleted_version_is_a_missing_object(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)
     with pytest.raises(ObjectMissing, match=r"mission/a\.json version"):
-        handler.handle(called_with(batch.encode(), "Validate"), None)
+        call("Validate", batch.encode())

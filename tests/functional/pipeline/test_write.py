@@ -19,7 +19,7 @@ from functions.shared.errors import (
 from functions.shared.model.messages import Batch
 from functions.write import handler
 from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with
-from tests.support.stages import BAD, GOOD, transformed, written
+from tests.support.stages import BAD, GOOD, call, transformed, written
 
 
 def test_the_processed_object_is_named_by_dataset_date_and_object(buckets: Buckets) -> None:
@@ -53,9 +53,9 @@ def test_a_ledger_file_has_all_that_verification_needs(buckets: Buckets) -> None
 
 def test_a_retry_writes_the_same_bytes_and_commits_once(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
     delivered, committed = buckets.the_only("processed"), buckets.the_only("audit", "ledger/")
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
 
     assert buckets.the_only("processed") == delivered
     assert buckets.the_only("audit", "ledger/") == committed
@@ -64,7 +64,7 @@ def test_a_retry_writes_the_same_bytes_and_commits_once(buckets: Buckets) -> Non
 
 def test_an_attempt_of_another_execution_fails_and_a_redrive_takes_the_next(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
     event = called_with(message, "Write")
     event["execution"]["Id"] = EXECUTION_ARN + "-r1"
     with pytest.raises(
@@ -90,15 +90,15 @@ def test_an_attempt_of_another_execution_is_detected_before_delivery(buckets: Bu
 
 def test_a_retry_with_other_outcomes_is_refused(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
     message["records"][0]["document"]["confidence_band"] = "the result of other code"
     with pytest.raises(AttemptTaken, match="committed with other outcomes"):
-        handler.handle(called_with(message, "Write"), None)
+        call("Write", message)
 
 
 def test_a_delivery_under_another_dataset_is_emptied(buckets: Buckets) -> None:
     message = transformed(buckets, "a.json", GOOD)
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
     handler.handle(called_with(message | {"dataset": "other"}, "Write", redrives=1), None)
     bodies = {key.partition("/")[0]: buckets.body("processed", key) for key in buckets.keys("processed")}
     assert bodies["mission"] == b""
@@ -117,7 +117,7 @@ def test_a_number_is_delivered_unchanged(buckets: Buckets, number: str) -> None:
 
 def test_the_ledger_names_the_redriven_execution(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD) | {"attempt": 3, "redrive_of": EXECUTION_ARN}
-    handler.handle(called_with(message, "Write"), None)
+    call("Write", message)
     header = buckets.ledger()[0]
     assert (header["attempt"], header["redrive_of"]) == (3, EXECUTION_ARN)
 
@@ -156,7 +156,7 @@ def test_nothing_is_committed_before_delivery(buckets: Buckets) -> None:
     buckets.s3.delete_bucket(Bucket="processed")
 
     with pytest.raises(CallRefused, match="PutObject of s3://processed/"):
-        handler.handle(called_with(message, "Write"), None)
+        call("Write", message)
     assert buckets.keys("audit") == []
 
 
@@ -186,13 +186,13 @@ def test_an_incomplete_message_is_refused_by_the_missing_part(buckets: Buckets, 
     message = transformed(buckets, "mission/a.json", GOOD)
     del message[part]
     with pytest.raises(MessageRefused, match=part):
-        handler.handle(called_with(message, "Write"), None)
+        call("Write", message)
 
 
 def test_a_message_of_another_format_is_refused(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD) | {"format": 2}
     with pytest.raises(MessageRefused, match="format 1"):
-        handler.handle(called_with(message, "Write"), None)
+        call("Write", message)
 
 
 def test_a_ledger_file_does_not_depend_on_the_time(buckets: Buckets) -> None:

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from functions.shared import aws
 from functions.shared.errors import ServiceUnavailable
 from functions.shared.model.messages import Chunk
-from functions.validate import handler as validate
-from tests.support.buckets import Buckets, called_with
-from tests.support.stages import GOOD
+from tests.support.buckets import Buckets
+from tests.support.stages import GOOD, call
 
 LINES = (GOOD + b"\n") * 50
 BREAKS = [
@@ -41,9 +40,9 @@ def test_a_broken_stream_is_retried(
     monkeypatch.setattr(aws, "PIECE_BYTES", 1_000)
     monkeypatch.setattr(StreamingBody, "read", read)
     with pytest.raises(ServiceUnavailable, match=r"GetObject of s3://raw/mission/a\.jsonl .* got no answer"):
-        validate.handle(called_with(batch.encode(), "Validate"), None)
+        call("Validate", batch.encode())
     monkeypatch.undo()
-    again = validate.handle(called_with(batch.encode(), "Validate"), None)
+    again = call("Validate", batch.encode())
     assert again["counts"]["accepted"] == 50
 
 
@@ -59,4 +58,4 @@ def test_a_truncated_body_is_detected(buckets: Buckets, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(aws, "_s3", Short)
     with pytest.raises(ServiceUnavailable, match="got no answer"):
-        validate.handle(called_with(batch.encode(), "Validate"), None)
+        call("Validate", batch.encode())
