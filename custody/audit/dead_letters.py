@@ -83,7 +83,6 @@ class UnreadableFile(Struct, frozen=True):
     """A file of the audit bucket that is not what Custody wrote, and why."""
 
     key: str
-    uri: str
     why: str
 
 
@@ -108,12 +107,6 @@ class DeadLetterDocument(Struct, frozen=True):
     same_attempt: list[str]
     chunks: list[str]
     dead_letter: DeadLetter
-
-
-class UnreadableDocument(Struct, frozen=True):
-    """Instead of a dead letter: the file that cannot be read."""
-
-    unreadable: list[UnreadableFile]
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,14 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
 import typer
-from msgspec import to_builtins
 
 from custody.audit.dead_letters import (
     Filter,
-    UnreadableDocument,
-    UnreadableFile,
     describe,
     select,
 )
@@ -71,7 +67,7 @@ def list_dead_letters(
     if as_json:
         rows = (selected.row for selected in counted)
         console.stream_json(
-            "dead_letters", rows, lambda: {"unreadable": [to_builtins(_file(audit, each)) for each in unreadable]}
+            "dead_letters", rows, lambda: {"unreadable": [{"key": each.key, "why": str(each)} for each in unreadable]}
         )
     else:
         view.table(console.watched(counted, lambda number: f"{plural(number, 'dead letter')} found"))
@@ -102,9 +98,8 @@ def show_dead_letter(
 ) -> None:
     """Show one dead letter, and point at what is wrong in the bytes of each rejected record."""
     audit = session.audit
-    with _reporting_unreadable(audit, as_json=as_json):
-        dead_letter = find_dead_letter(audit, session.resolve(dead_letter_id))
-        body = audit.read(dead_letter)
+    dead_letter = find_dead_letter(audit, session.resolve(dead_letter_id))
+    body = audit.read(dead_letter)
     state = ObjectState(audit, dead_letter.object_id)
     document, totals = describe(state, dead_letter, body)
     if as_json:
@@ -150,12 +145,10 @@ def discard(
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: give it with --reason.", USAGE)
     audit = session.audit
-    with _reporting_unreadable(audit, as_json=as_json):
-        subject = session.resolve(dead_letter_id)
-        dead_letter = find_dead_letter(audit, subject, open_only=True)
-        require_open(audit, dead_letter)
-        body = audit.read(dead_letter)
-    require_idle(session.pipeline, audit, dead_letter, body)
+    subject = session.resolve(dead_letter_id)
+    dead_letter = find_dead_letter(audit, subject, open_only=True)
+    require_open(audit, dead_letter)
+    require_idle(session.pipeline, audit, dead_letter, audit.read(dead_letter))
     by = session.target.client("sts").get_caller_identity()["Arn"]
     state = ObjectState(audit, dead_letter.object_id)
     discarder = Discarder(state, session.deployment.processed, reason.strip(), by, subject.position)
@@ -171,21 +164,6 @@ def discard(
         if document.still_open:
             still_open = plural(document.still_open, "dead letter")
             _say(f"still open: {still_open}; run the same command again to discard the rest")
-
-
-@contextmanager
-def _reporting_unreadable(audit: AuditReader, *, as_json: bool) -> Iterator[None]:
-    """Print a document for an unreadable file if `as_json`; Unreadable is raised all the same."""
-    try:
-        yield
-    except Unreadable as error:
-        if as_json:
-            console.write_json(UnreadableDocument([_file(audit, error)]))
-        raise
-
-
-def _file(audit: AuditReader, error: Unreadable) -> UnreadableFile:
-    return UnreadableFile(error.key, f"s3://{audit.bucket}/{error.key}", str(error))
 
 
 def _say(message: str) -> None:

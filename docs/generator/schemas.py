@@ -9,7 +9,7 @@ import msgspec
 
 from custody.assurance.findings import VerifyDocument
 from custody.assurance.reconcile import ReconcileDocument
-from custody.audit.dead_letters import DeadLetterDocument, DeadLettersDocument, UnreadableDocument
+from custody.audit.dead_letters import DeadLetterDocument, DeadLettersDocument
 from custody.audit.trace import ObjectTrace, RecordTrace
 from custody.commands.status import StatusDocument
 from custody.deployment.destroy import DestroyReport
@@ -25,9 +25,9 @@ FILES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "cli/dead-letters": ("custody dead-letters --json", (DeadLettersDocument,)),
     "cli/dead-letters-discard": (
         "custody dead-letters discard --json",
-        (DiscardDocument, UnreadableDocument),
+        (DiscardDocument,),
     ),
-    "cli/dead-letters-show": ("custody dead-letters show --json", (DeadLetterDocument, UnreadableDocument)),
+    "cli/dead-letters-show": ("custody dead-letters show --json", (DeadLetterDocument,)),
     "cli/destroy": ("custody destroy --json", (DestroyReport,)),
     "cli/executions": ("custody executions --json", (ExecutionsDocument,)),
     "cli/put": ("custody put --json", (PutOutcomes, PutUploads)),
