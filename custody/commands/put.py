@@ -9,7 +9,7 @@ import typer
 
 from custody.deployment.target import Deployment
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.ingest.outcome import LISTED, ObjectOutcome, PutOutcomes, PutUploads, UploadedFile
+from custody.ingest.outcome import LISTED, FileOutcome, PutOutcomes, PutUploads, UploadedFile
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
@@ -61,7 +61,7 @@ def put(
         put_view.warn_of_arrived(watcher.arrived)
         raise
     if as_json:
-        console.write_json(PutUploads(uploads) if no_wait else PutOutcomes([outcome.document for outcome in outcomes]))
+        console.write_json(PutUploads(uploads) if no_wait else PutOutcomes(outcomes))
     elif no_wait:
         put_view.uploads(uploads)
     else:
@@ -91,7 +91,7 @@ def _watch(watcher: Watcher, upload: UploadedFile, timeout: float) -> None:
             now = progress
 
 
-def _read_outcome(watcher: Watcher, upload: UploadedFile) -> ObjectOutcome:
+def _read_outcome(watcher: Watcher, upload: UploadedFile) -> FileOutcome:
     with console.progress(lambda: f"{visible(upload.object.key)}: reading its outcome"):
         return watcher.outcome(upload)
 

@@ -1,6 +1,5 @@
 """The outcome of an uploaded object: counts, and the records that matter, however many there are."""
 
-from dataclasses import dataclass
 from itertools import islice
 
 from msgspec import Struct
@@ -32,7 +31,8 @@ class FileOutcome(UploadedFile, frozen=True):
     """The outcome of an uploaded file.
 
     `status` is that of the execution, or NOT STARTED. `counts` is null until records are committed. `chunks` is null
-    until the summary of a bulk object is committed, and for one batch. Of more than 1,000 records, `records` lists the
+    until the summary of a bulk object is committed, and for one batch; `planned_chunks` is its number of chunks, and
+    `committed` how many of the batches are in the ledger. Of more than 1,000 records, `records` lists the
     first 1,000 rejected ones; `records_more` is the number of those not listed. `output` is null for several batches.
     `dead_letter` is an S3 URI.
     """
@@ -46,6 +46,33 @@ class FileOutcome(UploadedFile, frozen=True):
     error: str | None = None
     cause: str | None = None
     dead_letter: str | None = None
+    planned_chunks: int | None = None
+    committed: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the execution has ended."""
+        return self.status not in {*RUNNING, NOT_STARTED}
+
+    @property
+    def is_summarized(self) -> bool:
+        """Whether people see counts instead of single records."""
+        counts = self.counts
+        return counts is not None and (counts.received > LISTED or self.planned_chunks is not None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each record has an outcome."""
+        if self.planned_chunks is not None:
+            return self.chunks is not None and not self.chunks.failed
+        return self.counts is not None or self.status == SUCCEEDED
+
+    @property
+    def code(self) -> int:
+        """The exit code for this object alone."""
+        if not self.is_complete:
+            return SOME_WITHOUT_OUTCOME
+        return SOME_REJECTED if self.counts and self.counts.rejected else ALL_WRITTEN
 
 
 class PutUploads(Struct, frozen=True):
@@ -60,46 +87,9 @@ class PutOutcomes(Struct, frozen=True):
     objects: list[FileOutcome]
 
 
-@dataclass(frozen=True)
-class ObjectOutcome:
-    """The outcome of an upload, of which `committed` batches are in the ledger.
-
-    `chunks` is the number of chunks of a bulk object; None if it is one batch.
-    """
-
-    document: FileOutcome
-    chunks: int | None = None
-    committed: int = 0
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the execution has ended."""
-        return self.document.status not in {*RUNNING, NOT_STARTED}
-
-    @property
-    def is_summarized(self) -> bool:
-        """Whether people see counts instead of single records."""
-        counts = self.document.counts
-        return counts is not None and (counts.received > LISTED or self.chunks is not None)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether each record has an outcome."""
-        if self.chunks is not None:
-            return self.document.chunks is not None and not self.document.chunks.failed
-        return self.document.counts is not None or self.document.status == SUCCEEDED
-
-    @property
-    def code(self) -> int:
-        """The exit code for this object alone."""
-        if not self.is_complete:
-            return SOME_WITHOUT_OUTCOME
-        return SOME_REJECTED if self.document.counts and self.document.counts.rejected else ALL_WRITTEN
-
-
 def read_outcome(
     audit: AuditReader, upload: UploadedFile, execution: ExecutionState | None, chunks: int | None
-) -> ObjectOutcome:
+) -> FileOutcome:
     """Read the outcome of an upload from its execution, its ledger files and its dead letters; raise Unreadable."""
     state = ObjectState(audit, upload.object.id)
     summary = state.header(state.summary) if state.summary else None
@@ -111,7 +101,7 @@ def read_outcome(
         records = tuple(every if counts.received <= LISTED else islice(state.rejected(), LISTED))
     dead_letters = audit.dead_letters(execution.day, upload.object.id) if execution else ()
     dead_letter = max(dead_letters, key=lambda key: (key.attempt, key.is_of_whole, key), default=None)
-    document = FileOutcome(
+    return FileOutcome(
         **asdict(upload),
         status=execution.status if execution else NOT_STARTED,
         counts=counts,
@@ -121,6 +111,7 @@ def read_outcome(
         output=state.batches[0].output if len(state.batches) == 1 else None,
         error=execution.error if execution else None,
         cause=error_message(execution.cause) if execution else None,
-        dead_letter=f"s3://{audit.bucket}/{dead_letter.key}" if dead_letter else None,
+        dead_letter=audit.uri(dead_letter) if dead_letter else None,
+        planned_chunks=chunks,
+        committed=len(state.batches),
     )
-    return ObjectOutcome(document, chunks, len(state.batches))

@@ -8,7 +8,7 @@ from pathlib import Path
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import ExecutionState
-from custody.ingest.outcome import ObjectOutcome, UploadedFile, read_outcome
+from custody.ingest.outcome import FileOutcome, UploadedFile, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
 from functions.shared.model.ids import RawObject
@@ -70,7 +70,7 @@ class Watcher:
             elapsed = time.monotonic() - started
             time.sleep(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
 
-    def outcome(self, uploaded: UploadedFile) -> ObjectOutcome:
+    def outcome(self, uploaded: UploadedFile) -> FileOutcome:
         """Read the outcome of an upload; raise Unreadable."""
         execution = self._pipeline.describe(uploaded.execution)
         return read_outcome(self._session.audit, uploaded, execution, self._chunks(uploaded))

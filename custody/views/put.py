@@ -6,7 +6,7 @@ from rich.table import Column
 from rich.text import Text
 
 from custody.executions.pipeline import NOT_STARTED
-from custody.ingest.outcome import ObjectOutcome, UploadedFile
+from custody.ingest.outcome import FileOutcome, UploadedFile
 from custody.ingest.watch import ExecutionProgress
 from custody.terminal import console
 from custody.terminal.text import plural, visible
@@ -29,19 +29,18 @@ def uploads(uploaded: Iterable[UploadedFile]) -> None:
         console.console.print(f"{visible(upload.object.key)}  {upload.object.id}", soft_wrap=True, markup=False)
 
 
-def outcomes(results: Iterable[ObjectOutcome]) -> None:
+def outcomes(results: Iterable[FileOutcome]) -> None:
     """Show the outcome of each record; of large objects the counts, and a few records."""
     rows = console.table("object", "record", "outcome", "details")
     numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
     totals = console.table("object", *numbers)
     for result in results:
-        document = result.document
         for record, outcome, why in _rows(result):
-            rows.add(document.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
-        if result.is_summarized and (counts := document.counts):
-            committed = document.chunks.committed if document.chunks else result.committed
-            chunks = "" if result.chunks is None else f"{committed:,} of {result.chunks:,}"
-            totals.add(document.object.key, counts.received, counts.written, counts.rejected, chunks)
+            rows.add(result.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
+        if result.is_summarized and (counts := result.counts):
+            total = result.planned_chunks
+            chunks = "" if total is None else f"{result.committed:,} of {total:,}"
+            totals.add(result.object.key, counts.received, counts.written, counts.rejected, chunks)
     console.print_rows(rows)
     console.print_rows(totals)
 
@@ -68,37 +67,36 @@ def warn_of_arrived(arrived: list[RawObject]) -> None:
         console.warn(f"{more:,} more were uploaded and are processed regardless: custody executions")
 
 
-def warn_of_unfinished(outcomes: list[ObjectOutcome], timeout: float) -> None:
+def warn_of_unfinished(outcomes: list[FileOutcome], timeout: float) -> None:
     """Say where to look for objects whose execution has not ended in time."""
     unfinished = [outcome for outcome in outcomes if not outcome.has_ended]
     if not unfinished:
         return
     console.warn(
         f"{len(unfinished)} of {len(outcomes)} did not end within {timeout:g} s, but may still do so. See where they "
-        f"are: custody executions; see the outcome of one: custody trace {unfinished[0].document.object.id}"
+        f"are: custody executions; see the outcome of one: custody trace {unfinished[0].object.id}"
     )
-    if waiting := sum(outcome.document.status == NOT_STARTED for outcome in unfinished):
+    if waiting := sum(outcome.status == NOT_STARTED for outcome in unfinished):
         console.warn(
             f"{plural(waiting, 'execution has', 'executions have')} not started. Is the event still queued (custody "
             "status)? If you brought your own raw bucket: does it send events to EventBridge (docs/existing-data.md)?"
         )
 
 
-def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
-    document, object_id, is_bulk = result.document, result.document.object.id, result.chunks is not None
-    counts = document.counts
+def _rows(result: FileOutcome) -> Iterable[tuple[str, str, str]]:
+    counts, object_id, is_bulk = result.counts, result.object.id, result.planned_chunks is not None
     if counts and counts.written:
-        written = [record.record for record in document.records if record.outcome == "written"]
-        output = document.output and f"s3://{document.output.bucket}/{document.output.key}"
+        written = [record.record for record in result.records if record.outcome == "written"]
+        output = result.output and f"s3://{result.output.bucket}/{result.output.key}"
         records = written[0] if counts.written == 1 and written else plural(counts.written, "record")
         yield records, "written", output or f"one object per chunk: custody trace {object_id}"
-    rejected = [record for record in document.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
+    rejected = [record for record in result.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
     for record in rejected:
         yield record.record, "rejected", "\n".join(visible(str(each)) for each in record.violations or ())
     if counts and (more := counts.rejected - len(rejected)):
         yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
-    if document.chunks and document.chunks.failed:
-        failed = f"{document.chunks.failed:,} of {document.chunks.total:,} chunks"
+    if result.chunks and result.chunks.failed:
+        failed = f"{result.chunks.failed:,} of {result.chunks.total:,} chunks"
         yield failed, "no outcome", f"see: custody trace {object_id}; redrive: custody redrive {object_id}"
     elif not result.is_complete:
         yield object_id, "no outcome", _missing_outcome(result)
@@ -106,11 +104,10 @@ def _rows(result: ObjectOutcome) -> Iterable[tuple[str, str, str]]:
         yield "none", "no records", "the object is empty"
 
 
-def _missing_outcome(result: ObjectOutcome) -> str:
+def _missing_outcome(result: FileOutcome) -> str:
     """Say how the execution ended, or that it has not; and where to see more."""
-    document = result.document
-    status = " ".join(filter(None, (document.status, document.error)))
-    why = visible(f"{status}: {document.cause}" if document.cause else status)
-    if document.dead_letter:
-        return f"{why}; dead letter: {document.dead_letter}"
-    return why if result.has_ended else f"{why}; see: custody trace {result.document.object.id}"
+    status = " ".join(filter(None, (result.status, result.error)))
+    why = visible(f"{status}: {result.cause}" if result.cause else status)
+    if result.dead_letter:
+        return f"{why}; dead letter: {result.dead_letter}"
+    return why if result.has_ended else f"{why}; see: custody trace {result.object.id}"

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from custody.commands import put as put_command
 from custody.errors import CommandFailed
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
-from custody.ingest.outcome import FileOutcome, ObjectOutcome, UploadedFile
+from custody.ingest.outcome import FileOutcome, UploadedFile
 from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.terminal import console
@@ -102,7 +101,7 @@ def test_a_bulk_object_is_watched_chunk_by_chunk(upload_bulk: UploadBulk, machin
     assert (seen[1].counts.received, seen[1].counts.rejected) == (7, 1)
 
     result = watcher.outcome(uploaded)
-    document = result.document
+    document = result
     assert result.code == 3
     assert document.counts == Counts(20, 18, 2)
     assert document.chunks == ChunkCounts(total=7, committed=7, failed=0)
@@ -131,7 +130,7 @@ def test_a_bulk_object_with_a_failed_chunk_is_incomplete(
     bulk.run(failing=(400,))
     machine.add(bulk.batch, error="ChunksFailed")
     result = watcher.outcome(uploaded)
-    assert (result.code, result.document.counts) == (1, Counts(17, 17, 0))
+    assert (result.code, result.counts) == (1, Counts(17, 17, 0))
 
 
 def test_after_the_timeout_the_records_committed_so_far_are_counted(
@@ -141,9 +140,9 @@ def test_after_the_timeout_the_records_committed_so_far_are_counted(
     bulk.chunk(0)
     machine.add(bulk.batch, "RUNNING")
     result = watcher.outcome(uploaded)
-    assert (result.code, result.has_ended, result.document.chunks) == (1, False, None)
-    assert result.document.counts is not None
-    assert result.document.counts.received == 4
+    assert (result.code, result.has_ended, result.chunks) == (1, False, None)
+    assert result.counts is not None
+    assert result.counts.received == 4
 
 
 def test_of_a_large_object_only_the_first_rejected_records_are_listed(
@@ -153,7 +152,7 @@ def test_of_a_large_object_only_the_first_rejected_records_are_listed(
     uploaded, bulk = upload_bulk((1, 4, 9, 12, 19))
     bulk.run()
     machine.add(bulk.batch, error="RecordsRejected")
-    document = watcher.outcome(uploaded).document
+    document = watcher.outcome(uploaded)
     rejected = [record for record in document.records if record.outcome == "rejected"]
     assert [record.position for record in rejected] == [61, 243, 547]
     assert (len(document.records), document.records_more) == (3, 17)
@@ -235,7 +234,7 @@ def test_each_record_of_a_small_batch_is_listed_and_those_of_a_large_one_are_cou
     monkeypatch.setattr(outcome, "LISTED", listed)
     body = b"\n".join([GOOD] * 3)
     batch = Batch.decode(written(buckets, "mission/a.jsonl", body))
-    document = watcher.outcome(UploadedFile("a", batch.object, machine.add(batch, "SUCCEEDED"))).document
+    document = watcher.outcome(UploadedFile("a", batch.object, machine.add(batch, "SUCCEEDED")))
     assert (document.counts, document.records_more) == (Counts(3, 3, 0), 3 - len(positions))
     offsets = [number * (len(GOOD) + 1) for number in positions]
     assert [each.record for each in document.records] == [f"{batch.object.id}.{offset}" for offset in offsets]
@@ -449,9 +448,9 @@ def test_after_the_timeout_the_command_says_where_to_look(
 ) -> None:
     read_outcome = watcher.outcome
 
-    def still_running(uploaded: UploadedFile) -> ObjectOutcome:
+    def still_running(uploaded: UploadedFile) -> FileOutcome:
         result = read_outcome(uploaded)
-        return replace(result, document=structs.replace(result.document, status="RUNNING", counts=None))
+        return structs.replace(result, status="RUNNING", counts=None)
 
     monkeypatch.setattr(watcher, "outcome", still_running)
     shown = run(a_file(tmp_path, GOOD, "a.json"), "--timeout", "1")
@@ -506,12 +505,12 @@ def test_an_object_without_an_outcome_shows_all_that_is_known(
     screen: io.StringIO, facts: dict[str, Any], shown: str
 ) -> None:
     document = FileOutcome("a", RAW, "arn", **facts)
-    put_view.outcomes([ObjectOutcome(document)])
+    put_view.outcomes([document])
     (row,) = (line for line in screen.getvalue().splitlines() if "no outcome" in line)
     assert row.partition("no outcome")[2].strip() == shown
 
 
 def test_a_stopped_bulk_object_shows_its_committed_chunks(screen: io.StringIO) -> None:
-    document = FileOutcome("a", RAW, "arn", "ABORTED", Counts(2000, 2000, 0))
-    put_view.outcomes([ObjectOutcome(document, chunks=7, committed=3)])
+    document = FileOutcome("a", RAW, "arn", "ABORTED", Counts(2000, 2000, 0), planned_chunks=7, committed=3)
+    put_view.outcomes([document])
     assert "3 of 7" in screen.getvalue()
