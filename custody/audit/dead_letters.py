@@ -16,7 +16,7 @@ from custody.concurrency import map_ordered
 from custody.executions.listing import Totals
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import ENDS, REJECTED, DeadLetterKey, LedgerKey
-from functions.shared.model.ledger import AuditFile, DeadLetter, FailedExecution
+from functions.shared.model.ledger import DeadLetter
 
 _NOT_STEPS = frozenset({REJECTED, *ENDS.values()})
 """The names of dead letters whose step stands only in their body; all others are named after their step."""
@@ -63,20 +63,11 @@ class Filter:
         )
 
 
-class DeadLetterRow(AuditFile, frozen=True, kw_only=True):
-    """A dead letter in the list, with the number of rejected records only, null if it is not about them."""
+class DeadLetterRow(DeadLetter, frozen=True, kw_only=True):
+    """A dead letter in the list, with its id, and whether it is open."""
 
     id: str
     open: bool
-    step: str
-    error: str
-    cause: str
-    advice: str
-    resumes_at: str
-    received: int | None
-    rejected: int | None
-    rejected_count: int | None
-    execution: FailedExecution
 
 
 class UnreadableFile(Struct, frozen=True):
@@ -125,8 +116,7 @@ class SelectedDeadLetter:
     @property
     def row(self) -> DeadLetterRow:
         """The shape in the list of `--json`."""
-        body = asdict(self.body) | {"rejected": self.rejected}
-        return DeadLetterRow(**body, id=self.dead_letter.id, open=self.is_open)
+        return DeadLetterRow(**asdict(self.body), id=self.dead_letter.id, open=self.is_open)
 
 
 def select(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from custody.executions.pipeline import Runs
-from custody.terminal.times import seconds, stamp, stamped
+from custody.terminal.times import seconds, stamp
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef as HistoryEvent
@@ -90,7 +90,7 @@ def steps(events: "Iterable[HistoryEvent]") -> list[TimelineStep]:
     parser = _Parser()
     for event in events:
         parser.add(event)
-    return [step.freeze() for step in parser.steps]
+    return [convert(step, TimelineStep, from_attributes=True) for step in parser.steps]
 
 
 @dataclass(eq=False)
@@ -99,9 +99,10 @@ class _Step:
 
     name: str
     kind: str
-    entered_at: datetime
+    entered_at: str
     redrive: int
-    left_at: datetime | None = None
+    left_at: str | None = None
+    seconds: float | None = None
     tries: list[Try] = field(default_factory=list)
     outcome: StepOutcome = "running"
 
@@ -128,28 +129,13 @@ class _Step:
             cause=details.get("cause") or None,
         )
 
-    def leave(self, moment: datetime) -> None:
-        """Exit the state: if its last try failed, the failure was caught."""
+    def leave(self, moment: datetime, outcome: TryOutcome | None = None) -> None:
+        """Exit the state: if its last try failed, that was caught; or end with the outcome of the execution."""
+        self.left_at, self.seconds = stamp(moment), seconds(datetime.fromisoformat(self.entered_at), moment)
         succeeded = not self.tries or self.tries[-1].outcome == "succeeded"
-        self.left_at, self.outcome = moment, "succeeded" if succeeded else "caught"
-
-    def stop(self, moment: datetime, outcome: TryOutcome) -> None:
-        """End the step together with its execution."""
-        self.left_at, self.outcome = moment, outcome
-        if self.tries and self.tries[-1].outcome == "running":
+        self.outcome = outcome or ("succeeded" if succeeded else "caught")
+        if outcome and self.tries and self.tries[-1].outcome == "running":
             self.tries[-1] = replace(self.tries[-1], outcome=outcome)
-
-    def freeze(self) -> TimelineStep:
-        return TimelineStep(
-            self.name,
-            self.kind,
-            self.outcome,
-            self.redrive,
-            stamp(self.entered_at),
-            stamped(self.left_at),
-            seconds(self.entered_at, self.left_at),
-            self.tries,
-        )
 
 
 class _Parser:
@@ -227,7 +213,7 @@ class _Parser:
                 self._stop(step, moment, _EXECUTION_ENDS[kind])
 
     def _stop(self, step: _Step, moment: datetime, outcome: TryOutcome) -> None:
-        step.stop(moment, outcome)
+        step.leave(moment, outcome)
         self._running.remove(step)
         self._stopped.append(step)
 
@@ -241,7 +227,7 @@ class _Parser:
 
     def _enter(self, name: str, kind: str, moment: datetime) -> _Step:
         self._to_resume = [step for step in self._to_resume if (step.kind, step.name) != (kind, name)]
-        entered = _Step(name, kind, moment, self._redrives)
+        entered = _Step(name, kind, stamp(moment), self._redrives)
         self._running.append(entered)
         self.steps.append(entered)
         return entered

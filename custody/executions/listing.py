@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from msgspec import MsgspecError, Struct
@@ -13,7 +13,7 @@ from msgspec.json import decode
 
 from custody.concurrency import map_ordered
 from custody.executions.pipeline import OBJECT_ID, SUCCEEDED, ExecutionState, Pipeline, Runs, object_of_execution
-from custody.executions.timeline import Links, describe
+from custody.executions.timeline import ExecutionFacts, Links, facts
 from functions.shared.model.ledger import ChunkCounts
 from functions.shared.model.messages import Counts
 
@@ -32,31 +32,22 @@ class Totals(Struct, frozen=True):
     chunks: ChunkCounts | None = None
 
 
-class ExecutionRow(Struct, frozen=True, kw_only=True):
+class ExecutionRow(ExecutionFacts, frozen=True, kw_only=True):
     """An execution: what it works on, how it stands, and what its attempt has committed.
 
     `key` is null if somebody started it with another input. `counts` and, of a bulk object, `chunks` are null before
     they are committed; until then `runs` counts the executions of the chunks. A chunk of which every record is rejected
-    is committed, though its execution FAILED. `seconds` is how long it took, or has run so far, including the time
-    between redrives.
+    is committed, though its execution FAILED.
     """
 
-    name: str
-    arn: str
-    key: str | None
-    machine: Literal["pipeline", "bulk"]
     status: str
     attempt: int
-    redrives: int
     started_at: str
-    ended_at: str | None
     seconds: float
+    key: str | None
     counts: Counts | None
     chunks: ChunkCounts | None
     runs: Runs | None
-    error: str | None
-    cause: str | None
-    console: str | None
 
 
 class ExecutionsDocument(Struct, frozen=True):
@@ -113,9 +104,8 @@ class ExecutionLister:
         totals = self._totals(described, execution, is_bulk=is_bulk)
         chunks = totals.chunks if is_bulk else None
         return ExecutionRow(
-            **describe(execution, self.links),
+            **facts(self.pipeline, self.links, execution),
             key=batch.object.key if (batch := execution.batch) else None,
-            machine="bulk" if is_bulk else "pipeline",
             counts=totals.counts,
             chunks=chunks,
             runs=self._runs(arn) if is_bulk and not chunks else None,

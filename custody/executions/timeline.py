@@ -22,10 +22,9 @@ EXPIRED = "Step Functions no longer has it: an execution is kept for 90 days aft
 _MISSING = "ExecutionDoesNotExist"
 
 
-class Timeline(Struct, frozen=True, kw_only=True):
-    """An execution that worked on an object, with its steps.
+class ExecutionFacts(Struct, frozen=True, kw_only=True):
+    """What is known of an execution; what is null is not.
 
-    What is null is not known; `unavailable` says why Step Functions does not report the execution, or its steps.
     `seconds` is how long it took, or has run so far, including the time between redrives.
     """
 
@@ -41,6 +40,14 @@ class Timeline(Struct, frozen=True, kw_only=True):
     error: str | None = None
     cause: str | None = None
     console: str | None = None
+
+
+class Timeline(ExecutionFacts, frozen=True, kw_only=True):
+    """An execution that worked on an object, with its steps.
+
+    `unavailable` says why Step Functions does not report the execution, or its steps.
+    """
+
     steps: list[TimelineStep] | None = None
     unavailable: str | None = None
 
@@ -80,7 +87,7 @@ class Timelines:
 
     def of(self, execution: ExecutionState) -> Timeline:
         """Read the timeline of an execution."""
-        timeline = Timeline(**describe(execution, self.links), machine=self._machine(execution.arn))
+        timeline = Timeline(**facts(self.pipeline, self.links, execution))
         try:
             return replace(timeline, steps=self._with_items(steps(self.pipeline.events(execution.arn))))
         except ClientError as error:
@@ -97,13 +104,7 @@ class Timelines:
 
     def unavailable(self, arn: str, why: str) -> Timeline:
         """Return what is known of an execution that Step Functions does not report."""
-        name, console = arn.rpartition(":")[2], self.links.execution(arn)
-        return Timeline(name=name, arn=arn, machine=self._machine(arn), console=console, unavailable=why)
-
-    def _machine(self, arn: str) -> Literal["pipeline", "bulk", "chunk"]:
-        if "/" in arn.split(":")[6]:
-            return "chunk"
-        return "bulk" if self.pipeline.is_bulk(arn) else "pipeline"
+        return Timeline(**_names(self.pipeline, self.links, arn), unavailable=why)
 
     def _with_items(self, entered: list[TimelineStep]) -> list[TimelineStep]:
         """Count the chunks of each Map Run, as they stand now: so only its last try has them."""
@@ -117,11 +118,9 @@ class Timelines:
         return [replace(step, tries=list(map(counted, step.tries))) for step in entered]
 
 
-def describe(execution: ExecutionState, links: Links) -> dict[str, Any]:
-    """Return the fields that every document has of an execution."""
-    return {
-        "name": execution.name,
-        "arn": execution.arn,
+def facts(pipeline: Pipeline, links: Links, execution: ExecutionState) -> dict[str, Any]:
+    """Return the fields of ExecutionFacts."""
+    return _names(pipeline, links, execution.arn) | {
         "status": execution.status,
         "attempt": execution.attempt,
         "redrives": execution.redrives,
@@ -130,8 +129,12 @@ def describe(execution: ExecutionState, links: Links) -> dict[str, Any]:
         "seconds": round(execution.seconds, 3),
         "error": execution.error,
         "cause": execution.cause,
-        "console": links.execution(execution.arn),
     }
+
+
+def _names(pipeline: Pipeline, links: Links, arn: str) -> dict[str, Any]:
+    machine = "chunk" if "/" in arn.split(":")[6] else "bulk" if pipeline.is_bulk(arn) else "pipeline"
+    return {"name": arn.rpartition(":")[2], "arn": arn, "machine": machine, "console": links.execution(arn)}
 
 
 def by_start(timelines: Iterable[Timeline]) -> list[Timeline]:

@@ -138,7 +138,7 @@ def test_the_list_as_json_is_one_document(buckets: Buckets, run: Run) -> None:
     found = json.loads(run("--json").stdout)["dead_letters"]
 
     assert [each["id"] for each in found] == [dead_letter.id, other.id]
-    assert [each["rejected"] for each in found] == [1, None], "None: it is about the whole batch"
+    assert [each["rejected_count"] for each in found] == [1, None], "None: it was not read"
     assert found[0]["object"]["key"] == "mission/a.json"
 
 
