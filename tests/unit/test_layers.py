@@ -2,7 +2,7 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -37,25 +37,36 @@ def modules(folder: str) -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the modules of the project that a file imports, relative imports resolved."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+@cache
+def nodes(path: Path) -> list[ast.Import | ast.ImportFrom | ast.ClassDef]:
+    """Parse the imports and the classes of a file."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.ClassDef)]
+
+
+@cache
+def imports(path: Path) -> list[str]:
+    """Return the names that a file imports, relative imports resolved."""
+    names: list[str] = []
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(path.parts[: -node.level]) if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            names = [f"{module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        yield from (name for name in names if name.partition(".")[0] in (*PRODUCT, "tests"))
+            names += [f"{module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def own_imports(path: Path) -> list[str]:
+    return [name for name in imports(path) if name.partition(".")[0] in (*PRODUCT, "tests")]
 
 
 def forbidden(folder: str, allowed: tuple[str, ...]) -> list[str]:
     return [
         f"{path} imports {name}"
         for path in modules(folder)
-        for name in imports(path)
+        for name in own_imports(path)
         if not any(f"{name}.".startswith(f"{known}.") for known in allowed)
     ]
 
@@ -72,6 +83,7 @@ def test_every_package_of_the_command_line_has_its_place() -> None:
     assert folders <= ALLOWED.keys()
 
 
+@cache
 def package(name: str) -> str:
     """Return the package of an imported name; a module beside packages, such as custody/session.py, is its own."""
     parts = name.split(".")
@@ -88,7 +100,7 @@ def test_packages_have_no_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for path in (path for folder in PRODUCT for path in modules(folder)):
         own = package(".".join(path.with_suffix("").parts))
-        graph.setdefault(own, set()).update({package(name) for name in imports(path)} - {own})
+        graph.setdefault(own, set()).update({package(name) for name in own_imports(path)} - {own})
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -111,7 +123,7 @@ def test_a_class_name_appears_once() -> None:
         node.name
         for folder in PRODUCT
         for path in modules(folder)
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
 
@@ -122,10 +134,7 @@ def test_one_module_of_the_functions_calls_aws() -> None:
     callers = {
         path.as_posix()
         for path in modules("functions")
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-        if name.partition(".")[0] in {"boto3", "botocore"}
+        if {name.partition(".")[0] for name in imports(path)} & {"boto3", "botocore"}
     }
 
     assert callers == {"functions/shared/aws.py"}

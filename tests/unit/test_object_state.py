@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ OBJECT = an_id(0)
 FIRST = LedgerKey(OBJECT, 0, 0)
 LINE = {"outcome": "discarded", "position": 0, "offset": 0, "length": 1, "sha256": ""}
 
+Step = Callable[[Buckets], Any]
+
 OBJECT_IDS = st.from_regex(r"[0-9A-Za-z_-]{1,65}", fullmatch=True)
 STARTS = st.integers(0, WHOLE - 1) | st.just(WHOLE)
 ATTEMPTS = st.integers(0, 10_000)
@@ -33,95 +36,57 @@ def lines(*given: Any) -> bytes:
     return b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in given)
 
 
-def test_a_dead_letter_is_open_while_the_ledger_is_empty(buckets: Buckets) -> None:
-    dead_letter = posted(buckets)
-    assert still_open(buckets) == [dead_letter]
+def post(attempt: int = 0, **facts: Any) -> Step:
+    return lambda buckets: posted(buckets, attempt=attempt, **facts)
 
 
-@pytest.mark.parametrize(("rejected", "is_open"), [(0, False), (1, True)])
-def test_its_own_attempt_resolves_it_if_no_record_was_rejected(
-    buckets: Buckets, rejected: int, *, is_open: bool
+def commit(attempt: int = 0, start: int = 0, object_id: str = OBJECT, *, rejected: int = 0) -> Step:
+    return lambda buckets: committed(buckets, LedgerKey(object_id, start, attempt), rejected=rejected)
+
+
+def discard(attempt: int = 0) -> Step:
+    return lambda buckets: discarded(buckets, OBJECT, 0, attempt)
+
+
+REJECTED, ELSEWHERE = post(name="Rejected"), post(name="Write", arn=f"{EXECUTION_ARN}-r1")
+
+
+@pytest.mark.parametrize(
+    ("steps", "open_ones"),
+    [
+        pytest.param([post()], [0], id="nothing is in the ledger"),
+        pytest.param([REJECTED, commit()], [], id="its attempt rejected no record"),
+        pytest.param([REJECTED, commit(rejected=1)], [0], id="its attempt rejected a record"),
+        pytest.param([post(1), commit(0)], [0], id="an earlier attempt is in the ledger"),
+        pytest.param([post(1), commit(2)], [], id="a later attempt is in the ledger"),
+        pytest.param([post(2), commit(10)], [], id="attempts in the ledger are compared as numbers"),
+        # Another execution committed first, so that this one was refused.
+        pytest.param([REJECTED, ELSEWHERE, commit()], [1], id="another execution committed its attempt"),
+        pytest.param([REJECTED, ELSEWHERE, commit(), commit(1)], [], id="another execution, then a later attempt"),
+        pytest.param([post(error="AttemptTaken"), commit()], [0], id="its attempt was taken"),
+        pytest.param([post(1), discard(0)], [0], id="an earlier attempt is discarded"),
+        pytest.param([post(1), discard(1)], [], id="its attempt is discarded"),
+        pytest.param([post(1), discard(2)], [], id="a later attempt is discarded"),
+        pytest.param([REJECTED, commit(rejected=1), discard()], [], id="its rejected records are discarded"),
+        pytest.param([post(), post(1, day=NEXT_DAY)], [1], id="superseded on another day"),
+        pytest.param([post(9), post(10), commit(9)], [1], id="superseded attempts are compared as numbers"),
+        pytest.param(
+            [post(), post(1, name="Rejected"), commit(rejected=1), discard(1)], [], id="superseded by a resolved one"
+        ),
+        pytest.param([REJECTED, post(name="Write")], [0, 1], id="two of one attempt"),
+        pytest.param([REJECTED, post(name="Write"), discard()], [], id="two of one attempt are discarded"),
+        pytest.param(
+            [post(), post(start=1000), commit(1), commit(1, 1000, f"{OBJECT}-and-more")],
+            [1],
+            id="another batch or object is in the ledger",
+        ),
+    ],
+)
+def test_a_dead_letter_is_open_until_something_resolves_it(
+    buckets: Buckets, steps: list[Step], open_ones: list[int]
 ) -> None:
-    dead_letter = posted(buckets, name="Rejected")
-    committed(buckets, FIRST, rejected=rejected)
-    assert still_open(buckets) == ([dead_letter] if is_open else [])
-
-
-@pytest.mark.parametrize(("attempt", "is_open"), [(0, True), (2, False), (10, False)])
-def test_a_later_attempt_in_the_ledger_resolves_it_and_an_earlier_one_does_not(
-    buckets: Buckets, attempt: int, *, is_open: bool
-) -> None:
-    dead_letter = posted(buckets, attempt=1)
-    committed(buckets, LedgerKey(OBJECT, 0, attempt))
-    assert still_open(buckets) == ([dead_letter] if is_open else [])
-
-
-def test_a_delivery_by_another_execution_does_not_resolve_it(buckets: Buckets) -> None:
-    """The other one committed first, so this one was refused; only a later attempt tells."""
-    posted(buckets, name="Rejected")
-    refused = posted(buckets, name="Write", arn=f"{EXECUTION_ARN}-r1")
-    committed(buckets, FIRST)
-    assert still_open(buckets) == [refused]
-
-    committed(buckets, LedgerKey(OBJECT, 0, 1))
-    assert still_open(buckets) == []
-
-
-def test_an_attempt_that_was_taken_stays_open_though_the_same_execution_committed_it(buckets: Buckets) -> None:
-    dead_letter = posted(buckets, error="AttemptTaken")
-    committed(buckets, FIRST)
-    assert still_open(buckets) == [dead_letter]
-
-
-@pytest.mark.parametrize(("attempt", "is_open"), [(0, True), (1, False), (2, False)])
-def test_a_discard_of_its_attempt_or_a_later_one_resolves_it(buckets: Buckets, attempt: int, *, is_open: bool) -> None:
-    dead_letter = posted(buckets, attempt=1)
-    discarded(buckets, OBJECT, 0, attempt)
-    assert still_open(buckets) == ([dead_letter] if is_open else [])
-
-
-def test_a_discard_resolves_it_though_the_ledger_has_rejected_records(buckets: Buckets) -> None:
-    posted(buckets, name="Rejected")
-    committed(buckets, FIRST, rejected=1)
-    discarded(buckets, OBJECT, 0)
-    assert still_open(buckets) == []
-
-
-def test_a_later_dead_letter_supersedes_it_even_on_another_day(buckets: Buckets) -> None:
-    posted(buckets)
-    later = posted(buckets, attempt=1, day=NEXT_DAY)
-    assert still_open(buckets) == [later]
-
-
-def test_attempts_are_compared_as_numbers(buckets: Buckets) -> None:
-    posted(buckets, attempt=9)
-    tenth = posted(buckets, attempt=10)
-    committed(buckets, LedgerKey(OBJECT, 0, 9))
-    assert still_open(buckets) == [tenth]
-
-
-def test_a_later_dead_letter_that_is_resolved_resolves_the_one_it_superseded(buckets: Buckets) -> None:
-    posted(buckets)
-    posted(buckets, attempt=1, name="Rejected")
-    committed(buckets, FIRST, rejected=1)
-    discarded(buckets, OBJECT, 0, 1)
-    assert still_open(buckets) == []
-
-
-def test_two_dead_letters_of_one_attempt_are_resolved_together(buckets: Buckets) -> None:
-    both = [posted(buckets, name="Rejected"), posted(buckets, name="Write")]
-    assert still_open(buckets) == both
-
-    discarded(buckets, OBJECT, 0)
-    assert still_open(buckets) == []
-
-
-def test_another_batch_or_object_resolves_nothing(buckets: Buckets) -> None:
-    posted(buckets)
-    second = posted(buckets, start=1000)
-    committed(buckets, LedgerKey(OBJECT, 0, 1))
-    committed(buckets, LedgerKey(f"{OBJECT}-and-more", 1000, 1))
-    assert still_open(buckets) == [second]
+    results = [step(buckets) for step in steps]
+    assert still_open(buckets) == [results[at] for at in open_ones]
 
 
 NOT_HEADERS = [b"not gzip", *map(gzip.compress, [b"", b"[]", b"{}", b"null", b'{"counts": 1}', b"[" * 100_000])]
@@ -209,17 +174,15 @@ def test_dead_letters_are_listed_newest_day_first_without_foreign_keys(buckets: 
     assert audit.ledger_keys(OBJECT) == []
 
 
-@given(st.builds(DeadLetterKey, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES))
-def test_the_key_of_a_dead_letter_is_parsed_back(key: DeadLetterKey) -> None:
-    assert DeadLetterKey.parse(key.key) == key
-    assert key.key == f"dead-letters/{key.id}.json"
-    assert LedgerKey.parse(key.key) is None
-
-
-@given(st.builds(LedgerKey, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()))
-def test_the_key_of_a_ledger_file_is_parsed_back(key: LedgerKey) -> None:
-    assert LedgerKey.parse(key.key) == key
-    assert DeadLetterKey.parse(key.key) is None
+@given(
+    st.builds(DeadLetterKey, OBJECT_IDS, STARTS, ATTEMPTS, DAYS, NAMES),
+    st.builds(LedgerKey, OBJECT_IDS, STARTS, ATTEMPTS, st.booleans()),
+)
+def test_a_key_is_parsed_back(dead_letter: DeadLetterKey, ledger: LedgerKey) -> None:
+    assert DeadLetterKey.parse(dead_letter.key) == dead_letter
+    assert dead_letter.key == f"dead-letters/{dead_letter.id}.json"
+    assert LedgerKey.parse(ledger.key) == ledger
+    assert LedgerKey.parse(dead_letter.key) is DeadLetterKey.parse(ledger.key) is None
 
 
 @given(st.text())
