@@ -34,11 +34,12 @@ MAKEFILE = read("Makefile")
 WORKFLOW: dict[Any, Any] = yaml.safe_load(read("docs/ci/github-actions.yml"))
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
 GITHUB: dict[str, Any] = cfn_yaml.loads(read("docs/ci/github-oidc.yaml"))
+ROLES: dict[str, Any] = GITHUB["Resources"]
 STEPS = [(name, step) for name, job in JOBS.items() for step in job["steps"]]
 
 
 def commands(text: str) -> list[list[str]]:
-    """Give the commands of a shell block, each as its words; `$(…)` counts as one of its own."""
+    """Split the commands of a shell block into words; `$(…)` is a command of its own."""
     joined = text.replace("\\\n", " ")
     inner = re.findall(r"\$\((.*?)\)$", joined, re.MULTILINE | re.DOTALL)
     lines = [*re.sub(r"\w+=\$\(.*?\)$", "", joined, flags=re.MULTILINE | re.DOTALL).splitlines(), *inner]
@@ -54,12 +55,14 @@ UNRUN = [
 ]
 
 
+AWS = create_clidriver().create_help_command()
+
+
 @pytest.mark.parametrize("words", [words for words in UNRUN if words[0] == "aws"], ids=" ".join)
 def test_a_command_of_the_aws_cli_has_these_options(words: list[str]) -> None:
-    driver = create_clidriver()
-    command = driver.create_help_command().command_table[words[1]]
+    command = AWS.command_table[words[1]]
     table = getattr(command, "subcommand_table", None) or command.create_help_command().command_table
-    known = set(driver.create_help_command().arg_table)
+    known = set(AWS.arg_table)
     assert words[2] in table, words
     sub = table[words[2]]
     if words[1:3] == ["cloudformation", "wait"]:
@@ -105,21 +108,14 @@ def test_the_template_for_github_has_no_fault() -> None:
     assert cfnlint.lint(read("docs/ci/github-oidc.yaml")) == []
 
 
-def role(name: str) -> dict[str, Any]:
-    resource: dict[str, Any] = GITHUB["Resources"][name]
-    return resource
-
-
-def statements(name: str) -> list[Any]:
-    return [
-        statement
-        for policy in role(name)["Properties"]["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
+def statement_of(name: str) -> Any:
+    (policy,) = ROLES[name]["Properties"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    return statement
 
 
 def test_who_deploys_from_github_may_assume_roles_of_the_cdk_and_nothing_else() -> None:
-    (statement,) = statements("Deployer")
+    statement = statement_of("Deployer")
 
     assert statement["Action"] == "sts:AssumeRole"
     assumed = [resource["Fn::Sub"].rpartition("/")[2] for resource in statement["Resource"]]
@@ -129,29 +125,26 @@ def test_who_deploys_from_github_may_assume_roles_of_the_cdk_and_nothing_else() 
 
 def test_a_pull_request_may_read_the_template_of_one_stack_and_nothing_else() -> None:
     """The lookup role of the CDK, which is ReadOnlyAccess, would show it the records in executions."""
-    (statement,) = statements("Differ")
+    statement = statement_of("Differ")
 
     assert statement["Action"] == ["cloudformation:DescribeStacks", "cloudformation:GetTemplate"]
     stack = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/custody-${Environment}/*"
     assert statement["Resource"] == {"Fn::Sub": stack}
 
 
-def test_a_pull_request_has_no_role_unless_that_is_said_and_never_in_prod() -> None:
+def test_a_pull_request_has_a_role_only_on_request_and_never_in_prod() -> None:
     assert GITHUB["Parameters"]["ComparesPullRequests"]["Default"] == "false"
-    assert role("Differ")["Condition"] == GITHUB["Outputs"]["DifferArn"]["Condition"] == "MakesDiffer"
+    assert ROLES["Differ"]["Condition"] == GITHUB["Outputs"]["DifferArn"]["Condition"] == "MakesDiffer"
     assert GITHUB["Conditions"]["MakesDiffer"] == {"Fn::Equals": [{"Ref": "ComparesPullRequests"}, "true"]}
     (rule,) = GITHUB["Rules"].values()
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Environment"}, "prod"]}
     assert rule["Assertions"][0]["Assert"] == {"Fn::Equals": [{"Ref": "ComparesPullRequests"}, "false"]}
 
 
-def test_github_is_trusted_by_whole_subjects() -> None:
-    trusted = {
-        name: role(name)["Properties"]["AssumeRolePolicyDocument"]["Statement"] for name in ("Deployer", "Differ")
-    }
-
+def test_github_is_trusted_by_whole_subjects_and_its_identity_provider_outlives_the_stack_for_others() -> None:
+    assert ROLES["Provider"]["DeletionPolicy"] == ROLES["Provider"]["UpdateReplacePolicy"] == "Retain"
     for name, whom in {"Deployer": "environment:${Environment}", "Differ": "pull_request"}.items():
-        (statement,) = trusted[name]
+        (statement,) = ROLES[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Condition"] == {
             "StringEquals": {
                 "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
@@ -160,17 +153,13 @@ def test_github_is_trusted_by_whole_subjects() -> None:
         }
 
 
-def test_the_identity_provider_of_github_outlives_the_stack_for_others_may_trust_it() -> None:
-    assert role("Provider")["DeletionPolicy"] == role("Provider")["UpdateReplacePolicy"] == "Retain"
-
-
 def test_actions_are_pinned_by_commit_with_the_version_beside_it() -> None:
     text = read("docs/ci/github-actions.yml")
 
     used = re.findall(r"uses: (.*)", text)
     assert len(used) == sum("uses" in step for _, step in STEPS)
-    for one in used:
-        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one), one
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
 
 def test_a_job_may_do_no_more_than_it_needs() -> None:

@@ -63,10 +63,7 @@ def step_of(attempt: int, message: dict[str, Any]) -> Step:
 def test_the_latest_ledger_file_of_a_chunk_is_that_of_the_highest_attempt(names: list[tuple[int, int]]) -> None:
     listed = keys(*(f"{start:015d}.{attempt}" for start, attempt in names))
     assert latest(listed) == {start: LedgerKey(RAW.id, start, 10) for start in (0, 10, 20)}
-
-
-def test_a_discard_is_not_the_commit_of_a_chunk() -> None:
-    assert latest(keys("000000000000000.0.discarded", "unknown")) == {}
+    assert latest(keys("000000000000000.0.discarded", "unknown")) == {}, "a discard is not a commit"
 
 
 @pytest.mark.parametrize(
@@ -80,16 +77,13 @@ def test_an_impossible_header_is_named_with_what_to_do(changed: dict[str, Any], 
     assert key.key in str(refused.value)
 
 
-def test_an_object_is_complete_if_each_chunk_is_committed() -> None:
+def test_an_object_is_complete_if_each_chunk_is_committed_and_one_without_a_ledger_file_failed() -> None:
     result = totals(WHOLE, WHOLE, 0, committed(header(0), header(10, rejected=2), header(20, written=0)))
 
     assert result.chunk_counts == ChunkCounts(total=3, committed=3, failed=0)
     assert result.counts == Counts(4, 2, 2)
     assert not result.failed
     assert [chunk.start for chunk in result.rejecting] == [10]
-
-
-def test_a_chunk_without_a_ledger_file_failed() -> None:
     result = totals(WHOLE, WHOLE, 0, committed(header(0), header(20)))
 
     assert result.chunks[1] == FailedChunk(10)
@@ -103,10 +97,8 @@ def test_a_chunk_that_was_processed_again_must_have_been_committed_again() -> No
     assert [chunk.start for chunk in result.failed] == [10]
     assert result.failed == [FailedChunk(10, 0, Counts(1, 1, 0))]
     assert result.counts == Counts(3, 3, 0), "what an earlier attempt delivered is still there, and counts"
-
-
-def test_a_child_that_was_redriven_by_itself_is_committed_at_a_later_attempt() -> None:
-    assert not totals(Plan(10, (0,)), Plan(10, (0,)), 1, committed(header(0, attempt=2))).failed
+    by_itself = totals(Plan(10, (0,)), Plan(10, (0,)), 1, committed(header(0, attempt=2)))
+    assert not by_itself.failed, "a child that was redriven by itself has a later attempt"
 
 
 def test_the_commit_of_a_chunk_of_another_size_does_not_count() -> None:
@@ -137,12 +129,8 @@ def test_a_discarded_chunk_is_not_processed_again_unless_it_was_processed_since(
     assert to_repeat(BATCH, lines[:1], done).plan == Plan(10, ()), "only Summarize is left to do"
 
 
-@pytest.mark.parametrize("lines", [[], [line(0)]])
-def test_without_a_chunk_to_repeat_in_the_summary_all_are_processed_again(lines: list[Any]) -> None:
-    assert to_repeat(BATCH, lines) == BATCH
-
-
-def test_the_plan_of_a_batch_without_one_is_not_reduced() -> None:
+def test_without_a_plan_or_a_chunk_to_repeat_in_the_summary_all_are_processed_again() -> None:
+    assert to_repeat(BATCH, []) == to_repeat(BATCH, [line(0)]) == BATCH
     assert to_repeat(Batch(RAW), [FailedChunk(0)]) == Batch(RAW)
 
 

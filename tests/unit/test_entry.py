@@ -47,15 +47,16 @@ def test_ctrl_c_during_import_shows_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (130, "")
 
 
-def test_a_failure_is_one_line_without_control_characters() -> None:
-    done = run_code(FAILURE)
-    assert (done.returncode, done.stderr) == (1, "custody: cannot read a␛[31mb\n")
-
-
-def test_a_character_that_the_output_encoding_lacks_is_escaped() -> None:
-    done = run_code(FAILURE, PYTHONIOENCODING="latin-1")
-    assert done.stdout == "\\u2026\n"
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("encoding", "out", "err"),
+    [
+        ("utf-8", "…\n", "custody: cannot read a␛[31mb\n"),
+        ("latin-1", "\\u2026\n", "custody: cannot read a\\u241b[31mb\n"),
+    ],
+)
+def test_a_failure_is_one_line_in_which_what_the_encoding_lacks_is_escaped(encoding: str, out: str, err: str) -> None:
+    done = run_code(FAILURE, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stdout, done.stderr) == (1, out, err)
 
 
 @pytest.mark.parametrize(

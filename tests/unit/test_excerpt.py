@@ -106,24 +106,19 @@ def test_a_violation_marks_its_value() -> None:
     assert text[start:end] == "1.7"
 
 
-def test_a_short_record_is_shown_whole() -> None:
-    assert excerpt('{"a": 1, "b": 2}', 6, 7) == Excerpt('{"a": ', "1", ', "b": 2}')
-
-
-def test_a_long_record_is_cut_around_the_place() -> None:
-    text = "a" * 1000 + "HERE" + "b" * 1000
-    cut = excerpt(text, 1000, 1004, width=20)
-    assert cut == Excerpt("…" + "a" * 6, "HERE", "b" * 10 + "…")
-
-
-@pytest.mark.parametrize(("start", "shown"), [(0, "x" * 20 + "…"), (99, "…" + "x" * 20)])
-def test_near_one_end_the_other_side_is_longer(start: int, shown: str) -> None:
-    cut = excerpt("x" * 100, start, start + 1, width=20)
-    assert cut.before + cut.marked + cut.after == shown
-
-
-def test_a_long_place_is_cut_at_its_end() -> None:
-    assert excerpt("(" + "x" * 100 + ")", 1, 101, width=20) == Excerpt("…", "x" * 20 + "…", "")
+@pytest.mark.parametrize(
+    ("text", "start", "end", "cut"),
+    [
+        pytest.param('{"a": 1, "b": 2}', 6, 7, Excerpt('{"a": ', "1", ', "b": 2}'), id="short: whole"),
+        pytest.param(f"{'a' * 99}HERE{'b' * 99}", 99, 103, Excerpt("…aaaaaa", "HERE", "bbbbbbbbbb…"), id="around"),
+        pytest.param("x" * 100, 0, 1, Excerpt("", "x", "x" * 19 + "…"), id="near the start"),
+        pytest.param("x" * 100, 99, 100, Excerpt("…" + "x" * 19, "x", ""), id="near the end"),
+        pytest.param(f"({'x' * 100})", 1, 101, Excerpt("…", "x" * 20 + "…", ""), id="a long place"),
+        pytest.param('{\n\t"a": "\x1b[31m"}', 3, 6, Excerpt("{␊␉", '"a"', ': "␛[31m"}'), id="control characters"),
+    ],
+)
+def test_a_record_is_shown_around_the_place(text: str, start: int, end: int, cut: Excerpt) -> None:
+    assert excerpt(text, start, end, width=20) == cut
 
 
 @given(st.text(), st.data(), st.integers(1, 30))
@@ -136,8 +131,3 @@ def test_an_excerpt_is_one_line_of_visible_characters(text: str, data: st.DataOb
     assert (cut.before + cut.marked + cut.after).isprintable()
     assert len(cut.marked.rstrip("…")) <= width
     assert len(cut.before + cut.marked + cut.after) <= width + 3
-
-
-def test_control_characters_are_made_visible() -> None:
-    cut = excerpt('{\n\t"a": "\x1b[31m\x7f\u202e"}', 3, 6)
-    assert cut == Excerpt("{␊␉", '"a"', ': "␛[31m␡\ufffd"}')

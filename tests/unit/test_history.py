@@ -10,7 +10,6 @@ import re
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -75,31 +74,19 @@ def summaries(parsed: list[TimelineStep]) -> list[str]:
     ]
 
 
-def test_every_history_has_expected_steps() -> None:
-    assert {path.stem for path in HISTORIES.glob("*.json")} == STEPS.keys()
-
-
 @pytest.mark.parametrize("name", STEPS)
-def test_a_history_is_parsed_into_steps(name: str) -> None:
-    assert summaries(steps(events(name))) == STEPS[name]
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_steps_are_consecutive_and_only_a_running_one_has_no_end(name: str) -> None:
+def test_a_history_is_parsed_into_consecutive_steps_of_which_only_a_running_one_has_no_end(name: str) -> None:
     parsed = steps(events(name))
+    assert summaries(parsed) == STEPS[name]
     for before, after in pairwise(parsed):
         assert before.left_at
         assert before.entered_at <= before.left_at <= after.entered_at
     assert [step.left_at is None for step in parsed] == [step.outcome == "running" for step in parsed]
     for each in (each for step in parsed for each in step.tries):
         assert each.ended_at is None or each.started_at <= each.ended_at
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_no_event_needs_to_name_its_predecessor(name: str) -> None:
-    """AWS does not document what an event names after a redrive."""
+    # AWS does not document which event is the predecessor of another after a redrive.
     unlinked: Any = [{key: value for key, value in event.items() if key != "previousEventId"} for event in events(name)]
-    assert steps(unlinked) == steps(events(name))
+    assert steps(unlinked) == parsed
 
 
 def without_links(rounds: int) -> Any:
@@ -137,12 +124,9 @@ def instructions_for(history: Any) -> int:
     return number
 
 
-def test_parsing_takes_linear_time() -> None:
+def test_parsing_takes_linear_time_and_a_redrive_resumes_at_the_step_that_failed() -> None:
     """Step Functions keeps 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
     assert instructions_for(without_links(200)) < 11 * instructions_for(without_links(20))
-
-
-def test_a_redrive_resumes_at_the_step_that_failed() -> None:
     parsed = steps(without_links(3))
     assert summaries(parsed)[3:5] == ["Last failed", "1 Step0 succeeded"]
     assert summaries(parsed)[-1] == "1 Last failed"
@@ -201,13 +185,12 @@ def named(name: str) -> Any:
 
 
 def test_calls_of_a_function_by_its_arn_are_tries() -> None:
+    unknown = {"error": "Lambda.Unknown"}
     history = [
         event(1, 0, "ExecutionStarted"),
         event(2, 1, "TaskStateEntered", stateEnteredEventDetails=named("Enrich")),
         event(3, 2, "LambdaFunctionScheduled"),
-        event(
-            4, 3, "LambdaFunctionScheduleFailed", lambdaFunctionScheduleFailedEventDetails={"error": "Lambda.Unknown"}
-        ),
+        event(4, 3, "LambdaFunctionScheduleFailed", lambdaFunctionScheduleFailedEventDetails=unknown),
         event(5, 4, "LambdaFunctionScheduled"),
         event(6, 5, "LambdaFunctionStarted"),
         event(7, 6, "LambdaFunctionTimedOut", lambdaFunctionTimedOutEventDetails={"error": "States.Timeout"}),
@@ -238,7 +221,8 @@ def test_parallel_branches_have_their_own_tries() -> None:
     assert summaries(steps(history)) == ["Both failed", "Left failed: Odd", "Right succeeded"]
 
 
-@pytest.mark.parametrize("path", sorted(HISTORIES.glob("*.json")), ids=lambda path: path.stem)
-def test_a_recorded_history_has_only_paths_of_lambda(path: Path) -> None:
-    frames = re.findall(r'File \\+"(/[^"\\]+)', path.read_text(encoding="utf-8"))
+def test_every_history_has_expected_steps_and_only_paths_of_lambda() -> None:
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in HISTORIES.glob("*.json")}
+    frames = re.findall(r'File \\+"(/[^"\\]+)', "".join(texts.values()))
+    assert texts.keys() == STEPS.keys()
     assert [frame for frame in frames if not frame.startswith(("/var/task/", "/var/lang/"))] == []

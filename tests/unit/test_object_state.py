@@ -182,7 +182,7 @@ def test_a_key_is_parsed_back(dead_letter: DeadLetterKey, ledger: LedgerKey) -> 
     assert DeadLetterKey.parse(dead_letter.key) == dead_letter
     assert dead_letter.key == f"dead-letters/{dead_letter.id}.json"
     assert LedgerKey.parse(ledger.key) == ledger
-    assert LedgerKey.parse(dead_letter.key) is DeadLetterKey.parse(ledger.key) is None
+    assert (LedgerKey.parse(dead_letter.key), DeadLetterKey.parse(ledger.key)) == (None, None)
 
 
 @given(st.text())

@@ -79,6 +79,7 @@ def test_any_bytes_are_accounted_for(body: bytes) -> None:
         (b"no JSON", "json"),
         (b'{"a": 1', "json"),
         (b'{"a": 1} {"b": 2}', "json"),
+        (b'{"a": 1}\n{"a": 2}\n', "json"),
         (b"[1, 2", "json"),
         (b"[1 2]", "json"),
         (b"[1, ]", "json"),
@@ -99,19 +100,10 @@ def test_a_malformed_document_is_one_record_with_a_violation(body: bytes, expect
     assert rule(body) == expected
 
 
-def test_one_malformed_element_does_not_affect_the_others() -> None:
-    raws = read(b'[{"a": 1}, {"a": 1, "a": 2}, NaN, {"a": 3}]', "a.json")
-    assert [bool(raw.violations) for raw in raws] == [False, True, True, False]
-
-
-def test_nesting_up_to_the_limit_is_accepted() -> None:
-    (raw,) = read(b'{"a":' * NESTING_LIMIT + b"1" + b"}" * NESTING_LIMIT, "a.json")
+def test_nesting_up_to_the_limit_and_a_pair_of_surrogates_are_accepted() -> None:
+    (raw,) = read(b'{"a":' * NESTING_LIMIT + b'"\\ud83d\\ude00"' + b"}" * NESTING_LIMIT, "a.json")
     assert raw.violations == ()
-
-
-def test_a_pair_of_surrogates_is_a_character() -> None:
-    (raw,) = read(b'"\\ud83d\\ude00"', "a.json")
-    assert (raw.document, raw.violations) == ("😀", ())
+    assert "😀" in str(raw.document)
 
 
 def test_a_violation_never_quotes_the_document() -> None:
@@ -157,11 +149,19 @@ def test_every_nonblank_line_is_accounted_for(body: bytes) -> None:
     assert len(raws) == max(1, len(filled)), "an object with nothing in it is one rejected record"
 
 
-def test_a_malformed_line_is_one_rejected_record() -> None:
-    body = b'{"a": 1}\n{"a": \n\xff\n{"a": 1, "a": 2}\n{"a": NaN}\n{"a": 1} {"b": 2}\n{"a": 3}'
-    raws = read(body, "a.jsonl")
-    outcomes = [raw.violations[0].rule if raw.violations else raw.document["a"] for raw in raws]
-    assert outcomes == [1, "json", "utf-8", "unique-keys", "number", "json", 3]
+@pytest.mark.parametrize(
+    ("key", "body", "expected"),
+    [
+        ("a.json", b'[{"a": 1}, {"a": 1, "a": 2}, NaN, {"a": 3}]', [1, "unique-keys", "number", 3]),
+        (
+            "a.jsonl",
+            b'{"a": 1}\n{"a": \n\xff\n{"a": 1, "a": 2}\n{"a": NaN}\n{"a": 1} {"b": 2}\n{"a": 3}',
+            [1, "json", "utf-8", "unique-keys", "number", "json", 3],
+        ),
+    ],
+)
+def test_a_malformed_element_or_line_does_not_affect_the_others(key: str, body: bytes, expected: list[Any]) -> None:
+    assert [raw.violations[0].rule if raw.violations else raw.document["a"] for raw in read(body, key)] == expected
 
 
 @pytest.mark.parametrize("key", ["a.jsonl", "a.ndjson", "a.json", "a.txt", "a"])
@@ -185,10 +185,6 @@ def test_an_empty_object_is_one_rejected_record(key: str, body: bytes) -> None:
 )
 def test_the_format_of_an_unknown_ending_is_detected(body: bytes, records: int) -> None:
     assert len(read(body, "mission/a.data")) == records
-
-
-def test_json_lines_named_json_are_one_rejected_record() -> None:
-    assert rule(b'{"a": 1}\n{"a": 2}\n') == "json"
 
 
 # gzip

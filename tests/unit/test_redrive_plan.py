@@ -77,18 +77,15 @@ def test_otherwise_a_new_execution_does_the_work_again(
         (BatchState(a_candidate(3)), 4),
         (BatchState(a_candidate(), committed=5), 6),
         (BatchState(a_candidate(), executions=(execution(attempt=7),)), 8),
+        # A redrive of the execution would do all the work, and then fail to commit it.
+        (BatchState(a_candidate(), committed=1, executions=(execution(),), is_unchanged=True), 2),
     ],
-    ids=["dead_letters", "ledger", "executions"],
+    ids=["dead_letters", "ledger", "executions", "the next attempt of the execution is taken"],
 )
 def test_a_new_attempt_is_higher_than_all_that_are_known(state: BatchState, attempt: int) -> None:
-    assert decide(state).attempt == attempt
+    plan = decide(state)
 
-
-def test_an_execution_whose_next_attempt_is_taken_is_not_redriven() -> None:
-    """It would do all the work, and then fail to commit it."""
-    plan = decide(BatchState(a_candidate(), committed=1, executions=(execution(),), is_unchanged=True))
-
-    assert (plan.how, plan.attempt) == (Method.NEW, 2)
+    assert (plan.how, plan.attempt) == (Method.NEW, attempt)
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "PENDING_REDRIVE"])
