@@ -21,6 +21,9 @@ GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
 BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
 """A record that breaks two rules."""
 
+LARGE = 2_100
+"""Padded records that are together more than 8 MiB, and so are processed in chunks."""
+
 PATIENCE = 10.0
 """On AWS, a policy change may take a minute to take effect
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency)."""
@@ -87,6 +90,13 @@ def json_file(path: Path, *records: Any) -> Path:
     """Write a record, or an array of several, and return the path."""
     document = records[0] if len(records) == 1 else records
     path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def large_file(path: Path, *records: Any) -> Path:
+    """Write `LARGE` padded good records as JSON Lines, then others; return the path."""
+    padded = [GOOD | {"note": f"{number:04000d}"} for number in range(LARGE)]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in [*padded, *records]), encoding="utf-8")
     return path
 
 

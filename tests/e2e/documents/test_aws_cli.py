@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from samples.records import lines
 from tests.support.breaking import slow, until, without
-from tests.support.deployed import Cloud
+from tests.support.deployed import Cloud, large_file
 from tests.support.documents import (
+    BAD,
     GOOD,
     Shell,
     blocks,
@@ -112,8 +112,7 @@ def test_start_dlq(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_large_object(buffered: Cloud, tmp_path: Path) -> None:
-    path = tmp_path / "large.jsonl"
-    path.write_text("".join(lines(75_000, bad=1)), encoding="utf-8")
+    path = large_file(tmp_path / "large.jsonl", BAD)
     (sent,) = buffered.custody("put", path, "--json").json["objects"]
     (rejected,) = sent["records"]
     shell = reader(buffered, execution_of_a_large_object=sent["execution"], record_of_a_large_object=rejected["record"])

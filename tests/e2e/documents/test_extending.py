@@ -14,12 +14,13 @@ import pytest
 import local
 from custody.deployment.target import ROOT, find, on
 from tests.support.breaking import without
-from tests.support.deployed import Cloud, command_environment
+from tests.support.deployed import GOOD, Cloud, command_environment, json_file
 from tests.support.documents import check_exit_codes, read, require_shown
 
 SHARED = (".venv", "node_modules", "build")
 """Linked into the copy: they take long to build, and no document changes them."""
 
+CONTRACT = "datasets/mission/contract.schema.json"
 INGESTION = re.compile(r"functions/(start|validate)/|infra/constructs/(ingestion|storage)\.py")
 
 _PART = re.compile(r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -156,3 +157,25 @@ def test_a_large_batch_that_fails_at_the_step_resumes_there(extended: Copy, depl
     body = deployed.client("s3").get_object(Bucket=processed, Key=key)["Body"].read()
     assert {json.loads(line)["country"] for line in body.splitlines()} == {"US"}
     assert len(body.splitlines()) == 3_000
+
+
+def test_a_looser_contract_accepts_redriven_records_once_it_is_deployed(extended: Copy, deployed: Cloud) -> None:
+    new_source = GOOD | {"source": "RUMINT"}
+    files = {"fixed": [new_source, GOOD], "still-bad": [new_source, new_source | {"confidence": 1.7}]}
+    paths = [json_file(extended.root / f"{name}.json", *records) for name, records in files.items()]
+    sent = deployed.custody("put", *paths, "--json").json["objects"]
+    fixed, still_bad = (each["object"]["id"] for each in sent)
+    contract = json.loads((extended.root / CONTRACT).read_text(encoding="utf-8"))
+    contract["properties"]["source"]["enum"].append("RUMINT")
+    json_file(extended.root / CONTRACT, contract)
+    extended.run("custody up")
+
+    ran = deployed.custody("redrive", fixed, still_bad, "--json")
+
+    assert ran.code == 3, ran.err
+    first, second = ran.json["redrives"]
+    assert (first["object"]["id"], first["how"], first["outcome"]) == (fixed, "native", "succeeded")
+    assert (second["object"]["id"], second["how"]) == (still_bad, "native")
+    assert ".1.Rejected" in second["new_dead_letter"]
+    verified = deployed.custody("verify", fixed, still_bad)
+    assert verified.code == 0, verified.out

@@ -65,7 +65,7 @@ def test_executions_timed_out(cloud: Cloud, tmp_path: Path) -> None:
     with ExitStack() as broken:
         broken.enter_context(slow(cloud, seconds=60, timeout=1))
         sent = put(cloud, tmp_path, "late", GOOD)
-        wait_for_dead_letter(cloud, sent)
+        assert wait_for_dead_letter(cloud, sent).endswith(".0.TimedOut")
         follow(reader(cloud, {"execution": sent["execution"]}), "executions-timed-out", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
@@ -78,8 +78,9 @@ def test_executions_aborted(cloud: Cloud, tmp_path: Path) -> None:
         running = {"stateMachineArn": cloud.deployment.pipeline_arn, "statusFilter": "RUNNING"}
         until(lambda: client.list_executions(**running)["executions"], 30, "the execution starts")
         client.stop_execution(executionArn=sent["execution"])
-        shell = reader(cloud, {"dead letter": wait_for_dead_letter(cloud, sent)})
-        follow(shell, "executions-aborted", broken.close)
+        dead_letter = wait_for_dead_letter(cloud, sent)
+        assert dead_letter.endswith(".0.Aborted")
+        follow(reader(cloud, {"dead letter": dead_letter}), "executions-aborted", broken.close)
     assert attempts(cloud, sent) == ["1"]
 
 
@@ -91,6 +92,8 @@ def test_start_dlq(cloud: Cloud, tmp_path: Path) -> None:
         until(lambda: queue_length(cloud, url), 60, "the event in the queue")
         outputs = follow(reader(cloud), "start-dlq", broken.close)
     assert "AccessRefused" in outputs[0]
+    assert "refused.json" in outputs[0]
+    assert "1 of 1 events handled" in outputs[1]
     until(lambda: attempts(cloud, sent) == ["0"], 30, "the object is written")
     assert queue_length(cloud, url) == 0
 

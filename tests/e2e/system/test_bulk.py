@@ -1,9 +1,8 @@
-"""Large objects and many objects on a deployed stack: every record has its outcome, whatever the chunk size.
+"""Large objects and many objects on a deployed stack: every record has its outcome.
 
 `make test-large` runs the same with a million records and two thousand objects.
 """
 
-import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -15,9 +14,9 @@ from typing import Any
 import pytest
 
 import local
-from samples.records import lines as sample_lines
+from samples.records import lines
 from tests.support.breaking import until
-from tests.support.deployed import Cloud
+from tests.support.deployed import LARGE, Cloud, large_file
 
 RECORDS = int(os.environ.get("CUSTODY_RECORDS", "75000"))
 OBJECTS = int(os.environ.get("CUSTODY_OBJECTS", "60"))
@@ -26,36 +25,6 @@ GIB_IN_KB = 2**20
 MIB = 2**20
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-def sample(path: Path, *, bad: int = 0, malformed: int = 0, records: int = RECORDS) -> Path:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(sample_lines(records, bad, malformed))
-    return path
-
-
-def ledger(cloud: Cloud, object_id: str) -> dict[str, list[Any]]:
-    """Return the ledger files of an object by name: the header, then a line per record."""
-    files = {}
-    for key in cloud.keys(cloud.deployment.audit, f"ledger/{object_id}/"):
-        body = cloud.client("s3").get_object(Bucket=cloud.deployment.audit, Key=key)["Body"].read()
-        files[key.rpartition("/")[2]] = [json.loads(line) for line in gzip.decompress(body).splitlines()]
-    return files
-
-
-def outcomes_and_output(cloud: Cloud, object_id: str) -> list[Any]:
-    """Return the ledger line of each record, with the hash of its output, and all delivered bytes, in order."""
-    lines: list[Any] = []
-    delivered = b""
-    for name, (header, *records) in sorted(ledger(cloud, object_id).items()):
-        if name.startswith("object."):
-            continue
-        for line in records:
-            line["output"] = line["output"]["sha256"] if "output" in line else None
-            lines.append(line)
-        output = header["output"]
-        delivered += cloud.client("s3").get_object(Bucket=output["bucket"], Key=output["key"])["Body"].read()
-    return [lines, delivered]
 
 
 def peak_memory(cloud: Cloud) -> int:
@@ -76,7 +45,9 @@ def peak_memory(cloud: Cloud) -> int:
 
 
 def test_every_record_of_a_large_object_has_an_outcome(buffered: Cloud, tmp_path: Path) -> None:
-    path = sample(tmp_path / "large.jsonl", malformed=MALFORMED)
+    path = tmp_path / "large.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(lines(RECORDS, malformed=MALFORMED))
 
     ran = buffered.custody("put", path, "--json", "--timeout", "900")
 
@@ -90,62 +61,25 @@ def test_every_record_of_a_large_object_has_an_outcome(buffered: Cloud, tmp_path
     assert peak_memory(buffered) < GIB_IN_KB
 
 
-def test_outcomes_and_output_do_not_depend_on_the_chunk_size(tmp_path: Path, buffered: Cloud, cloud: Cloud) -> None:
-    records = min(RECORDS, 200_000)
-    path = sample(tmp_path / "cut.jsonl", bad=7, malformed=5, records=records)
-    with chunks_of(buffered, 7 * MIB):
-        in_seven = put_chunked(buffered, path, 7 * MIB)
-    in_one = put_chunked(buffered, path, 1 * MIB)
-    whole = put_chunked(cloud, path, 64 * MIB)
-
-    assert len(in_one[0]) == records
-    assert in_seven == in_one, "chunks of 7 MiB"
-    assert whole == in_one, "a single chunk"
-
-
-def put_chunked(cloud: Cloud, path: Path, chunk_bytes: int) -> list[Any]:
-    """Put an object into a deployment with this chunk size; return its outcomes and output."""
-    ran = cloud.custody("put", path, "--json", "--timeout", "600")
-    assert ran.code == 3, ran.err
-    (outcome,) = ran.json["objects"]
-    chunks = [name for name in ledger(cloud, outcome["object"]["id"]) if not name.startswith("object.")]
-    assert len(chunks) == -(-path.stat().st_size // chunk_bytes), "as many chunks as the setting implies"
-    return outcomes_and_output(cloud, outcome["object"]["id"])
-
-
-@contextmanager
-def chunks_of(cloud: Cloud, chunk_bytes: int) -> Iterator[None]:
-    """Change the chunk size of the start function, and restore it."""
-    client, start = cloud.client("lambda"), cloud.deployment.start_function
-    deployed = client.get_function_configuration(FunctionName=start)["Environment"]["Variables"]
-    changed = deployed | {"CHUNK_BYTES": str(chunk_bytes)}
-    client.update_function_configuration(FunctionName=start, Environment={"Variables": changed})
-    try:
-        yield
-    finally:
-        client.update_function_configuration(FunctionName=start, Environment={"Variables": deployed})
-
-
 @pytest.mark.aws
 def test_a_failed_chunk_holds_back_no_other_and_a_redrive_runs_it_alone(chunked: Cloud, tmp_path: Path) -> None:
-    path = sample(tmp_path / "failing.jsonl", records=75_000)
+    path = large_file(tmp_path / "failing.jsonl")
     second = f"{MIB:015d}"
     with denied(chunked, "write", f"arn:aws:s3:::{chunked.deployment.processed}/*.{second}.jsonl"):
         # Until the policy takes effect, every record is written, and another version is put.
         outcome = until(lambda: without_outcome(chunked, path), 60 * chunked.patience, "a chunk fails")
     object_id, execution = outcome["object"]["id"], outcome["execution"]
-    names = set(ledger(chunked, object_id))
+    names = set(chunked.ledger_keys(object_id))
     chunks = range(0, path.stat().st_size, MIB)
     assert names == {f"{start:015d}.0.jsonl.gz" for start in chunks if start != MIB} | {"object.0.jsonl.gz"}
 
     redrives = until(lambda: redriven(chunked, execution), 120 * chunked.patience, "a redrive succeeds")
 
-    assert set(ledger(chunked, object_id)) - names >= {f"{second}.{redrives}.jsonl.gz", f"object.{redrives}.jsonl.gz"}
-    assert {name.partition(".")[0] for name in set(ledger(chunked, object_id)) - names} == {second, "object"}, (
-        "only this chunk ran"
-    )
-    lines, delivered = outcomes_and_output(chunked, object_id)
-    assert len(lines) == delivered.count(b"\n") == 75_000
+    later = set(chunked.ledger_keys(object_id)) - names
+    assert later >= {f"{second}.{redrives}.jsonl.gz", f"object.{redrives}.jsonl.gz"}
+    assert {name.partition(".")[0] for name in later} == {second, "object"}, "only this chunk ran"
+    counts = chunked.custody("trace", object_id, "--json").json["counts"]
+    assert (counts["received"], counts["written"]) == (LARGE, LARGE)
     shown = chunked.custody("reconcile", "--prefix", "failing.jsonl", "--json")
     assert (shown.code, shown.json["counts"]["failed"]) == (0, 0), shown.out
     assert chunked.custody("verify", object_id).code == 0
@@ -202,14 +136,16 @@ def test_many_objects_with_duplicate_events_are_each_processed_once(shape: str, 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(put, range(OBJECTS)))
 
-    def reconciled() -> Any:
-        return cloud.custody("reconcile", "--prefix", prefix, "--json").json["counts"]
-
-    until(lambda: reconciled()["written"] == OBJECTS, 60 + OBJECTS / 2, "every object written")
-    assert reconciled() == {"written": OBJECTS, "rejected": 0, "failed": 0, "in flight": 0, "missing": 0}
     slug = prefix.replace("/", "-")
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=deployment.audit, Prefix=f"ledger/{slug}")
-    assert sum(page["KeyCount"] for page in pages) == OBJECTS, "one ledger file per object"
+
+    def committed() -> int:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=deployment.audit, Prefix=f"ledger/{slug}")
+        return sum(page["KeyCount"] for page in pages)
+
+    until(lambda: committed() >= OBJECTS, 60 + OBJECTS / 2, "every object committed")
+    reconciled = cloud.custody("reconcile", "--prefix", prefix, "--json").json["counts"]
+    assert reconciled == {"written": OBJECTS, "rejected": 0, "failed": 0, "in flight": 0, "missing": 0}
+    assert committed() == OBJECTS, "one ledger file per object"
     pages = (
         cloud.client("stepfunctions").get_paginator("list_executions").paginate(stateMachineArn=deployment.pipeline_arn)
     )

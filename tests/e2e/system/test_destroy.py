@@ -5,13 +5,11 @@ import os
 import pty
 import shlex
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.breaking import until
-from tests.support.deployed import CUSTODY, Cloud, clean_environment
+from tests.support.deployed import CUSTODY, Cloud, CommandResult, clean_environment
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 
@@ -80,8 +78,10 @@ def exists(cloud: Cloud, env: str) -> bool:
     return f"custody-{env}" in {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"}
 
 
-def deploy_with_data(cloud: Cloud, env: str) -> None:
-    """Deploy an environment that retains nothing, with versions in its bucket."""
+@pytest.fixture
+def doomed(cloud: Cloud) -> str:
+    """Deploy an environment that retains nothing, with versions in its bucket; return its name."""
+    env = "doomed"
     log_group = resource(
         "Logs::LogGroup", LogGroupName=f"/aws/lambda/custody-{env}-start", RetentionInDays=90, Tags=tags(env)
     )
@@ -91,56 +91,54 @@ def deploy_with_data(cloud: Cloud, env: str) -> None:
     for _ in range(2):
         s3.put_object(Bucket=raw, Key="mission/a.json", Body=b"{}")
     s3.delete_object(Bucket=raw, Key="mission/a.json")
+    return env
 
 
-@pytest.fixture(scope="module")
-def stays(cloud: Cloud) -> Iterator[str]:
-    """Deploy an environment that no test deletes; return its name."""
-    deploy_with_data(cloud, "stays")
-    yield "stays"
-    assert cloud.custody("destroy", "--env", "stays", "--yes").code == 0
-
-
-@pytest.fixture
-def doomed(cloud: Cloud) -> str:
-    """Deploy an environment to be deleted; return its name."""
-    deploy_with_data(cloud, "doomed")
-    return "doomed"
-
-
-def test_a_dry_run_lists_what_is_deleted_and_changes_nothing(cloud: Cloud, stays: str) -> None:
-    ran = cloud.custody("destroy", "--env", stays, "--dry-run", "--json")
-
-    assert ran.code == 0, ran.err
-    resources = {each["kind"]: each for each in ran.json["stack"]["resources"]}
-    assert resources.keys() >= {"bucket", "key", "log group"}
-    assert resources["bucket"]["contents"] == "3 versions"
-    assert ran.json["left"] == []
+def test_an_environment_is_planned_confirmed_and_deleted_with_its_data(cloud: Cloud, doomed: str) -> None:
+    raw = bucket_name(doomed, "raw")
+    cloud.client("logs").delete_log_group(logGroupName=f"/aws/lambda/custody-{doomed}-start")
+    planned = cloud.custody("destroy", "--env", doomed, "--dry-run", "--json")
+    assert planned.code == 0, planned.err
+    resources = {each["kind"]: each for each in planned.json["stack"]["resources"]}
+    assert (resources["bucket"]["contents"], resources["log group"]["contents"]) == ("3 versions", "gone")
+    assert planned.json["left"] == []
     assert not any(each["retained"] for each in resources.values())
-    assert exists(cloud, stays)
-
-    shown = cloud.custody("destroy", "--env", stays, "--dry-run")
-    assert bucket_name(stays, "raw") in shown.out
+    shown = cloud.custody("destroy", "--env", doomed, "--dry-run")
+    assert raw in shown.out
     assert "nothing it encrypted can be read" in shown.out
 
-
-def test_without_a_terminal_it_requires_yes(cloud: Cloud, stays: str) -> None:
-    ran = cloud.custody("destroy", "--env", stays)
-
-    assert ran.code == 2
-    assert "Add --yes" in ran.err
-    assert exists(cloud, stays)
-
-
-def test_on_a_terminal_it_requires_the_name_of_the_environment(cloud: Cloud, doomed: str) -> None:
-    refused = typed(cloud, doomed, "dev")
-    assert refused.returncode == 2
+    unconfirmed = cloud.custody("destroy", "--env", doomed)
+    assert (unconfirmed.code, "Add --yes" in unconfirmed.err) == (2, True)
+    of_stack = cloud.custody("destroy", "--env", doomed, "--bucket", raw, "--yes")
+    assert (of_stack.code, "The stack custody-doomed still exists" in of_stack.err) == (2, True)
+    busy = while_executing(cloud, doomed, "destroy", "--env", doomed, "--yes")
+    assert (busy.code, "1 execution running" in busy.err) == (1, True)
+    assert typed(cloud, doomed, "dev").returncode == 2
     assert exists(cloud, doomed)
 
     accepted = typed(cloud, doomed, doomed)
     assert accepted.returncode == 0, accepted.stderr
     assert "Type the name of the environment, doomed" in accepted.stderr
     assert not exists(cloud, doomed)
+    assert cloud.custody("status").code == 0, "the environment dev is as it was"
+
+    again = cloud.custody("destroy", "--env", doomed)
+    assert (again.code, "there is no stack custody-doomed" in again.out) == (0, True)
+    assert "cancel-key-deletion" in again.out
+    report = cloud.custody("destroy", "--env", doomed, "--json").json
+    assert names(report["left"]) == set()
+    assert {each["contents"] for each in report["left"]} == {"pending deletion"}
+
+
+def while_executing(cloud: Cloud, env: str, *command: str) -> CommandResult:
+    """Run a command while an execution of an environment is running."""
+    client = cloud.client("stepfunctions")
+    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{env}-pipeline"
+    execution = client.start_execution(stateMachineArn=machine)["executionArn"]
+    try:
+        return cloud.custody(*command)
+    finally:
+        client.stop_execution(executionArn=execution)
 
 
 def typed(cloud: Cloud, env: str, answer: str) -> subprocess.CompletedProcess[str]:
@@ -155,36 +153,6 @@ def typed(cloud: Cloud, env: str, answer: str) -> subprocess.CompletedProcess[st
     os.close(ours)
     os.close(theirs)
     return done
-
-
-def test_it_refuses_while_executions_are_running(cloud: Cloud, stays: str) -> None:
-    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:custody-{stays}-pipeline"
-    client = cloud.client("stepfunctions")
-    execution = client.start_execution(stateMachineArn=machine)["executionArn"]
-    try:
-        ran = cloud.custody("destroy", "--env", stays, "--yes")
-    finally:
-        client.stop_execution(executionArn=execution)
-
-    assert ran.code == 1
-    assert "1 execution running" in ran.err
-    assert exists(cloud, stays)
-
-
-def test_an_environment_is_deleted_with_its_data_and_no_other_is_touched(cloud: Cloud, doomed: str) -> None:
-    ran = cloud.custody("destroy", "--env", doomed, "--yes", "--json")
-
-    assert ran.code == 0, ran.err
-    assert ran.json["emptied"] == {bucket_name(doomed, "raw"): 3}
-    assert ran.json["failures"] == {}
-    assert names(ran.json["left"]) == set()
-    assert {each["contents"] for each in ran.json["left"] if each["kind"] == "key"} == {"pending deletion"}
-    assert cloud.custody("status").code == 0, "the environment dev is as it was"
-
-    again = cloud.custody("destroy", "--env", doomed)
-    assert again.code == 0
-    assert "there is no stack custody-doomed" in again.out
-    assert "cancel-key-deletion" in again.out
 
 
 def test_retained_resources_are_listed_with_the_command_that_removes_each(cloud: Cloud) -> None:
@@ -244,58 +212,3 @@ def aws(cloud: Cloud, command: str) -> None:
     assert command.startswith("aws ")
     cli = [str(CUSTODY.with_name("aws")), *shlex.split(command)[1:]]
     subprocess.run(cli, env=clean_environment() | profile, check=True, capture_output=True)  # noqa: S603 - its own words
-
-
-def test_a_bucket_of_another_environment_is_not_emptied(cloud: Cloud) -> None:
-    ran = cloud.custody("destroy", "--env", "never", "--bucket", cloud.deployment.raw, "--yes")
-
-    assert ran.code == 2
-    assert "is not a bucket of custody-never" in ran.err
-
-
-def test_a_bucket_of_an_existing_stack_is_not_emptied(cloud: Cloud) -> None:
-    ran = cloud.custody("destroy", "--bucket", cloud.deployment.raw, "--yes")
-
-    assert ran.code == 2
-    assert "The stack custody-dev still exists" in ran.err
-
-
-def test_a_prefix_of_other_names_is_not_an_environment(cloud: Cloud) -> None:
-    ran = cloud.custody("destroy", "--env", "dev-audit", "--bucket", cloud.deployment.audit, "--yes")
-
-    assert ran.code == 2
-    assert ran.err.count("\n") == 1
-    assert "'dev-audit' is not a valid environment name" in ran.err
-
-
-def test_resources_deleted_by_hand_do_not_prevent_the_rest_from_being_deleted(cloud: Cloud) -> None:
-    audit, log_group = bucket_name("half", "audit"), "/aws/lambda/custody-half-start"
-    queue = resource("SQS::Queue", QueueName="custody-half-start-dlq")
-    resources = {"Audit": bucket_resource("half", "audit"), "Logs": resource("Logs::LogGroup", LogGroupName=log_group)}
-    deploy(cloud, "half", resources | {"Queue": queue})
-    cloud.client("s3").delete_bucket(Bucket=audit)
-    cloud.client("logs").delete_log_group(logGroupName=log_group)
-    sqs = cloud.client("sqs")
-    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="custody-half-start-dlq")["QueueUrl"])
-
-    planned = cloud.custody("destroy", "--env", "half", "--dry-run", "--json")
-    assert planned.code == 0, planned.err
-    assert [each["contents"] for each in planned.json["stack"]["resources"]] == ["gone"] * 3
-    assert cloud.custody("destroy", "--env", "half", "--yes").code == 0
-    assert not exists(cloud, "half")
-
-
-def test_a_failed_deletion_names_the_cause_and_can_be_repeated(cloud: Cloud) -> None:
-    env, s3 = "stuck", cloud.client("s3")
-    raw = bucket_name(env, "raw")
-    deploy(cloud, env, {"Raw": bucket_resource(env, "raw", **locked(1))})
-    version = s3.put_object(Bucket=raw, Key="a", Body=b"1", ChecksumAlgorithm="SHA256")["VersionId"]
-
-    ran = cloud.custody("destroy", "--env", env, "--yes")
-    assert ran.code == 1
-    assert f"{raw} was not deleted" in ran.out
-    assert "fix what failed, and run this command again" in ran.out
-
-    s3.delete_object(Bucket=raw, Key="a", VersionId=version, BypassGovernanceRetention=True)
-    assert cloud.custody("destroy", "--env", env, "--yes").code == 0
-    until(lambda: not exists(cloud, env), 10, "the stack is gone")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.breaking import until, without
 from tests.support.deployed import BAD, GOOD, Cloud, json_file
 
 DEADLINE_SECONDS = 60
@@ -93,37 +92,3 @@ def test_a_key_may_have_spaces_signs_and_letters_of_any_language(cloud: Cloud, t
     (name,) = cloud.ledger_keys(outcome["object"]["id"])
     ledger_file = gzip.decompress(body(cloud, cloud.deployment.audit, f"ledger/{outcome['object']['id']}/{name}"))
     assert json.loads(ledger_file.splitlines()[0])["object"]["key"] == key
-
-
-@pytest.mark.aws
-def test_an_object_of_an_unknown_dataset_has_a_dead_letter_and_no_outcome(cloud: Cloud, tmp_path: Path) -> None:
-    ran = cloud.custody("put", json_file(tmp_path / "a.json", GOOD), "--key", "unknown/a.json")
-
-    assert ran.code == 1
-    assert "UnknownDataset" in ran.out
-    assert "dead-letters/dt=" in ran.out
-
-
-def test_a_missing_permission_is_named_and_nothing_is_committed(cloud: Cloud, tmp_path: Path) -> None:
-    with without(cloud, "write", "s3:PutObject"):
-        outcome = put(cloud, json_file(tmp_path / "refused.json", GOOD), code=1)
-
-    assert (outcome["status"], outcome["error"]) == ("FAILED", "AccessRefused"), outcome
-    assert ".Write.json" in outcome["dead_letter"]
-    assert cloud.ledger_keys(outcome["object"]["id"]) == []
-
-
-def test_an_event_that_start_refuses_is_kept_in_the_start_dlq(cloud: Cloud) -> None:
-    event = cloud.event("mission/a.json", 1, "e", "null")
-    start, url = cloud.deployment.start_function, cloud.deployment.start_dlq_url
-    cloud.client("lambda").invoke(FunctionName=start, InvocationType="Event", Payload=json.dumps(event))
-
-    sqs = cloud.client("sqs")
-    (message,) = until(
-        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"),
-        DEADLINE_SECONDS,
-        "the event, after Lambda's retries",
-    )
-    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    kept = json.loads(message["Body"])
-    assert (kept["requestPayload"], kept["responsePayload"]["errorType"]) == (event, "MessageRefused")

@@ -1,13 +1,9 @@
 """Redrives on a deployed stack, by RedriveExecution and by the command line, after the cause was fixed."""
 
-import json
-import signal
-import subprocess
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -17,8 +13,8 @@ from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.executions.pipeline import Pipeline
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
-from tests.support.breaking import slow, until, without
-from tests.support.deployed import CUSTODY, GOOD, Cloud, command_environment, json_file
+from tests.support.breaking import without
+from tests.support.deployed import GOOD, Cloud, json_file
 
 DEADLINE_SECONDS = 60
 PAUSE_SECONDS = 0.2
@@ -65,12 +61,6 @@ def statuses(cloud: Cloud, executions: list[str]) -> list[tuple[str, int]]:
     client = cloud.client("stepfunctions")
     described = [client.describe_execution(executionArn=arn) for arn in executions]
     return [(execution["status"], execution["redriveCount"]) for execution in described]
-
-
-def waiting(cloud: Cloud) -> int:
-    name = "ApproximateNumberOfMessages"
-    queue = cloud.deployment.start_dlq_url
-    return int(cloud.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"][name])
 
 
 @pytest.mark.aws
@@ -166,45 +156,3 @@ def test_reconcile_finds_and_restores_a_deleted_ledger_file(cloud: Cloud, tmp_pa
     assert started.json["objects"][0]["started"] == f"{execution.rpartition(':')[2]}-r1"
     reconcile_until(cloud, "removed", {"written": 1})
     cloud.client("s3").delete_object(**where, VersionId=marker)
-
-
-def test_an_event_that_start_could_not_handle_is_replayed(cloud: Cloud, tmp_path: Path) -> None:
-    with without(cloud, "start", "states:StartExecution"):
-        send(cloud, tmp_path, "late")
-        reconcile_until(cloud, "late", {"in flight": 1})
-        until(lambda: waiting(cloud), DEADLINE_SECONDS, "the event in the queue, after Lambda's retries")
-        waits = cloud.custody("redrive", "--events", "--dry-run", "--json").json["events"]
-        assert [event["objects"] for event in waits] == [["late-0.json"]]
-        assert waiting(cloud) == 1, "a dry run changes nothing"
-
-    ran = cloud.custody("redrive", "--events")
-    assert ran.code == 0, ran.out
-    assert "late-0.json" in ran.out
-    assert "1 of 1 events handled" in ran.out
-    assert waiting(cloud) == 0
-    reconcile_until(cloud, "late", {"written": 1})
-
-
-def test_ctrl_c_reports_what_was_started_and_its_status(cloud: Cloud, tmp_path: Path) -> None:
-    with without(cloud, "write", "s3:PutObject"):
-        (execution,) = send(cloud, tmp_path, "slow")
-        reconcile_until(cloud, "slow", {"failed": 1})
-    object_id = execution.rpartition(":")[2]
-    with slow(cloud, 8, 600):
-        # The definition has changed, so a new execution runs it, and that waits first.
-        with subprocess.Popen(  # noqa: S603 - our own command
-            [CUSTODY, "redrive", object_id, "--json"],
-            env=command_environment(cloud.folder),
-            stdout=PIPE,
-            stderr=PIPE,
-            text=True,
-        ) as running:
-            reconcile_until(cloud, "slow", {"in flight": 1})
-            running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=DEADLINE_SECONDS)
-        (redrive,) = json.loads(out)["redrives"]
-        assert (running.returncode, redrive["outcome"], redrive["execution"]) == (130, "running", f"{execution}-r1"), (
-            err
-        )
-        assert "Traceback" not in err
-        reconcile_until(cloud, "slow", {"written": 1})

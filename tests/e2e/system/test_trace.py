@@ -1,6 +1,5 @@
 """`custody trace` shows what the history of an execution has: steps, times, tries and errors."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.breaking import until, without
-from tests.support.deployed import GOOD, Cloud, json_file
+from tests.support.deployed import GOOD, Cloud, json_file, large_file
 
 BAD = GOOD | {"source": "RUMINT"}
 THROTTLED = "Lambda.TooManyRequestsException"
 DEADLINE_SECONDS = 60
-LINES, CHARACTERS = 2_100, 4_000
-"""Of a bulk object, which has more than 8 MiB, in few records."""
 
 
 def put(cloud: Cloud, file: Path, record: dict[str, Any]) -> str:
@@ -169,10 +166,7 @@ def test_an_execution_that_was_redriven(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_bulk_object_and_a_record_of_it(buffered: Cloud, tmp_path: Path) -> None:
-    good, bad = (json.dumps(record).encode() + b"\n" for record in (GOOD | {"note": "x" * CHARACTERS}, BAD))
-    file = tmp_path / "trace-bulk.jsonl"
-    file.write_bytes(bad + good * LINES)
-    ran = buffered.custody("put", file, "--json")
+    ran = buffered.custody("put", large_file(tmp_path / "trace-bulk.jsonl", BAD), "--json")
     assert ran.code == 3, ran.err
     (outcome,) = ran.json["objects"]
 
