@@ -21,9 +21,6 @@ from functions.shared.model.ledger import DeadLetter
 _NOT_STEPS = frozenset({REJECTED, *ENDS.values()})
 """The names of dead letters whose step stands only in their body; all others are named after their step."""
 
-_MANY = 20
-"""Up to this many dead letters of an object are read one after the other."""
-
 _DAYS_OF_A_FIRST_ATTEMPT = 2
 """The days within which a first attempt is recorded, with room: the state machine ends it 3 hours after its start."""
 
@@ -165,7 +162,7 @@ def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> 
 
 
 def _bodies(audit: AuditReader, keys: list[DeadLetterKey]) -> Iterator[DeadLetter | Unreadable]:
-    """Read dead letters, concurrently where there are many: a bulk object may have one per chunk."""
+    """Read dead letters concurrently: a bulk object may have one per chunk."""
 
     def read(key: DeadLetterKey) -> DeadLetter | Unreadable:
         try:
@@ -173,7 +170,7 @@ def _bodies(audit: AuditReader, keys: list[DeadLetterKey]) -> Iterator[DeadLette
         except Unreadable as error:
             return error
 
-    return map_ordered(read, keys) if len(keys) > _MANY else map(read, keys)
+    return map_ordered(read, keys)
 
 
 def open_of_day(audit: AuditReader, keys: list[DeadLetterKey]) -> list[DeadLetterKey]:

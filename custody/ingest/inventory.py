@@ -15,7 +15,8 @@ from threading import Lock
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import astuple
+from msgspec.json import decode, encode
+from msgspec.structs import replace
 
 from custody.errors import CommandFailed
 from functions.shared.model.ids import RawObject
@@ -23,12 +24,7 @@ from functions.shared.model.ids import RawObject
 _BATCH = 1000
 """Rows that are held in memory, and written, at a time."""
 
-_TABLE = """
-CREATE TABLE inventory (
-    bucket TEXT, key TEXT, version TEXT, size INTEGER, etag TEXT, id TEXT PRIMARY KEY, at TEXT, is_deleted INTEGER,
-    status TEXT, why TEXT, execution TEXT
-)
-"""
+_TABLE = "CREATE TABLE inventory (id TEXT PRIMARY KEY, at TEXT, key TEXT, size INTEGER, status TEXT, item BLOB)"
 _SETTINGS = ("PRAGMA journal_mode = MEMORY", "PRAGMA synchronous = OFF")
 """What is deleted with the process need not survive a crash."""
 
@@ -82,7 +78,7 @@ class Inventory:
         """Add object versions; yield the number of them after each batch."""
         number = 0
         for rows in _batches(map(_row, items)):
-            self._write("INSERT INTO inventory VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._write("INSERT INTO inventory VALUES (?, ?, ?, ?, ?, ?)", rows)
             number += len(rows)
             yield number
 
@@ -93,20 +89,22 @@ class Inventory:
 
     def update(self, item: BackfilledObject) -> None:
         """Write the status of an object version."""
-        row = (item.status, item.why, item.execution, item.object.id)
-        self._write("UPDATE inventory SET status = ?, why = ?, execution = ? WHERE id = ?", [row])
+        self._write(
+            "UPDATE inventory SET status = ?, item = ? WHERE id = ?", [(item.status, encode(item), item.object.id)]
+        )
 
     def get(self, object_id: str) -> BackfilledObject | None:
         """Return an object version by its id; None if it is not in the inventory."""
         with self._lock:
-            row = self._database.execute("SELECT * FROM inventory WHERE id = ?", (object_id,)).fetchone()
+            row = self._database.execute("SELECT status, item FROM inventory WHERE id = ?", (object_id,)).fetchone()
         return _item(row) if row else None
 
     def select(self, statuses: Iterable[ItemStatus]) -> Iterator[BackfilledObject]:
         """Yield what has one of these statuses now, the oldest first; versions of a key in the order of arrival."""
         wanted = list(statuses)
         # S3 lists the versions of a key from the newest to the oldest, and their times in whole seconds.
-        query = f"SELECT * FROM inventory WHERE status IN ({', '.join('?' * len(wanted))}) ORDER BY at, key, rowid DESC"  # noqa: S608 - only `?` is inserted
+        marks = ", ".join("?" * len(wanted))
+        query = f"SELECT status, item FROM inventory WHERE status IN ({marks}) ORDER BY at, key, rowid DESC"  # noqa: S608 - only `?` is inserted
         with _disk():
             # SQLite sorts into a table of its own before the first row: later changes are not seen.
             rows = self._database.execute(query, wanted)
@@ -137,14 +135,13 @@ def _batches(rows: Iterable[tuple[object, ...]]) -> Iterator[list[tuple[object, 
 
 
 def _row(item: BackfilledObject) -> tuple[object, ...]:
-    return (*astuple(item.object), item.last_modified.isoformat(), item.deleted, item.status, item.why, item.execution)
+    version = item.object
+    return version.id, item.last_modified.isoformat(), version.key, version.size, item.status, encode(item)
 
 
-def _item(row: Sequence[Any]) -> BackfilledObject:
-    *version, at, deleted, status, why, execution = row
-    return BackfilledObject(
-        RawObject(*version), datetime.fromisoformat(at), bool(deleted), ItemStatus(status), why, execution
-    )
+def _item(row: tuple[str, bytes]) -> BackfilledObject:
+    status, item = row
+    return replace(decode(item, type=BackfilledObject), status=ItemStatus(status))
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
-from custody.executions.pipeline import ExecutionState
 from custody.ingest.outcome import FileOutcome, UploadedFile, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
@@ -15,7 +13,6 @@ from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import latest
 from functions.shared.model.messages import Counts
 
-_STATE_ENTERED = ("TaskStateEntered", "ChoiceStateEntered")
 _WAITING = "waiting for its event"
 
 _BACKOFF = 2.0
@@ -27,7 +24,6 @@ class ExecutionProgress:
     """How far an execution is; of a bulk object also its committed chunks, of how many, and their records."""
 
     state: str
-    has_ended: bool = False
     chunks: tuple[int, int] | None = None
     counts: Counts | None = None
 
@@ -54,18 +50,23 @@ class Watcher:
 
     def watch(self, uploaded: UploadedFile, timeout: float) -> Iterator[ExecutionProgress]:
         """Yield the progress of an execution whenever it changes, until it has ended or for `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        total = self._chunks(uploaded)
-        chunks = _ChunkProgress(self._session.audit, uploaded.object.id, total) if total is not None else None
+        deadline, total = time.monotonic() + timeout, self._chunks(uploaded)
+        audit, committed, counts = self._session.audit, set[int](), Counts()
         last = None
         while (started := time.monotonic()) < deadline:
-            now = self._progress(uploaded)
-            if chunks and now.state != _WAITING:
-                now = chunks.add_to(now)
+            execution = self._pipeline.describe(uploaded.execution)
+            now = ExecutionProgress(execution.status if execution else _WAITING)
+            if total is not None and execution:
+                # The ledger is listed each time; the header of each file is read once.
+                files = latest(audit.ledger_keys(uploaded.object.id)).values()
+                new = [key for key in files if not key.is_summary and key.start not in committed]
+                counts = sum((header.counts for header in map_ordered(audit.header, new)), counts)
+                committed.update(key.start for key in new)
+                now = replace(now, chunks=(len(committed), total), counts=counts)
             if now != last:
                 yield now
                 last = now
-            if now.has_ended:
+            if execution and not execution.is_running:
                 return
             elapsed = time.monotonic() - started
             time.sleep(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
@@ -78,43 +79,3 @@ class Watcher:
     def _chunks(self, uploaded: UploadedFile) -> int | None:
         plan = self._pipeline.plan_of(uploaded.object)
         return len(plan.chunks) if plan else None
-
-    def _progress(self, uploaded: UploadedFile) -> ExecutionProgress:
-        execution = self._pipeline.describe(uploaded.execution)
-        if execution is None:
-            return ExecutionProgress(_WAITING)
-        if not execution.is_running:
-            return ExecutionProgress(execution.status, has_ended=True)
-        return ExecutionProgress(
-            "in ProcessChunks" if self._pipeline.is_bulk(execution.arn) else self._state(execution)
-        )
-
-    def _state(self, execution: ExecutionState) -> str:
-        history = self._pipeline.client.get_execution_history(
-            executionArn=execution.arn, reverseOrder=True, maxResults=10, includeExecutionData=False
-        )
-        states = (e["stateEnteredEventDetails"]["name"] for e in history["events"] if e["type"] in _STATE_ENTERED)
-        state = next(states, None)
-        return f"in {state}" if state else "started"
-
-
-class _ChunkProgress:
-    """The committed chunks of an object: the ledger is listed each time, the header of each file read once."""
-
-    def __init__(self, audit: AuditReader, object_id: str, total: int) -> None:
-        self._audit = audit
-        self._object_id = object_id
-        self._total = total
-        self._committed: set[int] = set()
-        self._counts = Counts()
-
-    def add_to(self, progress: ExecutionProgress) -> ExecutionProgress:
-        """Add the chunks committed so far, and the counts of their records."""
-        files = latest(self._audit.ledger_keys(self._object_id)).values()
-        new = [key for key in files if not key.is_summary and key.start not in self._committed]
-        for key, header in zip(new, map_ordered(self._audit.header, new), strict=True):
-            self._committed.add(key.start)
-            self._counts += header.counts
-        is_summarizing = len(self._committed) >= self._total and not progress.has_ended
-        state = "in Summarize" if is_summarizing else progress.state
-        return replace(progress, state=state, chunks=(len(self._committed), self._total), counts=self._counts)

@@ -95,14 +95,13 @@ def test_a_bulk_object_is_watched_chunk_by_chunk(upload_bulk: UploadBulk, machin
     machine.add(bulk.batch, error="RecordsRejected", cause='{"errorMessage": "2 of 20"}')
     seen += watching
 
-    assert [each.state for each in seen] == ["waiting for its event", "in ProcessChunks", "in Summarize", "FAILED"]
+    assert [each.state for each in seen] == ["waiting for its event", "RUNNING", "RUNNING", "FAILED"]
     assert [each.chunks for each in seen] == [None, (2, 7), (7, 7), (7, 7)]
     assert seen[1].counts is not None
     assert (seen[1].counts.received, seen[1].counts.rejected) == (7, 1)
 
-    result = watcher.outcome(uploaded)
-    document = result
-    assert result.code == 3
+    document = watcher.outcome(uploaded)
+    assert document.code == 3
     assert document.counts == Counts(20, 18, 2)
     assert document.chunks == ChunkCounts(total=7, committed=7, failed=0)
     assert (len(document.records), document.records_more) == (20, 0)
@@ -473,8 +472,8 @@ def test_a_missing_file_is_refused_in_one_line(run: Run, name: str, shown: str) 
 
 def test_the_progress_of_a_bulk_object_is_counted() -> None:
     assert put_view.uploading("a.json", 3_100_000, 12_000_000) == "a.json: uploaded 3 of 12 MB"
-    assert put_view.watching("a.json", ExecutionProgress("in Validate")) == "a.json: in Validate"
-    now = ExecutionProgress("in ProcessChunks", chunks=(1, 7), counts=Counts(1200, 1199, 1))
+    assert put_view.watching("a.json", ExecutionProgress("RUNNING")) == "a.json: RUNNING"
+    now = ExecutionProgress("RUNNING", chunks=(1, 7), counts=Counts(1200, 1199, 1))
     assert put_view.watching("a.json", now) == "a.json: 1 of 7 chunks, 1,200 records, 1 rejected"
 
 
