@@ -1,4 +1,4 @@
-"""S3 without a network: the handlers run unchanged on buckets in memory or in files."""
+"""S3 without a network: the handlers run unchanged on folders, in memory where the machine has such a file system."""
 
 import io
 import os
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from tempfile import TemporaryDirectory
+from typing import IO
 from unittest.mock import patch
-from urllib.parse import quote, unquote
 
 from functions.shared import aws
 from functions.shared.aws import PIECE_BYTES, Body, Streamed
@@ -40,110 +40,53 @@ LAST_MODIFIED = "2026-11-23T09:00:00Z"
 VERSION = "1"
 
 
-class Buckets(Protocol):
-    """Where the bodies of objects are kept."""
-
-    def open(self, bucket: str, key: str) -> IO[bytes]:
-        """Open an object for reading."""
-
-    def put(self, bucket: str, key: str, body: Body) -> None:
-        """Store an object; a file is read from its current position."""
-
-    def keys(self, bucket: str) -> list[str]:
-        """List the objects of a bucket, sorted."""
-
-    def clear(self) -> None:
-        """Delete all objects."""
-
-
-class InMemory:
-    """Bodies in memory: what is timed does not wait for a disk."""
-
-    def __init__(self) -> None:
-        self._bodies: dict[tuple[str, str], bytes] = {}
-
-    def open(self, bucket: str, key: str) -> IO[bytes]:
-        """Open an object for reading."""
-        return io.BytesIO(self.body(bucket, key))
-
-    def body(self, bucket: str, key: str) -> bytes:
-        """Return the body of an object."""
-        return self._bodies[bucket, key]
-
-    def put(self, bucket: str, key: str, body: Body) -> None:
-        """Store an object; a file is read from its current position."""
-        self._bodies[bucket, key] = body if isinstance(body, bytes) else body.read()
-
-    def keys(self, bucket: str) -> list[str]:
-        """List the objects of a bucket, sorted."""
-        return sorted(key for name, key in self._bodies if name == bucket)
-
-    def clear(self) -> None:
-        """Delete all objects."""
-        self._bodies.clear()
-
-
-class InFiles:
-    """Bodies in a folder: they take no memory of the process that is measured."""
+class Buckets:
+    """Buckets in a folder, with the calls of `functions.shared.aws` that the three stages make."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, bucket: str, key: str) -> IO[bytes]:
-        """Open an object for reading."""
-        return (self._folder / bucket / quote(key, safe="")).open("rb")
+    def _path(self, bucket: str, key: str) -> Path:
+        return self._folder / bucket / key
 
-    def put(self, bucket: str, key: str, body: Body) -> None:
-        """Store an object; a file is read from its current position."""
-        path = self._folder / bucket / quote(key, safe="")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = io.BytesIO(body) if isinstance(body, bytes) else body
-        with path.open("wb") as file:
-            file.writelines(iter(partial(source.read, PIECE_BYTES), b""))
-
-    def keys(self, bucket: str) -> list[str]:
-        """List the objects of a bucket, sorted."""
-        return sorted(unquote(path.name) for path in self._folder.glob(f"{bucket}/*"))
-
-    def clear(self) -> None:
-        """Delete all objects."""
-        for path in self._folder.glob("*/*"):
-            path.unlink()
-
-
-class _S3:
-    """The calls of `functions.shared.aws` that the three stages make."""
-
-    def __init__(self, buckets: Buckets) -> None:
-        self._buckets = buckets
+    def body(self, bucket: str, key: str) -> bytes:
+        """Return the body of an object."""
+        return self._path(bucket, key).read_bytes()
 
     @contextmanager
     def streamed(
         self, bucket: str, key: str, _: str | None = None, span: tuple[int, int] | None = None
     ) -> Iterator[Streamed]:
-        with self._buckets.open(bucket, key) as body:
-            start, end = span or (0, body.seek(0, os.SEEK_END))
+        """Open an object, or a span of it, for reading in pieces."""
+        with self._path(bucket, key).open("rb") as body:
+            start, end = span or (0, os.fstat(body.fileno()).st_size)
             body.seek(start)
             yield Streamed(_pieces(body, end - start), LAST_MODIFIED)
 
     def read_start(self, bucket: str, key: str, length: int) -> bytes:
-        with self._buckets.open(bucket, key) as body:
+        """Read the first bytes of an object."""
+        with self._path(bucket, key).open("rb") as body:
             return body.read(length)
 
-    def write(self, bucket: str, key: str, body: Body, _: str) -> str:
-        if not isinstance(body, bytes):
-            body.seek(0)
-        self._buckets.put(bucket, key, body)
+    def write(self, bucket: str, key: str, body: Body, _: str = "") -> str:
+        """Write an object, and return its version."""
+        path = self._path(bucket, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = io.BytesIO(body) if isinstance(body, bytes) else body
+        source.seek(0)
+        with path.open("wb") as file:
+            file.writelines(iter(partial(source.read, PIECE_BYTES), b""))
         return VERSION
 
     def write_once(self, bucket: str, key: str, body: Body, content_type: str) -> bool:
-        if key in self._buckets.keys(bucket):
-            return False
-        self.write(bucket, key, body, content_type)
-        return True
+        """Write an object unless it exists; return whether it was written."""
+        return not self._path(bucket, key).exists() and bool(self.write(bucket, key, body, content_type))
 
-    def keys(self, bucket: str, prefix: str) -> list[str]:
-        return [key for key in self._buckets.keys(bucket) if key.startswith(prefix)]
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """List the keys with a prefix, sorted."""
+        root = self._folder / bucket
+        keys = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        return sorted(key for key in keys if key.startswith(prefix))
 
 
 def _pieces(body: IO[bytes], length: int) -> Iterator[bytes]:
@@ -153,9 +96,16 @@ def _pieces(body: IO[bytes], length: int) -> Iterator[bytes]:
 
 
 @contextmanager
+def empty_buckets() -> Iterator[Buckets]:
+    """Provide buckets in a temporary folder: in memory if the machine allows it, so that no disk is timed."""
+    memory = Path("/dev/shm")  # noqa: S108 - a random folder in it
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Buckets(Path(folder))
+
+
+@contextmanager
 def replacing_s3(buckets: Buckets) -> Iterator[None]:
     """Have the handlers use these buckets, and hide the metrics and logs that they print."""
-    s3 = _S3(buckets)
-    calls = {name: getattr(s3, name) for name in ("streamed", "read_start", "write", "write_once", "keys")}
+    calls = {name: getattr(buckets, name) for name in ("streamed", "read_start", "write", "write_once", "keys")}
     with patch.multiple(aws, **calls), redirect_stdout(io.StringIO()):
         yield

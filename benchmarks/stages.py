@@ -1,16 +1,21 @@
-"""Custody's side: the three handlers, called with the messages of the state machine."""
+"""What is compared: Custody's three handlers, called with the messages of the state machine, and the floor."""
 
-from collections.abc import Callable
-from typing import Any
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
 
 from benchmarks.buckets import VERSION, Buckets, replacing_s3
-from benchmarks.timing import Seconds, timed
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch, Chunk, Json
 from functions.transform.handler import handle as transform
 from functions.validate.handler import handle as validate
 from functions.write.handler import handle as write
 
+T = TypeVar("T")
 RAW = "raw"
 HANDLERS: dict[str, Callable[[Json, Any], Json]] = {"Validate": validate, "Transform": transform, "Write": write}
 
@@ -36,13 +41,32 @@ def call(step: str, message: Json, buckets: Buckets) -> Json:
         return HANDLERS[step]({"batch": message, "execution": _EXECUTION, "state": state}, None)
 
 
-def run(key: str, body: bytes, buckets: Buckets) -> Seconds:
+def run(key: str, body: bytes, buckets: Buckets) -> dict[str, float]:
     """Process an object, and return the time of each step."""
-    buckets.clear()
-    buckets.put(RAW, key, body)
-    message = first_message(key, len(body))
-    times: Seconds = {}
+    buckets.write(RAW, key, body)
+    message, times = first_message(key, len(body)), {}
     for step in HANDLERS:
-        with timed(times, step):
-            message = call(step, message, buckets)
+        times[step], message = timed(call, step, message, buckets)
     return times
+
+
+def timed(run: Callable[..., T], *arguments: object) -> tuple[float, T]:
+    """Return the processor time of a call, which starts without garbage, and its result."""
+    gc.collect()
+    start = time.process_time()
+    result = run(*arguments)
+    return time.process_time() - start, result
+
+
+def _convert_each(decode: Callable[[bytes], object], encode: Callable[[object], bytes]) -> Callable[..., list[bytes]]:
+    def convert(documents: Sequence[bytes]) -> list[bytes]:
+        return [encode(decode(document)) for document in documents]
+
+    return convert
+
+
+FLOORS: Mapping[str, Callable[[Sequence[bytes]], list[bytes]]] = {
+    "msgspec": _convert_each(msgspec.json.Decoder().decode, msgspec.json.Encoder().encode),
+    "orjson": _convert_each(orjson.loads, orjson.dumps),
+}
+"""Each decodes and encodes documents that are already split, and keeps the output, as a stage must until it uploads."""

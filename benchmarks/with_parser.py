@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.buckets import Buckets
-from benchmarks.timing import Seconds, timed
+from benchmarks.stages import timed
 from datasets.mission.transform import transform as transform_mission
 
 LEDGER_LEVEL = 6
@@ -32,28 +32,23 @@ class Mission(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
-def run(key: str, body: bytes, buckets: Buckets) -> Seconds:
+def run(key: str, body: bytes, buckets: Buckets) -> dict[str, float]:
     """Process an object, and return the time of each function."""
-    buckets.put("raw", key, body)
-    times: Seconds = {}
-    for step in (validate, transform, write):
-        with timed(times, step.__name__.title()):
-            step(key, buckets)
-    return times
+    buckets.write("raw", key, body)
+    return {step.__name__.title(): timed(step, key, buckets)[0] for step in (validate, transform, write)}
 
 
 def validate(key: str, buckets: Buckets) -> None:
     """Validate every line, and collect all violations."""
     position = 0
     lines = []
-    with buckets.open("raw", key) as body:
-        for line in body:
-            text = line.rstrip(b"\r\n")
-            if text:
-                place = {"position": position, "length": len(text), "sha256": sha256(text).hexdigest()}
-                lines.append(_dumps(place | _validated(text)))
-            position += len(line)
-    buckets.put("staging", f"{key}.validated", _joined(lines))
+    for line in buckets.body("raw", key).splitlines(keepends=True):
+        text = line.rstrip(b"\r\n")
+        if text:
+            place = {"position": position, "length": len(text), "sha256": sha256(text).hexdigest()}
+            lines.append(_dumps(place | _validated(text)))
+        position += len(line)
+    buckets.write("staging", f"{key}.validated", _joined(lines))
 
 
 def _validated(text: bytes) -> dict[str, Any]:
@@ -69,35 +64,33 @@ def _validated(text: bytes) -> dict[str, Any]:
 def transform(key: str, buckets: Buckets) -> None:
     """Transform every valid record."""
     lines = []
-    with buckets.open("staging", f"{key}.validated") as body:
-        for line in body:
-            record = json.loads(line)
-            if "document" in record:
-                record["document"] = transform_mission(record["document"])
-            lines.append(_dumps(record))
-    buckets.put("staging", f"{key}.transformed", _joined(lines))
+    for line in buckets.body("staging", f"{key}.validated").splitlines():
+        record = json.loads(line)
+        if "document" in record:
+            record["document"] = transform_mission(record["document"])
+        lines.append(_dumps(record))
+    buckets.write("staging", f"{key}.transformed", _joined(lines))
 
 
 def write(key: str, buckets: Buckets) -> None:
     """Deliver the accepted records, and write every record to the ledger."""
     delivered, ledger, rejected = [], [], []
     offset = 0
-    with buckets.open("staging", f"{key}.transformed") as body:
-        for line in body:
-            record = json.loads(line)
-            document = record.pop("document", None)
-            if document is None:
-                rejected.append(record)
-                ledger.append(_dumps(record | {"outcome": "rejected"}))
-                continue
-            text = _dumps(document)
-            output = {"offset": offset, "length": len(text), "sha256": sha256(text).hexdigest()}
-            ledger.append(_dumps(record | {"outcome": "written", "output": output}))
-            delivered.append(text)
-            offset += len(text) + 1
-    buckets.put("processed", key, _joined(delivered))
-    buckets.put("audit", f"dead-letters/{key}", _dumps(rejected))
-    buckets.put("audit", f"ledger/{key}", gzip.compress(_joined(ledger), LEDGER_LEVEL))
+    for line in buckets.body("staging", f"{key}.transformed").splitlines():
+        record = json.loads(line)
+        document = record.pop("document", None)
+        if document is None:
+            rejected.append(record)
+            ledger.append(_dumps(record | {"outcome": "rejected"}))
+            continue
+        text = _dumps(document)
+        output = {"offset": offset, "length": len(text), "sha256": sha256(text).hexdigest()}
+        ledger.append(_dumps(record | {"outcome": "written", "output": output}))
+        delivered.append(text)
+        offset += len(text) + 1
+    buckets.write("processed", key, _joined(delivered))
+    buckets.write("audit", f"dead-letters/{key}", _dumps(rejected))
+    buckets.write("audit", f"ledger/{key}", gzip.compress(_joined(ledger), LEDGER_LEVEL))
 
 
 def _dumps(value: object) -> bytes:

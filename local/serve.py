@@ -8,16 +8,16 @@ import os
 import resource
 import sys
 
-from local import patches
-
 
 def main(socket_number: int, workers: int) -> None:
     """Serve until SIGTERM, then save the state and exit with all workers."""
     os.environ.pop("PYTHONPATH", None)
     os.chdir(os.environ["TMPDIR"])
     _allow_many_open_files()
+    from local import patches  # noqa: PLC0415 - MiniStack must find its environment, and set Hypercorn's defaults first
+
     patches.apply(workers)
-    from hypercorn.asyncio import serve  # noqa: PLC0415 - MiniStack must set Hypercorn's defaults first
+    from hypercorn.asyncio import serve  # noqa: PLC0415
     from hypercorn.config import Config  # noqa: PLC0415
 
     config = Config()

@@ -1,35 +1,15 @@
 """Where MiniStack differs from AWS in a way that a pipeline would notice, by service."""
 
-from local.patches import event_targets, tagged_log_groups
-from local.patches.cloudformation import bucket_properties, function_properties
-from local.patches.lambda_ import async_failures, error_names, event_sources, handler_environment, worker_queue
+from local.patches import event_targets, s3, tagged_log_groups, templates
+from local.patches.lambda_ import worker, worker_queue
 from local.patches.patch import PatchError, check_pin, module
-from local.patches.s3 import object_bodies, requests
-from local.patches.step_functions import ending, executions, history, map_children, map_runs, redrive, tasks
+from local.patches.step_functions import executions, map_runs, redrive, status_events, tasks
 
 __all__ = ["PatchError", "apply", "module"]
 
 # In this order: of two patches that wrap a function, the later one is called first, and only functions that are not
 # wrapped yet can be changed.
-_PATCHES = (
-    error_names,
-    handler_environment,
-    async_failures,
-    history,
-    executions,
-    redrive,
-    map_children,
-    tasks,
-    ending,
-    map_runs,
-    object_bodies,
-    requests,
-    bucket_properties,
-    function_properties,
-    event_sources,
-    event_targets,
-    tagged_log_groups,
-)
+_PATCHES = (executions, redrive, tasks, status_events, worker, s3, templates, event_targets, tagged_log_groups)
 
 
 def apply(workers: int) -> None:
@@ -41,4 +21,5 @@ def apply(workers: int) -> None:
     check_pin()
     for patch in _PATCHES:
         patch.apply()
-    worker_queue.apply(workers)
+    for patch in (worker_queue, map_runs):
+        patch.apply(workers)

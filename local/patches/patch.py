@@ -47,19 +47,18 @@ def member(owner: Any, name: str) -> Any:
         raise PatchError(f"{owner.__name__}.{name}", "there is no such name") from exc
 
 
-def wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace `owner.name` by `around(owner.name)`."""
+def wrap(owner: Any, name: str, function: Callable[..., Any]) -> None:
+    """Replace `owner.name` by `function`, which gets the original before the arguments."""
     original = member(owner, name)
-    setattr(owner, name, functools.wraps(original)(around(original)))
+    setattr(owner, name, functools.wraps(original)(functools.partial(function, original)))
 
 
 def change(owner: Any, name: str, anchors: Mapping[str, str], names: Mapping[str, Any] | None = None) -> None:
     """Recompile function `owner.name` with each anchor replaced; `names` are globals for the replacements."""
     function = member(owner, name)
     where = f"{owner.__name__}.{name}"
-    taken = set(names or {}) & set(function.__globals__)
-    if taken or hasattr(function, "__wrapped__"):
-        raise PatchError(where, f"another patch or its module already has {', '.join(taken) or 'wrapped it'}")
+    if hasattr(function, "__wrapped__"):
+        raise PatchError(where, "another patch has wrapped it")
     earlier = getattr(function, _CHANGED, None) or textwrap.dedent(inspect.getsource(function))
     source = replace_once(earlier, anchors, where)
     tree = ast.parse(source)

@@ -1,18 +1,18 @@
 """Evaluate the policies of roles with MiniStack's evaluator."""
 
-from local.patches.patch import member, module
+from local.patches.patch import module
+
+evaluator = module("core.iam_evaluator")
 
 
 def are_enforced() -> bool:
     """Whether this embedded AWS enforces IAM policies."""
-    return bool(member(module("app"), "AUTH"))
+    return bool(module("app").AUTH)
 
 
 def may(role_arn: str, action: str, resource: str, session: str) -> bool:
     """Whether the policies of a role allow an action on a resource; a missing role allows nothing."""
-    evaluator = module("core.iam_evaluator")
     region, account = resource.split(":")[3:5]
-    role = role_arn.rsplit("/", 1)[-1]
     context = evaluator.EvalContext(
         principal_arn=as_caller(role_arn, session),
         principal_type="AssumedRole",
@@ -21,7 +21,7 @@ def may(role_arn: str, action: str, resource: str, session: str) -> bool:
         resource_arn=resource,
         region=region,
     )
-    policies = member(evaluator, "_gather_role_policies")(role, account)
+    policies = evaluator._gather_role_policies(role_arn.rsplit("/", 1)[-1], account)
     return bool(evaluator.evaluate(context, policies).decision == "Allow")
 
 

@@ -5,20 +5,15 @@ MiniStack's GetResources knows their tags, but lists none of them
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-from local.patches.patch import member, module
+from local.patches.patch import module
 
 
 def apply() -> None:
     """Add log groups to what the tagging API lists."""
-    groups = member(module("services.cloudwatch_logs"), "_log_groups")
+    module("services.tagging")._COLLECTORS["logs"] = _collect
 
-    def collect() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        for group in groups.values():
-            yield (
-                group["arn"].removesuffix(":*"),
-                [{"Key": key, "Value": value} for key, value in group["tags"].items()],
-            )
 
-    member(module("services.tagging"), "_COLLECTORS")["logs"] = collect
+def _collect() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    for group in module("services.cloudwatch_logs")._log_groups.values():
+        yield group["arn"].removesuffix(":*"), [{"Key": key, "Value": value} for key, value in group["tags"].items()]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.embedded_aws import EmbeddedAws, allow, zipped
+from tests.support.embedded_aws import EmbeddedAws, zipped
 
 REJECTING = """
     import os
@@ -17,7 +17,6 @@ REJECTING = """
         raise RecordsRejected(f"rejected by {os.getpid()}")
 """
 SLEEPING = "import os, time\ndef handler(event, context):\n    time.sleep(0.02)\n    return os.getpid()\n"
-FAILING = "def handler(event, context): raise ValueError('always fails')\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,31 +38,6 @@ def test_a_raised_exception_is_reported_by_its_class_name_and_its_environment_su
         assert answer["errorMessage"].startswith("rejected by ")
         assert len(answer["stackTrace"]) == 1
         assert answer["stackTrace"][0].startswith('  File "/var/task/index.py", line ')
-
-
-@pytest.mark.parametrize(
-    ("name", "source", "error", "message"),
-    [
-        (
-            "missing",
-            "import not_there",
-            "Runtime.ImportModuleError",
-            "Unable to import module 'index': No module named",
-        ),
-        ("syntax", "def handler(:", "Runtime.UserCodeSyntaxError", "Syntax error in module 'index': invalid syntax"),
-        ("nameless", "def other(): pass", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'index'"),
-        ("raising", "raise KeyError('SETTING')", "KeyError", "'SETTING'"),
-        ("leaving", "raise SystemExit", "Runtime.ExitError", "Runtime exited"),
-        ("exiting", "def handler(*_): raise SystemExit(1)", "Runtime.ExitError", "Runtime exited"),
-        ("opaque", "def handler(*_): return object()", "Runtime.MarshalError", "Object of type object is not JSON"),
-    ],
-)
-def test_failures_of_the_runtime_have_the_names_of_aws(
-    cloud: EmbeddedAws, name: str, source: str, error: str, message: str
-) -> None:
-    cloud.function(name, source)
-    answer = cloud.call(name)
-    assert (answer["errorType"], message in answer["errorMessage"]) == (error, True), answer
 
 
 def test_a_timeout_is_sandbox_timedout(cloud: EmbeddedAws) -> None:
@@ -134,30 +108,3 @@ def test_calls_beyond_the_reserved_concurrency_wait_and_zero_disables(cloud: Emb
     cloud.functions.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=0)
     with pytest.raises(cloud.functions.exceptions.TooManyRequestsException):
         cloud.call("reserved")
-
-
-def test_a_failing_event_reaches_the_destination_as_aws_sends_it(cloud: EmbeddedAws) -> None:
-    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
-    url, arn = cloud.queue("failed")
-    function = cloud.function("failing", FAILING, policy=allow("sqs:SendMessage", arn))
-    cloud.functions.put_function_event_invoke_config(
-        FunctionName="failing", DestinationConfig={"OnFailure": {"Destination": arn}}
-    )
-    cloud.functions.invoke(FunctionName="failing", InvocationType="Event", Payload=b'{"key": "a"}')
-    (record,) = cloud.received(url, 1)
-    assert record["version"] == "1.0"
-    assert record["timestamp"].endswith("Z")
-    request = record["requestContext"].pop("requestId")
-    assert record["requestContext"] == {
-        "functionArn": f"{function}:$LATEST",
-        "condition": "RetriesExhausted",
-        "approximateInvokeCount": 3,
-    }
-    assert record["requestPayload"] == {"key": "a"}
-    assert record["responseContext"] == {
-        "statusCode": 200,
-        "executedVersion": "$LATEST",
-        "functionError": "Unhandled",
-    }
-    assert record["responsePayload"]["errorType"] == "ValueError"
-    assert record["responsePayload"]["requestId"] == request, "a retry has the request id of the first attempt"

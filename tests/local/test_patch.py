@@ -35,8 +35,8 @@ def test_a_missing_name_is_reported(owner: types.SimpleNamespace) -> None:
 
 
 def test_a_wrapped_function_is_not_changed_behind_its_wrapper(owner: types.SimpleNamespace) -> None:
-    patch.wrap(owner, "greet", lambda original: lambda name: original(name) + "!")
-    with pytest.raises(patch.PatchError, match="already has wrapped it"):
+    patch.wrap(owner, "greet", lambda original, name: original(name) + "!")
+    with pytest.raises(patch.PatchError, match="has wrapped it"):
         patch.change(owner, "greet", {"hello": "bye"})
 
 

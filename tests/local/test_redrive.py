@@ -6,12 +6,10 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_RedriveExecut
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from local.patches.step_functions import redrive
 from tests.support.embedded_aws import EmbeddedAws, allow, until
 
 OPTIMIZED = "arn:aws:states:::lambda:invoke"
@@ -233,22 +231,3 @@ def test_an_execution_that_cannot_be_redriven_is_refused(cloud: EmbeddedAws) -> 
         cloud.machines.redrive_execution(executionArn=running)
     with pytest.raises(refused.ExecutionDoesNotExist):
         cloud.machines.redrive_execution(executionArn=f"{running}-not")
-    with pytest.raises(refused.InvalidArn):
-        cloud.machines.redrive_execution(executionArn="arn:aws:states:us-east-1:000000000000:stateMachine:waiting")
-
-
-@pytest.mark.parametrize(
-    ("differs", "reason"),
-    [
-        ({}, None),
-        ({"events": [{}] * 24_998}, None),
-        ({"events": [{}] * 24_999}, "Execution history event limit exceeded"),
-        ({"stopDate": (datetime.now(UTC) - timedelta(days=15)).isoformat()}, "Execution redrivable period exceeded"),
-    ],
-)
-def test_why_a_failed_execution_cannot_be_redriven(differs: dict[str, Any], reason: str | None) -> None:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html#redrive-eligibility."""
-    execution = {"status": "FAILED", "events": [], "stopDate": datetime.now(UTC).isoformat()} | differs
-    described = redrive.describe(execution)
-    assert described["redriveStatus"] == ("REDRIVABLE" if reason is None else "NOT_REDRIVABLE")
-    assert described.get("redriveStatusReason") == reason

@@ -3,32 +3,9 @@
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 """
 
-import json
-from typing import Any
-
 import pytest
 
 from tests.support.embedded_aws import EmbeddedAws
-
-ROLE = {
-    "Type": "AWS::IAM::Role",
-    "Properties": {
-        "AssumeRolePolicyDocument": {
-            "Statement": [{"Effect": "Allow", "Principal": {"Service": "*"}, "Action": "sts:AssumeRole"}]
-        }
-    },
-}
-CODE = {"ZipFile": "def handler(event, context):\n    return 'hello'\n"}
-
-
-def function(**properties: Any) -> dict[str, Any]:
-    defaults = {
-        "Runtime": "python3.14",
-        "Handler": "index.handler",
-        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-        "Code": CODE,
-    }
-    return {"Type": "AWS::Lambda::Function", "Properties": defaults | properties}
 
 
 @pytest.fixture(scope="module")
@@ -96,45 +73,6 @@ def test_a_bucket_that_is_not_empty_is_not_deleted(cloud: EmbeddedAws) -> None:
     cloud.s3.put_object(Bucket=name, Key="a", Body=b"1")
     assert delete(cloud, "full") == "DELETE_FAILED"
     assert cloud.s3.head_object(Bucket=name, Key="a")
-
-
-def test_properties_of_a_function(cloud: EmbeddedAws) -> None:
-    definition = function(
-        Architectures=["arm64"],
-        LoggingConfig={"LogFormat": "JSON", "LogGroup": {"Ref": "Group"}},
-        ReservedConcurrentExecutions=5,
-    )
-    config = {
-        "FunctionName": {"Ref": "Function"},
-        "Qualifier": "$LATEST",
-        "MaximumRetryAttempts": 1,
-        "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}},
-    }
-    resources = {
-        "Role": ROLE,
-        "Queue": {"Type": "AWS::SQS::Queue"},
-        "Group": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/own/logs", "RetentionInDays": 7}},
-        "Function": definition,
-        "Config": {"Type": "AWS::Lambda::EventInvokeConfig", "Properties": config},
-    }
-    name = cloud.stack("function", resources)["Function"]
-    deployed = cloud.functions.get_function_configuration(FunctionName=name)
-    assert deployed["Runtime"] == "python3.14"
-    assert deployed["Architectures"] == ["arm64"]
-    assert deployed["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "/own/logs"}
-    assert cloud.functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 5
-    assert cloud.functions.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 5}
-    assert cloud.functions.get_function_event_invoke_config(FunctionName=name)["MaximumRetryAttempts"] == 1
-    groups = cloud.logs.describe_log_groups(logGroupNamePrefix="/own/logs")["logGroups"]
-    assert [group.get("retentionInDays") for group in groups] == [7]
-    assert cloud.call(name) == "hello"
-
-    del definition["Properties"]["ReservedConcurrentExecutions"]
-    cloud.stacks.update_stack(
-        StackName="function", TemplateBody=json.dumps({"Resources": resources}), Capabilities=["CAPABILITY_IAM"]
-    )
-    cloud.stacks.get_waiter("stack_update_complete").wait(StackName="function", WaiterConfig={"Delay": 1})
-    assert "ReservedConcurrentExecutions" not in cloud.functions.get_function_concurrency(FunctionName=name)
 
 
 def test_tagged_log_groups_are_listed_by_tag(cloud: EmbeddedAws) -> None:

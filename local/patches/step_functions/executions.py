@@ -1,97 +1,168 @@
-"""An execution keeps the definition and role of its start, starts once by name, and knows its redrives.
+"""Executions start, run, end and are listed as on AWS; `run` replaces MiniStack's walk through a definition.
 
-MiniStack reads definition and role from the state machine whenever it needs them, always answers a repeated name with
-ExecutionAlreadyExists, and lists ended executions by their end. On AWS:
+MiniStack cannot resume at a state. It reads the definition and role of a running execution from its state machine,
+ignores the machine's TimeoutSeconds, lets a Task that fails after a stop turn ABORTED into FAILED, gives failed
+executions an output, answers every repeated name with ExecutionAlreadyExists, and lists executions by their end.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html ("running executions will
 continue to use the previous definition and roleArn"),
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html (a start is idempotent while the
-execution runs),
-https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html (the most recent start first),
-https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html (role and redrives in `$$`).
+execution runs), https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html,
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html.
 """
 
 import json
-import re
+import logging
+import threading
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Any
 
-from local.patches.patch import change, member, module, wrap
+from local.patches.patch import change, module, wrap
 
-_EXECUTION_NAME = re.compile(r"[^\x00-\x20\x7f-\x9f<>{}\[\]?*\"#%\\^|~`$&,;:/]{1,80}")
-_REQUESTED = "_state_machine_versions.get(_execution_version_arn(requested_arn)) or sm"
-_TEST_CASE = '"testCase": test_case,'
-_MACHINE = '_state_machines.get(execution["stateMachineArn"])'
-_CONTEXT_NAME = '"Name": execution["name"],'
-_ROLE = '"roleArn": sm["roleArn"],'
+Execution = dict[str, Any]
+
+ending = threading.RLock()
+"""Held while an execution ends or is redriven, so that only one of both happens at a time."""
+
+_FIRST = 1
+_running: ContextVar[tuple[Execution, ...]] = ContextVar("running_executions", default=())
+"""The running execution; within a child of a Distributed Map, the parent and the child."""
+
+_log = logging.getLogger(__name__)
+machines = module("services.stepfunctions")
 
 
 def apply() -> None:
-    """Store definition and role with the execution, read them from there, and start idempotently."""
-    machines = module("services.stepfunctions")
+    """Keep the machine of the start with the execution, and run it from there."""
+    started, case, role = '"type": "ExecutionStarted",', '"testCase": test_case,', '"roleArn": sm["roleArn"],'
     change(
         machines,
         "_start_execution",
-        {
-            _TEST_CASE: f'{_TEST_CASE}\n        "startedWith": _local_started_with({_REQUESTED}),',
-            '"input": input_str, "roleArn": sm["roleArn"]': f'"input": input_str, "roleArn": ({_REQUESTED})["roleArn"]',
-        },
-        {"_local_started_with": _started_with},
-    )
-    change(
-        machines,
-        "_run_execution",
-        {
-            f"sm = {_MACHINE}": "sm = _local_machine(execution)",
-            _CONTEXT_NAME: f'{_CONTEXT_NAME} "RoleArn": sm["roleArn"], **_local_redrives_of(execution),',
-        },
-        {"_local_machine": machine_of, "_local_redrives_of": redrives_of},
+        {started: f'{started} "previousEventId": 0,', case: f'{case} "machine": dict(sm),'},
     )
     change(
         machines,
         "_describe_state_machine_for_execution",
-        {
-            "_state_machines.get(sm_arn)": "_local_machine(execution)",
-            _ROLE: f'{_ROLE}\n        "revisionId": sm.get("revisionId"),',
-        },
+        {"_state_machines.get(sm_arn)": 'execution["machine"]', role: f'{role} "revisionId": sm["revisionId"],'},
     )
-    member(machines, "_execution_sort_key")
     # By ARN, too: each page continues after the last execution of the one before.
-    machines._execution_sort_key = lambda execution: (execution["startDate"], execution["executionArn"])  # noqa: SLF001
-    wrap(machines, "_start_execution", _starting)
+    machines._execution_sort_key = lambda execution: (execution["startDate"], execution["executionArn"])
+    machines._run_execution = lambda arn: run(machines._executions[arn])
+    wrap(machines, "_start_execution", _start_once)
+    wrap(machines, "_stop_execution", _stop)
+    wrap(machines, "_add_event", _add_event)
 
 
-def machine_of(execution: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state machine of an execution as it was at the start; None if it was deleted."""
-    machine = module("services.stepfunctions")._state_machines.get(execution.get("stateMachineArn"))  # noqa: SLF001
-    return None if machine is None else machine | execution.get("startedWith", {})
+def run(execution: Execution, *parents: Execution) -> None:
+    """Run an execution to its end, from its first state or from the one at which a redrive resumes.
+
+    `execution["at"]` is the state that it is in, with the input of the state, to resume there. A state that a redrive
+    schedules again is not entered again, except Fail: AWS does not say.
+    """
+    _running.set((*parents, execution))
+    definition = json.loads(execution["machine"]["definition"])
+    timeout = {"status": "TIMED_OUT", "error": "States.Timeout"}
+    timer = threading.Timer(definition.get("TimeoutSeconds", 0), copy_context().run, (end, execution), timeout)
+    timer.daemon = True
+    if "TimeoutSeconds" in definition:
+        timer.start()
+    try:
+        output = _walk(execution, definition)
+        if not has_ended():
+            end(execution, "SUCCEEDED", output=output)
+    except machines._ExecutionError as error:
+        end(execution, "FAILED", error=error.error, cause=error.cause)
+    except Exception as error:  # noqa: BLE001 - as of a fault of Step Functions
+        _log.exception("Execution %s failed in the emulator", execution["executionArn"])
+        end(execution, "FAILED", error="States.Runtime", cause=str(error))
+    finally:
+        timer.cancel()
 
 
-def redrives_of(execution: dict[str, Any]) -> dict[str, Any]:
-    """Return what the context object contains about redrives."""
-    count = execution.get("redriveCount", 0)
-    return {"RedriveCount": count, **({"RedriveTime": execution["redriveDate"]} if count else {})}
+def _walk(execution: Execution, definition: dict[str, Any]) -> str:
+    """Run state after state, and return the output of the last."""
+    resumes = "at" in execution
+    at = execution["at"] if resumes else {"name": definition["StartAt"], "input": execution["input"]}
+    name, given = at["name"], json.loads(at["input"])
+    context = _context(execution)
+    while name and not has_ended():
+        state = definition["States"][name]
+        kind = state["Type"]
+        entry = {"name": name, "input": json.dumps(given)}
+        if not resumes:
+            execution["at"] = {**entry, "entered": machines.now_iso()}
+        if not resumes or kind == "Fail":
+            machines._add_event(execution, f"{kind}StateEntered", {"stateEnteredEventDetails": entry})
+        resumes = False
+        context["State"] = {"Name": name, "EnteredTime": execution["at"]["entered"], "RetryCount": 0}
+        if kind == "Fail":
+            raise machines._ExecutionError(*machines._fail_state_error(state, given, context))
+        handler = getattr(machines, "_execute_pass" if kind == "Succeed" else f"_execute_{kind.lower()}")
+        runs_in = (execution, context) if kind in {"Task", "Map"} else (context,)
+        given, following = handler(state, given, *runs_in)
+        exit_ = {"name": name, "output": json.dumps(given)}
+        machines._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exit_})
+        name = following
+    return json.dumps(given)
 
 
-def _started_with(machine: dict[str, Any]) -> dict[str, Any]:
-    # A published version has the revision under another name.
-    revision = machine.get("stateMachineRevisionId") or machine.get("revisionId")
-    return {"definition": machine["definition"], "roleArn": machine["roleArn"], "revisionId": revision}
+def _context(execution: Execution) -> dict[str, Any]:
+    machine = execution["machine"]
+    redriven = {"RedriveTime": execution["redriveDate"]} if "redriveDate" in execution else {}
+    return {
+        "Execution": {
+            "Id": execution["executionArn"],
+            "Input": json.loads(execution["input"]),
+            "Name": execution["name"],
+            "RoleArn": machine["roleArn"],
+            "StartTime": execution["startDate"],
+            "RedriveCount": execution.get("redriveCount", 0),
+            **redriven,
+        },
+        "StateMachine": {"Id": execution["stateMachineArn"], "Name": machine["name"]},
+    }
 
 
-def _starting(start: Callable[..., Any]) -> Callable[..., Any]:
-    machines, responses = module("services.stepfunctions"), module("core.responses")
+def end(execution: Execution, status: str, **result: str) -> None:
+    """End an execution, unless it has ended before."""
+    with ending:
+        if execution["status"] == "RUNNING":
+            execution.update(status=status, stopDate=machines.now_iso(), **result)
+            kind = f"Execution{status.title().replace('_', '')}"
+            machines._add_event(execution, kind, {f"e{kind[1:]}EventDetails": result})
+            machines._emit_execution_status_event(execution)
 
-    def start_once(request: dict[str, Any]) -> Any:
-        name = request.get("name")
-        if name and not _EXECUTION_NAME.fullmatch(name):
-            return responses.error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
-        answer = start(request)
-        content = json.loads(answer[2])
-        if "ExecutionAlreadyExists" not in content.get("__type", ""):
-            return answer
-        execution = machines._executions[content["message"].split("'")[1]]  # noqa: SLF001
-        if execution["status"] != "RUNNING" or execution["input"] != request.get("input", "{}"):
-            return answer
-        return responses.json_response({key: execution[key] for key in ("executionArn", "startDate")})
 
-    return start_once
+def has_ended() -> bool:
+    """Whether the running execution, or the parent of a child, has ended."""
+    return any(execution["status"] != "RUNNING" for execution in _running.get())
+
+
+def running_role() -> str | None:
+    """Return the role of the running execution, as of its start; None outside of executions."""
+    running = _running.get()
+    return running[-1]["machine"]["roleArn"] if running else None
+
+
+def _start_once(start: Callable[..., Any], request: dict[str, Any]) -> Any:
+    answer = start(request)
+    content = json.loads(answer[2])
+    if "ExecutionAlreadyExists" not in content.get("__type", ""):
+        return answer
+    execution = machines._executions[content["message"].split("'")[1]]
+    if execution["status"] != "RUNNING" or execution["input"] != request.get("input", "{}"):
+        return answer
+    return machines.json_response({key: execution[key] for key in ("executionArn", "startDate")})
+
+
+def _stop(stop: Callable[..., Any], request: dict[str, Any]) -> Any:
+    with ending:
+        return stop(request)
+
+
+def _add_event(add: Callable[..., Any], execution: Execution, kind: str, details: Any = None) -> None:
+    """Add an event that names its predecessor, unless the execution has ended."""
+    if execution["status"] == "RUNNING" or kind.startswith("Execution"):
+        event = add(execution, kind, details)
+        previous = event["id"] - 1
+        event["previousEventId"] = 0 if previous == _FIRST else previous

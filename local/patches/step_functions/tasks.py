@@ -8,71 +8,43 @@
   https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 - Retry honours MaxDelaySeconds and JitterStrategy, and States.ALL does not match States.DataLimitExceeded and
   States.Runtime: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+- An execution that has ended retries nothing.
 """
 
 import json
 import random
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from local.patches import roles
-from local.patches.patch import change, member, module, wrap
-from local.patches.step_functions.executions import machine_of
+from local.patches.patch import change, module, wrap
+from local.patches.step_functions.executions import has_ended, running_role
 
 LIMIT = 256 * 1024
-_THROTTLED = "TooManyRequestsException"
+_UNKNOWN = 'body.get("errorType", "Lambda.Unknown")'
 _NOT_IN_ALL = ("States.DataLimitExceeded", "States.Runtime")
-_role: ContextVar[str | None] = ContextVar("role_of_the_running_state_machine", default=None)
+machines = module("services.stepfunctions")
 
 
 def apply() -> None:
     """Check the role before a call and the size after it, name its error, and compute the delay of a retry."""
-    machines = module("services.stepfunctions")
-    for name in ("_ExecutionError", "_executions"):
-        member(machines, name)
-    change(
-        machines,
-        "_call_lambda",
-        {'body.get("errorType", "Lambda.Unknown")': "_local_error_name(body)"},
-        {"_local_error_name": _error_name},
-    )
-    wrap(machines, "_find_matching_retrier", _finding)
-    wrap(machines, "_error_matches", _matching)
-    selected = "_apply_result_selector(state_def, "
-    change(
-        machines,
-        "_run_distributed_map",
-        {f"{selected}results)": f'{selected}_local_check_size(results, ctx["State"]["Name"]))'},
-        {"_local_check_size": _check_size},
-    )
-    wrap(machines, "_call_lambda", _calling)
-    wrap(machines, "_run_execution", _running)
+    throttled = '"Lambda.TooManyRequestsException" if body.get("__type") == "TooManyRequestsException"'
+    change(machines, "_call_lambda", {_UNKNOWN: f"{throttled} else {_UNKNOWN}"})
+    wrap(machines, "_call_lambda", _call)
+    wrap(machines, "_find_matching_retrier", _find)
+    wrap(machines, "_error_matches", _match)
 
 
-def _error_name(body: dict[str, Any]) -> str:
-    if body.get("__type") == _THROTTLED:
-        return f"Lambda.{_THROTTLED}"
-    return str(body.get("errorType", "Lambda.Unknown"))
-
-
-def _finding(find: Callable[..., Any]) -> Callable[..., Any]:
+def _find(find: Callable[..., Any], retriers: list[dict[str, Any]], error: str, counts: dict[int, int]) -> Any:
     """Compute the delay before MiniStack does, and pass it as the interval."""
-
-    def find_with_delay(retriers: list[dict[str, Any]], error: str, counts: dict[int, int]) -> Any:
-        retrier, index = find(retriers, error, counts)
-        if retrier is None:
-            return retrier, index
-        return {**retrier, "IntervalSeconds": delay(retrier, counts.get(index, 0)), "BackoffRate": 1.0}, index
-
-    return find_with_delay
+    retrier, index = (None, -1) if has_ended() else find(retriers, error, counts)
+    if retrier is not None:
+        retrier = {**retrier, "IntervalSeconds": delay(retrier, counts.get(index, 0)), "BackoffRate": 1.0}
+    return retrier, index
 
 
-def _matching(matches: Callable[..., Any]) -> Callable[..., Any]:
-    def match(named: list[str], error: str) -> bool:
-        return bool(error in named if error in _NOT_IN_ALL else matches(named, error))
-
-    return match
+def _match(matches: Callable[..., Any], named: list[str], error: str) -> bool:
+    return bool(error in named if error in _NOT_IN_ALL else matches(named, error))
 
 
 def delay(retrier: dict[str, Any], retries: int) -> float:
@@ -82,9 +54,10 @@ def delay(retrier: dict[str, Any], retries: int) -> float:
     return random.uniform(0, longest) if retrier.get("JitterStrategy") == "FULL" else longest  # noqa: S311
 
 
-def _check_size(result: Any, name: str) -> Any:
+def check_size(result: Any, name: str) -> Any:
+    """Return a result, unless it exceeds the limit of a state."""
     if len(json.dumps(result, ensure_ascii=False).encode()) > LIMIT:
-        raise module("services.stepfunctions")._ExecutionError(  # noqa: SLF001
+        raise machines._ExecutionError(
             "States.DataLimitExceeded",
             f"The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service "
             "limit.",
@@ -92,34 +65,11 @@ def _check_size(result: Any, name: str) -> Any:
     return result
 
 
-def _running(run: Callable[..., Any]) -> Callable[..., Any]:
-    def run_as(execution_arn: str) -> Any:
-        execution = module("services.stepfunctions")._executions.get(execution_arn) or {}  # noqa: SLF001
-        _role.set((machine_of(execution) or {}).get("roleArn"))
-        return run(execution_arn)
-
-    return run_as
-
-
-def _calling(call: Callable[..., Any]) -> Callable[..., Any]:
-    record_of = member(module("services.lambda_svc"), "_get_func_record_for_ref")
-
-    def call_if_allowed(reference: str, event: Any) -> Any:
-        role = _role.get()
-        config = record_of(reference)[1]
-        if role is not None and config and roles.are_enforced():
-            function = reference if reference.startswith("arn:") else config.get("FunctionArn", reference)
-            if not roles.may(role, "lambda:InvokeFunction", function, "states"):
-                error = module("services.stepfunctions")._ExecutionError  # noqa: SLF001
-                raise error("Lambda.AWSLambdaException", _refusal(role, function))
-        return _check_size(call(reference, event), reference.rsplit(":", 1)[-1])
-
-    return call_if_allowed
-
-
-def _refusal(role: str, function: str) -> str:
-    return (
-        f"User: {roles.as_caller(role, 'states')} is not authorized to perform: lambda:InvokeFunction on resource: "
-        f"{function} because no identity-based policy allows the lambda:InvokeFunction action (Service: Lambda, Status "
-        "Code: 403)"
-    )
+def _call(call: Callable[..., Any], reference: str, event: Any) -> Any:
+    role, config = running_role(), module("services.lambda_svc")._get_func_record_for_ref(reference)[1]
+    if role is not None and config and roles.are_enforced():
+        function = reference if reference.startswith("arn:") else config.get("FunctionArn", reference)
+        if not roles.may(role, "lambda:InvokeFunction", function, "states"):
+            refusal = f"{roles.as_caller(role, 'states')} is not authorized to perform: lambda:InvokeFunction"
+            raise machines._ExecutionError("Lambda.AWSLambdaException", f"User: {refusal} on resource: {function}")
+    return check_size(call(reference, event), reference.rsplit(":", 1)[-1])

@@ -1,9 +1,14 @@
-"""A handler runs in the environment that it has on AWS, not in that of the developer's machine.
+"""A handler runs in the environment that it has on AWS, and its errors have the class names of their exceptions.
 
 MiniStack runs handlers in its own environment, with every package that is installed there, so that a dependency missing
 from the layer goes unnoticed. Here a handler gets the variables of
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html, a temporary folder, the standard library, the
 SDK that the runtime includes, its code and its layers.
+
+MiniStack calls every error `Runtime.HandlerError`, so that no Catch or Retry of a state machine matches its name, and
+ends the process of the handler. AWS reports errorType, errorMessage and stackTrace and keeps the environment:
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. Errors of the environment itself keep the names of
+MiniStack, except Sandbox.Timedout, which is that of AWS.
 """
 
 import importlib.util
@@ -12,19 +17,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from local.patches.patch import change, member, module, replace_once
+from local.patches.patch import change, module, replace_once
 
 _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 _READ = "init = json.loads(sys.stdin.readline())"
+_FAILED = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+_STATUS = 'response.get("status") == "error"'
+_TYPE = '"errorType": error_type,'
+_IN_SCRIPT = {
+    _READ: f"_local_see_only_the_runtime()\n    {_READ}",
+    _FAILED: "_local_failed(e, context.aws_request_id, code_dir)",
+}
 
 
 def apply() -> None:
-    """Start workers with a clean environment and only the runtime's packages."""
+    """Start workers with a clean environment and the runtime's packages only, and pass on what they report."""
     runtime = module("core.lambda_runtime")
+    prologue = Path(__file__).with_name("in_worker.py").read_text()
+    script = replace_once(runtime._PYTHON_WORKER_SCRIPT, _IN_SCRIPT, "Python worker script")
+    runtime._PYTHON_WORKER_SCRIPT = prologue + script
     packages = _runtime_folder(Path(tempfile.gettempdir()))
-    script = member(runtime, "_PYTHON_WORKER_SCRIPT")
-    only = {_READ: f"_local_see_only_the_runtime()\n    {_READ}"}
-    runtime._PYTHON_WORKER_SCRIPT = replace_once(script, only, "Python worker script")  # noqa: SLF001
 
     def environment(config: dict[str, Any], folder: str) -> dict[str, str]:
         return _environment(config, folder, packages)
@@ -35,6 +47,9 @@ def apply() -> None:
         {"spawn_env = {**os.environ,": "spawn_env = {**_local_environment(self.config, self._tmpdir),"},
         {"_local_environment": environment},
     )
+    change(runtime.Worker, "invoke", {f"if {_STATUS}:": f'if {_STATUS} and "report" not in response:'})
+    service = module("services.lambda_svc")
+    change(service, "_execute_function_warm", {_TYPE: f'{_TYPE} **result.get("report", {{}}),'})
 
 
 def _runtime_folder(parent: Path) -> Path:
@@ -54,8 +69,7 @@ def _runtime_folder(parent: Path) -> Path:
 def _environment(config: dict[str, Any], folder: str, packages: Path) -> dict[str, str]:
     temporary = Path(folder) / "tmp"
     temporary.mkdir(exist_ok=True)
-    logging = config.get("LoggingConfig") or {}
-    name = config.get("FunctionName", "")
+    logging = config["LoggingConfig"]
     log = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": logging.get("ApplicationLogLevel", "INFO")}
     return {
         "PATH": os.defpath,
@@ -65,9 +79,9 @@ def _environment(config: dict[str, Any], folder: str, packages: Path) -> dict[st
         "TMPDIR": str(temporary),
         "PYTHONUTF8": "1",
         "LAMBDA_RUNTIME_DIR": str(packages),
-        "_HANDLER": config.get("Handler", ""),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', '')}",
+        "_HANDLER": config["Handler"],
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config['Runtime']}",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": logging.get("LogGroup") or f"/aws/lambda/{config['FunctionName']}",
         **(log if logging.get("LogFormat") == "JSON" else {}),
     }

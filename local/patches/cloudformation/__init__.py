@@ -1,1 +1,0 @@
-"""Resource properties that the emulator would ignore."""
