@@ -20,10 +20,10 @@ from functions.shared.audit.dead_letter import Failure, dead_letter
 from functions.shared.audit.ledger_file import header_of, ledger_file
 from functions.shared.model.keys import DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import OutputSpan, RejectedLine, WrittenLine
-from functions.shared.model.messages import Batch, Counts, Execution, Facts, Step
+from functions.shared.model.messages import Batch, Chunk, Counts, Execution, Facts, Step
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.strict_json import encode_struct
-from tests.support.buckets import Buckets
+from tests.support.buckets import EXECUTION_ARN, Buckets
 
 MACHINE_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline"
 BULK_ARN = "arn:aws:states:us-east-1:123456789012:stateMachine:bulk"
@@ -76,6 +76,13 @@ def discard(buckets: Buckets, batch: Batch) -> None:
     """Discard the records of a batch and attempt, as an operator does."""
     key = replace(LedgerKey.of(batch), discards=True).key
     buckets.put("audit", key, b"")
+
+
+def chunk_of(batch: Batch, start: int, attempt: int = 0) -> Batch:
+    """Return the batch of a chunk of a bulk object."""
+    assert batch.plan is not None
+    chunk = Chunk(start, batch.plan.chunk_bytes)
+    return replace(batch, plan=None, chunk=chunk, attempt=attempt, parent=EXECUTION_ARN)
 
 
 @cache

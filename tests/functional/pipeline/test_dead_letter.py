@@ -21,9 +21,7 @@ from tests.support.failures import (
     refuse_access,
     resume,
 )
-from tests.support.stages import BAD, GOOD, call, transformed, validated
-
-MIXED = b"[" + GOOD + b"," + BAD + b"]"
+from tests.support.stages import BAD, GOOD, MIXED, call, transformed, validated
 
 pytestmark = pytest.mark.usefixtures("step_functions")
 
@@ -57,9 +55,11 @@ def names(buckets: Buckets) -> list[str]:
     return [key.rpartition("/")[2].partition(".")[2] for key in buckets.keys("audit", "dead-letters/")]
 
 
-def test_a_batch_that_was_not_read_has_a_dead_letter(buckets: Buckets) -> None:
+def test_a_batch_that_was_not_read_has_one_dead_letter_even_after_a_retry(buckets: Buckets) -> None:
     batch = buckets.upload("mission/a.json", GOOD)
-    record(batch.encode(), "Validate", "AccessRefused", "GetObject was answered AccessDenied")
+    for _ in range(2):
+        record(batch.encode(), "Validate", "AccessRefused", "GetObject was answered AccessDenied")
+    assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
     dead_letter = buckets.dead_letter()
     assert dead_letter["object"]["version_id"] == batch.object.version_id
@@ -68,13 +68,6 @@ def test_a_batch_that_was_not_read_has_a_dead_letter(buckets: Buckets) -> None:
     assert "role of the function" in dead_letter["advice"]
     day = STARTED_AT[:10]
     assert buckets.keys("audit") == [f"dead-letters/dt={day}/{batch.object.id}/000000000000000.0.Validate.json"]
-
-
-def test_a_retry_writes_no_second_dead_letter_and_raises_the_same_error(buckets: Buckets) -> None:
-    message = uploaded(buckets)
-    for _ in range(2):
-        record(message, "Write", "AccessRefused")
-    assert len(buckets.s3.list_object_versions(Bucket="audit")["Versions"]) == 1
 
 
 def test_a_retry_commits_what_a_crash_left_uncommitted(buckets: Buckets) -> None:
@@ -87,14 +80,13 @@ def test_a_retry_commits_what_a_crash_left_uncommitted(buckets: Buckets) -> None
     assert buckets.ledger()[0]["counts"] == {"received": 1, "written": 0, "rejected": 1}
 
 
-def test_a_dead_letter_is_written_even_if_the_staged_batch_is_gone(buckets: Buckets) -> None:
-    record(buckets.upload("mission/bad.json", BAD).encode(), "Validate", "RecordsRejected")
-    assert buckets.dead_letter()["received"] is None
-
-
-def test_a_dead_letter_is_written_without_access_to_the_staged_batch(
+def test_a_dead_letter_is_written_even_if_the_staged_batch_is_gone_or_refused(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    record(buckets.upload("mission/bad.json", BAD).encode(), "Validate", "RecordsRejected")
+    assert buckets.dead_letter()["received"] is None
+    buckets.empty()
+
     message = transformed(buckets, "mission/a.json", GOOD) | {"claim": {"bucket": "b", "key": "k", "version_id": "v"}}
     monkeypatch.setattr(aws, "streamed", refuse_access)
     with pytest.raises(StepFailed):
@@ -102,19 +94,22 @@ def test_a_dead_letter_is_written_without_access_to_the_staged_batch(
     assert buckets.dead_letter()["received"] is None
 
 
-def test_an_engine_error_is_recorded_by_name_but_raised_as_step_failed(buckets: Buckets) -> None:
+@pytest.mark.parametrize(
+    ("error", "fail", "match"),
+    [
+        ("States.Timeout", failed_in_engine, "^States.Timeout at Write"),
+        ("ServiceUnavailable", failed, "ServiceUnavailable at Write: a cause"),
+    ],
+    ids=["of the engine", "that a retry names"],
+)
+def test_an_error_is_recorded_by_name_but_raised_as_step_failed(
+    buckets: Buckets, error: str, fail: Callable[..., Any], match: str
+) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
-    with pytest.raises(StepFailed, match=r"^States\.Timeout at Write"):
-        handle(failed_in_engine(message, "Write", "States.Timeout"), None)
+    with pytest.raises(StepFailed, match=match):
+        handle(fail(message, "Write", error), None)
     dead_letter = buckets.dead_letter()
-    assert (dead_letter["error"], dead_letter["received"]) == ("States.Timeout", 1)
-
-
-def test_an_error_that_a_retry_names_is_raised_as_step_failed(buckets: Buckets) -> None:
-    message = validated(buckets, "mission/a.json", GOOD)
-    with pytest.raises(StepFailed, match="ServiceUnavailable at Transform: busy"):
-        handle(failed(message, "Transform", "ServiceUnavailable", "busy"), None)
-    assert buckets.dead_letter()["error"] == "ServiceUnavailable"
+    assert (dead_letter["error"], dead_letter["received"]) == (error, 1)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +180,7 @@ def test_a_redrive_after_rejects_at_write_resumes_at_validate(buckets: Buckets) 
     assert names(buckets) == ["0.Rejected.json"], "the only dead letter is that of Write"
     assert resume(message, "Write", "RecordsRejected")["resume"] == "Validate"
 
-
-def test_a_failed_write_has_a_dead_letter_beside_that_of_its_rejects(buckets: Buckets) -> None:
-    record(rejected_by_write(buckets), "Write", "AccessRefused")
+    record(message, "Write", "AccessRefused")
     assert names(buckets) == ["0.Rejected.json", "0.Write.json"]
 
 
@@ -220,13 +213,6 @@ def test_the_error_is_raised_again_if_the_redrive_count_is_unknown(
         record(message, "Transform", "AccessRefused")
 
 
-def test_a_redrive_after_a_lost_dead_letter_writes_it_and_fails_again(buckets: Buckets) -> None:
-    message = validated(buckets, "mission/a.json", GOOD)
-    record(message, "Transform", "AccessRefused", redrives=1)
-    assert buckets.dead_letter()["attempt"] == 1
-    assert resume(message, "Transform", "AccessRefused", redrives=2)["attempt"] == 2
-
-
 def test_a_redrive_of_a_failed_dead_letter_state_writes_it_and_resumes(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
     for _ in range(2):
@@ -245,11 +231,13 @@ def test_a_dead_letter_written_by_a_redrive_is_complete(buckets: Buckets) -> Non
     assert buckets.ledger()[0]["attempt"] == 0
 
 
-def test_a_failure_in_a_state_entered_after_the_redrive_is_new(buckets: Buckets) -> None:
+@pytest.mark.parametrize("redriven_at", [None, STARTED_AT], ids=["unknown time", "before the state"])
+def test_a_failure_in_a_state_entered_after_the_redrive_is_new(buckets: Buckets, redriven_at: str | None) -> None:
     message = validated(buckets, "mission/a.json", GOOD)
     with pytest.raises(AccessRefused, match="a cause"):
-        resume(message, "Transform", "AccessRefused", redriven_at=STARTED_AT)
+        resume(message, "Transform", "AccessRefused", redriven_at=redriven_at)
     assert buckets.dead_letter()["attempt"] == 1
+    assert resume(message, "Transform", "AccessRefused", redrives=2)["attempt"] == 2
 
 
 def test_nothing_resumes_in_a_definition_without_resume(buckets: Buckets) -> None:
@@ -287,24 +275,17 @@ def test_an_aborted_or_timed_out_execution_has_a_dead_letter(
     assert "redrive" in dead_letter["advice"]
 
 
-def test_the_state_of_an_end_is_that_of_its_time_however_late_the_event(
+def test_the_state_of_an_end_is_that_of_its_time_however_late_the_event_if_the_history_is_known(
     buckets: Buckets, step_functions: StepFunctions
 ) -> None:
     step_functions.history = [entered("DeadLetter", "2026-11-23T11:00:00+00:00"), entered("Validate")]
-    handle(ended(uploaded(buckets), "ABORTED"), None)
-    assert buckets.dead_letter()["step"] == "Validate"
-
-
-def test_an_end_has_a_dead_letter_even_without_its_history(buckets: Buckets, step_functions: StepFunctions) -> None:
-    step_functions.refusal = "AccessDeniedException"
-    handle(ended(uploaded(buckets), "ABORTED"), None)
-    assert buckets.dead_letter()["cause"] == "no cause was given"
-
-
-def test_an_end_after_a_redrive_has_its_own_dead_letter(buckets: Buckets) -> None:
     message = uploaded(buckets)
-    for redrives in range(2):
-        handle(ended(message, "ABORTED", redrives=redrives), None)
+    handle(ended(message, "ABORTED"), None)
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["step"], dead_letter["cause"]) == ("Validate", "no cause was given")
+
+    step_functions.refusal = "AccessDeniedException"
+    handle(ended(message, "ABORTED", redrives=1), None)
     assert names(buckets) == ["0.Aborted.json", "1.Aborted.json"]
 
 
@@ -359,18 +340,13 @@ def test_the_cause_of_an_end_quotes_no_record(
     assert "MASINT" not in json.dumps(dead_letter)
 
 
-def test_a_redrive_after_an_end_is_the_next_attempt_of_the_step(buckets: Buckets) -> None:
-    message = transformed(buckets, "mission/a.json", GOOD)
-    handle(ended(execution_input(message), "ABORTED"), None)
-    call("Write", message, redrives=1)
-    assert buckets.ledger()[0]["attempt"] == 1
-
-
-def test_a_failure_after_the_redrive_of_an_end_is_new(buckets: Buckets) -> None:
+def test_a_failure_after_the_redrive_of_an_end_is_new_and_what_it_writes_the_next_attempt(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     handle(ended(execution_input(message), "ABORTED"), None)
     record(message, "Write", "AccessRefused", redrives=1)
     assert resume(message, "Write", "AccessRefused", redrives=2)["attempt"] == 2
+    call("Write", message, redrives=1)
+    assert buckets.ledger()[0]["attempt"] == 1
 
 
 def test_rejects_after_the_redrive_of_an_end_are_a_new_failure(buckets: Buckets) -> None:

@@ -8,11 +8,10 @@ from msgspec.structs import replace
 from functions.dead_letter.handler import handle
 from functions.shared import aws
 from functions.shared.errors import AccessRefused, ChunksFailed, DataError, RecordsRejected, StepFailed
-from functions.shared.model.messages import Batch, Chunk, Plan
+from functions.shared.model.messages import Batch, Plan
 from functions.summarize.handler import handle as summarize
-from functions.validate.handler import handle as validate
 from tests.support.buckets import EXECUTION_ARN, STARTED_AT, Buckets, called_with
-from tests.support.executions import commit
+from tests.support.executions import chunk_of, commit
 from tests.support.failures import (
     REDRIVEN_AT,
     StepFunctions,
@@ -24,16 +23,12 @@ from tests.support.failures import (
     refuse_access,
     resume,
 )
-from tests.support.stages import BAD
+from tests.support.stages import BAD, call
 
 STARTS = (0, 10, 20)
 
 
 pytestmark = pytest.mark.usefixtures("step_functions")
-
-
-def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
-    return replace(batch, plan=None, chunk=Chunk(start, 10), attempt=attempt, parent=EXECUTION_ARN)
 
 
 def summarize_and_fail(batch: Batch, *, redrives: int = 0, **more: Any) -> dict[str, Any]:
@@ -53,9 +48,11 @@ def dead_letters(buckets: Buckets) -> list[str]:
     return [key.rpartition("/")[2] for key in buckets.keys("audit", "dead-letters/")]
 
 
-def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0))
-    summarize_and_fail(batch)
+def test_an_object_with_failed_chunks_has_a_dead_letter_and_a_redrive_processes_only_these(
+    buckets: Buckets, batch: Batch
+) -> None:
+    commit(buckets, chunk_of(batch, 0))
+    message = summarize_and_fail(batch)
 
     assert buckets.keys("audit", "dead-letters/") == [
         f"dead-letters/dt={STARTED_AT[:10]}/{batch.object.id}/object.0.Summarize.json"
@@ -68,11 +65,6 @@ def test_an_object_with_failed_chunks_has_a_dead_letter(buckets: Buckets, batch:
     assert dead_letter["code"] == {"summarize": "s-code"}
     assert "only these chunks are processed again" in dead_letter["advice"]
 
-
-def test_a_redrive_processes_only_failed_chunks(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0))
-    message = summarize_and_fail(batch)
-
     assert redriven(message, "Summarize", "ChunksFailed") == message | {
         "attempt": 1,
         "plan": {"chunk_bytes": 10, "chunks": [10, 20]},
@@ -82,7 +74,7 @@ def test_a_redrive_processes_only_failed_chunks(buckets: Buckets, batch: Batch) 
 
 def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS:
-        commit(buckets, of(batch, start), rejected=1 if start == 10 else 0)
+        commit(buckets, chunk_of(batch, start), rejected=1 if start == 10 else 0)
     message = summarize_and_fail(batch)
 
     assert dead_letters(buckets) == ["object.0.Summarize.json"], "not Rejected: Summarize has written none"
@@ -91,10 +83,10 @@ def test_a_redrive_after_rejects_processes_only_rejecting_chunks(buckets: Bucket
 
 
 def test_each_redrive_processes_fewer_chunks_and_records_its_failure(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0))
+    commit(buckets, chunk_of(batch, 0))
     message = summarize_and_fail(batch)
     again = Batch.decode(redriven(message, "Summarize", "ChunksFailed"))
-    commit(buckets, of(batch, 20, attempt=1))
+    commit(buckets, chunk_of(batch, 20, attempt=1))
     message = summarize_and_fail(again, redrives=1)
 
     assert dead_letters(buckets) == ["object.0.Summarize.json", "object.1.Summarize.json"]
@@ -103,32 +95,27 @@ def test_each_redrive_processes_fewer_chunks_and_records_its_failure(buckets: Bu
 
 def test_a_redrive_after_a_stop_in_the_map_reads_the_latest_summary(buckets: Buckets, batch: Batch) -> None:
     # It was stopped in the Map, and redriven: Summarize's attempt is 1, though its message still says 0.
-    commit(buckets, of(batch, 0))
+    commit(buckets, chunk_of(batch, 0))
     message = summarize_and_fail(batch, redrives=1)
 
     answer = redriven(message, "Summarize", "ChunksFailed", redrives=2)
     assert (answer["attempt"], answer["plan"]["chunks"]) == (2, [10, 20])
 
 
-def test_without_a_summary_all_chunks_are_processed_again(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0))
-    message = summarize_and_fail(batch)
-    buckets.hide("audit", f"ledger/{batch.object.id}/object.0.jsonl.gz")
-
-    assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
-
-
-def test_an_inaccessible_summary_does_not_stop_a_redrive(
+def test_without_a_summary_or_access_to_it_all_chunks_are_processed_again(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit(buckets, of(batch, 0))
+    commit(buckets, chunk_of(batch, 0))
     message = summarize_and_fail(batch)
-    monkeypatch.setattr(aws, "read", refuse_access)
+    with monkeypatch.context() as refused:
+        refused.setattr(aws, "read", refuse_access)
+        assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
+    buckets.hide("audit", f"ledger/{batch.object.id}/object.0.jsonl.gz")
     assert redriven(message, "Summarize", "ChunksFailed")["plan"]["chunks"] == list(STARTS)
 
 
 def test_the_summary_of_another_execution_is_ignored(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0))
+    commit(buckets, chunk_of(batch, 0))
     with pytest.raises(ChunksFailed):
         summarize(called_with(batch.encode(), "Summarize"), None)
     event = failed(batch.encode(), "Summarize", "ChunksFailed", redrives=1)
@@ -137,31 +124,24 @@ def test_the_summary_of_another_execution_is_ignored(buckets: Buckets, batch: Ba
     assert handle(event, None)["plan"]["chunks"] == list(STARTS)
 
 
-def test_a_failure_of_summarize_itself_repeats_only_summarize(buckets: Buckets, batch: Batch) -> None:
+def test_each_failure_of_summarize_itself_has_a_dead_letter_and_only_summarize_is_repeated(
+    buckets: Buckets, batch: Batch
+) -> None:
     for start in STARTS:
-        commit(buckets, of(batch, start))
-    record(batch.encode(), "Summarize", "AccessRefused")
-    answer = redriven(batch.encode(), "Summarize", "AccessRefused")
-
-    assert answer == batch.encode() | {"attempt": 1, "chunks_attempt": 0, "resume": "Summarize"}
-    assert summarize(called_with(answer, "Summarize", redrives=1), None)["chunks"]["committed"] == 3
-
-
-def test_each_failure_of_summarize_has_a_dead_letter(buckets: Buckets, batch: Batch) -> None:
-    for start in STARTS:
-        commit(buckets, of(batch, start))
+        commit(buckets, chunk_of(batch, start))
     message = batch.encode()
     for redrives in range(3):
         record(message, "Summarize", "AccessRefused", redrives=redrives)
         message = redriven(message, "Summarize", "AccessRefused", redrives=redrives + 1)
 
     assert dead_letters(buckets) == [f"object.{attempt}.Summarize.json" for attempt in range(3)]
-    assert (message["attempt"], message["chunks_attempt"]) == (3, 0)
+    assert message == batch.encode() | {"attempt": 3, "chunks_attempt": 0, "resume": "Summarize"}
+    assert summarize(called_with(message, "Summarize", redrives=3), None)["chunks"]["committed"] == 3
 
 
 def test_chunks_resume_with_their_own_attempt_after_summarize_was_repeated(buckets: Buckets, batch: Batch) -> None:
     for start in STARTS[:2]:
-        commit(buckets, of(batch, start))
+        commit(buckets, chunk_of(batch, start))
     record(batch.encode(), "Summarize", "AccessRefused")
     again = redriven(batch.encode(), "Summarize", "AccessRefused")
     message = summarize_and_fail(Batch.decode(again), redrives=1, chunks_attempt=0)
@@ -196,7 +176,7 @@ def of_a_chunk(message: dict[str, Any], step: str, error: str, *, redrives: int 
 
 def test_a_failed_chunk_has_a_dead_letter_under_its_start(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(AccessRefused):
-        handle(of_a_chunk(of(batch, 10).encode(), "Write", "AccessRefused"), None)
+        handle(of_a_chunk(chunk_of(batch, 10).encode(), "Write", "AccessRefused"), None)
 
     assert dead_letters(buckets) == ["000000000000010.0.Write.json"]
     dead_letter = buckets.dead_letter()
@@ -207,7 +187,7 @@ def test_a_failed_chunk_has_a_dead_letter_under_its_start(buckets: Buckets, batc
 def test_a_chunk_never_resumes_by_itself(buckets: Buckets, batch: Batch, step_functions: StepFunctions) -> None:
     step_functions.refusal = "it asks"
     for redrives in range(3):
-        event = of_a_chunk(of(batch, 10).encode(), "Write", "AccessRefused", redrives=redrives)
+        event = of_a_chunk(chunk_of(batch, 10).encode(), "Write", "AccessRefused", redrives=redrives)
         event["execution"]["RedriveTime"] = REDRIVEN_AT
         for _ in range(2):
             with pytest.raises(AccessRefused):
@@ -221,13 +201,11 @@ def test_a_wholly_rejected_chunk_is_committed_for_summarize(buckets: Buckets) ->
     size = len(BAD) + 1
     batch = replace(buckets.upload("mission/bad.jsonl", body), plan=Plan(size, (0, size)))
     for start in (0, size):
-        chunk = replace(batch, plan=None, chunk=Chunk(start, size), parent=EXECUTION_ARN)
-        event = called_with(chunk.encode(), "ValidateChunk")
-        with pytest.raises(RecordsRejected) as raised:
-            validate(event, None)
+        chunk = chunk_of(batch, start).encode()
+        with pytest.raises(RecordsRejected, match="1 of 1 records rejected"):
+            call("Validate", chunk)
         with pytest.raises(RecordsRejected):
-            handle(of_a_chunk(chunk.encode(), "Validate", "RecordsRejected"), None)
-        assert "1 of 1 records rejected" in str(raised.value)
+            handle(of_a_chunk(chunk, "Validate", "RecordsRejected"), None)
 
     with pytest.raises(RecordsRejected, match="2 of 2 records rejected: 1 of 1 in the chunk at byte 0"):
         summarize(called_with(batch.encode(), "Summarize"), None)
@@ -265,7 +243,7 @@ def test_a_recorded_end_of_the_object_has_no_second_dead_letter(buckets: Buckets
 
 def test_dead_letters_of_chunks_do_not_record_the_end_of_the_object(buckets: Buckets, batch: Batch) -> None:
     with pytest.raises(AccessRefused):
-        handle(of_a_chunk(of(batch, 0).encode(), "Write", "AccessRefused"), None)
+        handle(of_a_chunk(chunk_of(batch, 0).encode(), "Write", "AccessRefused"), None)
     handle(ended(batch.encode(), "FAILED", error="States.Runtime", cause="a cause"), None)
 
     assert dead_letters(buckets) == ["000000000000000.0.Write.json", "object.0.Failed.json"]

@@ -11,20 +11,15 @@ from functions.shared import aws
 from functions.shared.audit import ledger_file
 from functions.shared.errors import AccessRefused, AttemptTaken, ChunksFailed, MessageRefused, RecordsRejected
 from functions.shared.model.keys import LedgerKey
-from functions.shared.model.messages import Batch, Chunk, Plan
+from functions.shared.model.messages import Batch, Plan
 from functions.summarize import handler
 from functions.summarize.handler import handle
 from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with, parse_ledger_file
-from tests.support.executions import arn_of, commit
+from tests.support.executions import arn_of, chunk_of, commit
 from tests.support.failures import refuse_access
 
 CHUNK = 10
 STARTS = (0, 10, 20)
-
-
-def of(batch: Batch, start: int, attempt: int = 0) -> Batch:
-    """Return the batch of a chunk of the object."""
-    return replace(batch, plan=None, chunk=Chunk(start, CHUNK), attempt=attempt, parent=EXECUTION_ARN)
 
 
 def commit_all(
@@ -32,7 +27,7 @@ def commit_all(
 ) -> list[str]:
     """Commit all three chunks; return the keys of their ledger files."""
     counts = zip(STARTS, written, rejected, strict=True)
-    return [commit(buckets, of(batch, start), written=good, rejected=bad) for start, good, bad in counts]
+    return [commit(buckets, chunk_of(batch, start), written=good, rejected=bad) for start, good, bad in counts]
 
 
 def summarize(batch: Batch, *, redrives: int = 0, **more: Any) -> Any:
@@ -50,7 +45,7 @@ def tolerant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -> None:
-    keys = commit_all(buckets, batch, written=(1, 2, 3))
+    keys = commit_all(buckets, batch, written=(0, 1, 2))
     answer = summarize(batch)
 
     header, lines = summary(buckets, batch)
@@ -66,7 +61,7 @@ def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -
         "parent": None,
         "attempt": 0,
         "recorded_at": ENTERED_AT,
-        "counts": {"received": 6, "written": 6, "rejected": 0},
+        "counts": {"received": 3, "written": 3, "rejected": 0},
         "output": None,
         "chunk_bytes": CHUNK,
         "chunks": {"total": 3, "committed": 3, "failed": 0},
@@ -81,7 +76,7 @@ def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -
             "contract": "urn:contract",
             "output": None,
         }
-        for number, start in enumerate(STARTS, start=1)
+        for number, start in enumerate(STARTS)
     ]
     assert answer == replace(batch, plan=None).encode() | {
         "dataset": "mission",
@@ -92,14 +87,8 @@ def test_a_summary_totals_the_committed_chunks(buckets: Buckets, batch: Batch) -
     assert buckets.keys("audit") == [*keys, answer["ledger"]["key"]], "nothing else is written"
 
 
-def test_a_chunk_without_records_is_committed_like_any_other(buckets: Buckets, batch: Batch) -> None:
-    commit_all(buckets, batch, written=(2, 0, 1))
-
-    assert summarize(batch)["counts"] == {"received": 3, "written": 3, "rejected": 0}
-
-
 def test_an_object_with_failed_chunks_fails_after_its_summary(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 10), written=2)
+    commit(buckets, chunk_of(batch, 10), written=2)
     with pytest.raises(ChunksFailed, match="2 of 3 chunks failed, starting at byte 0, 20; their dead letters"):
         summarize(batch)
 
@@ -127,25 +116,24 @@ def test_the_tolerance_is_a_share_of_the_whole_object(buckets: Buckets, batch: B
     assert summarize(batch)["counts"] == {"received": 7, "written": 4, "rejected": 3}, "a chunk may be bad all through"
 
 
-def test_a_wholly_rejected_object_is_never_tolerated(
+@pytest.mark.usefixtures("tolerant")
+def test_a_wholly_rejected_object_and_failed_chunks_are_never_tolerated(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    commit(buckets, chunk_of(batch, 0), rejected=1)
+    with pytest.raises(ChunksFailed):
+        summarize(batch)
+
+    buckets.empty()
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=100.0))
     commit_all(buckets, batch, written=(0, 0, 0), rejected=(1, 1, 1))
     with pytest.raises(RecordsRejected, match="3 of 3 records rejected"):
         summarize(batch)
 
 
-@pytest.mark.usefixtures("tolerant")
-def test_failed_chunks_are_never_tolerated(buckets: Buckets, batch: Batch) -> None:
-    commit(buckets, of(batch, 0), rejected=1)
-    with pytest.raises(ChunksFailed):
-        summarize(batch)
-
-
 def test_after_a_redrive_the_latest_attempt_of_each_chunk_counts(buckets: Buckets, batch: Batch) -> None:
     commit_all(buckets, batch, rejected=(0, 1, 0))
-    commit(buckets, of(batch, 10, attempt=1), written=2)
+    commit(buckets, chunk_of(batch, 10, attempt=1), written=2)
     again = replace(batch, attempt=1, plan=Plan(CHUNK, (10,)))
     answer = summarize(again, redrives=1)
 
@@ -165,34 +153,16 @@ def test_a_chunk_that_failed_again_keeps_the_counts_of_an_earlier_attempt(bucket
     assert header["counts"] == {"received": 4, "written": 3, "rejected": 1}
 
 
-def test_repeating_only_summarize_accepts_commits_of_the_chunks_attempt(buckets: Buckets, batch: Batch) -> None:
-    commit_all(buckets, batch)
-    answer = summarize(replace(batch, attempt=1), redrives=1, chunks_attempt=0, resume="Summarize")
-
-    assert answer["attempt"] == 1
-    assert summary(buckets, batch, attempt=1)[0]["chunks"]["committed"] == 3
-
-
-def test_after_a_stop_in_the_map_earlier_chunks_count_too(buckets: Buckets, batch: Batch) -> None:
-    for start, attempt in zip(STARTS, (0, 1, 0), strict=True):  # the second was stopped, and redriven by itself
-        commit(buckets, of(batch, start, attempt))
-
-    assert summarize(batch, redrives=1)["chunks"] == {"total": 3, "committed": 3, "failed": 0}
-
-
-def test_a_retry_writes_nothing_twice_and_returns_the_same(buckets: Buckets, batch: Batch) -> None:
+def test_a_retry_writes_nothing_twice_but_a_summary_of_another_execution_is_refused(
+    buckets: Buckets, batch: Batch
+) -> None:
     commit_all(buckets, batch)
 
     assert summarize(batch) == summarize(batch)
     versions = buckets.s3.list_object_versions(Bucket="audit", Prefix=f"ledger/{batch.object.id}/object")["Versions"]
     assert len(versions) == 1
 
-
-def test_a_summary_of_another_execution_is_refused(buckets: Buckets, batch: Batch) -> None:
-    commit_all(buckets, batch)
-    summarize(batch)
-    event = called_with(batch.encode(), "Summarize")
-    event["execution"]["Id"] += "-r0"
+    event = called_with(batch.encode(), "Summarize", arn=f"{EXECUTION_ARN}-r0")
     with pytest.raises(AttemptTaken, match=f"attempt 0 of {batch.object.id} was committed by {EXECUTION_ARN}"):
         handle(event, None)
 
@@ -259,9 +229,9 @@ def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
     """Upload an object of the maximum number of chunks, and fake their ledger files."""
     starts = tuple(range(0, 50_000, CHUNK))
     batch = replace(buckets.upload("mission/huge.jsonl", b"x" * 50_000), plan=Plan(CHUNK, starts))
-    first = commit(buckets, of(batch, 0), written=3, rejected=1)
+    first = commit(buckets, chunk_of(batch, 0), written=3, rejected=1)
     head, _ = parse_ledger_file(buckets.body("audit", first))
-    keys = {LedgerKey.of(of(batch, start)).key: None for start in starts}
+    keys = {LedgerKey.of(chunk_of(batch, start)).key: None for start in starts}
 
     read_summary = aws.read_start
 
