@@ -4,12 +4,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from functions.shared.model.ids import RawObject
 from tests.support import account
 from tests.support.deployed import Cloud
 
+T = TypeVar("T")
 PAUSE_SECONDS = 0.05 if account.environment_name() is None else 2.0
 """Between two polls: AWS limits calls per second."""
 
@@ -19,7 +20,7 @@ PROBES = 3
 PROBE = b'{"mission": "space", "source": "MASINT", "confidence": 0.95}'
 
 
-def until(poll: Callable[[], Any], seconds: float, what: str) -> Any:
+def until(poll: Callable[[], T | None], seconds: float, what: str) -> T:
     """Poll until the result is true, and return it; fail the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (result := poll()):

@@ -3,7 +3,6 @@
 import functools
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from textwrap import dedent
@@ -13,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from local import Instance
+from tests.support.breaking import until as wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -32,15 +32,9 @@ DEADLINE_SECONDS = 30.0
 _CONNECTIONS = Config(max_pool_connections=256, retries={"total_max_attempts": 1})
 
 
-def until(look: Callable[[], T | None], what: str) -> T:
-    """Look again until there is something; fail the test when there is nothing in time."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        result = look()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"{what}: nothing within {DEADLINE_SECONDS:.0f} s"
-        time.sleep(0.05)
+def until(poll: Callable[[], T | None], what: str) -> T:
+    """Poll until there is a result, and return it; fail the test if there is none in time."""
+    return wait_until(poll, DEADLINE_SECONDS, what)
 
 
 def zipped(files: Mapping[str, str]) -> bytes:

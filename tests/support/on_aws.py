@@ -9,8 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from custody.deployment.target import ROOT
+from custody.deployment.target import ROOT, Target, describe_stack
+from custody.terminal import console
 from custody.terminal.signals import INTERRUPTED, end_on_sigterm
 from tests.support import account
 from tests.support.breaking import until
@@ -104,19 +104,26 @@ def prepare(environment: Mapping[str, str]) -> Run:
         session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
         if session.region_name is None:
             raise Refused("There is no region to deploy to. Set AWS_REGION, or the region of the profile.")
-        number = session.client("sts").get_caller_identity()["Account"]
-        stacks = session.client("cloudformation")
-        host = urlsplit(stacks.meta.endpoint_url).hostname or ""
+        target = Target("the account", session, None)
+        number = target.client("sts").get_caller_identity()["Account"]
+        host = urlsplit(target.client("cloudformation").meta.endpoint_url).hostname or ""
         is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
         run = Run(number, session.region_name, env, settings, is_aws, environment)
-        print(introduction(run), flush=True)  # noqa: T201 - for whoever called make
+        costs = sections(read("docs/costs.md"))[COSTS].strip()
+        console.console.print(
+            f"make test-aws deploys the stack {run.stack} to account {number}, region {run.region},\n"
+            f"runs the tests marked `aws` on it, and deletes it, also when a test fails. If it is killed, or its\n"
+            f"credentials expire, delete the stack yourself: {run.deletion_command}\n\n{costs}\n",
+            soft_wrap=True,
+            markup=False,
+        )
         if environment.get("ACCOUNT") != number:
             raise Refused(f"To continue, confirm the account: ACCOUNT={number}")
-        if not _has(stacks, "CDKToolkit"):
+        if not describe_stack(target, "CDKToolkit"):
             raise Refused(
                 f"The account is not bootstrapped: node_modules/.bin/cdk bootstrap aws://{number}/{run.region}"
             )
-        if _has(stacks, run.stack):
+        if describe_stack(target, run.stack):
             raise Refused(
                 f"The stack {run.stack} already exists. If an earlier run left it, delete it: {run.deletion_command}; "
                 "otherwise name another environment: TEST_ENV=NAME."
@@ -137,46 +144,20 @@ def _allowed(settings: list[str]) -> tuple[str, ...]:
     return tuple(settings)
 
 
-def introduction(run: Run) -> str:
-    """Describe what is deployed, where, and at what cost."""
-    costs = sections(read("docs/costs.md"))[COSTS].strip()
-    return (
-        f"make test-aws deploys the stack {run.stack} to account {run.account}, region {run.region},\n"
-        f"runs the tests marked `aws` on it, and deletes it, also when a test fails. If it is killed, or its\n"
-        f"credentials expire, delete the stack yourself: {run.deletion_command}\n\n{costs}\n"
-    )
-
-
-def _has(stacks: Any, name: str) -> bool:
-    try:
-        return bool(stacks.describe_stacks(StackName=name)["Stacks"])
-    except ClientError as error:
-        if "does not exist" not in str(error):
-            raise
-        return False
-
-
 def carry_out(run: Run) -> int:
     """Deploy, test and delete; return the exit code."""
     try:
         code = _deploy(run) or _test(run)
     finally:
         # Also after Ctrl-C and SIGTERM: the stack is billed.
-        with _reporting_what_remains(run):
+        try:
             left = _delete(run)
+        except BaseException:
+            console.warn(f"{run.stack} was not deleted and is billed. Delete it: {run.deletion_command}")
+            raise
     if left:
-        print(f"Left of {run.stack} and billed: {', '.join(left)}. See: {run.deletion_command}", file=sys.stderr)  # noqa: T201
+        console.warn(f"Left of {run.stack} and billed: {', '.join(left)}. See: {run.deletion_command}")
     return code or int(bool(left))
-
-
-@contextmanager
-def _reporting_what_remains(run: Run) -> Iterator[None]:
-    """Print the command that deletes the stack if the block does not complete."""
-    try:
-        yield
-    except BaseException:
-        print(f"{run.stack} was not deleted and is billed. Delete it: {run.deletion_command}", file=sys.stderr)  # noqa: T201
-        raise
 
 
 def _deploy(run: Run) -> int:
@@ -203,7 +184,7 @@ def _delete(run: Run) -> list[str]:
         _stop_executions(run)
     except (BotoCoreError, ClientError) as error:
         # Expired credentials do not become valid: try once.
-        print(f"Executions of {run.stack} could not be stopped: {error}", file=sys.stderr)  # noqa: T201
+        console.warn(f"Executions of {run.stack} could not be stopped: {error}")
         seconds = 0
     # A stopped execution may be listed as running for a moment.
     report = until(run.destroy, seconds, f"the deletion of {run.stack}")
@@ -229,7 +210,7 @@ def main() -> int:
     try:
         return carry_out(prepare(os.environ))
     except Refused as refused:
-        print(f"make test-aws: {refused}", file=sys.stderr)  # noqa: T201 - for whoever called make
+        console.warn(f"make test-aws: {refused}")
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
