@@ -30,19 +30,11 @@ class ObjectVerdict(Struct, frozen=True):
     where: list[str]
 
 
-class VerdictCounts(Struct, frozen=True):
-    """How many objects there are, by result."""
-
-    holds: int = 0
-    expired: int = 0
-    broken: int = 0
-
-
 class VerifyDocument(Struct, frozen=True):
-    """Whether the stored objects match the ledger: every object that was checked."""
+    """Whether the stored objects match the ledger: every object that was checked, and their number by result."""
 
     objects: list[ObjectVerdict]
-    counts: VerdictCounts
+    counts: dict[Result, int]
 
 
 class Findings:

@@ -46,21 +46,11 @@ class ReconciledObject(Struct, frozen=True):
     started: str | None = None
 
 
-class StateCounts(Struct, frozen=True, rename={"in_flight": "in flight"}):
-    """How many objects there are, by state."""
-
-    written: int
-    rejected: int
-    failed: int
-    in_flight: int
-    missing: int
-
-
 class ReconcileDocument(Struct, frozen=True):
     """Every object version in the raw bucket that is not written whole, and the number of all by state."""
 
     objects: list[ReconciledObject]
-    counts: StateCounts
+    counts: dict[State, int]
 
 
 @dataclass(frozen=True)

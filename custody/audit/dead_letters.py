@@ -10,7 +10,7 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from custody.audit.object_state import SUMMARIZING, ObjectState, totals_of
+from custody.audit.object_state import ObjectState, totals_of
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered
 from custody.executions.listing import Totals
@@ -85,7 +85,7 @@ class DeadLetterDocument(Struct, frozen=True):
     """A dead letter and what it means now: `resolution` says what resolved it, null while it is open.
 
     `same_attempt` are the ids of other dead letters of its batch and attempt, `chunks` those of the open dead letters
-    of chunks that it summarizes.
+    of the chunks of its object, and `totals` those of the summary that it goes with.
     """
 
     id: str
@@ -94,6 +94,7 @@ class DeadLetterDocument(Struct, frozen=True):
     resolution: str | None
     same_attempt: list[str]
     chunks: list[str]
+    totals: Totals | None
     dead_letter: DeadLetter
 
 
@@ -208,18 +209,12 @@ def resolution(state: ObjectState, dead_letter: DeadLetterKey) -> str | None:
     return f"attempt {key.attempt} was committed on {header.recorded_at}: {counts}"
 
 
-def describe(
-    state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter
-) -> tuple[DeadLetterDocument, Totals | None]:
-    """Return what a dead letter means now and, if it summarizes the chunks of an object, their totals.
-
-    The totals are those in the header of the summary; they are empty if that cannot be read.
-    """
+def describe(state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter) -> DeadLetterDocument:
+    """Describe what a dead letter means now."""
     totals, key = None, LedgerKey(dead_letter.object_id, dead_letter.start, dead_letter.attempt)
-    if dead_letter.is_of_whole and body.error in SUMMARIZING:
-        totals = Totals()
+    if dead_letter.is_of_whole and key in state.ledger_keys:
         with suppress(Unreadable):
-            totals = totals_of(state.header(key)) if key in state.ledger_keys else totals
+            totals = totals_of(state.header(key))
     resolved_by = resolution(state, dead_letter)
     # Its executions may have started on different days.
     same_attempt = [
@@ -227,9 +222,9 @@ def describe(
         for each in state.dead_letters
         if each != dead_letter and (each.batch, each.attempt) == (dead_letter.batch, dead_letter.attempt)
     ]
-    chunks = [each.id for each in state.open_dead_letters if not each.is_of_whole] if totals else []
-    uri = state.audit.uri(dead_letter)
-    return DeadLetterDocument(dead_letter.id, uri, resolved_by is None, resolved_by, same_attempt, chunks, body), totals
+    chunks = [each.id for each in state.open_dead_letters if dead_letter.is_of_whole and not each.is_of_whole]
+    uri, is_open = state.audit.uri(dead_letter), resolved_by is None
+    return DeadLetterDocument(dead_letter.id, uri, is_open, resolved_by, same_attempt, chunks, totals, body)
 
 
 def _days_before(moment: datetime, days: int) -> str:

@@ -321,15 +321,15 @@ class ObjectState:
         """Return the ARN of the latest execution that the audit bucket names, or else of the first of the object."""
         if self.latest_file:
             return self.latest_file.object_execution
-        if self.outcome_key:
-            return pipeline.latest(self.object_id, self.outcome_key.attempt, is_bulk=self.is_bulk)
         return pipeline.arn_of(self.object_id, is_bulk=self.is_bulk)
 
     @property
     def _execution_attempt(self) -> int | None:
         """The highest attempt of its executions, as far as is known: a chunk that was redriven alone has counted on."""
-        if not self.is_bulk or self.attempt is None:
+        if self.attempt is None or (self.latest_file and not self.is_bulk):
             return self.attempt
+        if self.latest_file is None:
+            return 0
         return max((key.attempt for key in self.keys if key.start == WHOLE), default=0)
 
     def _is_summary_resolved(self, dead_letter: DeadLetterKey, still_open: list[DeadLetterKey]) -> bool:

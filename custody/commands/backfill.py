@@ -1,6 +1,5 @@
 """`custody backfill`: start what is already in the raw bucket, or process all of it again."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 from msgspec import to_builtins
 
 from custody.errors import USAGE, CommandFailed
-from custody.ingest.backfill import Backfiller, BackfillReport
+from custody.ingest.backfill import Backfiller
 from custody.ingest.inventory import Inventory
 from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.session import Session
@@ -82,30 +81,31 @@ def backfill(
         (committed_before or begun) if again else None,
         # Each look lists all that is running.
         session.pause * 5,
+        per_second,
+        dry_run,
     )
     wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
     arrived = arrivals(session.s3, session.deployment.raw, wanted)
     backfill_view.progress(backfiller.take_inventory(arrived, wanted.prefix), "object versions")
-    report = BackfillReport(backfiller, per_second, dry_run=dry_run)
     try:
         if dry_run:
             planned = enumerate(backfiller.plan(), start=1)
             backfill_view.progress((number for number, _ in planned), "object versions to start")
         else:
-            number = sum(report.totals.counts[status] for status in backfiller.startable)
-            for _ in console.tracked(backfiller.start(per_second), "starting", number):
+            number = sum(backfiller.totals.counts[status] for status in backfiller.startable)
+            for _ in console.tracked(backfiller.start(), "starting", number):
                 pass
             if not no_wait:
                 backfill_view.progress(backfiller.watch(begun, timeout), "running")
-                report = replace(report, is_watched=True)
+                backfiller.is_watched = True
     except BaseException:
         if not dry_run:
             backfill_view.warn_of_interrupt(backfiller.committed_before)
         raise
     finally:
         if as_json:
-            console.stream_json("objects", report.select(report.listed), lambda: to_builtins(report.totals))
+            console.stream_json("objects", backfiller.select(backfiller.listed), lambda: to_builtins(backfiller.totals))
         else:
-            backfill_view.report(report)
-        backfill_view.warn_of_passed_over(report)
-    raise typer.Exit(report.code)
+            backfill_view.report(backfiller)
+        backfill_view.warn_of_passed_over(backfiller)
+    raise typer.Exit(backfiller.code)

@@ -101,12 +101,12 @@ def show_dead_letter(
     dead_letter = find_dead_letter(audit, session.resolve(dead_letter_id))
     body = audit.read(dead_letter)
     state = ObjectState(audit, dead_letter.object_id)
-    document, totals = describe(state, dead_letter, body)
+    document = describe(state, dead_letter, body)
     if as_json:
         console.write_json(document)
         return
     running = document.open and bool(running_execution(session.pipeline, audit, dead_letter, body))
-    view.page(document, totals, running=running, has_console=not session.target.is_local)
+    view.page(document, running=running, has_console=not session.target.is_local)
     shown = body.rejected if all_records else body.rejected[: console.SHOWN]
     for record in shown:
         view.record(audit.s3, body, record)

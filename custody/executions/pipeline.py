@@ -221,12 +221,6 @@ class Pipeline:
                 last = max(last, attempt)
         return tuple(executions)
 
-    def latest(self, object_id: str, attempt: int, *, is_bulk: bool = False) -> str:
-        """Return the ARN of the latest execution of an object that began with an attempt up to this one."""
-        names = (execution_name(object_id, each) for each in range(attempt, 0, -1))
-        arns = (self.arn_of(name, is_bulk=is_bulk) for name in names)
-        return next((arn for arn in arns if self.describe(arn)), self.arn_of(object_id, is_bulk=is_bulk))
-
     def events(self, arn: str) -> "Iterator[HistoryEventTypeDef]":
         """Stream the history of an execution, page by page, without the input and output of its steps."""
         pages = self.client.get_paginator("get_execution_history").paginate(

@@ -34,10 +34,29 @@ _CLOCK_SKEW = timedelta(minutes=15)
 _ALREADY_RUNNING = "it started before this run, perhaps with the previous code: run it again when it has ended"
 
 
-@dataclass(frozen=True)
+class BackfillTotals(Struct, frozen=True):
+    """The numbers of object versions by status, and the `bytes` of all that was started, or would be.
+
+    `seconds` is how long the starts would take at --rate; null unless this is a dry run.
+    """
+
+    counts: dict[ItemStatus, int]
+    bytes: int
+    seconds: float | None
+    dry_run: bool
+
+
+class BackfillDocument(BackfillTotals, frozen=True):
+    """What `custody backfill` started, or with --dry-run would start; `objects` come with the oldest first."""
+
+    objects: list[BackfilledObject]
+
+
+@dataclass
 class Backfiller:
     """Takes the inventory, starts and watches; `pause` is the number of seconds between two looks at what is running.
 
+    With `dry_run` it only plans. It `is_watched` once the executions were watched to the end or the timeout.
     `committed_before` is None to start only what was never started. Otherwise what the audit bucket has of an object by
     that time is processed again, so that an interrupted run can continue.
     """
@@ -47,6 +66,9 @@ class Backfiller:
     inventory: Inventory
     committed_before: datetime | None
     pause: float
+    per_second: float
+    dry_run: bool
+    is_watched: bool = False
 
     def take_inventory(self, arrivals: Iterable[Arrival], prefix: str) -> Iterator[int]:
         """Add each object version to the inventory with its status; yield how many there are, as they come.
@@ -73,6 +95,47 @@ class Backfiller:
         """The statuses of what is to be started."""
         return (ItemStatus.NEW,) if self.committed_before is None else (ItemStatus.NEW, ItemStatus.STARTED_BEFORE)
 
+    @property
+    def started(self) -> tuple[ItemStatus, ...]:
+        """The statuses of what was started, or would be."""
+        return self.startable if self.dry_run else STARTED_NOW
+
+    @property
+    def passed_over(self) -> tuple[ItemStatus, ...]:
+        """The status of what a later run has to look at again."""
+        return () if self.committed_before is None else (ItemStatus.IN_FLIGHT,)
+
+    @property
+    def listed(self) -> tuple[ItemStatus, ...]:
+        """The statuses of the object versions in the document."""
+        return (*self.started, *self.passed_over, ItemStatus.REFUSED)
+
+    @property
+    def totals(self) -> BackfillTotals:
+        """The totals of the document."""
+        counts = self.inventory.counts()
+        numbers = {status: counts[status][0] for status in ItemStatus}
+        size = sum(counts[status][1] for status in self.started)
+        number = sum(numbers[status] for status in self.started)
+        return BackfillTotals(numbers, size, round(number / self.per_second, 1) if self.dry_run else None, self.dry_run)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        counts = self.totals.counts
+        if self.dry_run:
+            return ALL_WRITTEN
+        running = (ItemStatus.STARTED,) if self.is_watched else ()
+        failures = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.NEW, *self.passed_over, *running)
+        if any(counts[status] for status in failures):
+            return SOME_WITHOUT_OUTCOME
+        return SOME_REJECTED if counts[ItemStatus.REJECTED] else ALL_WRITTEN
+
+    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[BackfilledObject]:
+        """Yield what has one of these statuses, the oldest first."""
+        for item in self.inventory.select(statuses):
+            yield replace(item, why=_ALREADY_RUNNING) if item.status is ItemStatus.IN_FLIGHT else item
+
     def plan(self) -> Iterator[BackfilledObject]:
         """Yield what would be started, the oldest first; record why the rest would not."""
         for item in map_ordered(lambda item: self._plan(item)[0], self.inventory.select(self.startable)):
@@ -81,12 +144,12 @@ class Backfiller:
             else:
                 self.inventory.update(item)
 
-    def start(self, per_second: float) -> Iterator[BackfilledObject]:
+    def start(self) -> Iterator[BackfilledObject]:
         """Start what is to be started, the oldest first; record the status of each, and yield it.
 
         Raises ClientError or BotoCoreError, and starts no more, when Step Functions refuses one.
         """
-        return map_ordered(self._start, paced(self.inventory.select(self.startable), per_second), ahead=WORKERS)
+        return map_ordered(self._start, paced(self.inventory.select(self.startable), self.per_second), ahead=WORKERS)
 
     def watch(self, since: datetime, timeout: float) -> Iterator[int]:
         """Record how what was started `since` then has ended; yield how many run, until none does or the timeout."""
@@ -175,75 +238,6 @@ class Backfiller:
         for machine in self.pipeline.machines:
             executions = self.pipeline.list_executions(machine, status, earliest)
             yield from (execution["executionArn"].rpartition(":")[2] for execution in executions)
-
-
-class BackfillTotals(Struct, frozen=True):
-    """The numbers of object versions by status, and the `bytes` of all that was started, or would be.
-
-    `seconds` is how long the starts would take at --rate; null unless this is a dry run.
-    """
-
-    counts: dict[ItemStatus, int]
-    bytes: int
-    seconds: float | None
-    dry_run: bool
-
-
-class BackfillDocument(BackfillTotals, frozen=True):
-    """What `custody backfill` started, or with --dry-run would start; `objects` come with the oldest first."""
-
-    objects: list[BackfilledObject]
-
-
-@dataclass(frozen=True)
-class BackfillReport:
-    """What a backfill has done so far; `is_watched` if the executions were watched to the end or the timeout."""
-
-    backfiller: Backfiller
-    per_second: float
-    dry_run: bool
-    is_watched: bool = False
-
-    @property
-    def started(self) -> tuple[ItemStatus, ...]:
-        """The statuses of what was started, or would be."""
-        return self.backfiller.startable if self.dry_run else STARTED_NOW
-
-    @property
-    def passed_over(self) -> tuple[ItemStatus, ...]:
-        """The status of what a later run has to look at again."""
-        return () if self.backfiller.committed_before is None else (ItemStatus.IN_FLIGHT,)
-
-    @property
-    def listed(self) -> tuple[ItemStatus, ...]:
-        """The statuses of the object versions in the document."""
-        return (*self.started, *self.passed_over, ItemStatus.REFUSED)
-
-    @property
-    def totals(self) -> BackfillTotals:
-        """The totals of the document."""
-        counts = self.backfiller.inventory.counts()
-        numbers = {status: counts[status][0] for status in ItemStatus}
-        size = sum(counts[status][1] for status in self.started)
-        number = sum(numbers[status] for status in self.started)
-        return BackfillTotals(numbers, size, round(number / self.per_second, 1) if self.dry_run else None, self.dry_run)
-
-    @property
-    def code(self) -> int:
-        """The exit code."""
-        counts = self.totals.counts
-        if self.dry_run:
-            return ALL_WRITTEN
-        running = (ItemStatus.STARTED,) if self.is_watched else ()
-        failures = (ItemStatus.REFUSED, ItemStatus.FAILED, ItemStatus.NEW, *self.passed_over, *running)
-        if any(counts[status] for status in failures):
-            return SOME_WITHOUT_OUTCOME
-        return SOME_REJECTED if counts[ItemStatus.REJECTED] else ALL_WRITTEN
-
-    def select(self, statuses: Iterable[ItemStatus]) -> Iterator[BackfilledObject]:
-        """Yield what has one of these statuses, the oldest first."""
-        for item in self.backfiller.inventory.select(statuses):
-            yield replace(item, why=_ALREADY_RUNNING) if item.status is ItemStatus.IN_FLIGHT else item
 
 
 def _slug_of_prefix(prefix: str) -> str:

@@ -6,7 +6,7 @@ from itertools import islice
 
 from rich.filesize import decimal
 
-from custody.ingest.backfill import BackfillReport
+from custody.ingest.backfill import Backfiller
 from custody.ingest.inventory import ItemStatus
 from custody.terminal import console
 from custody.terminal.text import plural
@@ -28,7 +28,7 @@ def progress(numbers: Iterable[int], description: str) -> None:
             latest = number
 
 
-def report(result: BackfillReport) -> None:
+def report(result: Backfiller) -> None:
     """Show the first of the object versions to look at, then the totals."""
     totals, statuses = result.totals, result.listed
     counts = totals.counts
@@ -67,7 +67,7 @@ def warn_of_interrupt(committed_before: datetime | None) -> None:
     )
 
 
-def warn_of_passed_over(result: BackfillReport) -> None:
+def warn_of_passed_over(result: Backfiller) -> None:
     """Say when to run again for what was already running, and from which object on."""
     oldest = next(result.select(result.passed_over), None)
     if oldest is None:
@@ -81,6 +81,6 @@ def warn_of_passed_over(result: BackfillReport) -> None:
     )
 
 
-def _name(result: BackfillReport, status: ItemStatus) -> str:
+def _name(result: Backfiller, status: ItemStatus) -> str:
     """Name a status: what was started and watched is still running, if it has no other status."""
     return "running" if status is ItemStatus.STARTED and result.is_watched else status.value

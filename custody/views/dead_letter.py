@@ -13,8 +13,9 @@ from custody.audit.object_versions import record_bytes
 from custody.executions.listing import Totals
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading
-from custody.terminal.text import plural, visible
+from custody.terminal.text import visible
 from custody.views.excerpt import excerpt, place
+from custody.views.trace import format_items
 from functions.shared.model.ledger import DeadLetter, ListedRecord
 from functions.shared.model.records import Violation
 
@@ -43,9 +44,9 @@ def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
     console.print_rows(rows)
 
 
-def page(document: DeadLetterDocument, totals: Totals | None, *, running: bool, has_console: bool) -> None:
+def page(document: DeadLetterDocument, *, running: bool, has_console: bool) -> None:
     """Show a dead letter; `running` if a redrive of it is."""
-    body = document.dead_letter
+    body, totals = document.dead_letter, document.totals
     state = "open; a redrive is running" if running else "open"
     facts = {
         "what": f"{body.error} at {body.step}, attempt {body.attempt}, on {body.recorded_at}",
@@ -53,7 +54,7 @@ def page(document: DeadLetterDocument, totals: Totals | None, *, running: bool, 
         "advice": body.advice,
         "state": f"resolved: {document.resolution}" if document.resolution else state,
         "object": f"{body.object.uri} ({body.object.size:,} bytes)",
-        "records": _totals(totals) if totals else _records(body),
+        "records": _records(body, totals),
         "contract": body.contract or (None if totals else "not known: the batch was not read"),
         "code": ", ".join(f"{stage} {version}" for stage, version in body.code.items()) or "not known",
         "execution": body.execution.arn,
@@ -85,20 +86,14 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
             _print_place(content, violation)
 
 
-def _records(body: DeadLetter) -> str:
+def _records(body: DeadLetter, totals: Totals | None) -> str:
+    if totals and totals.counts:
+        return format_counts(totals.counts) + (f" (chunks {format_items(totals.chunks)})" if totals.chunks else "")
     counts = (
         "not read" if body.received is None else f"{body.received:,} received, {body.rejected_count or 0:,} rejected"
     )
     chunk = body.chunk
     return f"{counts} (the chunk of {chunk.bytes:,} bytes that begins at byte {chunk.start:,})" if chunk else counts
-
-
-def _totals(totals: Totals) -> str:
-    counts, chunks = totals.counts, totals.chunks
-    if counts is None or chunks is None:
-        return "not known: the summary of the object cannot be read"
-    failed = f", of which {chunks.failed:,} failed" if chunks.failed else ""
-    return f"{format_counts(counts)} ({plural(chunks.total, 'chunk')}{failed})"
 
 
 def _print_place(content: bytes, violation: Violation) -> None:

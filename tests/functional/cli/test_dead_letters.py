@@ -218,6 +218,7 @@ def test_a_dead_letter_as_json_has_no_bytes_of_a_record(buckets: Buckets, run: R
         "resolution": None,
         "same_attempt": [],
         "chunks": [],
+        "totals": None,
         "dead_letter": buckets.dead_letter(),
     }
     assert "RUMINT" not in shown.stdout
