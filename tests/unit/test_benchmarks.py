@@ -54,16 +54,20 @@ def outcomes(buckets: Buckets) -> dict[int, Any]:
     }
 
 
-def test_the_input_is_the_same_in_every_run_with_records_of_64_bytes(data: Input) -> None:
+def test_the_input_is_the_same_in_every_run_with_records_of_64_bytes_and_a_chunk_has_whole_ones(data: Input) -> None:
     assert records.generate(RECORDS) == data
     assert len(data.lines) == RECORDS
     assert len(data.body) / RECORDS == pytest.approx(64, abs=0.5)
+    chunk = records.fill(2**17)
+    assert 2**17 - 128 < len(chunk) <= 2**17
+    assert chunk.endswith(b"}\n")
 
 
-def test_custody_delivers_the_transform_of_every_valid_record(data: Input, custody: Buckets) -> None:
+def test_custody_stages_and_delivers_the_transform_of_every_valid_record(data: Input, custody: Buckets) -> None:
     valid = [line for number, line in enumerate(data.lines) if number not in INVALID]
     delivered = [json.loads(line) for line in the_only(custody, "processed").splitlines()]
     assert delivered == [transform(json.loads(line)) for line in valid]
+    assert [key.rpartition(".0.")[2] for key in custody.keys("staging")] == ["Transform.jsonl.gz", "Validate.jsonl.gz"]
 
 
 def test_both_deliver_the_same_bytes_and_record_the_same_outcomes(custody: Buckets, parser: Buckets) -> None:
@@ -81,20 +85,10 @@ def test_both_reject_the_invalid_records_with_all_violations(data: Input, custod
         assert [len(record["violations"]) for record in rejected] == [1, 2, 1]
 
 
-def test_custody_stages_the_records_of_a_chunk(custody: Buckets) -> None:
-    assert [key.rpartition(".0.")[2] for key in custody.keys("staging")] == ["Transform.jsonl.gz", "Validate.jsonl.gz"]
-
-
 @pytest.mark.parametrize("library", stages.FLOORS)
 def test_the_floor_encodes_every_document_as_it_was(data: Input, library: str) -> None:
     assert len(data.documents) == RECORDS - 1, "the truncated one is not JSON"
     assert tuple(stages.FLOORS[library](data.documents)) == data.documents
-
-
-def test_a_chunk_is_filled_with_whole_lines() -> None:
-    body = records.fill(2**17)
-    assert 2**17 - 128 < len(body) <= 2**17
-    assert body.endswith(b"}\n")
 
 
 def test_the_command_prints_one_document() -> None:

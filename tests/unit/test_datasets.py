@@ -13,7 +13,6 @@ from datasets.mission import transform as mission
 from functions.shared.errors import TransformFailed, UnknownDataset
 from functions.shared.model.records import Page, Record, Rejection, Span
 from functions.shared.records.reader import Limits, of_object
-from functions.shared.records.strict_json import encode
 from functions.shared.staging import map_records, staged_batch
 from functions.transform import core
 from functions.validate import contracts
@@ -154,7 +153,3 @@ def test_a_rejection_whose_pointer_or_rule_is_not_text_is_a_bug(rejection: tuple
 
     with pytest.raises(TransformFailed, match="position 0 with a pointer or rule that is not text"):
         map_records.apply(core.STAGE, transform, page({}))
-
-
-def test_encoding_is_compact_and_keeps_order_and_letters() -> None:
-    assert encode({"b": 1, "a": "ü"}) == '{"b":1,"a":"ü"}'.encode()

@@ -20,7 +20,7 @@ from functions.shared.model.ledger import (
     RejectedLine,
     WrittenLine,
 )
-from functions.shared.model.messages import FORMAT, Batch, Counts
+from functions.shared.model.messages import FORMAT, Counts
 from functions.shared.model.records import Rejected, Violation
 from functions.shared.records.strict_json import encode_struct
 from functions.shared.staging.staged_batch import ledger_line
@@ -113,10 +113,4 @@ def test_a_line_that_is_not_of_the_ledger_is_refused(line: bytes, problem: str) 
     with pytest.raises(Undecodable) as refused:
         decode(line, RECORD_LINE)
     assert problem in str(refused.value)
-    assert "secret" not in str(refused.value)
-
-
-def test_a_message_of_another_format_is_not_quoted() -> None:
-    with pytest.raises(Exception, match="does not have format 1") as refused:
-        Batch.decode({"format": "secret"})
     assert "secret" not in str(refused.value)

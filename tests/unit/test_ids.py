@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,30 +26,27 @@ def test_another_key_or_version_has_another_id(key: str, other: str) -> None:
     assert (raw.id == RawObject("raw", other, "v", 1, "e").id) == (key == other)
 
 
-def test_the_parts_of_an_id_are_separated() -> None:
+def test_the_parts_of_an_id_are_separated_and_it_begins_with_a_readable_key() -> None:
     assert RawObject("a", "b/c", "v", 1, "e").id != RawObject("a/b", "c", "v", 1, "e").id
-
-
-def test_the_id_begins_with_a_readable_key() -> None:
     assert RawObject("raw", "mission/2026/a b+ü.json", "v", 1, "e").id.startswith("mission-2026-a-b-json-")
     assert RawObject("raw", "日本", "v", 1, "e").id.startswith("object-")
 
 
-def test_the_dataset_is_the_first_folder() -> None:
-    assert dataset_of("mission/2026/a.json", "other") == "mission"
-    assert dataset_of("a.json", "mission") == "mission"
-    assert dataset_of("/a.json", "mission") == ""
+@pytest.mark.parametrize(
+    ("key", "prefix", "dataset"),
+    [
+        ("mission/2026/a.json", "", "mission"),
+        ("a.json", "", "default"),
+        ("/a.json", "", ""),
+        ("incoming/x/mission/2026/a.json", "incoming/x/", "mission"),
+        ("incoming/x/a.json", "incoming/x/", "default"),
+        ("weather/a.json", "incoming/x/", "weather"),  # it came before the prefix was set
+    ],
+)
+def test_the_dataset_is_the_first_folder_after_the_prefix(key: str, prefix: str, dataset: str) -> None:
+    assert dataset_of(key, "default", prefix) == dataset
 
 
-def test_the_dataset_is_the_first_folder_after_the_prefix() -> None:
-    assert dataset_of("incoming/x/mission/2026/a.json", "other", "incoming/x/") == "mission"
-    assert dataset_of("incoming/x/a.json", "mission", "incoming/x/") == "mission"
-    assert dataset_of("weather/a.json", "mission", "incoming/x/") == "weather", "it came before the prefix was set"
-
-
-def test_a_record_is_named_by_its_object_and_position() -> None:
+def test_a_record_is_named_by_its_object_and_position_and_a_uri_names_the_version() -> None:
     assert record_id("mission-a-json-0123", 7) == "mission-a-json-0123.7"
-
-
-def test_the_uri_names_the_version() -> None:
     assert RawObject("raw", "a b.json", "v+1", 1, "e").uri == "s3://raw/a b.json?versionId=v%2B1"

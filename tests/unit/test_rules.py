@@ -31,19 +31,11 @@ def mission(**fields: Any) -> list[str]:
     return [str(violation) for violation in rejected[0].violations] if rejected else []
 
 
-@pytest.mark.parametrize("confidence", [0, 1, 0.0, 1.0, 0.5])
-def test_confidence_is_from_zero_to_one(confidence: float) -> None:
-    assert mission(confidence=confidence) == []
-
-
-@pytest.mark.parametrize("source", ["GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT"])
-def test_each_discipline_is_a_source(source: str) -> None:
-    assert mission(source=source) == []
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
+        *(({"confidence": confidence}, []) for confidence in (0, 1, 0.0, 1.0, 0.5)),
+        *(({"source": source}, []) for source in ("GEOINT", "HUMINT", "IMINT", "MASINT", "OSINT", "SIGINT")),
         ({"confidence": 1.01}, ["/confidence: maximum 1"]),
         ({"confidence": -0.01}, ["/confidence: minimum 0"]),
         ({"confidence": "0.9"}, ["/confidence: type number"]),
