@@ -4,15 +4,23 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from msgspec import structs
+from msgspec import convert
+from msgspec.structs import replace
 
 from custody.audit.dead_letters import Filter, SelectedDeadLetter, open_of_day, select
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import Subject, find_dead_letter
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.event_queue import EventLog, handle_events
-from custody.recovery.redrive import RedriveLog, Redriver
-from custody.recovery.redrive_plan import Candidate, Outcome, Redrive, RedriveDocument, choose_candidates
+from custody.recovery.redrive import Redriver
+from custody.recovery.redrive_plan import (
+    STARTED,
+    Outcome,
+    Redrive,
+    RedriveDocument,
+    RedriveResult,
+    choose_candidates,
+)
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
@@ -71,57 +79,56 @@ def redrive(
     if dead_letters and by_filter:
         raise CommandFailed("Give either DEAD_LETTERs, or --open or filters.", USAGE)
     redriver = Redriver(session.audit, session.pipeline, session.pause)
-    events, log = (EventLog() if replay else None), RedriveLog()
+    events = EventLog() if replay else None
+    redrives: list[Redrive] | None = None
     unreadable: list[Unreadable] = []
     try:
         if events:
             handle_events(session, events, dry_run=dry_run)
         if dead_letters or by_filter:
             named = list(map(session.resolve, dead_letters or []))
-            _plan(redriver, log, _named(session.audit, named) if named else select(session.audit, wanted, unreadable))
+            selected = _named(session.audit, named) if named else select(session.audit, wanted, unreadable)
+            redrives = _plan(redriver, selected)
             if not dry_run:
-                _carry_out(redriver, log, per_second, None if no_wait else timeout)
+                _carry_out(redriver, redrives, per_second, None if no_wait else timeout)
     finally:
         # What was started is reported, whatever happens.
         if as_json:
-            _write_json(redriver, events, log, dry_run=dry_run)
+            _write_json(events, redrives)
         else:
-            redrive_view.show(events, log, dry_run=dry_run)
+            redrive_view.show(events, redrives, dry_run=dry_run)
     for file in unreadable:
         console.warn(f"custody: {file}")
     codes = {file.code for file in unreadable}
     if not dry_run:
-        codes |= {_code(redrive, no_wait=no_wait) for redrive in log.redrives}
+        codes |= {_code(redrive, no_wait=no_wait) for redrive in redrives or []}
         codes |= {SOME_WITHOUT_OUTCOME} if events and not events.is_settled else set()
     raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
 
 
-def _plan(redriver: Redriver, log: RedriveLog, selected: Iterator[SelectedDeadLetter]) -> None:
-    candidates: list[Candidate] = []
+def _plan(redriver: Redriver, selected: Iterator[SelectedDeadLetter]) -> list[Redrive]:
+    candidates: list[Redrive] = []
     with console.progress(
         lambda: f"looking at {plural(len(candidates), 'execution')}" if candidates else "looking for dead letters"
     ):
-        candidates = choose_candidates(map(Candidate.of, selected))
-        log.add(redriver.plan(candidates))
+        candidates = choose_candidates(map(Redrive.of, selected))
+        redriver.plan(candidates)
+    return candidates
 
 
-def _carry_out(redriver: Redriver, log: RedriveLog, per_second: float, timeout: float | None) -> None:
-    plans = log.plans or []
-    for _ in console.tracked(redriver.begin(plans, per_second, log.note), "redriving", len(plans)):
-        pass
+def _carry_out(redriver: Redriver, redrives: list[Redrive], per_second: float, timeout: float | None) -> None:
+    number = sum(redrive.how is not None for redrive in redrives)
+    begun = list(console.tracked(redriver.begin(redrives, per_second), "redriving", number))
     if timeout is not None:
-        started = [redrive for redrive in log.redrives if redrive.status is not None]
-        watching = redriver.watch(started, timeout)
-        for redrive in console.tracked(watching, "waiting", len(plans), len(plans) - len(started)):
-            log.note(redrive)
+        started = [redrive for redrive in begun if redrive.outcome in STARTED]
+        for _ in console.tracked(redriver.watch(started, timeout), "waiting", len(started)):
+            pass
 
 
-def _write_json(redriver: Redriver, events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
+def _write_json(events: EventLog | None, redrives: list[Redrive] | None) -> None:
     document = RedriveDocument(events.events, events.hidden) if events else RedriveDocument()
-    if log.plans is not None:
-        planned = map(redriver.preview, log.plans)
-        results = list(planned) if dry_run else [redrive.result for redrive in log.redrives]
-        document = structs.replace(document, redrives=results)
+    if redrives is not None:
+        document = replace(document, redrives=convert(redrives, list[RedriveResult], from_attributes=True))
     if document != RedriveDocument():
         console.write_json(document)
 

@@ -4,8 +4,8 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,42 +13,14 @@ from custody.audit.dead_letters import resolution
 from custody.audit.object_state import SUMMARIZING, ObjectState
 from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered, paced
-from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState, Pipeline, execution_name
-from custody.recovery.redrive_plan import (
-    BatchState,
-    Candidate,
-    Method,
-    Outcome,
-    Redrive,
-    RedriveResult,
-    decide,
-)
+from custody.executions.pipeline import SUCCEEDED, ExecutionState, Pipeline, execution_name
+from custody.recovery.redrive_plan import BatchState, Method, Outcome, Redrive, decide
+from functions.shared.errors import RecordsRejected
 from functions.shared.model.chunking import whole
 from functions.shared.model.keys import DeadLetterKey
 from functions.shared.model.messages import Plan
 
-
-class RedriveLog:
-    """Every plan, None before there are any, and its state: updated by several threads, so an interrupt loses none."""
-
-    def __init__(self) -> None:
-        self.plans: list[Redrive] | None = None
-        self._redrives: dict[DeadLetterKey, Redrive] = {}
-
-    def add(self, plans: list[Redrive]) -> None:
-        """Add the plans before any of them is carried out."""
-        self.plans = plans
-        for plan in plans:
-            self.note(plan.not_started(Outcome.NOT_STARTED, "the command ended before") if plan.starts else plan)
-
-    def note(self, redrive: Redrive) -> None:
-        """Record the current state of a redrive."""
-        self._redrives[redrive.candidate.dead_letter] = redrive
-
-    @property
-    def redrives(self) -> list[Redrive]:
-        """All of them, as they are now."""
-        return list(self._redrives.values())
+_PENDING = (Outcome.RUNNING, Outcome.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -59,40 +31,24 @@ class Redriver:
     pipeline: Pipeline
     pause: float
 
-    def plan(self, candidates: Sequence[Candidate]) -> list[Redrive]:
+    def plan(self, candidates: Sequence[Redrive]) -> None:
         """Decide what to do about each candidate."""
         states = list(map_ordered(self._state, candidates))
         last = [state.executions[-1] for state in states if state.executions]
         unchanged = self.pipeline.unchanged([execution for execution in last if execution.stuck is None])
-        return [
-            decide(replace(state, is_unchanged=bool(state.executions) and state.executions[-1].arn in unchanged))
-            for state in states
-        ]
+        for redrive, state in zip(candidates, states, strict=True):
+            arn = state.executions[-1].arn if state.executions else None
+            decide(redrive, state, is_unchanged=arn in unchanged)
+            if redrive.how is Method.NEW:
+                name = execution_name(redrive.object.id, redrive.attempt)
+                redrive.execution = self.pipeline.arn_of(name, is_bulk=redrive.is_bulk)
 
-    def preview(self, plan: Redrive) -> RedriveResult:
-        """Describe what a plan would do."""
-        if plan.how is Method.NEW:
-            name = execution_name(plan.candidate.raw.id, plan.attempt)
-            plan = replace(plan, execution=self.pipeline.arn_of(name, is_bulk=plan.candidate.is_bulk))
-        return plan.planned
+    def begin(self, planned: Iterable[Redrive], per_second: float) -> Iterator[Redrive]:
+        """Start what is to be started, at most `per_second`, and yield each.
 
-    def begin(
-        self, plans: Sequence[Redrive], per_second: float, note: Callable[[Redrive], None] = lambda _: None
-    ) -> Iterator[Redrive]:
-        """Start what is to be started, at most `per_second`, then yield what is not.
-
-        `note` is called in other threads, before and after each start. Raises BotoCoreError, and starts no more, when
-        AWS cannot be reached.
+        Raises BotoCoreError, and starts no more, when AWS cannot be reached.
         """
-
-        def start(plan: Redrive) -> Redrive:
-            note(plan.not_started(Outcome.UNKNOWN, "AWS did not answer the request to start it"))
-            redrive = self._begin(plan)
-            note(redrive)
-            return redrive
-
-        yield from map_ordered(start, paced((plan for plan in plans if plan.starts), per_second))
-        yield from (plan for plan in plans if not plan.starts)
+        yield from map_ordered(self._begin, paced((redrive for redrive in planned if redrive.how), per_second))
 
     def watch(self, started: Iterable[Redrive], timeout: float) -> Iterator[Redrive]:
         """Yield each redrive when it has ended and, after `timeout` seconds, those that have not.
@@ -101,31 +57,32 @@ class Redriver:
         timeout.
         """
         deadline = time.monotonic() + timeout
-        pending = {redrive.execution: redrive for redrive in started}
+        pending = list(started)
         while pending and time.monotonic() < deadline:
             looked = time.monotonic()
-            for redrive in self._look(list(pending.values())):
-                pending[redrive.execution] = redrive
-                if redrive.status not in RUNNING:
-                    del pending[redrive.execution]
-                    yield redrive
+            self._look(pending)
+            yield from (redrive for redrive in pending if redrive.outcome not in _PENDING)
+            pending = [redrive for redrive in pending if redrive.outcome in _PENDING]
             if pending:
                 time.sleep(max(0.0, min(looked + self.pause, deadline) - time.monotonic()))
-        yield from pending.values()
+        yield from pending
 
-    def _look(self, pending: list[Redrive]) -> Iterator[Redrive]:
+    def _look(self, pending: list[Redrive]) -> None:
         try:
             running = self.pipeline.running()
         except (ClientError, BotoCoreError) as error:
-            yield from (replace(redrive, error=str(error)) for redrive in pending)
+            for redrive in pending:
+                redrive.outcome, redrive.error = Outcome.UNKNOWN, str(error)
             return
-        yield from (replace(redrive, error=None) for redrive in pending if redrive.execution in running)
-        yield from map_ordered(self._ended, [redrive for redrive in pending if redrive.execution not in running])
+        for redrive in pending:
+            redrive.outcome, redrive.error = Outcome.RUNNING, None
+        for _ in map_ordered(self._end, [redrive for redrive in pending if redrive.execution not in running]):
+            pass
 
-    def _state(self, candidate: Candidate) -> BatchState:
-        dead_letter, is_bulk = candidate.dead_letter, candidate.is_bulk
+    def _state(self, candidate: Redrive) -> BatchState:
+        dead_letter, is_bulk = candidate.key, candidate.is_bulk
         if not candidate.is_open:
-            return BatchState(candidate, _resolved(self._object_state(dead_letter), dead_letter))
+            return BatchState(_resolved(self._object_state(dead_letter), dead_letter))
         highest = dead_letter.attempt
         if is_bulk:
             highest = max(highest, ObjectState(self.audit, dead_letter.object_id).attempt or 0)
@@ -140,9 +97,8 @@ class Redriver:
                 state.chunk_bytes(self.pipeline, candidate.execution),
                 tuple(line.start for line in state.chunks_to_redo()),
             )
-            left = Plan(size, chunks) if chunks else whole(candidate.raw, size)
+            left = Plan(size, chunks) if chunks else whole(candidate.object, size)
         return BatchState(
-            candidate,
             None if dead_letter in state.open_among(others) else _resolved(state, dead_letter),
             max([*attempts, highest] if is_bulk else attempts, default=-1),
             executions,
@@ -153,55 +109,62 @@ class Redriver:
     def _object_state(self, dead_letter: DeadLetterKey) -> ObjectState:
         return ObjectState(self.audit, dead_letter.object_id, since=dead_letter.day)
 
-    def _begin(self, plan: Redrive) -> Redrive:
+    def _begin(self, redrive: Redrive) -> Redrive:
+        redrive.outcome, redrive.error = Outcome.UNKNOWN, "AWS did not answer the request to start it"
         try:
-            return self._redrive(plan) if plan.how is Method.NATIVE else self._start(plan)
+            if redrive.how is Method.NATIVE:
+                self._redrive(redrive)
+            else:
+                self._start(redrive)
         except ClientError as error:
-            return plan.not_started(Outcome.REFUSED, str(error))
+            redrive.skip(Outcome.REFUSED, str(error))
+        redrive.error = None
+        return redrive
 
-    def _redrive(self, plan: Redrive) -> Redrive:
+    def _redrive(self, redrive: Redrive) -> None:
         try:
-            self.pipeline.redrive(plan.execution, plan.token)
+            self.pipeline.redrive(redrive.execution, redrive.token)
         except self.pipeline.client.exceptions.ExecutionNotRedrivable:
-            now = self.pipeline.describe(plan.execution)
-            if now and (now.is_running or now.redrives > plan.redrives):
-                outcome = Outcome.RESOLVED if now.status == SUCCEEDED else Outcome.IN_FLIGHT
-                return plan.not_started(outcome, f"somebody else redrove it, and it is {now.status}")
-            raise
-        return replace(plan, redrives=plan.redrives + 1, status="RUNNING")
+            now = self.pipeline.describe(redrive.execution)
+            if not now or not (now.is_running or now.redrives > redrive.redrives):
+                raise
+            outcome = Outcome.RESOLVED if now.status == SUCCEEDED else Outcome.IN_FLIGHT
+            redrive.skip(outcome, f"somebody else redrove it, and it is {now.status}")
+        else:
+            redrive.redrives, redrive.outcome = redrive.redrives + 1, Outcome.RUNNING
 
-    def _start(self, plan: Redrive) -> Redrive:
-        started = self.pipeline.start(plan.batch)
-        plan = replace(plan, attempt=started.batch.attempt)
+    def _start(self, redrive: Redrive) -> None:
+        started = self.pipeline.start(redrive.batch)
+        redrive.execution, redrive.attempt, redrive.outcome = started.execution, started.batch.attempt, Outcome.RUNNING
         if not started.is_new:
-            return plan.not_started(Outcome.IN_FLIGHT, f"somebody else started {started.execution}")
-        return replace(plan, execution=started.execution, redrives=0, status="RUNNING")
+            redrive.skip(Outcome.IN_FLIGHT, f"somebody else started {started.execution}")
 
-    def _ended(self, redrive: Redrive) -> Redrive:
+    def _end(self, redrive: Redrive) -> None:
         """Look at how an execution ended; it counts as running until Step Functions knows of the redrive."""
         try:
             now = self.pipeline.describe(redrive.execution)
             if now is None or now.is_running or now.redrives < redrive.redrives:
-                return replace(redrive, error=None)
+                return
             if now.status == SUCCEEDED:
-                return replace(redrive, status=now.status, error=None)
+                redrive.outcome = Outcome.SUCCEEDED
+                return
             # The dead letter of a whole bulk object sorts after those of its chunks.
-            dead_letters = self.audit.dead_letters(now.day, redrive.candidate.raw.id)
+            dead_letters = self.audit.dead_letters(now.day, redrive.object.id)
             dead_letter = max((each for each in dead_letters if each.attempt == now.attempt), default=None)
         except (ClientError, BotoCoreError) as error:
-            return replace(redrive, error=str(error))
-        return replace(
-            redrive, status=now.status, error=now.error, new_dead_letter=dead_letter.id if dead_letter else None
-        )
+            redrive.outcome, redrive.error = Outcome.UNKNOWN, str(error)
+            return
+        redrive.error, redrive.new_dead_letter = now.error or now.status, dead_letter.id if dead_letter else None
+        redrive.outcome = Outcome.REJECTED if now.error == RecordsRejected.__name__ else Outcome.FAILED
 
 
-def _is_left_known(candidate: Candidate, state: ObjectState, last: ExecutionState) -> bool:
+def _is_left_known(candidate: Redrive, state: ObjectState, last: ExecutionState) -> bool:
     """Tell whether the summary lists the chunks that a redrive of the last execution would process.
 
     It does if that execution has committed the summary, and failed of nothing but its chunks.
     """
     summary = state.summary
-    failed_of_chunks = not candidate.dead_letter.is_of_whole or candidate.error in SUMMARIZING
+    failed_of_chunks = not candidate.key.is_of_whole or candidate.error_before in SUMMARIZING
     return candidate.is_bulk and failed_of_chunks and summary is not None and summary.attempt == last.attempt
 
 

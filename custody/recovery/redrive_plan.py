@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType
 
 from custody.audit.dead_letters import SelectedDeadLetter
-from custody.executions.pipeline import RUNNING, SUCCEEDED, ExecutionState
+from custody.executions.pipeline import SUCCEEDED, ExecutionState
 from custody.recovery.event_queue import EventResult
-from functions.shared.errors import RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import DeadLetterKey
 from functions.shared.model.messages import Batch, Chunk, Plan
@@ -42,6 +41,9 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+STARTED = frozenset({Outcome.SUCCEEDED, Outcome.REJECTED, Outcome.FAILED, Outcome.RUNNING, Outcome.UNKNOWN})
+
+
 class RetriedChunks(Struct, frozen=True):
     """The chunks of a bulk object that are processed again, and their total."""
 
@@ -49,25 +51,25 @@ class RetriedChunks(Struct, frozen=True):
     total: int
 
 
-class RedriveResult(Struct, frozen=True):
-    """A dead letter and its redrive.
+class RedriveResult(Struct, kw_only=True):
+    """A dead letter and its redrive: as it is planned, and then as it goes.
 
-    `how` is `native`, `new` or, if nothing is started, the outcome; `execution` is the ARN of the execution that does
-    the work. `chunks` is null for one batch, or if only the execution knows. With --dry-run there is no `outcome`,
-    `status` (null if nothing was started), `error` or `new_dead_letter`, the id of the dead letter of this attempt.
+    `how` is null if nothing is started, and `why` says why, or why by a new execution; `execution` is the ARN of the
+    execution that does the work. `chunks` is null for one batch, or if only the execution knows. `outcome` is `not
+    started` before the start. `error` is that of the execution, or of AWS while the outcome is unknown;
+    `new_dead_letter` is the id of the dead letter of this attempt.
     """
 
     dead_letter: str
     object: RawObject
-    how: str
-    why: str
-    attempt: int
-    chunks: RetriedChunks | None
     execution: str
-    outcome: Outcome | UnsetType = UNSET
-    status: str | UnsetType | None = UNSET
-    error: str | UnsetType | None = UNSET
-    new_dead_letter: str | UnsetType | None = UNSET
+    how: Method | None = None
+    why: str = ""
+    attempt: int = 0
+    chunks: RetriedChunks | None = None
+    outcome: Outcome = Outcome.NOT_STARTED
+    error: str | None = None
+    new_dead_letter: str | None = None
 
 
 class RedriveDocument(Struct, frozen=True):
@@ -82,78 +84,42 @@ class RedriveDocument(Struct, frozen=True):
     redrives: list[RedriveResult] | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A dead letter to retry, and no more of it than that takes: there may be thousands.
+class Redrive(RedriveResult, kw_only=True):
+    """A redrive, and no more of its dead letter than it takes: there may be thousands. It is updated as it goes.
 
-    `is_bulk` if it is about a bulk object or one of its chunks; then `execution` is that of the object.
+    `is_bulk` if it is about a bulk object or one of its chunks; then `execution` is that of the object. A new execution
+    processes the `chunk` or those that are `left` of a bulk object, and repeats the work of `redrive_of`.
     """
 
-    dead_letter: DeadLetterKey
+    key: DeadLetterKey
     is_open: bool
-    raw: RawObject
     chunk: Chunk | None
-    execution: str
-    error: str
+    error_before: str
     is_bulk: bool = False
+    redrives: int = 0
+    redrive_of: str | None = None
+    left: Plan | None = None
 
     @classmethod
-    def of(cls, selected: SelectedDeadLetter) -> "Candidate":
-        """Extract a candidate from a dead letter."""
+    def of(cls, selected: SelectedDeadLetter) -> "Redrive":
+        """Return the redrive of a dead letter, to be decided."""
         body, key = selected.body, selected.dead_letter
         is_bulk = key.is_of_whole or body.parent is not None
-        chunk = None if is_bulk else body.chunk
-        return cls(key, selected.is_open, body.object, chunk, body.object_execution, body.error, is_bulk)
+        return cls(
+            dead_letter=key.id,
+            object=body.object,
+            execution=body.object_execution,
+            key=key,
+            is_open=selected.is_open,
+            chunk=None if is_bulk else body.chunk,
+            error_before=body.error,
+            is_bulk=is_bulk,
+        )
 
     @property
     def work(self) -> Hashable:
         """What a redrive does again: a batch, or all that is left of a bulk object."""
-        return (self.dead_letter.object_id, "bulk") if self.is_bulk else self.dead_letter.batch
-
-
-@dataclass(frozen=True, slots=True)
-class BatchState:
-    """What is known of a candidate's batch: `committed` is its highest attempt, `executions` end with the latest.
-
-    `resolved` says how the dead letter was resolved, and why; None while it is open. `left` are the chunks of a bulk
-    object that are left to do, and `is_left_known` means that its own execution would process just those.
-    """
-
-    candidate: Candidate
-    resolved: tuple[Outcome, str] | None = None
-    committed: int = -1
-    executions: tuple[ExecutionState, ...] = ()
-    is_unchanged: bool = False
-    left: Plan | None = None
-    is_left_known: bool = False
-
-    @property
-    def highest(self) -> int:
-        """The highest attempt known."""
-        attempts = (execution.attempt for execution in self.executions)
-        return max([self.candidate.dead_letter.attempt, self.committed, *attempts])
-
-
-@dataclass(frozen=True, slots=True)
-class Redrive:
-    """What is done about a candidate: as it is planned, and then as it goes.
-
-    `execution` does the work; while a new one is planned it is the one whose work that repeats. `redrives` is how often
-    it was redriven; `attempt` is the one that begins. `left` are the chunks of a bulk object to process again; None if
-    only its execution knows. `status` is that of the execution, None if nothing was started or it is unknown. `error`
-    is that of the execution or, while it seems to run, why AWS does not answer. `new_dead_letter` is the id of one.
-    """
-
-    candidate: Candidate
-    how: Method | Outcome
-    why: str
-    attempt: int
-    execution: str
-    redrives: int = 0
-    left: Plan | None = None
-    status: str | None = None
-    error: str | None = None
-    new_dead_letter: str | None = None
+        return (self.key.object_id, "bulk") if self.is_bulk else self.key.batch
 
     @property
     def token(self) -> str:
@@ -163,57 +129,29 @@ class Redrive:
     @property
     def batch(self) -> Batch:
         """The input of a new execution."""
-        candidate = self.candidate
-        return Batch(candidate.raw, candidate.chunk, self.attempt, redrive_of=self.execution, plan=self.left)
+        return Batch(self.object, self.chunk, self.attempt, redrive_of=self.redrive_of, plan=self.left)
 
-    @property
-    def starts(self) -> bool:
-        """Whether there is something to start."""
-        return isinstance(self.how, Method)
-
-    @property
-    def chunks(self) -> RetriedChunks | None:
-        """How many chunks are processed again; None for one batch, or if that is not known."""
-        if self.left is None or not self.starts:
-            return None
-        return RetriedChunks(len(self.left.chunks), -(-self.candidate.raw.size // self.left.chunk_bytes))
-
-    @property
-    def outcome(self) -> Outcome:
-        """The outcome so far."""
-        if isinstance(self.how, Outcome):
-            return self.how
-        if self.status is None:
-            return Outcome.NOT_STARTED
-        if self.status == SUCCEEDED:
-            return Outcome.SUCCEEDED
-        if self.status in RUNNING:
-            return Outcome.UNKNOWN if self.error else Outcome.RUNNING
-        return Outcome.REJECTED if self.error == RecordsRejected.__name__ else Outcome.FAILED
-
-    @property
-    def planned(self) -> RedriveResult:
-        """Describe what would be done."""
-        id_ = self.candidate.dead_letter.id
-        return RedriveResult(id_, self.candidate.raw, self.how, self.why, self.attempt, self.chunks, self.execution)
-
-    @property
-    def result(self) -> RedriveResult:
-        """Describe what was done."""
-        return structs.replace(
-            self.planned,
-            outcome=self.outcome,
-            status=self.status,
-            error=self.error,
-            new_dead_letter=self.new_dead_letter,
-        )
-
-    def not_started(self, outcome: Outcome, why: str) -> "Redrive":
-        """Say why nothing was started."""
-        return replace(self, how=outcome, why=why)
+    def skip(self, outcome: Outcome, why: str) -> None:
+        """Start nothing, and say why."""
+        self.how, self.outcome, self.why = None, outcome, why
 
 
-def choose_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """What is known of a batch: `committed` is its highest attempt, `executions` end with the latest.
+
+    `resolved` says how the dead letter was resolved, and why; None while it is open. `left` are the chunks of a bulk
+    object that are left to do, and `is_left_known` means that its own execution would process just those.
+    """
+
+    resolved: tuple[Outcome, str] | None = None
+    committed: int = -1
+    executions: tuple[ExecutionState, ...] = ()
+    left: Plan | None = None
+    is_left_known: bool = False
+
+
+def choose_candidates(candidates: Iterable[Redrive]) -> list[Redrive]:
     """Keep one dead letter per batch or bulk object, and per execution.
 
     Open ones take precedence, then the latest, then that of a whole bulk object.
@@ -221,42 +159,53 @@ def choose_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     return _best(_best(candidates, lambda candidate: candidate.work), lambda candidate: candidate.execution)
 
 
-def _best(candidates: Iterable[Candidate], key: Callable[[Candidate], Hashable]) -> list[Candidate]:
-    best: dict[Hashable, Candidate] = {}
+def _best(candidates: Iterable[Redrive], key: Callable[[Redrive], Hashable]) -> list[Redrive]:
+    best: dict[Hashable, Redrive] = {}
     for candidate in candidates:
         other = best.get(key(candidate), candidate)
         best[key(candidate)] = max(
-            other, candidate, key=lambda each: (each.is_open, each.dead_letter.attempt, each.dead_letter.is_of_whole)
+            other, candidate, key=lambda each: (each.is_open, each.key.attempt, each.key.is_of_whole)
         )
     return list(best.values())
 
 
-def decide(state: BatchState) -> Redrive:
-    """Decide how to retry a dead letter: by redriving its own execution where possible, else by a new one."""
-    candidate, highest = state.candidate, state.highest
+def decide(redrive: Redrive, state: BatchState, *, is_unchanged: bool) -> None:
+    """Decide how to retry a dead letter: by redriving its own execution where possible, else by a new one.
+
+    `is_unchanged` means that the latest execution has the definition that its state machine has now.
+    """
     last = state.executions[-1] if state.executions else None
-    arn = last.arn if last else candidate.execution
+    highest = max([redrive.key.attempt, state.committed, *(execution.attempt for execution in state.executions)])
+    redrive.execution, redrive.attempt = last.arn if last else redrive.execution, highest
     if running := next((execution for execution in state.executions if execution.is_running), None):
-        return Redrive(candidate, Outcome.IN_FLIGHT, "it is already running", running.attempt, running.arn)
+        redrive.skip(Outcome.IN_FLIGHT, "it is already running")
+        redrive.execution, redrive.attempt = running.arn, running.attempt
+        return
     if state.resolved:
-        return Redrive(candidate, *state.resolved, highest, arn)
-    why = _obstacle(last, state) if last else "its execution is no longer in the history"
+        redrive.skip(*state.resolved)
+        return
+    why = _obstacle(last, highest, is_unchanged=is_unchanged)
     if last is None or why:
-        return Redrive(candidate, Method.NEW, why or "", highest + 1, arn, left=state.left)
-    left = state.left if state.is_left_known else None
-    return Redrive(
-        candidate, Method.NATIVE, "its execution can be redriven", last.attempt + 1, arn, last.redrives, left
-    )
+        redrive.how, redrive.why, redrive.attempt = Method.NEW, why or "", highest + 1
+        redrive.redrive_of, redrive.left = redrive.execution, state.left
+    else:
+        redrive.how, redrive.why = Method.NATIVE, "its execution can be redriven"
+        redrive.attempt, redrive.redrives = last.attempt + 1, last.redrives
+        redrive.left = state.left if state.is_left_known else None
+    if redrive.left:
+        redrive.chunks = RetriedChunks(len(redrive.left.chunks), -(-redrive.object.size // redrive.left.chunk_bytes))
 
 
-def _obstacle(last: ExecutionState, state: BatchState) -> str | None:
+def _obstacle(last: ExecutionState | None, highest: int, *, is_unchanged: bool) -> str | None:
     """Say why an execution cannot be redriven, or should not be."""
+    if last is None:
+        return "its execution is no longer in the history"
     if last.status == SUCCEEDED:
         return "its execution succeeded, with rejected records"
     if last.stuck is not None:
         return last.stuck
-    if not state.is_unchanged:
+    if not is_unchanged:
         return "the state machine has changed since"
-    if last.attempt < state.highest:
-        return f"another execution has done attempt {state.highest}"
+    if last.attempt < highest:
+        return f"another execution has done attempt {highest}"
     return None

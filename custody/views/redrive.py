@@ -2,13 +2,9 @@
 
 from collections import Counter
 
-from rich.text import Text
-
 from custody.recovery.event_queue import EventLog
-from custody.recovery.redrive import RedriveLog
-from custody.recovery.redrive_plan import Method, Outcome, Redrive
+from custody.recovery.redrive_plan import STARTED, Method, Outcome, Redrive
 from custody.terminal.console import console, table
-from custody.terminal.text import visible
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -19,14 +15,12 @@ _COLOURS = {
 }
 
 
-def show(events: EventLog | None, log: RedriveLog, *, dry_run: bool) -> None:
+def show(events: EventLog | None, redrives: list[Redrive] | None, *, dry_run: bool) -> None:
     """Show the events, and what was done about each dead letter or, with `dry_run`, would be."""
     if events:
         _events(events)
-    if log.plans is not None and dry_run:
-        _plans(log.plans)
-    elif log.plans is not None:
-        _redrives(log.redrives)
+    if redrives is not None:
+        _redrives(redrives, dry_run=dry_run)
 
 
 def _events(log: EventLog) -> None:
@@ -34,9 +28,8 @@ def _events(log: EventLog) -> None:
     if log.events:
         rows = table("event of", "for", "why it waits" if is_listing else "result")
         for event in log.events:
-            about = ", ".join(map(visible, event.objects)) or f"message {event.message}"
-            style = "bold red" if event.done is False else ""
-            rows.add_row(Text(about), event.function, Text(visible(event.result), style=style))
+            about = ", ".join(event.objects) or f"message {event.message}"
+            rows.add(about, event.function, (event.result, "bold red" if event.done is False else ""))
         console.print(rows)
     number, done = len(log.events), sum(event.done is True for event in log.events)
     if not number:
@@ -53,51 +46,42 @@ def _events(log: EventLog) -> None:
         )
 
 
-def _plans(planned: list[Redrive]) -> None:
-    if planned:
-        rows = table("object", "error", "how", "attempt", "chunks", "why", "dead letter")
-        for plan in planned:
-            chunks = f"{plan.chunks.again:,} of {plan.chunks.total:,}" if plan.chunks else ""
-            candidate = plan.candidate
-            cells = (_text(candidate.raw.key), _text(candidate.error), plan.how, str(plan.attempt), chunks)
-            rows.add_row(*cells, _text(plan.why), candidate.dead_letter.id)
+def _redrives(redrives: list[Redrive], *, dry_run: bool) -> None:
+    """Show each dead letter, the successful ones first."""
+    order = list(Outcome)
+    rows = table("object", "error before", "how", "attempt", "chunks", "outcome", "why")
+    for redrive in sorted(redrives, key=lambda each: (order.index(each.outcome), each.object.key)):
+        rows.add(
+            redrive.object.key,
+            redrive.error_before,
+            redrive.how or "",
+            redrive.attempt,
+            f"{redrive.chunks.again:,} of {redrive.chunks.total:,}" if redrive.chunks else "",
+            "" if dry_run and redrive.how else (redrive.outcome, _COLOURS.get(redrive.outcome, "bold red")),
+            redrive.why if dry_run else _why(redrive),
+        )
+    if redrives:
         console.print(rows)
-    _summarize([plan.how for plan in planned], "would be redriven", sum(plan.starts for plan in planned))
-
-
-def _redrives(carried_out: list[Redrive]) -> None:
-    """Show what was done about each dead letter, the successful ones first."""
-    if carried_out:
-        order = list(Outcome)
-        rows = table("object", "error before", "how", "attempt", "outcome", "why")
-        for redrive in sorted(carried_out, key=lambda each: (order.index(each.outcome), each.candidate.raw.key)):
-            outcome = Text(redrive.outcome, style=_COLOURS.get(redrive.outcome, "bold red"))
-            cells = (
-                _text(redrive.candidate.raw.key),
-                _text(redrive.candidate.error),
-                redrive.how if redrive.starts else "",
-            )
-            rows.add_row(*cells, str(redrive.attempt), outcome, _text(_why(redrive)))
-        console.print(rows)
-    started = sum(redrive.status is not None for redrive in carried_out)
-    _summarize([redrive.outcome for redrive in carried_out], "redriven", started)
+    if dry_run:
+        started = sum(redrive.how is not None for redrive in redrives)
+        words = Counter(str(redrive.how or redrive.outcome) for redrive in redrives)
+    else:
+        started = sum(redrive.outcome in STARTED for redrive in redrives)
+        words = Counter(str(redrive.outcome) for redrive in redrives)
+    counts = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
+    done = "would be redriven" if dry_run else "redriven"
+    console.print(f"{started} {done}: {counts}" if counts else "no open dead letter matches")
 
 
 def _why(redrive: Redrive) -> str:
-    if redrive.outcome is Outcome.UNKNOWN and redrive.error:
-        return f"it was started, but AWS does not report its status: {redrive.error}"
-    if redrive.outcome in {Outcome.SUCCEEDED, Outcome.RUNNING}:
-        return redrive.why if redrive.how is Method.NEW else ""
-    if redrive.status is None:
-        return redrive.why
-    end = redrive.error or redrive.status
-    return f"{end}; dead letter {redrive.new_dead_letter}" if redrive.new_dead_letter else f"{end}; no dead letter yet"
-
-
-def _summarize(words: list[Method | Outcome] | list[Outcome], done: str, number: int) -> None:
-    counts = ", ".join(f"{count} {word}" for word, count in sorted(Counter(words).items()))
-    console.print(f"{number} {done}: {counts}" if counts else "no open dead letter matches")
-
-
-def _text(text: str) -> Text:
-    return Text(visible(text))
+    match redrive.outcome:
+        case Outcome.SUCCEEDED | Outcome.RUNNING:
+            return redrive.why if redrive.how is Method.NEW else ""
+        case Outcome.REJECTED | Outcome.FAILED:
+            new = f"dead letter {redrive.new_dead_letter}" if redrive.new_dead_letter else "no dead letter yet"
+            return f"{redrive.error}; {new}"
+        case Outcome.UNKNOWN:
+            return redrive.error or ""
+        case Outcome.NOT_STARTED:
+            return "the command ended before"
+    return redrive.why

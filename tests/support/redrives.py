@@ -4,7 +4,7 @@ from typing import Any
 
 from custody.audit.dead_letters import Filter, select
 from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import Candidate, Redrive, choose_candidates
+from custody.recovery.redrive_plan import Redrive, choose_candidates
 from tests.support.audit_files import audit_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES
@@ -18,4 +18,6 @@ def redriver_on(buckets: Buckets, machine: Machine, chunk_bytes: int = CHUNK_BYT
 
 
 def plans_for(redriver: Redriver, **criteria: Any) -> list[Redrive]:
-    return redriver.plan(choose_candidates(map(Candidate.of, select(redriver.audit, Filter(**criteria)))))
+    redrives = choose_candidates(map(Redrive.of, select(redriver.audit, Filter(**criteria))))
+    redriver.plan(redrives)
+    return redrives

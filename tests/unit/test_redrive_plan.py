@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 
 from custody.executions.pipeline import ExecutionState
-from custody.recovery.redrive_plan import (
-    BatchState,
-    Candidate,
-    Method,
-    Outcome,
-    Redrive,
-    choose_candidates,
-    decide,
-)
+from custody.recovery.redrive_plan import BatchState, Method, Outcome, Redrive, choose_candidates, decide
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import WHOLE, DeadLetterKey
 from functions.shared.model.messages import Batch, Chunk, Plan
@@ -25,9 +17,27 @@ ARN = f"arn:aws:states:us-east-1:123456789012:execution:pipeline:{RAW.id}"
 STARTED = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def a_candidate(attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True) -> Candidate:
-    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
-    return Candidate(dead_letter, is_open, RAW, Chunk(start, 100) if start else None, execution, "AccessRefused")
+def a_candidate(
+    attempt: int = 0, execution: str = ARN, *, start: int = 0, is_open: bool = True, is_bulk: bool = False
+) -> Redrive:
+    key = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
+    return Redrive(
+        dead_letter=key.id,
+        object=RAW,
+        execution=execution,
+        key=key,
+        is_open=is_open,
+        chunk=Chunk(start, 100) if start and not is_bulk else None,
+        error_before="AccessRefused",
+        is_bulk=is_bulk,
+    )
+
+
+def decided(state: BatchState, candidate: Redrive | None = None, *, is_unchanged: bool = False) -> Redrive:
+    """Return a candidate as it is decided."""
+    redrive = candidate or a_candidate()
+    decide(redrive, state, is_unchanged=is_unchanged)
+    return redrive
 
 
 def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck: str | None = None) -> ExecutionState:
@@ -46,7 +56,7 @@ def execution(status: str = "FAILED", attempt: int = 0, *, arn: str = ARN, stuck
 def test_a_failed_execution_of_the_same_definition_is_redriven(
     executions: list[ExecutionState], arn: str, attempt: int, redrives: int
 ) -> None:
-    plan = decide(BatchState(a_candidate(), executions=tuple(executions), is_unchanged=True))
+    plan = decided(BatchState(executions=tuple(executions)), is_unchanged=True)
 
     assert (plan.how, plan.execution, plan.attempt, plan.redrives) == (Method.NATIVE, arn, attempt, redrives)
 
@@ -64,7 +74,7 @@ def test_a_failed_execution_of_the_same_definition_is_redriven(
 def test_otherwise_a_new_execution_does_the_work_again(
     executions: tuple[ExecutionState, ...], is_unchanged: bool, why: str
 ) -> None:
-    plan = decide(BatchState(a_candidate(), executions=executions, is_unchanged=is_unchanged))
+    plan = decided(BatchState(executions=executions), is_unchanged=is_unchanged)
 
     assert (plan.how, plan.attempt) == (Method.NEW, 1)
     assert why in plan.why
@@ -72,18 +82,18 @@ def test_otherwise_a_new_execution_does_the_work_again(
 
 
 @pytest.mark.parametrize(
-    ("state", "attempt"),
+    ("dead_letter", "state", "attempt"),
     [
-        (BatchState(a_candidate(3)), 4),
-        (BatchState(a_candidate(), committed=5), 6),
-        (BatchState(a_candidate(), executions=(execution(attempt=7),)), 8),
+        (3, BatchState(), 4),
+        (0, BatchState(committed=5), 6),
+        (0, BatchState(executions=(execution(attempt=7, stuck="too late"),)), 8),
         # A redrive of the execution would do all the work, and then fail to commit it.
-        (BatchState(a_candidate(), committed=1, executions=(execution(),), is_unchanged=True), 2),
+        (0, BatchState(committed=1, executions=(execution(),)), 2),
     ],
-    ids=["dead_letters", "ledger", "executions", "the next attempt of the execution is taken"],
+    ids=["dead letter", "ledger", "executions", "the next attempt of the execution is taken"],
 )
-def test_a_new_attempt_is_higher_than_all_that_are_known(state: BatchState, attempt: int) -> None:
-    plan = decide(state)
+def test_a_new_attempt_is_higher_than_all_that_are_known(dead_letter: int, state: BatchState, attempt: int) -> None:
+    plan = decided(state, a_candidate(dead_letter), is_unchanged=True)
 
     assert (plan.how, plan.attempt) == (Method.NEW, attempt)
 
@@ -91,36 +101,34 @@ def test_a_new_attempt_is_higher_than_all_that_are_known(state: BatchState, atte
 @pytest.mark.parametrize("status", ["RUNNING", "PENDING_REDRIVE"])
 def test_nothing_is_started_beside_a_running_execution(status: str) -> None:
     later = execution(status, 1, arn=f"{ARN}-r1")
-    plan = decide(BatchState(a_candidate(), executions=(execution(), later), is_unchanged=True))
+    plan = decided(BatchState(executions=(execution(), later)), is_unchanged=True)
 
-    assert (plan.how, plan.starts, plan.execution) == (Outcome.IN_FLIGHT, False, f"{ARN}-r1")
+    assert (plan.outcome, plan.how, plan.execution) == (Outcome.IN_FLIGHT, None, f"{ARN}-r1")
 
 
 def test_a_resolved_dead_letter_leaves_nothing_to_do() -> None:
-    state = BatchState(a_candidate(is_open=False), (Outcome.RESOLVED, "attempt 1 was committed"), 0, (execution(),))
-    plan = decide(state)
+    state = BatchState((Outcome.RESOLVED, "attempt 1 was committed"), 0, (execution(),))
+    plan = decided(state, a_candidate(is_open=False))
 
-    assert (plan.how, plan.starts, plan.why) == (Outcome.RESOLVED, False, "attempt 1 was committed")
+    assert (plan.outcome, plan.how, plan.why) == (Outcome.RESOLVED, None, "attempt 1 was committed")
 
 
 def test_the_client_token_is_the_same_until_the_execution_is_redriven() -> None:
-    plan, again = (Redrive(a_candidate(), Method.NATIVE, "", 1, ARN, redrives=0) for _ in range(2))
-    later = Redrive(a_candidate(), Method.NATIVE, "", 2, ARN, redrives=1)
+    plan, again, later = (a_candidate() for _ in range(3))
+    later.redrives = 1
 
     assert plan.token == again.token != later.token
     assert len(plan.token) <= 64, "Step Functions takes no more"
 
 
-def a_bulk_candidate(start: int, attempt: int = 0, *, is_open: bool = True) -> Candidate:
-    dead_letter = DeadLetterKey(RAW.id, start, attempt, "2026-11-23", "Write")
-    return Candidate(dead_letter, is_open, RAW, None, ARN, "AccessRefused", is_bulk=True)
+def a_bulk_candidate(start: int, *, is_open: bool = True) -> Redrive:
+    return a_candidate(start=start, is_open=is_open, is_bulk=True)
 
 
 def test_a_new_execution_of_a_bulk_object_processes_what_is_left() -> None:
     left = Plan(200, (200, 400))
-    assert decide(BatchState(a_bulk_candidate(WHOLE), left=left)).batch == Batch(
-        RAW, None, 1, redrive_of=ARN, plan=left
-    )
+    plan = decided(BatchState(left=left), a_bulk_candidate(WHOLE))
+    assert plan.batch == Batch(RAW, None, 1, redrive_of=ARN, plan=left)
 
 
 OTHER = a_candidate(start=4096, execution=f"{ARN}-other")
@@ -145,26 +153,8 @@ OTHER = a_candidate(start=4096, execution=f"{ARN}-other")
         "open chunk first",
     ],
 )
-def test_one_dead_letter_stands_for_all_that_a_redrive_does(
-    candidates: list[Candidate], chosen: list[Candidate]
-) -> None:
+def test_one_dead_letter_stands_for_all_that_a_redrive_does(candidates: list[Redrive], chosen: list[Redrive]) -> None:
     assert choose_candidates(candidates) == chosen
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "outcome"),
-    [
-        ("SUCCEEDED", None, Outcome.SUCCEEDED),
-        ("FAILED", "RecordsRejected", Outcome.REJECTED),
-        ("FAILED", "AccessRefused", Outcome.FAILED),
-        ("ABORTED", None, Outcome.FAILED),
-        ("RUNNING", None, Outcome.RUNNING),
-        (None, None, Outcome.REFUSED),
-    ],
-)
-def test_the_outcome_follows_from_status_and_error(status: str | None, error: str | None, outcome: Outcome) -> None:
-    how = Outcome.REFUSED if status is None else Method.NATIVE
-    assert Redrive(a_candidate(), how, "", 1, ARN, status=status, error=error).outcome is outcome
 
 
 def test_an_execution_is_parsed_from_what_step_functions_describes() -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from custody.audit.dead_letters import Filter, select
 from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import Candidate, Method, Outcome, choose_candidates
+from custody.recovery.redrive_plan import Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, audit_of, discarded, state_of
@@ -23,7 +23,7 @@ IS_LOCAL = True
 def test_all_dead_letters_of_an_object_are_one_redrive(bulk: Bulk, redriver: Redriver, machine: Machine) -> None:
     (plan,) = plans_for(redriver)
     assert (plan.how, plan.execution, plan.attempt) == (Method.NATIVE, bulk.arn, 1)
-    assert plan.candidate.dead_letter.is_of_whole
+    assert plan.key.is_of_whole
 
     done = list(redriver.watch(redriver.begin([plan], FAST), 10))
     assert [redrive.outcome for redrive in done] == [Outcome.SUCCEEDED]
@@ -32,7 +32,7 @@ def test_all_dead_letters_of_an_object_are_one_redrive(bulk: Bulk, redriver: Red
 
 def test_the_dead_letter_of_a_chunk_redrives_the_object(bulk: Bulk, redriver: Redriver) -> None:
     (plan,) = plans_for(redriver, error="AccessRefused")
-    assert plan.candidate.dead_letter.start == 400
+    assert plan.key.start == 400
     assert (plan.how, plan.execution) == (Method.NATIVE, bulk.arn)
 
 
@@ -81,15 +81,16 @@ def test_after_a_chunk_was_redriven_by_itself_the_next_attempt_is_higher_and_the
 
     arn = machine.add(replace(bulk.batch, attempt=2), "RUNNING")
     (plan,) = plans_for(redriver)
-    assert (plan.how, plan.execution) == (Outcome.IN_FLIGHT, arn)
+    assert (plan.outcome, plan.execution) == (Outcome.IN_FLIGHT, arn)
 
 
 def test_the_dead_letter_of_the_whole_is_resolved_with_its_chunks(bulk: Bulk, redriver: Redriver) -> None:
-    candidates = list(map(Candidate.of, select(redriver.audit, Filter())))
+    candidates = list(map(Redrive.of, select(redriver.audit, Filter())))
     for start in (200, 400):
         discarded(bulk.buckets, bulk.id, start)
-    (plan,) = redriver.plan(choose_candidates(candidates))
-    assert (plan.how, plan.starts) == (Outcome.RESOLVED, False)
+    redriver.plan(chosen := choose_candidates(candidates))
+    (plan,) = chosen
+    assert (plan.outcome, plan.how) == (Outcome.RESOLVED, None)
     assert "it summarizes its chunks" in plan.why
 
 
@@ -98,7 +99,7 @@ def test_each_state_machine_is_compared_with_its_own_definition(
 ) -> None:
     single = buckets.upload("mission/one.json", b"{}")
     post(buckets, single, arn=machine.add(single))
-    plans = {plan.candidate.raw.key: plan for plan in plans_for(redriver)}
+    plans = {plan.object.key: plan for plan in plans_for(redriver)}
     assert {plan.how for plan in plans.values()} == {Method.NATIVE}
     assert plans[bulk.batch.object.key].execution == bulk.arn
     assert plans["mission/one.json"].execution == arn_of(single.object.id)

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from custody.audit.dead_letters import Filter, select
-from custody.recovery.redrive import RedriveLog, Redriver
-from custody.recovery.redrive_plan import Candidate, Method, Outcome, Redrive, choose_candidates
+from custody.recovery.redrive import Redriver
+from custody.recovery.redrive_plan import Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
 from tests.support.audit_files import Run
@@ -24,8 +24,8 @@ IS_LOCAL = True
 
 def redriven(redriver: Redriver, timeout: float = 10) -> list[Redrive]:
     begun = list(redriver.begin(plans_for(redriver), FAST))
-    not_started = [redrive for redrive in begun if redrive.status is None]
-    return not_started + list(redriver.watch([redrive for redrive in begun if redrive.status], timeout))
+    list(redriver.watch([redrive for redrive in begun if redrive.outcome is Outcome.RUNNING], timeout))
+    return begun
 
 
 def fail(machine: Machine, key: str = "a.json") -> Batch:
@@ -77,11 +77,11 @@ def test_a_redrive_by_somebody_else_does_not_affect_the_others(redriver: Redrive
     plans = plans_for(redriver)
     for batch, status in ((quicker, "RUNNING"), (finished, "SUCCEEDED")):
         machine.refusals[machine.add(batch, status, redrives=1)] = "ExecutionNotRedrivable"
-    begun = {redrive.candidate.raw.key: redrive for redrive in redriver.begin(plans, FAST)}
+    begun = {redrive.object.key: redrive for redrive in redriver.begin(plans, FAST)}
 
     assert begun[quicker.object.key].outcome is Outcome.IN_FLIGHT
     assert begun[finished.object.key].outcome is Outcome.RESOLVED
-    assert begun[other.object.key].status == "RUNNING"
+    assert begun[other.object.key].outcome is Outcome.RUNNING
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExecutionLimitExceeded", "ExecutionNotRedrivable"])
@@ -89,7 +89,7 @@ def test_a_refused_redrive_does_not_affect_the_others(redriver: Redriver, machin
     refused = fail(machine)
     fail(machine, "b.json")
     machine.refusals[arn_of(refused.object.id)] = code
-    done = {redrive.candidate.raw.key: redrive for redrive in redriven(redriver)}
+    done = {redrive.object.key: redrive for redrive in redriven(redriver)}
 
     assert done["a.json"].outcome is Outcome.REFUSED
     assert code in done["a.json"].why
@@ -136,9 +136,9 @@ def test_the_executions_of_a_batch_decide_how_it_is_redriven(
     machine.add(Batch(running.object, attempt=1), "RUNNING")
     plans = plans_for(redriver)
 
-    assert {plan.candidate.raw.key: (plan.how, plan.attempt) for plan in plans} == {
-        "expired.json": (Method.NEW, 1),
-        "running.json": (Outcome.IN_FLIGHT, 1),
+    assert {plan.object.key: (plan.how, plan.outcome, plan.attempt) for plan in plans} == {
+        "expired.json": (Method.NEW, Outcome.NOT_STARTED, 1),
+        "running.json": (None, Outcome.IN_FLIGHT, 1),
     }
 
 
@@ -146,11 +146,12 @@ def test_a_dead_letter_that_is_resolved_meanwhile_is_not_redriven(
     redriver: Redriver, buckets: Buckets, machine: Machine
 ) -> None:
     batch = fail(machine)
-    candidates = choose_candidates(map(Candidate.of, select(redriver.audit, Filter())))
+    candidates = choose_candidates(map(Redrive.of, select(redriver.audit, Filter())))
     commit(buckets, Batch(batch.object, attempt=1))
-    (plan,) = redriver.plan(candidates)
+    redriver.plan(candidates)
+    (plan,) = candidates
 
-    assert plan.how is Outcome.RESOLVED
+    assert plan.outcome is Outcome.RESOLVED
     assert "attempt 1 was committed" in plan.why
 
 
@@ -313,12 +314,10 @@ def test_without_an_answer_to_a_start_no_more_are_started(
     for number in range(40):
         fail(machine, f"{number:02}.json")
     plans = plans_for(redriver)
-    log = RedriveLog()
-    log.add(plans)
     monkeypatch.setattr(machine, "redrive_execution", unreachable)
     with pytest.raises(EndpointConnectionError):
-        list(redriver.begin(plans, 50, log.note))
-    outcomes = [redrive.outcome for redrive in log.redrives]
+        list(redriver.begin(plans, 50))
+    outcomes = [redrive.outcome for redrive in plans]
 
     assert set(outcomes) == {Outcome.UNKNOWN, Outcome.NOT_STARTED}
     assert len(outcomes) == 40
