@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -14,7 +13,7 @@ from custody.recovery import event_queue
 from custody.recovery.event_queue import EventResult
 from functions.start.handler import handle as start
 from tests.support.audit_files import Run
-from tests.support.buckets import Buckets
+from tests.support.buckets import Buckets, session
 from tests.support.command_line import CommandLine
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -52,7 +51,7 @@ class Queue:
     """A queue of moto: what is put in, what is visible in it, and the results of a replay."""
 
     def __init__(self) -> None:
-        self.sqs: Any = boto3.client("sqs")
+        self.sqs: Any = session().client("sqs")
         self.url = self.sqs.create_queue(QueueName="start-dlq")["QueueUrl"]
 
     def put(self, body: Any, **attributes: str) -> None:
@@ -60,10 +59,11 @@ class Queue:
         text = body if isinstance(body, str) else json.dumps(body)
         self.sqs.send_message(QueueUrl=self.url, MessageBody=text, MessageAttributes=named)
 
-    def put_failed_call(self, event: Any) -> None:
+    def put_failed_calls(self, number: int = 1, event: Any = EVENT) -> None:
         """Put what Lambda makes of a failed call."""
         answer = {"errorType": "AccessRefused", "errorMessage": "StartExecution was refused"}
-        self.put({"version": "1.0", "requestPayload": event, "responsePayload": answer})
+        for _ in range(number):
+            self.put({"version": "1.0", "requestPayload": event, "responsePayload": answer})
 
     def look(self) -> list[EventResult]:
         return list(event_queue.handle_queue(self.sqs, self.url, "start", None))
@@ -88,7 +88,7 @@ def counting(**counts: int) -> Function:
 
 
 def test_a_replayed_event_reaches_its_function_as_it_was_sent_and_is_deleted(queue: Queue) -> None:
-    queue.put_failed_call(EVENT)
+    queue.put_failed_calls()
     (listed,) = queue.look()
     function = counting(started=1, started_before=0)
     (replayed,) = queue.replay(function)
@@ -102,7 +102,7 @@ def test_a_replayed_event_reaches_its_function_as_it_was_sent_and_is_deleted(que
 @pytest.mark.parametrize("event", [EVENT, OF_EVENTBRIDGE, OF_STEP_FUNCTIONS])
 def test_an_event_is_replayed_whoever_put_it_into_the_queue(queue: Queue, event: Any) -> None:
     """Lambda after its retries, the buffer after its receives, or EventBridge, which may say why."""
-    queue.put_failed_call(event)
+    queue.put_failed_calls(event=event)
     queue.put(event)
     queue.put(OF_EVENTBRIDGE, ERROR_CODE="NO_PERMISSIONS", ERROR_MESSAGE="not authorized to call start")
     listed, function = queue.look(), counting(started=1)
@@ -120,8 +120,7 @@ def test_an_event_is_replayed_whoever_put_it_into_the_queue(queue: Queue, event:
 
 
 def test_all_events_are_listed_and_replayed_however_many_there_are(queue: Queue) -> None:
-    for _ in range(25):
-        queue.put_failed_call(EVENT)
+    queue.put_failed_calls(25)
 
     assert len(queue.look()) == queue.visible == 25
     assert [each.done for each in queue.replay(counting())] == [True] * 25
@@ -137,8 +136,8 @@ def test_all_events_are_listed_and_replayed_however_many_there_are(queue: Queue)
     ids=["by the function", "by Lambda"],
 )
 def test_an_event_that_is_refused_again_stays_visible(queue: Queue, refusal: str, result: str) -> None:
-    queue.put_failed_call(
-        {"Records": [{"s3": {"bucket": {"name": "raw"}, "object": {"key": "a", "size": 1, "eTag": "e"}}}]}
+    queue.put_failed_calls(
+        event={"Records": [{"s3": {"bucket": {"name": "raw"}, "object": {"key": "a", "size": 1, "eTag": "e"}}}]}
     )
     function = Function()
     function.refusal = refusal
@@ -159,7 +158,7 @@ def test_an_event_that_is_refused_again_stays_visible(queue: Queue, refusal: str
     ],
 )
 def test_an_answer_without_an_error_is_an_acceptance_and_described(queue: Queue, answer: Any, result: str) -> None:
-    queue.put_failed_call(EVENT)
+    queue.put_failed_calls()
     assert [(each.done, each.result) for each in queue.replay(Function(lambda *_: answer))] == [(True, result)]
 
 
@@ -190,7 +189,7 @@ def test_a_malformed_event_and_a_foreign_message_are_left_and_the_others_are_rep
     queue: Queue, body: Any, result: str
 ) -> None:
     queue.put(body)
-    queue.put_failed_call(EVENT)
+    queue.put_failed_calls()
 
     def accept_only_the_valid(given: Any, _: Any) -> Any:
         assert given == EVENT
@@ -204,7 +203,7 @@ def test_a_malformed_event_and_a_foreign_message_are_left_and_the_others_are_rep
 
 
 def test_an_event_is_deleted_only_after_it_was_accepted(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue.put_failed_call(EVENT)
+    queue.put_failed_calls()
     calls: list[Any] = []
 
     def accept(event: Any, _: Any) -> Any:
@@ -230,8 +229,7 @@ def test_an_event_is_deleted_only_after_it_was_accepted(queue: Queue, monkeypatc
 
 
 def test_an_interrupted_replay_hides_nothing(queue: Queue) -> None:
-    for _ in range(3):
-        queue.put_failed_call(EVENT)
+    queue.put_failed_calls(3)
     function: Any = counting()
     replay = event_queue.handle_queue(queue.sqs, queue.url, "start", function)
     next(replay)
@@ -254,8 +252,7 @@ def run(command_line: CommandLine, queue: Queue) -> Run:
 
 
 def test_hidden_messages_are_counted(run: Run, queue: Queue) -> None:
-    for _ in range(4):
-        queue.put_failed_call(EVENT)
+    queue.put_failed_calls(4)
     queue.sqs.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=3, VisibilityTimeout=60)
     listed = run("--events", "--dry-run")
     replayed = run("--events", "--json")
@@ -273,8 +270,7 @@ def test_an_empty_queue_is_a_success(run: Run) -> None:
 def test_ctrl_c_in_a_replay_reports_what_was_handled_and_leaves_the_rest(
     run: Run, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(3):
-        queue.put_failed_call(EVENT)
+    queue.put_failed_calls(3)
     calls: list[Any] = []
 
     def interrupt_the_second(_: Function, **parameters: Any) -> Any:

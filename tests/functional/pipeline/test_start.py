@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from functions.shared import aws
 from functions.shared.errors import MessageRefused, ServiceUnavailable
 from functions.shared.model.messages import Batch, Plan
+from functions.shared.records.strict_json import encode
 from functions.start import handler
+from tests.support import executions
 from tests.support.buckets import Buckets
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -78,50 +79,43 @@ def test_eventbridge_and_s3_give_the_same_name_and_input(machine: Machine, name:
     assert len(machine.started) == 1
 
 
-def test_a_key_of_eventbridge_is_not_decoded(machine: Machine) -> None:
+def test_only_a_key_of_s3_is_form_encoded(machine: Machine) -> None:
     encoded = event("eventbridge_object_created")
     encoded["detail"]["object"]["key"] = "mission/100%25+1.json"
     handler.handle(encoded, None)
-
-    (message,) = machine.started.values()
-    assert json.loads(message)["object"]["key"] == "mission/100%25+1.json"
-
-
-def test_a_duplicate_event_starts_nothing(machine: Machine) -> None:
-    first = handler.handle(event("object_created"), None)
-    second = handler.handle(event("object_created"), None)
-
-    assert len(machine.started) == 1
-    assert (first["counts"]["started"], second["counts"]["started_before"]) == (1, 1)
-
-
-def test_a_form_encoded_key_is_decoded(machine: Machine) -> None:
     handler.handle(event("object_created_odd_key"), None)
 
-    (message,) = machine.started.values()
-    assert json.loads(message)["object"]["key"] == "mission/Größe + naïve résumé (1).json"
+    keys = [json.loads(message)["object"]["key"] for message in machine.started.values()]
+    assert keys == ["mission/100%25+1.json", "mission/Größe + naïve résumé (1).json"]
 
 
-def test_every_record_of_an_event_is_started(machine: Machine) -> None:
-    both = {"Records": event("object_created")["Records"] + event("object_created_odd_key")["Records"]}
-    handler.handle(both, None)
+def records(*names: str) -> dict[str, Any]:
+    return {"Records": [record for name in names for record in event(name)["Records"]]}
+
+
+BOTH = ("object_created", "object_created_odd_key")
+
+
+@pytest.mark.parametrize("both", [records(*BOTH), buffered(*map(event, BOTH))], ids=["direct", "buffered"])
+def test_every_record_of_an_event_and_every_message_of_the_buffer_is_started(machine: Machine, both: Any) -> None:
+    assert handler.handle(both, None).get("batchItemFailures", []) == []
     assert len(machine.started) == 2
 
 
-def test_folder_markers_and_test_events_are_skipped(machine: Machine) -> None:
-    handler.handle(event("folder_marker"), None)
-    handler.handle(event("s3_test_event"), None)
-    handler.handle(event("eventbridge_folder_marker"), None)
+@pytest.mark.parametrize("name", ["folder_marker", "s3_test_event", "eventbridge_folder_marker"])
+def test_folder_markers_and_test_events_are_skipped_and_deleted_from_the_buffer(machine: Machine, name: str) -> None:
+    handler.handle(event(name), None)
+    assert handler.handle(buffered(event(name)), None) == {"batchItemFailures": []}
     assert machine.started == {}
 
 
 def test_one_failed_start_does_not_stop_the_others(machine: Machine) -> None:
-    first, second = event("object_created")["Records"][0], event("object_created_odd_key")["Records"][0]
-    first["s3"]["object"]["key"] = "busy/a.json"
+    both = records(*BOTH)
+    both["Records"][0]["s3"]["object"]["key"] = "busy/a.json"
     machine.failing = {"busy"}
 
     with pytest.raises(ServiceUnavailable):
-        handler.handle({"Records": [first, second]}, None)
+        handler.handle(both, None)
     assert len(machine.started) == 1
 
 
@@ -145,14 +139,10 @@ def test_an_object_without_a_version_is_refused(machine: Machine, name: str, ver
     assert machine.started == {}
 
 
-@pytest.mark.parametrize("lacking", ["key", "size", "etag"])
-def test_an_incomplete_event_of_eventbridge_is_refused(machine: Machine, lacking: str) -> None:
+def without(name: str) -> Any:
     incomplete = event("eventbridge_object_created")
-    del incomplete["detail"]["object"][lacking]
-
-    with pytest.raises(MessageRefused, match=f"lacks '{lacking}'"):
-        handler.handle(incomplete, None)
-    assert machine.started == {}
+    del incomplete["detail"]["object"][name]
+    return incomplete
 
 
 @pytest.mark.parametrize(
@@ -163,9 +153,10 @@ def test_an_incomplete_event_of_eventbridge_is_refused(machine: Machine, lacking
         (event("eventbridge_object_created") | {"detail-type": "Object Deleted"}, "not about a new object"),
         ({"Records": [{}]}, "lacks 's3'"),
         ({"Records": [{"s3": {"object": {}}}]}, "lacks 'bucket'"),
+        *((without(name), f"lacks '{name}'") for name in ("key", "size", "etag")),
     ],
 )
-def test_an_event_that_is_not_about_a_new_object_is_refused(machine: Machine, other: dict[str, Any], why: str) -> None:
+def test_an_incomplete_event_or_one_about_something_else_is_refused(machine: Machine, other: Any, why: str) -> None:
     with pytest.raises(MessageRefused, match=why):
         handler.handle(other, None)
     assert machine.started == {}
@@ -200,28 +191,18 @@ def test_a_large_object_is_started_with_the_same_chunks_each_time(machine: Machi
     assert list(machine.started.values()) == [message]
 
 
-def test_every_message_of_the_buffer_is_started(machine: Machine) -> None:
-    answer = handler.handle(buffered(event("object_created"), event("object_created_odd_key")), None)
-
-    assert answer == {"batchItemFailures": []}
-    assert len(machine.started) == 2
-
-
-def test_only_failed_messages_are_returned_to_the_buffer(machine: Machine) -> None:
+def test_only_failed_messages_are_returned_to_the_buffer_and_logged(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     machine.failing = {"busy"}
 
     answer = handler.handle(buffered(of_key("a.json"), of_key("busy/b.json"), of_key("c.json")), None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert len(machine.started) == 2
 
-
-def test_the_log_says_why_a_message_was_returned(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    machine.failing = {"busy"}
-    handler.handle(buffered(of_key("busy/b.json")), None)
-
-    (entity,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
-    assert (entity["message_id"], entity["error"]) == ("0", "ServiceUnavailable")
-    assert "ThrottlingException" in entity["cause"]
+    (entry,) = (record.__dict__ for record in caplog.records if record.levelname == "WARNING")
+    assert (entry["message_id"], entry["error"]) == ("1", "ServiceUnavailable")
+    assert "ThrottlingException" in entry["cause"]
 
 
 @pytest.mark.parametrize(
@@ -234,16 +215,10 @@ def test_a_message_that_is_not_an_event_stops_no_other(machine: Machine, body: s
     assert len(machine.started) == 1
 
 
-def test_test_events_and_folder_markers_are_deleted_from_the_buffer(machine: Machine) -> None:
-    assert handler.handle(buffered(event("s3_test_event"), event("folder_marker")), None) == {"batchItemFailures": []}
-    assert machine.started == {}
+def test_start_execution_reports_a_duplicate_name(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = executions.Machine(buckets)
+    monkeypatch.setattr(aws, "_stepfunctions", lambda: client)
+    message = encode(buckets.upload("a.json", b"{}").encode()).decode()
 
-
-def test_start_execution_reports_a_duplicate_name(buckets: Buckets) -> None:  # noqa: ARG001 - AWS in memory
-    client = boto3.client("stepfunctions")
-    definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}})
-    role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    arn = client.create_state_machine(name="pipeline", definition=definition, roleArn=role)["stateMachineArn"]
-
-    assert aws.start_execution(arn, "a", "{}")
-    assert not aws.start_execution(arn, "a", '{"other": "input"}')
+    assert aws.start_execution(executions.MACHINE_ARN, "a", message)
+    assert not aws.start_execution(executions.MACHINE_ARN, "a", message)

@@ -18,8 +18,8 @@ from functions.shared.errors import (
 )
 from functions.shared.model.messages import Batch
 from functions.write import handler
-from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets, called_with
-from tests.support.stages import BAD, GOOD, call, transformed, written
+from tests.support.buckets import ENTERED_AT, EXECUTION_ARN, Buckets
+from tests.support.stages import BAD, GOOD, MIXED, call, transformed, written
 
 
 def test_the_processed_object_is_named_by_dataset_date_and_object(buckets: Buckets) -> None:
@@ -65,27 +65,19 @@ def test_a_retry_writes_the_same_bytes_and_commits_once(buckets: Buckets) -> Non
 def test_an_attempt_of_another_execution_fails_and_a_redrive_takes_the_next(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     call("Write", message)
-    event = called_with(message, "Write")
-    event["execution"]["Id"] = EXECUTION_ARN + "-r1"
-    with pytest.raises(
-        AttemptTaken, match=rf"attempt 0 of {Batch.decode(message).object.id} was committed by {EXECUTION_ARN}"
-    ):
-        handler.handle(event, None)
+    other = f"{EXECUTION_ARN}-r1"
+    taken = rf"attempt 0 of {Batch.decode(message).object.id} was committed by {EXECUTION_ARN}"
+    with pytest.raises(AttemptTaken, match=taken):
+        call("Write", message, arn=other)
 
-    event["execution"]["RedriveCount"] = 1
-    handler.handle(event, None)
-    assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1"]
-
-
-def test_an_attempt_of_another_execution_is_detected_before_delivery(buckets: Buckets) -> None:
-    message = transformed(buckets, "mission/a.json", GOOD)
-    event = called_with(message, "Write", redrives=1)
-    handler.handle(event, None)
+    call("Write", message, redrives=1)
     delivered = buckets.s3.list_object_versions(Bucket="processed")["Versions"]
-    event["execution"]["Id"] = EXECUTION_ARN + "-r1"
     with pytest.raises(AttemptTaken):
-        handler.handle(event, None)
-    assert buckets.s3.list_object_versions(Bucket="processed")["Versions"] == delivered
+        call("Write", message, arn=other, redrives=1)
+    assert buckets.s3.list_object_versions(Bucket="processed")["Versions"] == delivered, "a redrive looks first"
+
+    call("Write", message, arn=other, redrives=2)
+    assert [key.split(".")[1] for key in buckets.keys("audit")] == ["0", "1", "2"]
 
 
 def test_a_retry_with_other_outcomes_is_refused(buckets: Buckets) -> None:
@@ -99,7 +91,7 @@ def test_a_retry_with_other_outcomes_is_refused(buckets: Buckets) -> None:
 def test_a_delivery_under_another_dataset_is_emptied(buckets: Buckets) -> None:
     message = transformed(buckets, "a.json", GOOD)
     call("Write", message)
-    handler.handle(called_with(message | {"dataset": "other"}, "Write", redrives=1), None)
+    call("Write", message | {"dataset": "other"}, redrives=1)
     bodies = {key.partition("/")[0]: buckets.body("processed", key) for key in buckets.keys("processed")}
     assert bodies["mission"] == b""
     assert bodies["other"]
@@ -124,7 +116,7 @@ def test_the_ledger_names_the_redriven_execution(buckets: Buckets) -> None:
 
 def test_a_dead_letter_lists_rejected_records_without_values(buckets: Buckets) -> None:
     with pytest.raises(RecordsRejected, match="1 of 2 records rejected"):
-        written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+        written(buckets, "mission/mixed.json", MIXED)
 
     dead_letter = buckets.dead_letter()
     (rejected,) = dead_letter["rejected"]
@@ -145,7 +137,7 @@ def test_a_dead_letter_lists_rejected_records_without_values(buckets: Buckets) -
 
 def test_tolerated_rejects_succeed_with_a_dead_letter(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, tolerated_rejects_percent=50.0))
-    report = written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+    report = written(buckets, "mission/mixed.json", MIXED)
 
     assert report["counts"] == {"received": 2, "written": 1, "rejected": 1}
     assert buckets.keys("audit")[0] == report["dead_letter"]["key"]
@@ -170,7 +162,7 @@ def test_the_dead_letter_is_written_before_the_ledger_file(buckets: Buckets, mon
 
     monkeypatch.setattr(aws, "write_once", only_dead_letters)
     with pytest.raises(AccessRefused):
-        written(buckets, "mission/mixed.json", b"[" + GOOD + b", " + BAD + b"]")
+        written(buckets, "mission/mixed.json", MIXED)
     assert [key.partition("/")[0] for key in buckets.keys("audit")] == ["dead-letters"]
 
 
@@ -178,20 +170,16 @@ def test_a_missing_staged_batch_is_a_missing_object(buckets: Buckets) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
     claim = {"bucket": "staging", "key": "batches/gone.json.gz", "version_id": None}
     with pytest.raises(ObjectMissing, match=r"batches/gone\.json\.gz"):
-        handler.handle(called_with(message | {"claim": claim}, "Write"), None)
+        call("Write", message | {"claim": claim})
 
 
 @pytest.mark.parametrize("part", ["object", "chunk", "attempt", "records", "contract"])
 def test_an_incomplete_message_is_refused_by_the_missing_part(buckets: Buckets, part: str) -> None:
     message = transformed(buckets, "mission/a.json", GOOD)
+    with pytest.raises(MessageRefused, match="format 1"):
+        call("Write", message | {"format": 2})
     del message[part]
     with pytest.raises(MessageRefused, match=part):
-        call("Write", message)
-
-
-def test_a_message_of_another_format_is_refused(buckets: Buckets) -> None:
-    message = transformed(buckets, "mission/a.json", GOOD) | {"format": 2}
-    with pytest.raises(MessageRefused, match="format 1"):
         call("Write", message)
 
 
