@@ -6,24 +6,16 @@ from math import ceil
 
 from docs.generator.markdown import number, rows, table
 from docs.generator.scaling import BATCH, CHUNK, OBJECT, RECORD_BYTES
-from infra.constructs.ingestion import BATCH as BUFFER_BATCH
 from infra.settings import parse
 from tests.support.template import Deployment
 
 OBJECTS, RECORDS = 1_000_000, 100_000_000
 GB = 10**9
-MONTH_HOURS = 730
 PART_BYTES = 8 * 2**20
 """Size of the parts of an upload."""
 
-LEDGER_BYTES = 640
-"""Approximate size of the ledger file of an object of one record."""
-
-RUN_OBJECTS, RUN_HOURS = 300, 2
-"""Most executions that `make test-aws` starts, and how long it keeps the stack."""
-
 TRANSITION, CALL, GB_SECOND = "Step Functions transition", "Lambda request", "Lambda GB-second, Arm"
-PUT, STORED, EVENT = "S3 PUT", "S3 Standard, GB-month", "EventBridge opt-in data event"
+PUT, EVENT = "S3 PUT", "EventBridge opt-in data event"
 
 Lines = list[tuple[str, str, float]]
 """What is billed, how many, and USD."""
@@ -100,7 +92,8 @@ class Costs:
             "processed": self.assumed["bytes of a processed record"],
             "audit": self.assumed["bytes of a record in the ledger"],
         }
-        lines = [(name, STORED, RECORDS * size / GB, f"{RECORDS:,} x {size:g} bytes") for name, size in sizes.items()]
+        stored = "S3 Standard, GB-month"
+        lines = [(name, stored, RECORDS * size / GB, f"{RECORDS:,} x {size:g} bytes") for name, size in sizes.items()]
         return self.bill(*lines)
 
     def _gb_seconds(self) -> float:
@@ -120,25 +113,6 @@ class Costs:
             ("X-Ray", "X-Ray trace", traced, f"{traced:,.0f} traces"),
         )
 
-    def extras(self, alarms: Mapping[str, int]) -> Lines:
-        """Return what settings and special cases cost."""
-        polled = self.assumed["requests a minute to an empty buffer"] * 60 * MONTH_HOURS
-        requests = (BUFFER_BATCH + 2) / BUFFER_BATCH * OBJECTS
-        existing = total(self.idle(alarms["existing"]))
-        run = total(self.objects()) / OBJECTS * RUN_OBJECTS + total(self.idle(alarms["prod"])) / MONTH_HOURS * RUN_HOURS
-        return [
-            *self.bill(
-                ("`buffered`, a month", "SQS request", polled, f"{polled:,.0f} polls of an empty buffer"),
-                ("`buffered`, a million objects", "SQS request", requests, f"{requests:,.0f} requests"),
-            ),
-            ("`raw_bucket`, a month, idle", f"{alarms['existing']} alarms and a key", existing),
-            *self.bill(
-                ("`raw_bucket`, a million objects", EVENT, OBJECTS, "1,000,000 events, and any others of the bucket"),
-                ("ledger of a million small objects, a month", STORED, LEDGER_BYTES * OBJECTS / GB, "0.64 GB"),
-            ),
-            ("`make test-aws`", f"{RUN_OBJECTS} executions in {RUN_HOURS} hours, at most", ceil(run * 100) / 100),
-        ]
-
     def summary(self, alarms: int) -> str:
         """List the totals."""
         objects, records = total(self.objects()), total(self.records())
@@ -154,22 +128,20 @@ def total(lines: Lines) -> float:
     return sum(usd for *_, usd in lines)
 
 
-def written(heading: str, lines: Lines, *, with_total: bool = True) -> str:
+def written(heading: str, lines: Lines) -> str:
     """Write a bill as a table, with its total."""
     cells = [(name, how_many, f"{usd:,.2f}") for name, how_many, usd in lines]
-    end = [("**total**", "", f"**{total(lines):,.2f}**")] if with_total else []
-    return table((heading, "how many", "USD"), cells + end)
+    return table((heading, "how many", "USD"), [*cells, ("**total**", "", f"**{total(lines):,.2f}**")])
 
 
 def regions(costs: str, scaling: str, deployments: Mapping[str, Deployment]) -> dict[str, str]:
     """Write the tables and lists of docs/costs.md, by their regions."""
     bills = Costs.read(costs, scaling)
-    alarms = {name: len(each.of_type("AWS::CloudWatch::Alarm")) for name, each in deployments.items()}
+    alarms = len(deployments["prod"].of_type("AWS::CloudWatch::Alarm"))
     return {
-        "costs": bills.summary(alarms["prod"]),
-        "costs-idle": written("a month, idle", bills.idle(alarms["prod"])),
+        "costs": bills.summary(alarms),
+        "costs-idle": written("a month, idle", bills.idle(alarms)),
         "costs-objects": written("a million objects of one record", bills.objects()),
         "costs-records": written("100 million records in a large object", bills.records()),
         "costs-stored": written("a month, by bucket", bills.stored()),
-        "costs-extras": written("what else", bills.extras(alarms), with_total=False),
     }

@@ -1,6 +1,6 @@
 """Generated documents are up to date."""
 
-from docs.generator.pages import pages
+from docs.generator.__main__ import pages
 from infra.app import ROOT
 from tests.support.template import Deployment
 
