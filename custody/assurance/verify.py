@@ -70,19 +70,11 @@ class StoredLedger:
         return max(file.modified for file in self.files)
 
     @property
-    def batches(self) -> list[Sequence[StoredFile]]:
-        """The committed files that still exist, by batch; the latest attempt last."""
-        committed = sorted(self._committed(summaries=False), key=attrgetter("key"))
-        return [list(files) for _, files in groupby(committed, lambda file: file.key.start)]
-
-    @property
-    def summary(self) -> StoredFile | None:
-        """The summary of the latest attempt; None if there is none, or if it no longer exists."""
-        return max(self._committed(summaries=True), key=attrgetter("key"), default=None)
-
-    def _committed(self, *, summaries: bool) -> Iterator[StoredFile]:
+    def committed(self) -> list[Sequence[StoredFile]]:
+        """The committed files that still exist by batch, the latest attempt last; then the summaries."""
         existing = (file for file in self.files if file.versions and not file.key.discards)
-        return (file for file in existing if file.key.is_summary is summaries)
+        in_order = sorted(existing, key=attrgetter("key"))
+        return [list(files) for _, files in groupby(in_order, lambda file: file.key.start)]
 
 
 def stored_ledgers(s3: "S3Client", bucket: str, object_id: str | None = None) -> Iterator[StoredLedger]:
@@ -118,13 +110,12 @@ class _Check:
         """Verify the ledger files of the object, its raw version, and its processed objects as they are now."""
         for file in ledger.files:
             self.findings.add_broken(_tampering(file))
-        records = sum(map(self._verify_batch, ledger.batches))
-        if ledger.summary:
-            with self._reading(ledger.summary) as stream:
-                header, lines = _opened(stream, ledger.summary.key)
-                if isinstance(header, SummaryHeader):
-                    chunks = ledger_lines.chunks(lines)
-                    self.findings.add_broken(self._summary_differences(ledger.summary.key.key, header, chunks))
+        records = 0
+        for files in ledger.committed:
+            if files[-1].key.is_summary:
+                self._verify_summary(files[-1])
+            else:
+                records += self._verify_batch(files)
         return self.findings.verdict(ledger.object_id, records)
 
     def _verify_batch(self, files: Sequence[StoredFile]) -> int:
@@ -143,6 +134,14 @@ class _Check:
                 outputs.append(header.output)
         self.progress.add(number)
         return number
+
+    def _verify_summary(self, file: StoredFile) -> None:
+        """Verify the summary of the latest attempt against the ledger files of the chunks."""
+        with self._reading(file) as stream:
+            header, lines = _opened(stream, file.key)
+            if isinstance(header, SummaryHeader):
+                chunks = ledger_lines.chunks(lines)
+                self.findings.add_broken(self._summary_differences(file.key.key, header, chunks))
 
     def _summary_differences(self, key: str, header: SummaryHeader, lines: Iterable[ChunkLine]) -> Iterator[str]:
         starts: list[int] = []

@@ -3,12 +3,11 @@
 Whatever does not have the form that Custody writes raises Unreadable.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 from msgspec.json import Decoder
@@ -16,12 +15,14 @@ from msgspec.json import Decoder
 from custody.audit import ledger_lines
 from custody.errors import CommandFailed
 from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_line
-from functions.shared.model.decoding import Undecodable, decode
+from functions.shared.model.decoding import decode
 from functions.shared.model.keys import DAY, DEAD_LETTERS, LEDGER, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+Header = TypeVar("Header", LedgerHeader, DiscardHeader)
 
 _DEAD_LETTER = Decoder(DeadLetter)
 
@@ -75,20 +76,27 @@ class AuditReader:
         """Read a dead letter; raise Unreadable."""
         content = self.s3.get_object(Bucket=self.bucket, Key=key.key)["Body"].read()
         with self._decoding(key):
-            _require_day(key.day)
             return ledger_lines.require_same(decode(content, _DEAD_LETTER), key.object_id, key.attempt)
 
     def header(self, key: LedgerKey) -> LedgerHeader:
         """Read only the header of a committed ledger file; raise Unreadable."""
-        beginning = self._beginning(key.key)
-        with self._decoding(key):
-            return ledger_lines.committed_header(header_line(beginning), key)
+        return self._header(key, ledger_lines.committed_header)
 
     def discard_header(self, key: LedgerKey) -> DiscardHeader:
         """Read only the header of a discard; raise Unreadable."""
-        beginning = self._beginning(key.key)
+        return self._header(key, ledger_lines.discard_header)
+
+    def _header(self, key: LedgerKey, parse: Callable[[bytes, LedgerKey], Header]) -> Header:
+        try:
+            span = f"bytes=0-{HEADER_BYTES - 1}"
+            beginning = self.s3.get_object(Bucket=self.bucket, Key=key.key, Range=span)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRange":
+                raise
+            # The file is empty.
+            beginning = b""
         with self._decoding(key):
-            return ledger_lines.discard_header(header_line(beginning), key)
+            return parse(header_line(beginning), key)
 
     def lines(self, key: LedgerKey) -> Generator[RecordLine, None, None]:
         """Stream the records of a ledger file; raise Unreadable."""
@@ -114,16 +122,6 @@ class AuditReader:
             (ledger_lines.discard_header if key.discards else ledger_lines.committed_header)(header, key)
             yield lines
 
-    def _beginning(self, key: str) -> bytes:
-        try:
-            span = f"bytes=0-{HEADER_BYTES - 1}"
-            return self.s3.get_object(Bucket=self.bucket, Key=key, Range=span)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "InvalidRange":
-                # The file is empty.
-                return b""
-            raise
-
     def _keys(self, prefix: str) -> Iterator[str]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return filter(None, pages.search("Contents[].Key"))
@@ -143,11 +141,3 @@ class AuditReader:
             raise Unreadable(
                 f"{self.uri(key)} is not what Custody wrote: {error}. See its versions, and `custody verify`.", key.key
             ) from error
-
-
-def _require_day(day: str) -> None:
-    """Raise Undecodable for a day that does not exist."""
-    try:
-        date.fromisoformat(day)
-    except ValueError as error:
-        raise Undecodable(f"there is no day {day}") from error

@@ -28,9 +28,6 @@ _EXECUTION = re.compile(rf"(?P<id>{_ID})(-r\d+)?")
 _PROCESSED = re.compile(rf"(.*/)?(?P<id>{_ID})(\.\d{{{START_DIGITS}}})?\.jsonl(\?versionId=.*)?")
 _VERSION = "?versionId="
 
-_NAMED = 5
-"""How many dead letters an error names where one has to be chosen."""
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -144,10 +141,9 @@ def find_dead_letter(audit: AuditReader, subject: Subject, *, open_only: bool = 
     # The dead letter of a whole object includes those of its chunks.
     candidates = [key for key in still_open if key.is_of_whole] or still_open
     if len(candidates) > 1:
-        more = f", and {len(candidates) - _NAMED:,} more" if len(candidates) > _NAMED else ""
-        ids = ", ".join(key.id for key in candidates[:_NAMED])
         raise CommandFailed(
-            f"{len(candidates):,} dead letters of {state.object_id} are open: {ids}{more}. Name one of them.", USAGE
+            f"{len(candidates):,} dead letters of {state.object_id} are open. Name one: see custody dead-letters.",
+            USAGE,
         )
     return max(candidates or about, key=lambda key: (key.attempt, key.is_of_whole, key.day, key.start, key.name))
 

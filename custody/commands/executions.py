@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from custody.audit.object_state import committed_totals
-from custody.executions.listing import ExecutionFilter, ExecutionLister, ExecutionsDocument
+from custody.executions.listing import ExecutionLister, ExecutionsDocument
 from custody.executions.pipeline import STATUSES
 from custody.session import Session
 from custody.terminal import console
@@ -47,13 +47,16 @@ def executions(
     `--since` and `--until` refer to the start of an execution.
     """
     lister = ExecutionLister(session.pipeline, session.links, partial(committed_totals, session.audit))
-    listing = lister.newest(ExecutionFilter(status, since, until), limit)
-    rows = list(console.watched(listing.rows, lambda number: f"{number:,} of {listing.number:,} executions read"))
+    arns = lister.newest(limit + 1, status, since, until)
+    total, more = len(arns[:limit]), len(arns) > limit
+    rows = list(
+        console.watched(lister.describe(arns[:limit]), lambda number: f"{number:,} of {total:,} executions read")
+    )
     if as_json:
-        console.write_json(ExecutionsDocument(rows, listing.more))
+        console.write_json(ExecutionsDocument(rows, more))
     elif rows:
         view.executions(rows)
-        if listing.more:
+        if more:
             console.warn(f"These are the newest {len(rows):,}. To see older ones, add --limit N or --until TIME.")
     else:
         when = " in that time" if since or until else ""

@@ -34,12 +34,6 @@ _ENDS: Mapping[str, TryOutcome] = {
     "TimedOut": "timed_out",
     "Aborted": "aborted",
 }
-_EXECUTION_ENDS: Mapping[str, TryOutcome] = {
-    "ExecutionSucceeded": "succeeded",
-    "ExecutionFailed": "failed",
-    "ExecutionTimedOut": "timed_out",
-    "ExecutionAborted": "aborted",
-}
 
 
 class MapRun(Struct, frozen=True):
@@ -164,7 +158,7 @@ class _Parser:
             step = self._add_call(event, kind, call["change"], moment, details)
         elif event["type"].startswith("Execution"):
             step = None
-            self._add_execution(event["type"], moment, details)
+            self._add_execution(event["type"].removeprefix("Execution"), moment, details)
         else:
             step = self._previous(event)
         if step:
@@ -203,14 +197,14 @@ class _Parser:
             step.end(moment, _ENDS[change], details)
         return step
 
-    def _add_execution(self, kind: str, moment: datetime, details: Mapping[str, Any]) -> None:
-        if kind == "ExecutionRedriven":
+    def _add_execution(self, change: str, moment: datetime, details: Mapping[str, Any]) -> None:
+        if change == "Redriven":
             self._redrives = details.get("redriveCount", self._redrives + 1)
             self._to_resume += self._stopped
             self._stopped = []
-        if kind in _EXECUTION_ENDS:
+        elif change in _ENDS:
             for step in list(self._running):
-                self._stop(step, moment, _EXECUTION_ENDS[kind])
+                self._stop(step, moment, _ENDS[change])
 
     def _stop(self, step: _Step, moment: datetime, outcome: TryOutcome) -> None:
         step.leave(moment, outcome)

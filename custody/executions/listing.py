@@ -1,6 +1,6 @@
 """List the executions of both state machines, newest first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -58,24 +58,6 @@ class ExecutionsDocument(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class ExecutionFilter:
-    """Which executions to list; `since` and `until` are times of their start, and None means all."""
-
-    status: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class ExecutionListing:
-    """`number` executions, newest first, which are described as `rows` is consumed; `more` if there are older ones."""
-
-    rows: Iterator[ExecutionRow]
-    number: int
-    more: bool
-
-
-@dataclass(frozen=True)
 class ExecutionLister:
     """Lists executions; `totals` reads from the ledger what an attempt has committed, if it has."""
 
@@ -83,20 +65,18 @@ class ExecutionLister:
     links: Links
     totals: Callable[[str, int, bool], Totals]
 
-    def newest(self, wanted: ExecutionFilter, limit: int) -> ExecutionListing:
-        """List the newest executions; Step Functions returns them first, so no more pages are fetched than needed."""
-        of_each = (
-            self.pipeline.list_executions(machine, wanted.status, wanted.since, PAGE)
-            for machine in self.pipeline.machines
-        )
-        executions = (
-            listed
-            for listed in merge(*of_each, key=lambda listed: -listed["startDate"].timestamp())
-            if wanted.until is None or listed["startDate"] <= wanted.until
-        )
-        arns = [listed["executionArn"] for listed in islice(executions, limit + 1)]
-        rows = map_ordered(self._row, arns[:limit], _DESCRIBERS)
-        return ExecutionListing(rows, len(arns[:limit]), len(arns) > limit)
+    def newest(self, limit: int, status: str | None, since: datetime | None, until: datetime | None) -> list[str]:
+        """List the ARNs of the newest executions by start; no more pages are fetched than that takes."""
+        # Step Functions returns the newest of each machine first.
+        machines = self.pipeline.machines
+        of_each = (self.pipeline.list_executions(machine, status, since, PAGE) for machine in machines)
+        newest = merge(*of_each, key=lambda listed: -listed["startDate"].timestamp())
+        wanted = (listed for listed in newest if until is None or listed["startDate"] <= until)
+        return [listed["executionArn"] for listed in islice(wanted, limit)]
+
+    def describe(self, arns: Iterable[str]) -> Iterator[ExecutionRow]:
+        """Describe executions, as they are consumed."""
+        return map_ordered(self._row, arns, _DESCRIBERS)
 
     def _row(self, arn: str) -> ExecutionRow:
         described = self.pipeline.client.describe_execution(executionArn=arn)

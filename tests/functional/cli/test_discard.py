@@ -215,11 +215,12 @@ def test_what_is_not_known_to_be_delivered_is_discarded(
 
 
 def test_an_object_id_with_two_open_dead_letters_is_ambiguous(buckets: Buckets, run: Run) -> None:
-    one, other = posted(buckets, 1, name="Validate"), posted(buckets, 1, name="Write", day=NEXT_DAY)
+    one = posted(buckets, 1, name="Validate")
+    posted(buckets, 1, name="Write", day=NEXT_DAY)
 
     refused = run("discard", one.object_id, "--reason", "any")
 
-    assert f"2 dead letters of {one.object_id} are open: {one.id}, {other.id}. Name one of them." in refusal(refused)
+    assert f"2 dead letters of {one.object_id} are open. Name one" in refusal(refused)
     assert buckets.keys("audit", "ledger/") == []
     assert (
         f"There is another dead letter of attempt 0: custody dead-letters show {one.id}"
