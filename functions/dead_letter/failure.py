@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from enum import Enum, auto
 from typing import Any
 
 from msgspec.structs import replace
@@ -71,19 +70,8 @@ def dead_letter_name(failure: Failure) -> str:
     return REJECTED if is_written else failure.step
 
 
-class Standing(Enum):
-    """What DeadLetter is to do with a failure."""
-
-    NEW = auto()
-    """It has no dead letter yet: write that, and raise the error."""
-    REDRIVEN = auto()
-    """It has the dead letter of an earlier attempt, and the execution was redriven since: resume."""
-    UNRECORDED = auto()
-    """The execution was redriven before the dead letter of the failure was written: write it, and resume."""
-
-
-def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
-    """Decide what to do with a failure, by the keys of the dead letters of its batch.
+def recorded(step: Step, failure: Failure, keys: list[str]) -> tuple[bool, bool]:
+    """Return whether the failure has the dead letter of an earlier attempt, and of the current one, by their keys.
 
     The message of the failed step names the first attempt at which the failure can have occurred. A dead letter of the
     current attempt belongs to a failure after the redrive, so it does not show that the redrive reached this state.
@@ -94,9 +82,7 @@ def standing(step: Step, failure: Failure, keys: list[str]) -> Standing:
         return DeadLetterKey.of(batch, dead_letter_name(failure), step.execution).key in keys
 
     before = any(map(is_recorded, range(step.message["attempt"], step.batch.attempt)))
-    if before and (is_redriven(step) or not is_recorded(step.batch.attempt)):
-        return Standing.REDRIVEN
-    return Standing.UNRECORDED if is_redriven(step) else Standing.NEW
+    return before, is_recorded(step.batch.attempt)
 
 
 def is_redriven(step: Step) -> bool:

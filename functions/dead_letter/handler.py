@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from functions.dead_letter import failure as failures
 from functions.dead_letter.execution_events import End
-from functions.dead_letter.failure import Standing
 from functions.shared import aws, runtime
 from functions.shared.audit import chunk_totals, commit
 from functions.shared.audit.dead_letter import LISTED, Contents, Failure, dead_letter
@@ -50,12 +49,13 @@ def _record_failure(step: Step, *, can_resume: bool) -> Json:
     It cannot resume in an execution that started with a definition without Resume.
     """
     failure = failures.failure_of(step.message)
-    dead_letters = _dead_letters(step) if step.execution.redrives and can_resume else []
-    standing = failures.standing(step, failure, dead_letters) if can_resume else Standing.NEW
-    if standing is Standing.UNRECORDED:
-        _record(failures.at_failed_attempt(step), failure)
-    if standing is not Standing.NEW:
-        return _resumption(step, failure, step.execution.redrives)
+    if can_resume and step.execution.redrives:
+        before, now = failures.recorded(step, failure, _dead_letters(step))
+        is_redriven = failures.is_redriven(step)
+        if is_redriven and not before:  # before the dead letter of the failure was written
+            _record(failures.at_failed_attempt(step), failure)
+        if is_redriven or (before and not now):
+            return _resumption(step, failure, step.execution.redrives)
     is_new = _record(step, failure)
     if can_resume and not is_new and (redrives := _redrives(step)) > step.execution.redrives:
         return _resumption(step, failure, redrives)
@@ -129,9 +129,8 @@ def _contents(step: Step, failure: Failure, lines: Packed) -> Contents | None:
         if failures.is_uncommitted(failure):
             contents = _uncommitted(step, failure, lines)
         elif claim_check.has_records(step.message):
-            with claim_check.rejected(step.message) as rejected:
-                first = list(islice(rejected, LISTED))
-            contents = Contents(Facts.decode(step.message), claim_check.forwarded_by(step.message).counts, first)
+            first = list(islice(claim_check.rejected(step.message), LISTED))
+            contents = Contents(Facts.decode(step.message), claim_check.counts_of(step.message), first)
         else:
             return None
     except (ObjectMissing, AccessRefused, MessageRefused) as error:
@@ -143,11 +142,11 @@ def _contents(step: Step, failure: Failure, lines: Packed) -> Contents | None:
 
 def _uncommitted(step: Step, failure: Failure, lines: Packed) -> Contents:
     batch, first, number = failures.at_failed_attempt(step).batch, [], 0
-    with claim_check.rejected_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket) as (facts, staged):
-        for page in staged:
-            first += [read_rejected(line) for line in page[: max(0, LISTED - number)]]
-            number += len(page)
-            lines.add(b"".join(map(ledger_line, page)))
+    facts, staged = claim_check.rejected_by(failure.step, batch, bucket=ENVIRONMENT.staging_bucket)
+    for page in staged:
+        first += [read_rejected(line) for line in page[: max(0, LISTED - number)]]
+        number += len(page)
+        lines.add(b"".join(map(ledger_line, page)))
     return Contents(facts, Counts(number, 0, number), first)
 
 

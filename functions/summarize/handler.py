@@ -44,5 +44,4 @@ def _committed(listed: list[LedgerKey]) -> dict[int, LedgerHeader]:
     keys = {start: key for start, key in latest(listed).items() if not key.is_summary}
     with ThreadPoolExecutor(READERS) as readers:
         headers = readers.map(partial(commit.header_at, ENVIRONMENT.audit_bucket), keys.values())
-        pairs = zip(keys.items(), headers, strict=True)
-        return {start: chunk_totals.require_chunk(key, header) for (start, key), header in pairs}
+        return dict(zip(keys, headers, strict=True))

@@ -28,9 +28,8 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     committed = commit.headers(ENVIRONMENT.audit_bucket, step)
     commit.require_free(step, committed)
     with Delivery(step, facts) as delivery:
-        with claim_check.lines(step.message) as pages:
-            for lines in pages:
-                delivery.add(lines)
+        for lines in claim_check.lines(step.message):
+            delivery.add(lines)
         claim_check.require_all(step.message, delivery.counts)
         counts = delivery.counts
         output = _put(delivery.key, delivery.body) if counts.written or _was_delivered(step, delivery.key) else None

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from functions.shared.audit import chunk_totals
-from functions.shared.audit.chunk_totals import processed_at, require_chunk, summary_of, to_repeat, totals
+from functions.shared.audit.chunk_totals import processed_at, summary_of, to_repeat, totals
 from functions.shared.audit.dead_letter import Failure, resumes_at
-from functions.shared.errors import ChunksFailed, MessageRefused, RecordsRejected
+from functions.shared.errors import ChunksFailed, RecordsRejected
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey, discarded, latest
 from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, FailedChunk, LedgerHeader
@@ -64,17 +64,6 @@ def test_the_latest_ledger_file_of_a_chunk_is_that_of_the_highest_attempt(names:
     listed = keys(*(f"{start:015d}.{attempt}" for start, attempt in names))
     assert latest(listed) == {start: LedgerKey(RAW.id, start, 10) for start in (0, 10, 20)}
     assert latest(keys("000000000000000.0.discarded", "unknown")) == {}, "a discard is not a commit"
-
-
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [({"counts": Counts(4, 2, 1)}, "counts of .* do not add up"), ({"chunk": None}, "not that of a chunk")],
-)
-def test_an_impossible_header_is_named_with_what_to_do(changed: dict[str, Any], problem: str) -> None:
-    key = LedgerKey(RAW.id, 0, 0)
-    with pytest.raises(MessageRefused, match=rf"{problem}.*; restore its first version") as refused:
-        require_chunk(key, replace(header(0), **changed))
-    assert key.key in str(refused.value)
 
 
 def test_an_object_is_complete_if_each_chunk_is_committed_and_one_without_a_ledger_file_failed() -> None:

@@ -15,30 +15,16 @@ from functions.shared.errors import ConfigurationMissing, RecordsRejected
 from functions.shared.model import tolerance
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey, batch_name
-from functions.shared.model.messages import Batch, Chunk, Counts, Plan, Step, decode_records, encode_records
-from functions.shared.model.records import Page, Record, Rejected, Span, Violation
+from functions.shared.model.messages import Batch, Chunk, Counts, Plan, Step
+from functions.shared.model.records import Rejected, Violation
 from tests.support.buckets import called_with
 
 BATCH = Batch(RawObject("raw", "mission/a.json", "v1", 7, "etag"))
 A_TYPE = Violation("/a", "type", "number")
-SPANS = st.builds(Span, st.integers(0), st.integers(0), st.integers(0), st.just("hash"))
-VIOLATIONS = st.builds(Violation, st.just("/a"), st.just("enum"), st.none() | st.integers() | st.just(["a"]))
-PAGES = st.builds(
-    Page,
-    st.lists(st.builds(Record, SPANS, st.integers()), max_size=3),
-    st.lists(
-        st.builds(Rejected.at, SPANS, st.just("validate"), st.lists(VIOLATIONS, max_size=3).map(tuple)), max_size=3
-    ),
-)
 
 
 def rejecting(bad: int, violation: Violation = A_TYPE) -> list[Rejected]:
     return [Rejected(at, 0, 0, "", "validate", (violation,)) for at in range(bad)]
-
-
-@given(PAGES)
-def test_records_survive_json(page: Page) -> None:
-    assert decode_records(json.loads(json.dumps(encode_records(page)))) == page
 
 
 @given(

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.shared.audit.ledger_file import RESTORE
-from functions.shared.errors import MessageRefused
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import ChunkCounts, ChunkLine, CommittedChunk, FailedChunk, LedgerHeader
 from functions.shared.model.messages import Batch, Chunk, Counts, Json, Plan, Step
@@ -79,16 +77,6 @@ def totals(
         return CommittedChunk(start, header.attempt, header.counts, header.execution, header.contract, header.output)
 
     return ChunkTotals(tuple(outcome(start) for start in whole.chunks), discarded)
-
-
-def require_chunk(key: LedgerKey, header: LedgerHeader) -> LedgerHeader:
-    """Return the header of the ledger file of a chunk; raise MessageRefused if it cannot be the header of one."""
-    counts = header.counts
-    if header.chunk is None:
-        raise MessageRefused(f"the ledger file {key.key} is not that of a chunk; {RESTORE}")
-    if counts.received != counts.written + counts.rejected:
-        raise MessageRefused(f"the counts of the ledger file {key.key} do not add up; {RESTORE}")
-    return header
 
 
 def summary_of(step: Step, keys: Iterable[LedgerKey]) -> LedgerKey | None:

@@ -6,13 +6,12 @@ Every message carries the format, the object, the chunk and the attempt, so that
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta, Struct, field, json, to_builtins
+from msgspec import Meta, Struct, field, json
 from msgspec.structs import replace
 
 from functions.shared.errors import MessageRefused
 from functions.shared.model.decoding import Shape, Undecodable, from_builtins
 from functions.shared.model.ids import Count, RawObject, Text
-from functions.shared.model.records import Page, Record, Rejected, Span
 
 FORMAT: Literal[1] = 1
 
@@ -84,28 +83,17 @@ class Batch(Part, frozen=True, tag_field="format", tag=FORMAT):
         return part_of(message, cls)
 
 
-class Forwarded(Part, frozen=True):
-    """How many records of a batch a step forwards: those that no step has rejected so far, and the rejected."""
-
-    accepted: Count = 0
-    rejected: Count = 0
-
-    def __add__(self, other: "Forwarded") -> "Forwarded":
-        """Add both numbers."""
-        return Forwarded(self.accepted + other.accepted, self.rejected + other.rejected)
-
-    @property
-    def counts(self) -> "Counts":
-        """The counts once the accepted records are written."""
-        return Counts(self.accepted + self.rejected, self.accepted, self.rejected)
-
-
 class Counts(Part, frozen=True):
-    """How many records of a batch there are, by outcome: received = written + rejected."""
+    """How many records of a batch there are, by outcome so far: in the end, received = written + rejected."""
 
     received: Count = 0
     written: Count = 0
     rejected: Count = 0
+
+    @property
+    def accepted(self) -> int:
+        """How many records no step has rejected: Write delivers them."""
+        return self.received - self.rejected
 
     def __add__(self, other: "Counts") -> "Counts":
         """Add all three numbers."""
@@ -132,35 +120,6 @@ class Facts(Part, frozen=True):
     def decode(cls, message: Any) -> Self:
         """Decode the facts of a message; raise MessageRefused."""
         return part_of(message, cls)
-
-
-class _InlineRecord(Span, frozen=True):
-    document: Any
-
-
-class _Inline(Struct, frozen=True):
-    records: list[_InlineRecord]
-    rejected: list[Rejected]
-
-
-def encode_records(page: Page) -> Json:
-    """Return the JSON shape of records that travel in the message itself; their documents stay as they are."""
-    return {
-        "records": [to_builtins(record.span) | {"document": record.document} for record in page.records],
-        "rejected": [rejected.encode() for rejected in page.rejected],
-    }
-
-
-def decode_records(message: Any) -> Page:
-    """Decode the records of a message; raise MessageRefused."""
-    inline = part_of(message, _Inline)
-    return Page(
-        [
-            Record(Span(record.position, record.offset, record.length, record.sha256), record.document)
-            for record in inline.records
-        ],
-        inline.rejected,
-    )
 
 
 class Execution(Struct, frozen=True):

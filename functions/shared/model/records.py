@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -55,7 +55,7 @@ class Rejected(Span, frozen=True, gc=False):
         return asdict(self) | {"violations": [asdict(violation) for violation in self.violations]}
 
 
-class Page(NamedTuple):
+class Page(Struct, frozen=True):
     """Consecutive records of a batch: the accepted and the rejected, each ordered by position."""
 
     records: Sequence[Record]

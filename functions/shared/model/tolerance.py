@@ -16,7 +16,7 @@ LISTED_CHARACTERS = 400
 
 def is_tolerable(counts: Counts, tolerated_percent: float) -> bool:
     """Return whether the share of rejected records still counts as a success; it never does if all were rejected."""
-    if counts.rejected and not counts.written:
+    if counts.rejected and not counts.accepted:
         return False
     return counts.rejected * 100 <= counts.received * tolerated_percent
 

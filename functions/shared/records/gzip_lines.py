@@ -66,7 +66,7 @@ def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
     is_between = True
     for piece in _slices(pieces):
         rest = piece
-        while rest:
+        while rest := rest.lstrip(b"\0") if is_between else rest:  # RFC 1952 permits no padding, but some tools add it
             is_between = False
             if plain := member.decompress(rest):
                 yield plain

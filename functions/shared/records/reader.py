@@ -3,11 +3,8 @@
 JSON Lines are read as a stream, so that memory does not grow with the object; a JSON document is read as a whole.
 """
 
-import gzip
 import hashlib
-import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -18,7 +15,7 @@ from msgspec import Struct
 from functions.shared.errors import ObjectTooLarge
 from functions.shared.model.chunking import PLAIN_LINES
 from functions.shared.model.records import Record, Span, Violation
-from functions.shared.records.gzip_lines import spool
+from functions.shared.records.gzip_lines import DAMAGED, spool, unpacked
 from functions.shared.records.jsonl import AT_A_TIME, BOM, LF, SPACE, Line, lines
 from functions.shared.records.strict_json import UNSURE, Malformed, Reader, decode_quickly
 
@@ -31,7 +28,6 @@ _GZIP_BEGIN = b"\x1f\x8b"
 _DOCUMENT = (".json",)
 _NO_DOCUMENT = frozenset({"json", "utf-8"})
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DAMAGED = (OSError, EOFError, zlib.error)
 
 
 class Raw(Struct, frozen=True, gc=False):
@@ -89,19 +85,29 @@ def of_object(pieces: Iterable[bytes], key: str, limits: Limits) -> Pages:
     if not is_gzipped(first, key):
         yield from _of_plain(stream, key.lower(), key, limits)
         return
-    with spool() as spooled:
-        for piece in stream:
-            spooled.write(piece)
+    with spool() as plain:
+        beginning = bytearray()
         try:
-            _require_whole(spooled, key, limits.gzipped)
-        except _DAMAGED as error:
-            spooled.seek(0)
-            beginning = spooled.read(limits.document)
-            yield [_whole(beginning, Violation("", "gzip", f"a whole gzip stream; {_damage(error)}"))]
+            _decompress(stream, plain, beginning, key, limits)
+        except DAMAGED:
+            yield [_whole(bytes(beginning), Violation("", "gzip", "a whole and undamaged gzip stream"))]
             return
-        spooled.seek(0)
-        with gzip.open(spooled) as plain:
-            yield from _of_plain(_pieces(plain), key.lower().removesuffix(_GZIP), key, limits)
+        plain.seek(0)
+        yield from _of_plain(iter(partial(plain.read, PIECE_BYTES), b""), key.lower().removesuffix(_GZIP), key, limits)
+
+
+def _decompress(stream: Iterable[bytes], plain: IO[bytes], beginning: bytearray, key: str, limits: Limits) -> None:
+    """Decompress a gzip stream whose end shows whether it is whole; `beginning` receives its first bytes."""
+
+    def compressed() -> Iterator[bytes]:
+        for piece in stream:
+            beginning.extend(piece[: max(0, limits.document - len(beginning))])
+            yield piece
+
+    for piece in unpacked(compressed()):
+        plain.write(piece)
+        if plain.tell() > limits.gzipped:
+            raise ObjectTooLarge(f"{key} has more than {limits.gzipped:,} bytes when decompressed (chunk_bytes)")
 
 
 def may_be_gzipped(key: str) -> bool:
@@ -120,36 +126,11 @@ def as_read(body: bytes, key: str, end: int) -> bytes:
         return body[:end]
     kept = bytearray()
     try:
-        with gzip.open(io.BytesIO(body)) as stream:
-            for piece in _pieces(stream):
-                kept += piece[: max(0, end - len(kept))]
-    except _DAMAGED:
+        for piece in unpacked([body]):
+            kept += piece[: max(0, end - len(kept))]
+    except DAMAGED:
         return body[:end]
     return bytes(kept)
-
-
-def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    return iter(partial(stream.read, PIECE_BYTES), b"")
-
-
-def _damage(error: Exception) -> str:
-    """Describe what is wrong with a gzip stream; the library's own message may quote it."""
-    if isinstance(error, EOFError):
-        return "it is truncated"
-    if isinstance(error, gzip.BadGzipFile):
-        return "its header is missing" if str(error).startswith("Not a gzipped file") else "its checksum is wrong"
-    return "it is damaged"
-
-
-def _require_whole(spooled: IO[bytes], key: str, limit: int) -> None:
-    """Decompress every member of a gzip stream once; raise what gzip raises if that fails."""
-    spooled.seek(0)
-    seen = 0
-    with gzip.open(spooled) as plain:
-        for piece in _pieces(plain):
-            seen += len(piece)
-            if seen > limit:
-                raise ObjectTooLarge(f"{key} has more than {limit:,} bytes when decompressed (chunk_bytes)")
 
 
 def _of_plain(stream: Iterator[bytes], ending: str, key: str, limits: Limits) -> Pages:

@@ -16,22 +16,12 @@ from functions.shared import aws, runtime
 from functions.shared.errors import MessageRefused
 from functions.shared.model import tolerance
 from functions.shared.model.keys import staged_key
-from functions.shared.model.messages import (
-    Batch,
-    Counts,
-    Facts,
-    Forwarded,
-    Json,
-    Step,
-    decode_records,
-    encode_records,
-    part_of,
-)
-from functions.shared.model.records import Page, Rejected
+from functions.shared.model.messages import Batch, Counts, Facts, Json, Step, part_of
+from functions.shared.model.records import Page, Record, Rejected
 from functions.shared.records import gzip_lines, raw_object
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.reader import Limits, Raw
-from functions.shared.records.strict_json import UNSURE, decode, encode, is_exact_elsewhere
+from functions.shared.records.strict_json import UNSURE, decode, encode, encode_struct, is_exact_elsewhere
 from functions.shared.staging import staged_batch
 
 Content = TypeVar("Content")
@@ -64,7 +54,7 @@ def forward_read(
             if message.may_be_inline(size + sum(len(raw.body) for raw in accepted)):
                 message.keep(Page([raw.record for raw in accepted], rejected))
         return message.finished(
-            lambda: {"raw": True, "rejected": message.upload() if message.forwarded.rejected else None}
+            lambda: {"raw": True, "rejected": message.upload() if message.counts.rejected else None}
         )
 
 
@@ -96,10 +86,11 @@ class _Draft:
         self._limit = inline_limit
         self._staged = Packed()
         self._staged.add(encode(facts.encode()) + b"\n")
-        self._inline: list[Page] = []
+        self._accepted: list[Record] = []
+        self._rejected: list[Rejected] = []
         self._size = 0
         self._first: list[Rejected] = []
-        self.forwarded = Forwarded()
+        self.counts = Counts()
 
     def __enter__(self) -> Self:
         return self
@@ -108,20 +99,17 @@ class _Draft:
         self._staged.file.close()
 
     def count(self, accepted: int, rejected: Iterable[Rejected]) -> None:
-        before = self.forwarded.rejected
-        listed = list(rejected)
-        self.forwarded += Forwarded(accepted, len(listed))
-        if before < tolerance.LISTED:
-            self._first += listed[: tolerance.LISTED - before]
+        before, listed = self.counts.rejected, list(rejected)
+        self.counts += Counts(accepted + len(listed), 0, len(listed))
+        self._first += listed[: max(0, tolerance.LISTED - before)]
 
     def may_be_inline(self, size: int) -> bool:
         self._size += size
-        if self._size > self._limit:
-            self._inline.clear()
         return self._size <= self._limit
 
     def keep(self, page: Page) -> None:
-        self._inline.append(page)
+        self._accepted += page.records
+        self._rejected += page.rejected
 
     def stage(self, page: Page) -> int:
         body = staged_batch.write(page)
@@ -134,30 +122,27 @@ class _Draft:
         return {"bucket": self._bucket, "key": key, "version_id": version_id}
 
     def finished(self, claim: Callable[[], Json]) -> Json:
-        batch, forwarded = self._step.batch, self.forwarded
+        batch, counts = self._step.batch, self.counts
         self._emit_metrics()
-        if forwarded.rejected and not forwarded.accepted and batch.attempt == 0:
+        if counts.rejected and not counts.accepted and batch.attempt == 0:
             self.upload()
-            raise tolerance.rejection(batch, forwarded.counts, self._first)
-        head = batch.encode() | self._facts.encode() | {"counts": forwarded.encode()}
+            raise tolerance.rejection(batch, counts, self._first)
+        head = batch.encode() | self._facts.encode() | {"counts": counts.encode()}
         return head | (self._records() or {"claim": claim()})
 
     def _emit_metrics(self) -> None:
-        message, dataset, forwarded = self._step.message, self._facts.dataset, self.forwarded
+        message, dataset, counts = self._step.message, self._facts.dataset, self.counts
         if has_records(message):
-            runtime.count(dataset, rejected=forwarded.rejected - forwarded_by(message).rejected)
+            runtime.count(dataset, rejected=counts.rejected - counts_of(message).rejected)
         else:
-            runtime.count(dataset, received=forwarded.counts.received, rejected=forwarded.rejected)
+            runtime.count(dataset, received=counts.received, rejected=counts.rejected)
 
     def _records(self) -> Json | None:
         """Return the records as they travel inline; None if they cannot."""
         if self._size > self._limit:
             return None
-        accepted = chain.from_iterable(page.records for page in self._inline)
-        rejected = chain.from_iterable(page.rejected for page in self._inline)
-        records = encode_records(Page(list(accepted), list(rejected)))
-        body = encode(records)
-        return records if len(body) <= self._limit and is_exact_elsewhere(body) else None
+        body = encode_struct(Page(self._accepted, self._rejected))
+        return decode(body) if len(body) <= self._limit and is_exact_elsewhere(body) else None
 
 
 def has_records(message: Json) -> bool:
@@ -165,124 +150,112 @@ def has_records(message: Json) -> bool:
     return "claim" in message or "records" in message
 
 
-def forwarded_by(message: Json) -> Forwarded:
-    """Return how many records a message forwards; raise MessageRefused if it does not say so."""
-    return part_of(message.get("counts"), Forwarded)
+def counts_of(message: Json) -> Counts:
+    """Return how many records a message announces; raise MessageRefused if it does not say so."""
+    return part_of(message.get("counts"), Counts)
 
 
-@contextmanager
-def pages(step: Step, limits: Limits | None = None) -> Iterator[Iterator[Page]]:
-    """Open the records of a message, wherever they are, a page at a time.
+def pages(step: Step, limits: Limits | None = None) -> Iterator[Page]:
+    """Yield the records of a message, wherever they are, a page at a time.
 
     Only the first step after Validate passes `limits`, because its records may still lie in the raw bucket; from any
-    other step that is refused. Raises MessageRefused, also if there are not as many records as the message says, or
-    what a read raises, while they are read.
+    other step that is refused. Raises MessageRefused, also after the last page if a record is missing or repeated, or
+    what a read raises.
     """
+    seen = Counts()
+    for page in _pages(step, limits):
+        seen += Counts(len(page.records) + len(page.rejected), 0, len(page.rejected))
+        yield page
+    require_all(step.message, seen)
+
+
+def _pages(step: Step, limits: Limits | None) -> Iterator[Page]:
     message = step.message
-    if "claim" not in message:
-        yield _all_of(message, iter([decode_records(message)]))
-    elif message["claim"].get("raw"):
-        if limits is None:
-            raise _unprocessed()
-        with (
-            raw_object.opened(step.batch, limits) as source,
-            _staged(message["claim"].get("rejected"), staged_batch.read_rejected_of) as (_, staged),
-        ):
-            yield _all_of(message, _merged(source.pages, chain.from_iterable(staged)))
-    else:
-        with _staged(message["claim"], staged_batch.read) as (_, staged):
-            yield _all_of(message, staged)
-
-
-@contextmanager
-def lines(message: Json) -> Iterator[Iterator[list[bytes]]]:
-    """Open the records of a message as lines of a staged batch, some at a time.
-
-    Raises MessageRefused or what a read raises, also while they are read. Records that still lie in the raw bucket are
-    refused: no step has made them ready for delivery.
-    """
-    if "claim" not in message:
-        yield iter([staged_batch.write(decode_records(message)).splitlines()])
-        return
-    if message["claim"].get("raw"):
+    if not (claim := message.get("claim")):
+        yield part_of(message, Page)
+    elif not claim.get("raw"):
+        yield from _staged(claim, staged_batch.read)
+    elif limits is None:
         raise _unprocessed()
-    with _staged(message["claim"], list) as (_, staged):
-        yield staged
+    else:
+        with raw_object.opened(step.batch, limits) as source:
+            yield from _merged(source.pages, rejected(message))
+
+
+def lines(message: Json) -> Iterator[list[bytes]]:
+    """Yield the records of a message as lines of a staged batch, some at a time.
+
+    Raises MessageRefused or what a read raises. Records that still lie in the raw bucket are refused: no step has made
+    them ready for delivery.
+    """
+    if not (claim := message.get("claim")):
+        yield staged_batch.write(part_of(message, Page)).splitlines()
+    elif claim.get("raw"):
+        raise _unprocessed()
+    else:
+        yield from _staged(claim, list)
 
 
 def _unprocessed() -> MessageRefused:
     return MessageRefused("the records still lie in the raw bucket; a step before this one must process them")
 
 
-@contextmanager
-def rejected(message: Json) -> Iterator[Iterator[Rejected]]:
-    """Open only the rejected records of a message; raise as `lines` does."""
-    if "claim" not in message:
-        yield iter(decode_records(message).rejected)
-        return
-    claim = message["claim"]
-    with _staged(claim.get("rejected") if claim.get("raw") else claim, staged_batch.read_rejected_of) as (_, staged):
-        yield chain.from_iterable(staged)
+def rejected(message: Json) -> Iterator[Rejected]:
+    """Yield only the rejected records of a message; raise as `pages` does."""
+    if not (claim := message.get("claim")):
+        yield from part_of(message, Page).rejected
+    elif staged := claim.get("rejected") if claim.get("raw") else claim:
+        yield from chain.from_iterable(_staged(staged, staged_batch.read_rejected_of))
 
 
-@contextmanager
-def rejected_by(step: str, batch: Batch, *, bucket: str) -> Iterator[tuple[Facts, Iterator[list[bytes]]]]:
-    """Open what a step staged before it raised RecordsRejected: the facts of the batch, and its lines.
+def rejected_by(step: str, batch: Batch, *, bucket: str) -> tuple[Facts, Iterator[list[bytes]]]:
+    """Read what a step staged before it raised RecordsRejected: the facts of the batch, and its lines.
 
-    Raises MessageRefused or what a read raises.
+    Raises MessageRefused or what a read raises, also while the lines are read.
     """
     claim = {"bucket": bucket, "key": staged_key(batch, step), "version_id": None}
-    with _staged(claim, list) as (facts, staged):
-        yield Facts.decode(facts), staged
+    lines = _lines(claim)
+    with _intact(claim):
+        (facts,) = map(decode, next(lines))
+    return Facts.decode(facts), lines
 
 
 def require_all(message: Json, counts: Counts) -> None:
     """Raise MessageRefused if there are not as many records as a message says."""
-    expected = forwarded_by(message)
-    if counts != expected.counts:
+    expected = counts_of(message)
+    if (counts.received, counts.rejected) != (expected.received, expected.rejected):
         raise MessageRefused(
-            f"the message announces {expected.accepted} accepted and {expected.rejected} rejected records, but has "
-            f"{counts.written} and {counts.rejected}"
+            f"the message announces {expected.received} records, {expected.rejected} of them rejected, but has "
+            f"{counts.received} and {counts.rejected}"
         )
 
 
-def _all_of(message: Json, pages: Iterable[Page]) -> Iterator[Page]:
-    """Pass the pages of a message on; raise MessageRefused after the last if a record is missing or repeated."""
-    seen = Forwarded()
-    for page in pages:
-        seen += Forwarded(len(page.records), len(page.rejected))
-        yield page
-    require_all(message, seen.counts)
+def _staged(claim: Any, read: Callable[[list[bytes]], Content]) -> Iterator[Content]:
+    lines = _lines(claim)
+    next(lines)
+    with _intact(claim):
+        yield from map(read, lines)
 
 
-@contextmanager
-def _staged(claim: Any, read: Callable[[list[bytes]], Content]) -> Iterator[tuple[Json, Iterator[Content]]]:
-    """Open a staged batch: the facts in its first line, and the lines after it as read; empty if the claim is None."""
-    if claim is None:
-        yield {}, iter(())
-        return
+def _lines(claim: Any) -> Iterator[list[bytes]]:
+    """Read a staged batch, some lines at a time; the first, which holds the facts, comes alone."""
     place = part_of(claim, _Claim)
-    with aws.streamed(place.bucket, place.key, place.version_id) as stored:
+    with aws.streamed(place.bucket, place.key, place.version_id) as stored, _intact(claim):
         pages = gzip_lines.lines(gzip_lines.unpacked(stored.pieces))
-        with _intact(place):
-            first, *others = next(pages, [b""])
-            facts = decode(first)
-        yield facts, _read(chain([others], pages), read, place)
-
-
-def _read(pages: Iterable[list[bytes]], read: Callable[[list[bytes]], Content], place: _Claim) -> Iterator[Content]:
-    with _intact(place):
-        yield from map(read, pages)
+        first, *others = next(pages, [b""])
+        yield [first]
+        yield others
+        yield from pages
 
 
 @contextmanager
-def _intact(place: _Claim) -> Iterator[None]:
+def _intact(claim: Any) -> Iterator[None]:
     """Raise MessageRefused if a staged batch is damaged, or does not have the expected shape."""
     try:
         yield
     except (*UNSURE, *gzip_lines.DAMAGED) as error:
         raise MessageRefused(
-            f"s3://{place.bucket}/{place.key} is damaged, or does not have the expected shape of a staged batch: "
+            f"s3://{claim['bucket']}/{claim['key']} is damaged, or does not have the expected shape of a staged batch: "
             f"{type(error).__name__}"
         ) from error
 

@@ -101,7 +101,7 @@ def test_a_chunk_inside_a_line_succeeds_without_records(buckets: Buckets) -> Non
 @pytest.mark.usefixtures("small")
 def test_a_chunk_forwards_references_not_records(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", MIXED)
-    assert message["counts"] == {"accepted": ACCEPTED, "rejected": REJECTED}
+    assert message["counts"] == {"received": ACCEPTED + REJECTED, "written": 0, "rejected": REJECTED}
     assert message["claim"]["raw"] is True
     staged = gzip.decompress(buckets.body("staging", message["claim"]["rejected"]["key"])).splitlines()
     assert len(staged) == 1 + REJECTED, "only what is rejected is staged, and a line of facts"
@@ -126,7 +126,7 @@ def test_records_lost_between_two_steps_are_detected(buckets: Buckets) -> None:
     lines = gzip.decompress(buckets.body("staging", claim["key"])).splitlines(keepends=True)
     shorter = buckets.put("staging", claim["key"], gzip_lines.pack(b"".join(lines[:-1])))
     forwarded["claim"] = claim | {"version_id": shorter}
-    with pytest.raises(MessageRefused, match=f"announces {ACCEPTED} accepted and {REJECTED} rejected"):
+    with pytest.raises(MessageRefused, match=f"announces {ACCEPTED + REJECTED} records, {REJECTED} of them rejected"):
         call("Write", forwarded)
     assert buckets.keys("audit", "ledger/") == []
 
@@ -164,7 +164,7 @@ def test_gzipped_lines_are_streamed_up_to_the_limit(
     monkeypatch.setattr(validate, "ENVIRONMENT", replace(validate.ENVIRONMENT, chunk_bytes=10_000))
     fits, bomb = (gzip.compress((GOOD + b"\n") * number) for number in (160, 170))
     answer = validated(buckets, key, fits)
-    assert answer["counts"]["accepted"] == 160
+    assert answer["counts"]["received"] == 160
     with pytest.raises(ObjectTooLarge, match=r"10,000 bytes when decompressed \(chunk_bytes\)"):
         validated(buckets, key, bomb)
 
@@ -181,8 +181,8 @@ def test_an_object_of_too_many_chunks_is_refused_with_advice(buckets: Buckets, m
 def test_records_lost_before_transform_are_detected(buckets: Buckets) -> None:
     message = validated(buckets, "mission/a.jsonl", (GOOD + b"\n") * 50)
     assert message["claim"] == {"raw": True, "rejected": None}
-    message["counts"] = {"accepted": 51, "rejected": 0}
-    with pytest.raises(MessageRefused, match="announces 51 accepted and 0 rejected records, but has 50 and 0"):
+    message["counts"] |= {"received": 51}
+    with pytest.raises(MessageRefused, match="announces 51 records, 0 of them rejected, but has 50 and 0"):
         call("Transform", message)
 
 
@@ -213,20 +213,20 @@ def test_a_number_with_a_huge_exponent_has_one_outcome(buckets: Buckets) -> None
     numbers = ["0e99999999999999999999", "0e-9999999999999999999", "1e99999999999999999999", "1e-99999999999999999999"]
     lines = [GOOD[:-1] + b', "n": ' + number.encode() + b"}" for number in numbers]
     answer = validated(buckets, "mission/a.jsonl", b"\n".join(lines))
-    assert answer["counts"] == {"accepted": 2, "rejected": 2}
+    assert answer["counts"] == {"received": 4, "written": 0, "rejected": 2}
 
 
 @pytest.mark.parametrize(
-    ("body", "problem"),
+    "body",
     [
-        (b"SECRET", "its header is missing"),
-        (gzip.compress(b"SECRET")[:-9], "it is truncated"),
-        (gzip.compress(b"SECRET")[:-8] + bytes(8), "its checksum is wrong"),
-        (gzip.compress(b"SECRET")[:10] + b"\xff" * 20, "it is damaged"),
+        b"SECRET",
+        gzip.compress(b"SECRET")[:-9],
+        gzip.compress(b"SECRET")[:-8] + bytes(8),
+        gzip.compress(b"SECRET")[:10] + b"\xff" * 20,
     ],
 )
-def test_a_damaged_gzip_stream_is_described_without_quoting_it(buckets: Buckets, body: bytes, problem: str) -> None:
-    with pytest.raises(RecordsRejected, match=f"/: gzip a whole gzip stream; {problem}$"):
+def test_a_damaged_gzip_stream_is_described_without_quoting_it(buckets: Buckets, body: bytes) -> None:
+    with pytest.raises(RecordsRejected, match=r"/: gzip a whole and undamaged gzip stream$"):
         validated(buckets, "mission/a.json.gz", body)
 
 

@@ -25,7 +25,7 @@ def test_with_inline_off_the_message_has_no_documents(buckets: Buckets, monkeypa
     message = validated(buckets, "mission/a.json", GOOD)
 
     assert "MASINT" not in json.dumps(message)
-    assert message["counts"] == {"accepted": 1, "rejected": 0}
+    assert message["counts"] == {"received": 1, "written": 0, "rejected": 0}
     assert message["claim"] == {"raw": True, "rejected": None}, "the records stay in the raw bucket"
     assert buckets.keys("staging") == []
 
