@@ -89,16 +89,13 @@ def test_another_account_may_read_and_list_one_dataset_and_nothing_else() -> Non
     assert [statement["Action"] for statement in key] == ["kms:Decrypt"]
 
 
-def test_the_table_has_the_columns_of_a_delivered_record() -> None:
+def test_the_table_has_the_columns_of_a_delivered_record_and_projects_the_days_of_objects() -> None:
     table = re.search(r"CREATE EXTERNAL TABLE mission \(\n(.*?)\n\)\n", DOCUMENT, re.DOTALL)
     assert table
     columns = [line.split()[0] for line in table.group(1).splitlines()]
 
     delivered = transform({"mission": "space", "source": "MASINT", "confidence": 0.95})
     assert columns == list(delivered)
-
-
-def test_the_table_projects_the_days_of_delivered_objects() -> None:
     properties = dict(re.findall(r"'([\w.]+)' = '(.*?)'", DOCUMENT))
     location = re.search(r"^LOCATION '(.*)'$", DOCUMENT, re.MULTILINE)
 

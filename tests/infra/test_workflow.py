@@ -139,9 +139,10 @@ def test_every_error_of_a_step_leads_to_dead_letter_with_the_input_of_the_step(
     assert led == {(dead_letter, f"$.failure.{step}")}
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-def test_every_state_is_reachable_and_leads_to_an_existing_one(scope: str) -> None:
-    definition = SCOPES[scope]
+@pytest.mark.parametrize("definition", SCOPES.values(), ids=SCOPES)
+def test_every_state_is_reachable_and_leads_to_an_existing_one_and_dead_letter_fails_by_itself(
+    definition: dict[str, Any],
+) -> None:
     states = definition["States"]
     led_to = {definition["StartAt"]}
     for state in states.values():
@@ -149,15 +150,10 @@ def test_every_state_is_reachable_and_leads_to_an_existing_one(scope: str) -> No
         led_to |= {state[way] for way in ("Next", "Default") if way in state}
 
     assert led_to == set(states)
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-def test_dead_letter_fails_by_itself_as_a_fail_state_cannot_be_redriven(scope: str) -> None:
-    states = SCOPES[scope]["States"]
     (dead_letter,) = (state for name, state in states.items() if name.startswith("DeadLetter"))
 
     assert "Catch" not in dead_letter
-    assert "Fail" not in {state["Type"] for state in states.values()}
+    assert "Fail" not in {state["Type"] for state in states.values()}, "such a state cannot be redriven"
 
 
 @pytest.mark.parametrize(("definition", "steps"), [(PIPELINE, STEPS), (BULK, (MAP, "Summarize"))], ids=FILES)

@@ -21,10 +21,6 @@ TELLING = """
 STATUS_CHANGE = "Step Functions Execution Status Change"
 
 
-def only(state: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"StartAt": "Do", "States": {"Do": state}, **more}
-
-
 def lets_in(queue: str) -> dict[str, Any]:
     statement = {
         "Effect": "Allow",

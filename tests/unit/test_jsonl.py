@@ -62,14 +62,10 @@ def test_any_division_gives_the_same_records(body: bytes, size: int, piece: int)
     assert [raw.position for raw in cut] == sorted({raw.position for raw in cut}), "no record is read twice"
 
 
-def test_a_chunk_reads_no_further_than_its_longest_last_line() -> None:
+def test_a_chunk_reads_no_further_than_its_longest_last_line_and_holds_no_more_of_an_endless_one() -> None:
     assert jsonl.reach(100, 200, 50) == (99, 251)
     assert jsonl.reach(0, 200, 50) == (0, 251)
-
-
-def test_an_endless_line_is_not_held_beyond_the_limit() -> None:
-    endless = repeat(b"x" * 1000)
-    (line,) = chain.from_iterable(jsonl.lines(endless, 0, 5_000, 1_500))
+    (line,) = chain.from_iterable(jsonl.lines(repeat(b"x" * 1000), 0, 5_000, 1_500))
     assert line == Line(0, 0, b"x" * 1_500, is_too_long=True)
 
 

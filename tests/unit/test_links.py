@@ -23,14 +23,10 @@ def test_each_partition_has_a_console(partition: str, region: str, console: str)
     assert links.object("raw", "a.json") == f"{console}/s3/object/raw?region={region}&prefix=a.json"
 
 
-def test_a_key_and_a_version_are_quoted() -> None:
+def test_a_key_and_a_version_are_quoted_and_embedded_aws_has_no_console() -> None:
+    assert Links(None).execution(EXECUTION) is Links(None).object("raw", "a.json") is None
     link = Links(MACHINE.format(partition="aws", region="eu-west-1")).object("raw", "mission/Größe + 1&2.json", "a=b/c")
     assert link is not None
     assert link.endswith(
         "/s3/object/raw?region=eu-west-1&prefix=mission%2FGr%C3%B6%C3%9Fe+%2B+1%262.json&versionId=a%3Db%2Fc"
     )
-
-
-def test_embedded_aws_has_no_console() -> None:
-    assert Links(None).execution(EXECUTION) is None
-    assert Links(None).object("raw", "a.json") is None
