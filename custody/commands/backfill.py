@@ -13,16 +13,7 @@ from custody.ingest.raw_versions import ArrivalFilter, arrivals
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import (
-    AsJson,
-    DryRun,
-    NoWait,
-    Patience,
-    PerSecond,
-    Since,
-    Until,
-    moment,
-)
+from custody.terminal.options import AsJson, DryRun, NoWait, Patience, PerSecond, Since, Until, moment
 from custody.views import backfill as backfill_view
 
 app = command_app()

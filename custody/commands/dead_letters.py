@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-from custody.audit.dead_letters import (
-    Filter,
-    describe,
-    select,
-)
+from custody.audit.dead_letters import Filter, describe, select
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import find_dead_letter

@@ -13,14 +13,7 @@ from custody.audit.subject import Subject, find_dead_letter
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.recovery.event_queue import EventLog, handle_events
 from custody.recovery.redrive import Redriver
-from custody.recovery.redrive_plan import (
-    STARTED,
-    Outcome,
-    Redrive,
-    RedriveDocument,
-    RedriveResult,
-    choose_candidates,
-)
+from custody.recovery.redrive_plan import STARTED, Outcome, Redrive, RedriveDocument, RedriveResult, choose_candidates
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app

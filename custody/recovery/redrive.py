@@ -93,10 +93,8 @@ class Redriver:
         others = state.dead_letters if dead_letter.is_of_whole else [dead_letter]
         left = None
         if is_bulk:
-            size, chunks = (
-                state.chunk_bytes(self.pipeline, candidate.execution),
-                tuple(line.start for line in state.chunks_to_redo()),
-            )
+            size = state.chunk_bytes(self.pipeline, candidate.execution)
+            chunks = tuple(line.start for line in state.chunks_to_redo())
             left = Plan(size, chunks) if chunks else whole(candidate.object, size)
         return BatchState(
             None if dead_letter in state.open_among(others) else _resolved(state, dead_letter),
