@@ -10,6 +10,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct, ValidationError, convert, field
 
 import local
 from custody.errors import USAGE, CommandFailed
@@ -45,26 +46,25 @@ class Target:
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
 
-@dataclass(frozen=True)
-class Deployment:
+class Deployment(Struct, frozen=True):
     """The outputs of a stack.
 
     `buffer_url` is None without a buffer before `start`. `raw_prefix` is the prefix of the keys that it processes, if
     it shares the raw bucket.
     """
 
-    raw: str
-    processed: str
-    audit: str
-    pipeline_arn: str
-    bulk_arn: str
-    chunk_bytes: int
-    start_dlq_url: str
-    start_function: str
-    dead_letter_dlq_url: str
-    dead_letter_function: str
-    buffer_url: str | None
-    raw_prefix: str = ""
+    raw: str = field(name="RawBucket")
+    processed: str = field(name="ProcessedBucket")
+    audit: str = field(name="AuditBucket")
+    pipeline_arn: str = field(name="PipelineArn")
+    bulk_arn: str = field(name="BulkArn")
+    chunk_bytes: int = field(name="ChunkBytes")
+    start_dlq_url: str = field(name="StartDlqUrl")
+    start_function: str = field(name="StartFunctionName")
+    dead_letter_dlq_url: str = field(name="DeadLetterDlqUrl")
+    dead_letter_function: str = field(name="DeadLetterFunctionName")
+    buffer_url: str | None = field(name="BufferQueueUrl", default=None)
+    raw_prefix: str = field(name="RawPrefix", default="")
 
     def within(self, prefix: str) -> str:
         """Narrow a prefix to the keys that this deployment processes; raise CommandFailed if it processes none."""
@@ -150,19 +150,8 @@ def find(target: Target, env: str) -> Deployment:
         raise CommandFailed(f"The stack {name} is not deployed on {target.name}. Run `{command}`.")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
-        return Deployment(
-            raw=outputs["RawBucket"],
-            processed=outputs["ProcessedBucket"],
-            audit=outputs["AuditBucket"],
-            pipeline_arn=outputs["PipelineArn"],
-            bulk_arn=outputs["BulkArn"],
-            chunk_bytes=int(outputs["ChunkBytes"]),
-            start_dlq_url=outputs["StartDlqUrl"],
-            start_function=outputs["StartFunctionName"],
-            dead_letter_dlq_url=outputs["DeadLetterDlqUrl"],
-            dead_letter_function=outputs["DeadLetterFunctionName"],
-            buffer_url=outputs.get("BufferQueueUrl"),
-            raw_prefix=outputs.get("RawPrefix", ""),
-        )
-    except KeyError as error:
-        raise CommandFailed(f"The stack {name} has no output {error}; its status is {stack['StackStatus']}.") from error
+        return convert(outputs, Deployment, strict=False)
+    except ValidationError as error:
+        raise CommandFailed(
+            f"The outputs of the stack {name} are incomplete: {error}; its status is {stack['StackStatus']}."
+        ) from error

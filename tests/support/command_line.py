@@ -1,9 +1,10 @@
 """The command line on AWS in memory, in this process."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from custody import session

@@ -84,5 +84,5 @@ def test_a_deployment_without_a_buffer_shows_none_and_has_its_chunk_size(run: Ru
 
 
 def test_a_stack_without_an_output_is_refused_by_its_name(deploy: Deploy) -> None:
-    with pytest.raises(CommandFailed, match="has no output 'ChunkBytes'"):
+    with pytest.raises(CommandFailed, match="`ChunkBytes`"):
         deploy("start-dlq", "dead-letter-dlq", without="ChunkBytes")
