@@ -1,7 +1,8 @@
 """A synthesised stack, with its references resolved as in an account."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,44 +163,29 @@ class Deployment:
         ]
 
     def _resolved(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._resolved(element) for element in value]
-        if not isinstance(value, dict):
-            return value
-        intrinsic: dict[str, Callable[[Any], str]] = {
-            "Ref": self._reference,
-            "Fn::GetAtt": self._attribute,
-            "Fn::Join": self._joined,
-            "Fn::Sub": self._substituted,
-        }
-        for name, argument in value.items():
-            if name in intrinsic:
-                return intrinsic[name](argument)
-        return {name: self._resolved(element) for name, element in value.items()}
+        match value:
+            case list():
+                value = list(map(self._resolved, value))
+            case {"Ref": name}:
+                value = _PSEUDO.get(name) or self._attribute(name, has_arn=self._name(name)[0] in _REF_IS_ARN)
+            case {"Fn::GetAtt": [name, attribute]}:
+                value = self._attribute(name, has_arn=attribute == "Arn" and self._name(name)[0] in _ARN)
+            case {"Fn::Join": [separator, parts]}:
+                value = separator.join(map(self._resolved, parts))
+            case {"Fn::Sub": text}:
+                value = re.sub(r"\$\{(AWS::\w+)\}", lambda name: _PSEUDO[name[1]], text)
+            case dict():
+                value = {name: self._resolved(element) for name, element in value.items()}
+        return value
+
+    def _attribute(self, logical_id: str, *, has_arn: bool) -> str:
+        kind, name = self._name(logical_id)
+        return _ARN[kind].format(name) if has_arn else name
 
     def _name(self, logical_id: str) -> tuple[str, str]:
         resource = self.template["Resources"][logical_id]
         name = resource.get("Properties", {}).get(_NAME.get(resource["Type"], ""), logical_id)
         return resource["Type"], self._resolved(name)
-
-    def _reference(self, name: str) -> str:
-        if name in _PSEUDO:
-            return _PSEUDO[name]
-        kind, own = self._name(name)
-        return _ARN[kind].format(own) if kind in _REF_IS_ARN else own
-
-    def _attribute(self, argument: list[str]) -> str:
-        kind, own = self._name(argument[0])
-        return _ARN[kind].format(own) if argument[1] == "Arn" and kind in _ARN else own
-
-    def _joined(self, argument: list[Any]) -> str:
-        separator, parts = argument
-        return str(separator).join(self._resolved(part) for part in parts)
-
-    def _substituted(self, text: str) -> str:
-        for name, value in _PSEUDO.items():
-            text = text.replace(f"${{{name}}}", value)
-        return text
 
 
 def empty_app(context: Mapping[str, Any], folder: Path) -> App:
