@@ -262,18 +262,11 @@ def test_a_small_file_becomes_one_version_and_leaves_no_hook(buckets: Buckets, t
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_an_upload_that_fails_leaves_no_parts(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upload_part, calls = buckets.s3.upload_part, iter([1, 2])
+def test_an_upload_that_fails_leaves_no_parts(buckets: Buckets, tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "raised by a test"}}, "UploadPart")
 
-    def refuse_the_second(**part: Any) -> Any:
-        if next(calls) == 2:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "raised by a test"}}, "UploadPart")
-        return upload_part(**part)
-
-    monkeypatch.setattr(buckets.s3, "upload_part", refuse_the_second)
-    with pytest.raises(ClientError, match="raised by a test"):
+    with before_call(buckets, "UploadPart", 2, refuse), pytest.raises(ClientError, match="raised by a test"):
         Uploader(buckets.s3, "raw").upload(a_file(tmp_path, b"x" * 6 * 2**20), "mission/large.jsonl")
     assert is_unchanged(buckets)
 
@@ -388,20 +381,13 @@ def test_a_file_that_is_replaced_during_its_upload_is_uploaded_as_it_was(buckets
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+@pytest.mark.parametrize(("operation", "size"), [("PutObject", 1), ("CompleteMultipartUpload", 12 * 2**20)])
 def test_an_interrupt_does_not_come_between_a_version_and_its_note(
-    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    buckets: Buckets, tmp_path: Path, operation: str, size: int
 ) -> None:
-    request = getattr(buckets.s3, call)
-
-    def interrupt(**parameters: Any) -> Any:
-        signal.raise_signal(signal.SIGINT)
-        return request(**parameters)
-
-    monkeypatch.setattr(buckets.s3, call, interrupt)
-    uploader = Uploader(buckets.s3, "raw")
-    file = a_file(tmp_path, b"x" * (1 if call == "put_object" else 12 * 2**20))
-    with pytest.raises(KeyboardInterrupt):
+    uploader, file = Uploader(buckets.s3, "raw"), a_file(tmp_path, b"x" * size)
+    interrupted = before_call(buckets, operation, 1, lambda: signal.raise_signal(signal.SIGINT))
+    with interrupted, pytest.raises(KeyboardInterrupt):
         uploader.upload(file, "a.jsonl")
     assert [raw.version_id for raw in uploader.arrived] == [
         buckets.s3.head_object(Bucket="raw", Key="a.jsonl")["VersionId"]
