@@ -19,7 +19,7 @@ from custody.terminal.console import print_fact, print_heading
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
 from functions.shared.model.ids import RawObject
-from functions.shared.model.ledger import ChunkCounts, Output
+from functions.shared.model.ledger import ChunkCounts, CommittedChunk, Output
 
 _WIDEST = 2000
 """The most characters of a record that are shown; `--json` has all."""
@@ -97,8 +97,8 @@ def _print_object(traced: ObjectTrace, links: Links) -> None:
     if traced.chunks:
         print_fact("chunks", format_items(traced.chunks))
     for chunk in traced.chunks_to_redo[: console.SHOWN]:
-        rejected = f"rejected records: {chunk.counts.rejected:,}" if chunk.counts else "failed"
-        print_fact("", f"at byte {chunk.start:,}: {rejected}", "red")
+        why = f"rejected records: {chunk.counts.rejected:,}" if isinstance(chunk, CommittedChunk) else "failed"
+        print_fact("", f"at byte {chunk.start:,}: {why}", "red")
     _print_more(len(traced.chunks_to_redo) - console.SHOWN)
     for discard in traced.discards:
         print_fact("discarded", discard, _COLOURS["discarded"])
