@@ -43,15 +43,15 @@ class Custody(Stack):
             "Ingestion",
             platform=platform,
             own_raw=storage.own_raw,
-            pipeline_arn=machine_arn(self, settings, PIPELINE),
-            bulk_arn=machine_arn(self, settings, BULK),
+            pipeline_arn=machine_arn(settings, PIPELINE),
+            bulk_arn=machine_arn(settings, BULK),
         )
         self.stages = Stages(
             self,
             "Stages",
             platform=platform,
             storage=storage,
-            executions_arns=[executions_arn(self, settings, machine) for machine in (PIPELINE, BULK)],
+            executions_arns=[executions_arn(settings, machine) for machine in (PIPELINE, BULK)],
         )
         workflows = {
             PIPELINE: pipeline(self, "Workflow", platform=platform, stages=self.stages),
@@ -61,7 +61,7 @@ class Custody(Stack):
             self,
             "Ends",
             platform=platform,
-            machine_arns=[machine_arn(self, settings, machine) for machine in workflows],
+            machine_arns=[machine_arn(settings, machine) for machine in workflows],
             dead_letter=self.stages.dead_letter,
         )
         alarms = Alarms(self, "Alarms", platform=platform, ingestion=ingestion, workflows=workflows, failures=failures)

@@ -28,10 +28,6 @@ TIMEOUTS_HIDDEN = 6
 (https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html)."""
 
 
-_Destination = tuple[CfnResource, s3.CfnBucket.NotificationConfigurationProperty]
-"""The permission of S3, and the configuration of its notifications."""
-
-
 class Ingestion(Construct):
     """Calls `start` for each new object version, directly or through a buffer.
 
@@ -81,49 +77,41 @@ class Ingestion(Construct):
         need each other's names. The name of the raw bucket is known beforehand. S3 tests the destination when creating
         the bucket, so the permission comes first.
         """
+        source_arn = f"arn:{Aws.PARTITION}:s3:::{name}"
         if self.buffer:
-            permission, configuration = self._fill_buffer(self.buffer, name)
-        else:
-            permission, configuration = self._call_directly(name)
-        bucket.notification_configuration = configuration
-        bucket.add_resource_dependency(permission)
-
-    def _call_directly(self, name: str) -> _Destination:
-        """Permit the bucket of that name to call the function."""
-        function = self.start.function
-        permission = lambda_.CfnPermission(
-            self,
-            "MayCallStart",
-            action="lambda:InvokeFunction",
-            function_name=function.function_arn,
-            principal="s3.amazonaws.com",
-            source_account=Aws.ACCOUNT_ID,
-            source_arn=_arn(name),
-        )
-        return permission, s3.CfnBucket.NotificationConfigurationProperty(
-            lambda_configurations=[
-                s3.CfnBucket.LambdaConfigurationProperty(event=ARRIVALS, function=function.function_arn)
-            ]
-        )
-
-    def _fill_buffer(self, buffer: sqs.Queue, name: str) -> _Destination:
-        """Permit the bucket of that name to send to the buffer."""
-        buffer.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="Arrivals",
-                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
-                actions=["sqs:SendMessage"],
-                resources=[buffer.queue_arn],
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-                    "ArnEquals": {"aws:SourceArn": _arn(name)},
-                },
+            self.buffer.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="Arrivals",
+                    principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                    actions=["sqs:SendMessage"],
+                    resources=[self.buffer.queue_arn],
+                    conditions={
+                        "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                        "ArnEquals": {"aws:SourceArn": source_arn},
+                    },
+                )
             )
-        )
-        policy = cast("sqs.CfnQueuePolicy", buffer.node.find_child("Policy").node.default_child)
-        return policy, s3.CfnBucket.NotificationConfigurationProperty(
-            queue_configurations=[s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=buffer.queue_arn)]
-        )
+            permission = cast("CfnResource", self.buffer.node.find_child("Policy").node.default_child)
+            target = s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=self.buffer.queue_arn)
+            bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+                queue_configurations=[target]
+            )
+        else:
+            function_arn = self.start.function.function_arn
+            permission = lambda_.CfnPermission(
+                self,
+                "MayCallStart",
+                action="lambda:InvokeFunction",
+                function_name=function_arn,
+                principal="s3.amazonaws.com",
+                source_account=Aws.ACCOUNT_ID,
+                source_arn=source_arn,
+            )
+            call = s3.CfnBucket.LambdaConfigurationProperty(event=ARRIVALS, function=function_arn)
+            bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+                lambda_configurations=[call]
+            )
+        bucket.add_resource_dependency(permission)
 
     def _buffer(self, platform: Platform) -> sqs.Queue:
         """Create a queue that the function empties, and that moves failing messages to the start-dlq."""
@@ -135,11 +123,7 @@ class Ingestion(Construct):
             visibility_timeout=Duration.seconds(TIMEOUTS_HIDDEN * platform.settings.size("start").timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.start_dlq, max_receive_count=RECEIVES),
         )
-        self._empty(buffer, platform)
-        return buffer
-
-    def _empty(self, buffer: sqs.Queue, platform: Platform) -> None:
-        """Have Lambda call the function with messages of the buffer, which it reads with the role of the function."""
+        # Lambda reads the queue with the role of the function.
         self.start.role.add_to_policy(
             iam.PolicyStatement(
                 actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
@@ -158,7 +142,4 @@ class Ingestion(Construct):
                 maximum_concurrency=platform.settings.buffer_concurrency
             ),
         )
-
-
-def _arn(bucket: str) -> str:
-    return f"arn:{Aws.PARTITION}:s3:::{bucket}"
+        return buffer

@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.constructs.permissions import explain_prefixes, explain_star
+from infra.constructs.permissions import explain_wildcards
 from infra.settings import Settings
 
 CODE_VERSION_LENGTH = 12
@@ -63,8 +63,7 @@ class Stage(Construct):
         )
         for statement in may:
             self.role.add_to_policy(statement)
-        explain_prefixes(self.role, may)
-        explain_star(self.role, "The write actions of X-Ray support no resources.")
+        explain_wildcards(self.role, may)
         self.function = lambda_.Function(
             self,
             "Function",

@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from aws_cdk import AssetHashType
@@ -22,33 +20,12 @@ class LayerBuildFailed(RuntimeError):
     """uv could not install the libraries of the layer; the message has its output."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerTarget:
-    """A platform to build a layer for: a name, and the options of uv."""
-
-    name: str
-    options: tuple[str, ...]
-
-
-def foreign(system: str, python: str) -> LayerTarget:
-    """Describe another platform, with uv's name for it, and a version of Python."""
-    return LayerTarget(name=_name(system, python), options=("--python-platform", system, "--python-version", python))
-
-
-def host() -> LayerTarget:
-    """Describe this interpreter, which runs the functions on embedded AWS."""
-    system = f"{platform.machine()}-{platform.system()}".lower()
-    return LayerTarget(name=_name(system, sysconfig.get_python_version()), options=("--python", sys.executable))
-
-
-def _name(system: str, python: str) -> str:
-    # No dot: CDK takes what follows it for a file extension.
-    return f"{system}-cp{python.replace('.', '')}"
-
-
 # The glibc of the Lambda runtime (Amazon Linux 2023) is 2.34, so wheels for manylinux_2_28 run there
 # (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
-LAMBDA = foreign("aarch64-manylinux_2_28", "3.14")
+LAMBDA = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.14")
+"""The options of uv for the platform of the functions."""
+HOST = ("--python", sys.executable)
+"""Those for this interpreter, which runs the functions on embedded AWS."""
 
 
 class Libraries(Construct):
@@ -56,7 +33,7 @@ class Libraries(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, root: Path) -> None:
         super().__init__(scope, construct_id)
-        target = host() if settings.local else LAMBDA
+        target = HOST if settings.local else LAMBDA
         built = build(root / "requirements" / "functions.txt", target, root / "build" / "layer")
         self.version = lambda_.LayerVersion(
             self,
@@ -69,13 +46,15 @@ class Libraries(Construct):
         )
 
 
-def build(requirements: Path, target: LayerTarget, cache: Path) -> Path:
+def build(requirements: Path, target: tuple[str, ...], cache: Path) -> Path:
     """Install the libraries, once per target and content of `requirements`, into a folder named after their hash.
 
-    Raises LayerBuildFailed. The folder is built elsewhere and then renamed, so it is never incomplete.
+    `target` has the options of uv. Raises LayerBuildFailed. The folder is built elsewhere and then renamed, so it is
+    never incomplete.
     """
-    digest = hashlib.sha256(f"{target.name}\0{requirements.read_text()}".encode()).hexdigest()
-    built = cache / f"{target.name}-{digest[:24]}"
+    platform = f"{sysconfig.get_platform()} {sys.version}" if target == HOST else ""
+    digest = hashlib.sha256("\0".join([platform, *target, requirements.read_text()]).encode()).hexdigest()
+    built = cache / digest[:24]
     if built.is_dir():
         return built
     cache.mkdir(parents=True, exist_ok=True)
@@ -90,15 +69,15 @@ def build(requirements: Path, target: LayerTarget, cache: Path) -> Path:
     return built
 
 
-def _install(requirements: Path, target: LayerTarget, into: Path) -> None:
+def _install(requirements: Path, target: tuple[str, ...], into: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "pip", "install", "--require-hashes", "-r", str(requirements), "--target", str(into)]
-    command += [*target.options, "--only-binary", ":all:", "--link-mode", "copy", "--no-compile-bytecode"]
+    command += [*target, "--only-binary", ":all:", "--link-mode", "copy", "--no-compile-bytecode"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"})  # noqa: S603
     except FileNotFoundError as error:
         raise LayerBuildFailed(f"uv is not installed beside {sys.executable}. Run `make setup`.") from error
     except subprocess.CalledProcessError as error:
-        raise LayerBuildFailed(f"uv could not build the layer for {target.name}:\n{error.stderr.strip()}") from error
+        raise LayerBuildFailed(f"uv could not build the layer for {target[1]}:\n{error.stderr.strip()}") from error
     (into / ".lock").unlink(missing_ok=True)
     shutil.rmtree(into / "bin", ignore_errors=True)  # command line programs, which no function calls

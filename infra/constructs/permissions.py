@@ -37,27 +37,19 @@ def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
     )
 
 
-def explain_prefixes(role: iam.Role, statements: Iterable[iam.PolicyStatement]) -> None:
-    """Acknowledge to cdk-nag each `*` at the end of a prefix; any other `*` still fails synth."""
-    stack = Stack.of(role)
-    prefixes = {resource for statement in statements for resource in statement.resources if resource.endswith("*")}
-    for prefix in sorted(prefixes):
-        written = "".join(_as_reported(part) for part in stack.resolve(prefix)["Fn::Join"][1])
-        Validations.of(role).acknowledge(
-            Acknowledgment(
-                id=f"AwsSolutions-IAM5[Resource::{written}]",
-                reason="Names of objects and executions are not known beforehand; the prefix is as narrow as the task.",
-            )
+def explain_wildcards(role: iam.Role, statements: Iterable[iam.PolicyStatement] = ()) -> None:
+    """Acknowledge to cdk-nag the resource `*`, and each `*` at the end of a prefix; any other still fails synth."""
+    for resource in sorted({"*", *(each for statement in statements for each in statement.resources)}):
+        resolved: Any = Stack.of(role).resolve(resource)
+        parts = [resolved] if isinstance(resolved, str) else resolved.get("Fn::Join", ["", []])[1]
+        written = "".join(
+            part if isinstance(part, str) else f"<{part.get('Ref') or '.'.join(part['Fn::GetAtt'])}>" for part in parts
         )
-
-
-def _as_reported(part: str | dict[str, Any]) -> str:
-    if isinstance(part, str):
-        return part
-    reference = part.get("Ref") or ".".join(part["Fn::GetAtt"])
-    return f"<{reference}>"
-
-
-def explain_star(role: iam.Role, reason: str) -> None:
-    """Acknowledge to cdk-nag that a role has the resource `*`."""
-    Validations.of(role).acknowledge(Acknowledgment(id="AwsSolutions-IAM5[Resource::*]", reason=reason))
+        if written.endswith("*"):
+            Validations.of(role).acknowledge(
+                Acknowledgment(
+                    id=f"AwsSolutions-IAM5[Resource::{written}]",
+                    reason="Names of objects and executions are not known beforehand, and the prefix is as narrow as "
+                    "the task. The actions of X-Ray and of log delivery support no resources.",
+                )
+            )

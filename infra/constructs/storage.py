@@ -1,6 +1,6 @@
 """The buckets: raw, staging, processed and audit, and one for their access logs."""
 
-from typing import cast
+from typing import Any, cast
 
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -46,22 +46,16 @@ class Storage(Construct):
         bucket = s3.Bucket(
             self,
             name,
-            bucket_name=bucket_name(self._settings, name.lower()),
             encryption=s3.BucketEncryption.KMS,
             encryption_key=self._key,
             bucket_key_enabled=True,
-            enforce_ssl=True,
-            minimum_tls_version=TLS,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             versioned=True,
             object_lock_enabled=True if lock else None,
             object_lock_default_retention=lock,
             server_access_logs_bucket=self.access_logs,
             server_access_logs_prefix=f"{name.lower()}/",
             lifecycle_rules=_lifecycle(expire_days),
-            removal_policy=removal,
-            auto_delete_objects=self._empties(removal),
+            **self._common(name.lower(), removal),
         )
         for statement in _refuse_other_encryption(bucket, self._key):
             bucket.add_to_resource_policy(statement)
@@ -71,14 +65,9 @@ class Storage(Construct):
         return s3.Bucket(
             self,
             "AccessLogs",
-            bucket_name=bucket_name(self._settings, "access-logs"),
             # Log delivery writes to neither SSE-KMS with a customer key nor Object Lock
             # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html).
             encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
-            minimum_tls_version=TLS,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             # Not versioned: S3 gives each log a unique name, and nobody else may write here.
             lifecycle_rules=[
                 s3.LifecycleRule(
@@ -87,13 +76,20 @@ class Storage(Construct):
                     abort_incomplete_multipart_upload_after=ABANDONED_UPLOAD,
                 )
             ],
-            removal_policy=self._removal,
-            auto_delete_objects=self._empties(self._removal),
+            **self._common("access-logs", self._removal),
         )
 
-    def _empties(self, removal: RemovalPolicy) -> bool | None:
-        # Embedded AWS is deleted as a whole, and needs no function that empties buckets.
-        return True if removal is RemovalPolicy.DESTROY and not self._settings.local else None
+    def _common(self, name: str, removal: RemovalPolicy) -> dict[str, Any]:
+        return {
+            "bucket_name": bucket_name(self._settings, name),
+            "enforce_ssl": True,
+            "minimum_tls_version": TLS,
+            "block_public_access": s3.BlockPublicAccess.BLOCK_ALL,
+            "object_ownership": s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            "removal_policy": removal,
+            # Embedded AWS is deleted as a whole, and needs no function that empties buckets.
+            "auto_delete_objects": True if removal is RemovalPolicy.DESTROY and not self._settings.local else None,
+        }
 
 
 def bucket_name(settings: Settings, bucket: str) -> str:
@@ -112,12 +108,8 @@ def _notify_event_bridge(bucket: s3.Bucket) -> None:
 
 
 def _lock(settings: Settings) -> s3.ObjectLockRetention | None:
-    duration = Duration.days(settings.audit_lock_days)
-    if settings.lock_mode == "governance":
-        return s3.ObjectLockRetention.governance(duration)
-    if settings.lock_mode == "compliance":
-        return s3.ObjectLockRetention.compliance(duration)
-    return None
+    locks = {"governance": s3.ObjectLockRetention.governance, "compliance": s3.ObjectLockRetention.compliance}
+    return locks[settings.lock_mode](Duration.days(settings.audit_lock_days)) if settings.lock_mode else None
 
 
 def _lifecycle(expire_days: int | None) -> list[s3.LifecycleRule]:

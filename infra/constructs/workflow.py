@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from aws_cdk import ArnFormat, Aws, Stack
+from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.constructs.bulk_definition import MAP, compose, placeholders
 from infra.constructs.lambda_function import Platform, Stage, log_group
-from infra.constructs.permissions import explain_prefixes, explain_star
+from infra.constructs.permissions import explain_wildcards
 from infra.constructs.stages import Stages
 from infra.settings import Settings
 
@@ -26,24 +26,17 @@ class StageMissing(ValueError):
     """A definition calls a function that does not exist."""
 
 
-def machine_arn(stack: Stack, settings: Settings, machine: str) -> str:
+_STATES = f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+
+
+def machine_arn(settings: Settings, machine: str) -> str:
     """Return the future ARN of PIPELINE or BULK: functions need it, and come first."""
-    return stack.format_arn(
-        service="states",
-        resource="stateMachine",
-        resource_name=settings.name(machine),
-        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-    )
+    return f"{_STATES}:stateMachine:{settings.name(machine)}"
 
 
-def executions_arn(stack: Stack, settings: Settings, machine: str) -> str:
+def executions_arn(settings: Settings, machine: str) -> str:
     """Return the pattern of the ARNs of a machine's executions; chunks have a machine `BULK/MAP`."""
-    return stack.format_arn(
-        service="states",
-        resource="execution",
-        resource_name=f"{settings.name(machine)}:*",
-        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-    )
+    return f"{_STATES}:execution:{settings.name(machine)}:*"
 
 
 class Workflow(Construct):
@@ -62,7 +55,7 @@ class Workflow(Construct):
         super().__init__(scope, construct_id)
         functions = _named_in(definition, machine, stages.all)
         name = platform.settings.name(machine)
-        arn = machine_arn(Stack.of(self), platform.settings, machine)
+        arn = machine_arn(platform.settings, machine)
         self.role = iam.Role(
             self,
             "Role",
@@ -84,7 +77,7 @@ class Workflow(Construct):
                 resources=[stage.function.function_arn for stage in functions.values()],
             )
         )
-        explain_star(self.role, "The actions of X-Ray and of log delivery support no resources.")
+        explain_wildcards(self.role)
         # With this prefix, a log group takes no space in the account's one resource policy for log delivery
         # (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
         logs = log_group(self, f"/aws/vendedlogs/states/{name}", platform)
@@ -139,21 +132,21 @@ def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Sta
     )
     text = json.dumps(definition, indent=2)
     workflow = Workflow(scope, construct_id, platform=platform, machine=BULK, definition=text, stages=stages)
-    chunks = _on_chunks(Stack.of(workflow), platform.settings)
+    chunks = _on_chunks(platform.settings)
     for statement in chunks:
         workflow.role.add_to_policy(statement)
-    explain_prefixes(workflow.role, chunks)
+    explain_wildcards(workflow.role, chunks)
     return workflow
 
 
-def _on_chunks(stack: Stack, settings: Settings) -> list[iam.PolicyStatement]:
+def _on_chunks(settings: Settings) -> list[iam.PolicyStatement]:
     """Permit what a Map Run does; the ARNs are built from names, as the machine cannot precede its role.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
     """
-    of_objects, of_chunks = executions_arn(stack, settings, BULK), executions_arn(stack, settings, f"{BULK}/{MAP}")
+    of_objects, of_chunks = executions_arn(settings, BULK), executions_arn(settings, f"{BULK}/{MAP}")
     return [
-        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn(stack, settings, BULK)]),
+        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine_arn(settings, BULK)]),
         iam.PolicyStatement(
             actions=["states:DescribeExecution", "states:StopExecution"], resources=[of_objects, of_chunks]
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.constructs.layer import LAMBDA, LayerBuildFailed, build, host
+from infra.constructs.layer import HOST, LAMBDA, LayerBuildFailed, build
 from tests.support.template import Deployment
 
 AARCH64 = 183  # e_machine, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
@@ -57,7 +57,7 @@ def test_a_layer_is_built_once_for_its_requirements_and_its_target(
     other = build(requirements, LAMBDA, tmp_path / "cache")
     requirements.write_text("")
     first = build(requirements, LAMBDA, tmp_path / "cache")
-    on_host = build(requirements, host(), tmp_path / "cache")
+    on_host = build(requirements, HOST, tmp_path / "cache")
 
     assert len({other, first, on_host}) == 3
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("built again"))
