@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -247,17 +246,6 @@ def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(bucke
 
     assert (found.state, found.startable, found.started) == (State.MISSING, False, None)
     assert "before versioning was enabled" in found.why
-
-
-def test_no_object_is_lost_at_the_edge_of_a_page(buckets: Buckets, machine: Machine) -> None:
-    for number in range(7):
-        committed(buckets, machine, buckets.upload(f"mission/{number}.json", b"{}"))
-    for _ in range(4):
-        buckets.upload("mission/again and again.json", b"{}")
-    found = reconciled(buckets, machine, page=2)
-
-    assert Counter(each.state for each in found) == {State.WRITTEN: 7, State.MISSING: 4}
-    assert len({each.object.id for each in found}) == 11
 
 
 @pytest.mark.parametrize(("is_known", "state"), [(True, State.WRITTEN), (False, State.REJECTED)])

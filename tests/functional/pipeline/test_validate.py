@@ -5,7 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from functions.shared.errors import ObjectMissing, ObjectTooLarge, RecordsRejected, UnknownDataset
+from functions.shared.errors import ObjectMissing, ObjectTooLarge, UnknownDataset
 from functions.validate import handler
 from tests.support.buckets import Buckets
 from tests.support.stages import BAD, GOOD, call, validated
@@ -44,12 +44,6 @@ def test_the_exact_version_is_read_even_if_there_is_a_newer_one(buckets: Buckets
     buckets.upload("mission/a.json", BAD)
     message = call("Validate", first.encode())
     assert message["records"][0]["document"]["source"] == "MASINT"
-
-
-def test_a_wholly_rejected_batch_is_staged_for_the_dead_letter(buckets: Buckets) -> None:
-    with pytest.raises(RecordsRejected, match="1 of 1 records rejected"):
-        validated(buckets, "mission/a.json", BAD)
-    assert buckets.the_only("staging", "batches/")
 
 
 def test_an_object_above_the_limit_is_refused_unread(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
