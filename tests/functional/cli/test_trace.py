@@ -355,16 +355,6 @@ def test_a_record_in_a_chunk_has_the_executions_of_the_chunk(bulk: Bulk, machine
     assert f"part of      {bulk.arn}" in run(f"{bulk.id}.61").stdout
 
 
-def test_an_expired_execution_hides_nothing_else(bulk: Bulk, machine: Machine, run: Run) -> None:
-    machine.executions.clear()
-    for name in (bulk.id, f"{bulk.id}.61"):
-        (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
-        assert (timeline["status"], timeline["steps"]) == (None, None)
-        assert timeline["unavailable"].startswith("Step Functions no longer has it")
-    assert "17 received, 16 written, 1 rejected, at attempt 0" in run(bulk.id).stdout
-    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
-
-
 def test_a_history_that_is_refused_is_reported_in_one_line(
     bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,19 +365,26 @@ def test_a_history_that_is_refused_is_reported_in_one_line(
     assert len(shown) == 4
 
 
-def test_without_access_to_step_functions_the_execution_is_named_and_the_rest_shown(
-    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("is_refused", "why"),
+    [(False, "Step Functions no longer has it"), (True, "AccessDeniedException")],
+    ids=["expired", "refused"],
+)
+def test_an_execution_that_cannot_be_described_is_named_and_the_rest_shown(  # noqa: PLR0913, PLR0917 - a table
+    bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch, is_refused: bool, why: str
 ) -> None:
-    refuse(machine, "describe_execution", monkeypatch)
-    for name, arn in (
-        (bulk.id, bulk.arn),
-        (f"{bulk.id}.61", f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0"),
-    ):
+    machine.executions.clear()
+    if is_refused:
+        refuse(machine, "describe_execution", monkeypatch)
+    record = f"{bulk.id}.61"
+    for name, arn in ((bulk.id, bulk.arn), (record, f"{bulk.arn.replace(':bulk:', ':bulk/ProcessChunks:')}-0")):
         (timeline,) = json.loads(run(name, "--json").stdout)["executions"]
-        assert timeline["arn"] == arn
-        assert "AccessDeniedException" in timeline["unavailable"]
-    assert "state        not known" in run(bulk.id).stdout
-    assert "written at attempt 0" in run(f"{bulk.id}.61").stdout
+        assert (timeline["arn"], timeline["status"], timeline["steps"]) == (arn, None, None)
+        assert why in timeline["unavailable"]
+    shown = run(bulk.id).stdout
+    assert "17 received, 16 written, 1 rejected, at attempt 0" in shown
+    assert "state        not known" in shown
+    assert "written at attempt 0" in run(record).stdout
 
 
 def test_objects_on_aws_have_console_links(bulk: Bulk, run: Run) -> None:
