@@ -136,4 +136,4 @@ def redriven_in_vain(buckets: Buckets, name: str = "Validate") -> DeadLetterKey:
 
 
 def chosen(buckets: Buckets, **wanted: Any) -> list[DeadLetterKey]:
-    return [found.dead_letter for found in select(audit_of(buckets), Filter(**wanted))]
+    return [each.dead_letter for each in select(audit_of(buckets), Filter(**wanted))]

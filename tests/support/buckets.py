@@ -68,7 +68,7 @@ class Buckets:
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """List the keys of a bucket, or those that begin with a prefix."""
-        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
     def put(self, bucket: str, key: str, body: bytes) -> str:
         """Put an object; return its version, if the bucket has versions."""

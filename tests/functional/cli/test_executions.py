@@ -159,9 +159,9 @@ def test_the_list_of_a_machine_ends_after_a_page_of_older_executions(
     older = machine.add(Batch(RawObject("raw", "mission/older.json", "v1", 2, "e")), "SUCCEEDED")
     machine.executions[older]["startDate"] = STARTED - timedelta(days=1)
 
-    found = listed(run, "--since", "2026-11-23T09:05")
+    selected = listed(run, "--since", "2026-11-23T09:05")
 
-    assert [each["key"] for each in found] == ["mission/last.json", "mission/many.jsonl"]
+    assert [each["key"] for each in selected] == ["mission/last.json", "mission/many.jsonl"]
     assert oldest in machine.listed
     assert older not in machine.listed
 

@@ -44,15 +44,13 @@ def reconciled(
 
 
 def one_reconciled(buckets: Buckets, machine: Machine) -> ReconciledObject:
-    (found,) = reconciled(buckets, machine)
-    return found
+    (item,) = reconciled(buckets, machine)
+    return item
 
 
 def one_started(buckets: Buckets, machine: Machine, chunk_bytes: int = CHUNK_BYTES) -> ReconciledObject:
-    (found,) = reconciler_on(buckets, machine, chunk_bytes=chunk_bytes).run(
-        arrivals(buckets.s3, "raw", ArrivalFilter())
-    )
-    return found
+    (item,) = reconciler_on(buckets, machine, chunk_bytes=chunk_bytes).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
+    return item
 
 
 def committed(buckets: Buckets, machine: Machine, batch: Batch) -> None:
@@ -143,10 +141,10 @@ def test_an_object_is_classified_by_its_ledger_and_executions(  # noqa: PLR0913,
     buckets: Buckets, machine: Machine, story: Story, state: State, why: str, is_open: bool | None
 ) -> None:
     story(buckets, machine, buckets.upload("mission/a.json", b"{}"))
-    found = one_reconciled(buckets, machine)
+    item = one_reconciled(buckets, machine)
 
-    assert (found.state, found.why) == (state, why)
-    assert (found.dead_letter and found.dead_letter.open) is is_open
+    assert (item.state, item.why) == (state, why)
+    assert (item.dead_letter and item.dead_letter.open) is is_open
 
 
 @pytest.mark.parametrize(
@@ -159,10 +157,10 @@ def test_a_damaged_ledger_file_is_missing_but_not_started(buckets: Buckets, mach
     machine.add(batch, "SUCCEEDED")
     key = commit(buckets, batch)
     buckets.put("audit", key, damage)
-    found = one_started(buckets, machine)
+    item = one_started(buckets, machine)
 
-    assert (found.state, found.started) == (State.MISSING, None)
-    assert found.why == f"its ledger file cannot be read: see `custody verify {batch.object.id}`"
+    assert (item.state, item.started) == (State.MISSING, None)
+    assert item.why == f"its ledger file cannot be read: see `custody verify {batch.object.id}`"
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -191,11 +189,11 @@ def test_a_version_that_was_deleted_since_is_started_too(buckets: Buckets, machi
     buckets.hide("raw", "mission/c.json")
     committed(buckets, machine, buckets.upload("mission/c.json", b"{}"))
     buckets.upload("mission/", b"")
-    found = reconciled(buckets, machine, page=page)
+    items = reconciled(buckets, machine, page=page)
 
-    assert [each.state for each in found].count(State.WRITTEN) == 1, "a version by itself"
-    assert len(found) == 5, "without delete markers and the marker of a folder"
-    deleted = {each.object for each in found if "deleted since" in each.why}
+    assert [each.state for each in items].count(State.WRITTEN) == 1, "a version by itself"
+    assert len(items) == 5, "without delete markers and the marker of a folder"
+    deleted = {each.object for each in items if "deleted since" in each.why}
     assert deleted == {first.object, second.object}, f"{again.object} has a later version"
     started = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", ArrivalFilter(), page))
     assert all((each.started is None) == (each.state is State.WRITTEN) for each in started)
@@ -232,9 +230,9 @@ def test_a_damaged_dead_letter_does_not_stop_the_command(buckets: Buckets, machi
 
 def test_a_recent_object_may_be_waiting_for_its_event(buckets: Buckets, machine: Machine) -> None:
     buckets.upload("a.json", b"{}")
-    (found,) = reconciled(buckets, machine, due=LONG_AGO)
+    (item,) = reconciled(buckets, machine, due=LONG_AGO)
 
-    assert (found.state, found.why) == (State.IN_FLIGHT, "its event is on the way")
+    assert (item.state, item.why) == (State.IN_FLIGHT, "its event is on the way")
 
 
 def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(buckets: Buckets, machine: Machine) -> None:
@@ -242,10 +240,10 @@ def test_an_object_from_before_versioning_is_missing_and_cannot_be_started(bucke
     buckets.put("old", "a.json", b"{}")
     buckets.s3.put_bucket_versioning(Bucket="old", VersioningConfiguration={"Status": "Enabled"})
     reconciler = reconciler_on(buckets, machine, LONG_AGO)
-    (found,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
+    (item,) = reconciler.run(arrivals(buckets.s3, "old", ArrivalFilter()))
 
-    assert (found.state, found.startable, found.started) == (State.MISSING, False, None)
-    assert "before versioning was enabled" in found.why
+    assert (item.state, item.startable, item.started) == (State.MISSING, False, None)
+    assert "before versioning was enabled" in item.why
 
 
 @pytest.mark.parametrize(("is_known", "state"), [(True, State.WRITTEN), (False, State.REJECTED)])
@@ -386,9 +384,9 @@ def test_a_bulk_object_is_in_one_state(
 ) -> None:
     state, why, is_open = expected
     story(Bulk.upload(buckets, lines(20)), machine)
-    found = one_reconciled(buckets, machine)
-    assert (found.state, found.dead_letter and found.dead_letter.open) == (state, is_open), found
-    assert found.why.startswith(why)
+    item = one_reconciled(buckets, machine)
+    assert (item.state, item.dead_letter and item.dead_letter.open) == (state, is_open), item
+    assert item.why.startswith(why)
 
 
 def test_rejected_records_are_counted_over_all_chunks_by_the_summary_alone(
@@ -398,11 +396,11 @@ def test_rejected_records_are_counted_over_all_chunks_by_the_summary_alone(
     machine.add(bulk.batch, error="RecordsRejected")
     assert bulk.run() == "RecordsRejected"
     read = reads_of("header", monkeypatch)
-    found = one_reconciled(buckets, machine)
+    item = one_reconciled(buckets, machine)
     assert {key.start for key in read} == {WHOLE}
-    assert (found.state, found.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
-    assert found.dead_letter is not None
-    assert found.dead_letter.id.endswith("/object.0.Summarize")
+    assert (item.state, item.why) == (State.REJECTED, "3 of its records rejected; dead letter open")
+    assert item.dead_letter is not None
+    assert item.dead_letter.id.endswith("/object.0.Summarize")
 
 
 def test_an_object_that_was_never_started_is_started_in_chunks(
@@ -442,5 +440,5 @@ def test_the_first_chunk_is_not_mistaken_for_the_object_though_chunks_are_larger
     bulk = Bulk.upload(buckets, lines(20))
     machine.add(bulk.batch, "RUNNING")
     bulk.chunk(0)
-    (found,) = reconciled(buckets, machine, chunk_bytes=10**6)
-    assert found.state is State.IN_FLIGHT
+    (item,) = reconciled(buckets, machine, chunk_bytes=10**6)
+    assert item.state is State.IN_FLIGHT
