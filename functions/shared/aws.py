@@ -155,17 +155,11 @@ def _rewind(body: Body) -> None:
         body.seek(0)
 
 
-def all_keys(bucket: str, prefix: str) -> list[str]:
+def keys(bucket: str, prefix: str) -> list[str]:
     """List the keys that begin with a prefix, page by page."""
     with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
         pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [each["Key"] for page in pages for each in page.get("Contents", [])]
-
-
-def keys(bucket: str, prefix: str) -> list[str]:
-    """List the first thousand keys that begin with a prefix."""
-    with _named("ListObjectsV2", f"s3://{bucket}/{prefix}"):
-        return [each["Key"] for each in _s3().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
 
 
 def redrives_of(execution: str) -> int:

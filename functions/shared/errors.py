@@ -1,24 +1,4 @@
-"""The tree of errors that a step can end with.
-
-    CustodyError
-    ├── DataError                 the data, or its contract, must change: a redrive resumes at Validate
-    │   ├── RecordsRejected       records violate the contract, or could not be transformed
-    │   ├── ChunksFailed          chunks of the object are not committed: their dead letters say why
-    │   ├── UnknownDataset        no contract or no transform has the name of the dataset
-    │   ├── ObjectTooLarge        the object is larger than one batch may be
-    │   └── ObjectMissing         the object version is gone from its bucket
-    ├── DeploymentError           the deployment must change: a redrive resumes at the step that failed
-    │   ├── AccessRefused         AWS refused a call for lack of a permission
-    │   ├── CallRefused           AWS refused a call for another reason
-    │   ├── ConfigurationMissing  an environment variable is missing or malformed
-    │   ├── MessageRefused        an event or message does not have a known shape: resumes at Validate
-    │   ├── TransformFailed       code failed on a record, or returned no JSON: resumes at Validate
-    │   ├── StepFailed            a step ended with an error of the engine; the cause holds the original
-    │   └── AttemptTaken          another execution has committed this attempt of the batch
-    ├── ExecutionEnded            no step failed, but the execution ended; never raised, only in a dead letter
-    │   ├── ExecutionAborted      somebody stopped the execution
-    │   └── ExecutionTimedOut     the execution ran longer than the state machine allows
-    └── ServiceUnavailable        AWS cannot answer at the moment: the state machine retries
+"""The errors that a step can end with; resumes_at (functions/shared/audit/dead_letter.py) says where a redrive resumes.
 
 The class names are a contract: Step Functions matches Retry and Catch by the exact class name of an exception
 (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html), and operators filter by them.

@@ -13,9 +13,10 @@ from urllib.parse import unquote_plus
 from msgspec import Struct
 
 from functions.shared.errors import MessageRefused
+from functions.shared.model.decoding import Undecodable, from_builtins
 from functions.shared.model.ids import RawObject
 
-_NO_VERSION = "null"
+_NO_VERSION = (None, "", "null")
 """The version id of an object without one (https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html)."""
 
 
@@ -63,47 +64,27 @@ def records(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def raw_object(record: dict[str, Any]) -> RawObject:
     """Parse one record; raise MessageRefused unless it names an immutable version of an object.
 
-    Records of S3 and of EventBridge give the same raw object.
+    Records of S3 and of EventBridge give the same raw object; in a record of S3 the key is encoded.
     """
     try:
-        raw = _from_eventbridge(record["detail"]) if "detail" in record else _from_s3(record["s3"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MessageRefused(f"a record of an S3 event lacks {error}") from error
-    if raw.version_id == _NO_VERSION:
-        raise MessageRefused(
-            f"s3://{raw.bucket}/{raw.key} has no version id, so it could change while it is read; "
-            "enable versioning on the bucket and upload it again"
-        )
-    if not isinstance(raw.size, int):
-        raise MessageRefused(f"a record of an S3 event has a size that is not a number: {raw.uri}")
-    return raw
-
-
-def _from_s3(entity: dict[str, Any]) -> RawObject:
-    version = entity["object"]
-    return RawObject(
-        bucket=entity["bucket"]["name"],
-        key=unquote_plus(version["key"]),
-        version_id=_version_id(version.get("versionId")),
-        size=version["size"],
-        etag=version["eTag"],
-    )
-
-
-def _from_eventbridge(detail: dict[str, Any]) -> RawObject:
-    """Parse a detail, in which the key is not encoded, and the version id is missing for an unversioned bucket."""
-    version = detail["object"]
-    return RawObject(
-        bucket=detail["bucket"]["name"],
-        key=version["key"],
-        version_id=_version_id(version.get("version-id")),
-        size=version["size"],
-        etag=version["etag"],
-    )
-
-
-def _version_id(value: Any) -> str:
-    return value if isinstance(value, str) and value else _NO_VERSION
+        is_direct = "detail" not in record
+        place = record["s3"] if is_direct else record["detail"]
+        version = place["object"]
+        raw = {
+            "bucket": place["bucket"]["name"],
+            "key": unquote_plus(version["key"]) if is_direct else version["key"],
+            "version_id": version.get("versionId" if is_direct else "version-id"),
+            "size": version["size"],
+            "etag": version["eTag" if is_direct else "etag"],
+        }
+        if raw["version_id"] in _NO_VERSION or not isinstance(raw["version_id"], str):
+            raise MessageRefused(
+                f"s3://{raw['bucket']}/{raw['key']} has no version id, so it could change while it is read; "
+                "enable versioning on the bucket and upload it again"
+            )
+        return from_builtins(raw, RawObject)
+    except (KeyError, TypeError, AttributeError, Undecodable) as error:
+        raise MessageRefused(f"a record of an S3 event is incomplete or malformed: {error}") from error
 
 
 def _is_folder_marker(record: dict[str, Any]) -> bool:

@@ -132,9 +132,8 @@ def test_a_rejection_sets_one_record_aside_and_the_rest_go_on() -> None:
     [object(), float("nan"), {"a": [float("inf")]}, {1, 2}, "\ud800", b"bytes", {1: "a"}, date(2026, 11, 23), [{1}]],
 )
 def test_a_result_that_is_not_json_is_reported_with_its_position(returned: Any) -> None:
-    with pytest.raises(staged_batch.NotJson, match="position 1") as raised:
+    with pytest.raises(staged_batch.NotJson, match="position 1"):
         staged_batch.write(map_records.apply(core.STAGE, lambda document: document or returned, page(1, None)))
-    assert "position 1" in str(map_records.not_json(raised.value))
 
 
 def test_a_crash_of_a_transform_is_reported_without_its_message() -> None:

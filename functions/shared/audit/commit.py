@@ -18,7 +18,7 @@ _HEADER = Decoder(LedgerHeader)
 
 def keys(bucket: str, step: Step) -> list[LedgerKey]:
     """List the ledger files of an object: those of its chunks, and its summaries."""
-    return [*filter(None, map(LedgerKey.parse, aws.all_keys(bucket, object_prefix(step.batch))))]
+    return [*filter(None, map(LedgerKey.parse, aws.keys(bucket, object_prefix(step.batch))))]
 
 
 def headers(bucket: str, step: Step) -> list[LedgerHeader]:

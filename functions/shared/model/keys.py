@@ -31,9 +31,9 @@ REJECTED = "Rejected"
 ENDS = MappingProxyType({"FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"})
 """The name of the dead letter of an execution that ended where no Catch saw it, by its status."""
 
-_BATCH = rf"(?P<object_id>[\w-]+)/(?P<start>\d{{{START_DIGITS}}}|{OBJECT})\.(?P<attempt>\d+)"
-_LEDGER_KEY = re.compile(rf"{LEDGER}{_BATCH}(?P<discarded>\.discarded)?\.jsonl\.gz", re.ASCII)
-_DEAD_LETTER_KEY = re.compile(rf"{DEAD_LETTERS}{DAY}(?P<day>[\d-]{{10}})/{_BATCH}\.(?P<name>\w+)\.json", re.ASCII)
+_BATCH = rf"([\w-]+)/(\d{{{START_DIGITS}}}|{OBJECT})\.(0|[1-9]\d*)"
+_LEDGER_KEY = re.compile(rf"{LEDGER}{_BATCH}(\.discarded)?\.jsonl\.gz", re.ASCII)
+_DEAD_LETTER_KEY = re.compile(rf"{DEAD_LETTERS}{DAY}([\d-]{{10}})/{_BATCH}\.(\w+)\.json", re.ASCII)
 
 
 class LedgerKey(Struct, frozen=True, order=True):
@@ -55,13 +55,10 @@ class LedgerKey(Struct, frozen=True, order=True):
     @classmethod
     def parse(cls, key: str) -> Self | None:
         """Parse the key of a ledger file; return None for any other key."""
-        match = _LEDGER_KEY.fullmatch(key)
-        if match is None:
+        if (match := _LEDGER_KEY.fullmatch(key)) is None:
             return None
-        parsed = cls(
-            match["object_id"], _parse_start(match["start"]), int(match["attempt"]), match["discarded"] is not None
-        )
-        return parsed if parsed.key == key else None
+        object_id, start, attempt, suffix = match.groups()
+        return cls(object_id, _parse_start(start), int(attempt), suffix is not None)
 
     @property
     def key(self) -> str:
@@ -96,13 +93,10 @@ class DeadLetterKey(Struct, frozen=True, order=True):
     @classmethod
     def parse(cls, key: str) -> Self | None:
         """Parse the key of a dead letter; return None for any other key."""
-        match = _DEAD_LETTER_KEY.fullmatch(key)
-        if match is None:
+        if (match := _DEAD_LETTER_KEY.fullmatch(key)) is None:
             return None
-        parsed = cls(
-            match["object_id"], _parse_start(match["start"]), int(match["attempt"]), match["day"], match["name"]
-        )
-        return parsed if parsed.key == key else None
+        day, object_id, start, attempt, name = match.groups()
+        return cls(object_id, _parse_start(start), int(attempt), day, name)
 
     @property
     def id(self) -> str:
@@ -150,11 +144,6 @@ def _parse_start(name: str) -> int:
     return WHOLE if name == OBJECT else int(name)
 
 
-def batch_name(batch: Batch) -> str:
-    """Return the name of a batch and attempt within its object, such as `000000000000000.0`."""
-    return f"{start_name(start_of(batch))}.{batch.attempt}"
-
-
 def processed_key(batch: Batch, dataset: str, last_modified: str) -> str:
     """Return the key of the processed object of a batch: by dataset, and by the day of the raw version."""
     chunk = "" if batch.chunk is None else f".{start_name(batch.start)}"
@@ -163,7 +152,7 @@ def processed_key(batch: Batch, dataset: str, last_modified: str) -> str:
 
 def staged_key(batch: Batch, step: str) -> str:
     """Return the key of the staged batch that a step leaves in the staging bucket."""
-    return f"batches/{batch.object.id}/{batch_name(batch)}.{step}.jsonl.gz"
+    return f"batches/{batch.object.id}/{start_name(start_of(batch))}.{batch.attempt}.{step}.jsonl.gz"
 
 
 def object_prefix(batch: Batch) -> str:

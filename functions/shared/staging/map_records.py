@@ -25,7 +25,9 @@ def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
     try:
         return claim_check.forward(step, facts, transformed, bucket=bucket, inline_limit=inline_limit)
     except NotJson as error:
-        raise not_json(error) from error
+        raise TransformFailed(
+            f"it returned a value that is not JSON ({error.why}) for the record at position {error.position}"
+        ) from error
 
 
 def apply(stage: str, transform: Transform, page: Page) -> Page:
@@ -63,10 +65,3 @@ def _require_distinct(records: Sequence[Record]) -> None:
             "it returned the same object for two records of a page that begins with the record at position "
             f"{records[0].span.position}; return a new one for each"
         )
-
-
-def not_json(error: NotJson) -> TransformFailed:
-    """Return the error of a transform that returned something that is not JSON."""
-    return TransformFailed(
-        f"it returned a value that is not JSON ({error.why}) for the record at position {error.position}"
-    )

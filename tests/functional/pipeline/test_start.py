@@ -151,9 +151,9 @@ def without(name: str) -> Any:
         ({}, "not about a new object"),
         ({"detail": {}}, "not about a new object"),
         (event("eventbridge_object_created") | {"detail-type": "Object Deleted"}, "not about a new object"),
-        ({"Records": [{}]}, "lacks 's3'"),
-        ({"Records": [{"s3": {"object": {}}}]}, "lacks 'bucket'"),
-        *((without(name), f"lacks '{name}'") for name in ("key", "size", "etag")),
+        ({"Records": [{}]}, "malformed: 's3'"),
+        ({"Records": [{"s3": {"object": {}}}]}, "malformed: 'bucket'"),
+        *((without(name), f"malformed: '{name}'") for name in ("key", "size", "etag")),
     ],
 )
 def test_an_incomplete_event_or_one_about_something_else_is_refused(machine: Machine, other: Any, why: str) -> None:

@@ -241,7 +241,7 @@ def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
         start = int(key.rpartition("/")[2].partition(".")[0])
         return gzip.compress(json.dumps(head | {"chunk": {"start": start, "bytes": CHUNK}}).encode() + b"\n")
 
-    monkeypatch.setattr(aws, "all_keys", lambda *_: list(keys))
+    monkeypatch.setattr(aws, "keys", lambda *_: list(keys))
     monkeypatch.setattr(aws, "read_start", read_start)
     return batch
 
