@@ -1,7 +1,7 @@
 """Execute the real state machines, so that an execution can be interrupted at any point, stopped and redriven.
 
-It knows only what statemachine/ uses, and refuses anything else. Waits are skipped, and the children of a Map run one
-after the other.
+This implements only what statemachine/ uses, and refuses anything else. It skips waits, and runs the children of a Map
+one after the other.
 """
 
 import json
@@ -28,22 +28,22 @@ STATES_LIMIT = 200
 
 
 class ExecutionDoesNotExist(ClientError):
-    """There is no execution of that name."""
+    """There is no execution with this name."""
 
 
 class ExecutionAlreadyExists(ClientError):
-    """There is one of that name already."""
+    """There is already an execution with this name."""
 
 
 class LambdaError(Exception):
-    """An error that Lambda reports of itself, such as a lost answer; its text is its name."""
+    """An error of Lambda itself, such as a lost response; its text is its name."""
 
 
 @dataclass
 class Execution:
-    """An execution, and where it is: `state` and `data` are those of the state that runs, or ran when it ended.
+    """An execution: `state` is running, or was when it ended, and `data` is its input.
 
-    `children` are those of the Map that it is in; such a child is `is_child`, and READY until it runs.
+    `children` belong to the Map that is running; they are `is_child`, and READY until they run.
     """
 
     machine: str
@@ -71,9 +71,9 @@ class Execution:
 
 
 class Engine:
-    """Runs executions to their end, one after the other, and answers what a Step Functions client would.
+    """Runs executions to their end, one after the other, and is a client of Step Functions.
 
-    `machines` are definitions by ARN; `invoke` calls the function of a state with its payload, as Lambda would.
+    `machines` has the definitions by ARN; `invoke` calls the function of a state with a payload, as Lambda does.
     """
 
     exceptions = SimpleNamespace(
@@ -88,23 +88,23 @@ class Engine:
         self.ends: list[dict[str, Any]] = []
 
     def run(self) -> None:
-        """Run all that is waiting to run."""
-        for execution in [found for found in self.executions.values() if found.status == "RUNNING"]:
+        """Run every execution that has not ended."""
+        for execution in [each for each in self.executions.values() if each.status == "RUNNING"]:
             self._run(execution)
 
     def redrive(self, execution: Execution) -> None:
-        """Redrive an execution as https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html has it.
+        """Redrive an execution: https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html.
 
-        It resumes at the state that did not succeed, without entering it again, and with its own input. If that is
-        a Map, its children that did not succeed are redriven in the same way.
+        It resumes at the state that did not succeed, with the input of that state and without entering it again. If
+        that is a Map, its children that did not succeed are redriven in the same way.
         """
         self._redriven(execution)
         self.run()
 
     def named(self, name: str) -> Execution:
-        """Give the execution of a name, in whichever machine."""
-        (found,) = (execution for execution in self.executions.values() if execution.name == name)
-        return found
+        """Return the execution with this name, of whichever machine."""
+        (execution,) = (each for each in self.executions.values() if each.name == name)
+        return execution
 
     def _redriven(self, execution: Execution) -> None:
         assert execution.status in UNSUCCESSFUL, f"{execution.name} is {execution.status}"
@@ -113,7 +113,7 @@ class Engine:
         execution.status = "RUNNING"
         execution.stopped_at = execution.error = execution.cause = None
 
-    # What the client of the API answers
+    # The API
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002, N803 - as the API names them
         begun = self._begun(stateMachineArn, self._machines[stateMachineArn], name, json.loads(input))
@@ -129,22 +129,28 @@ class Engine:
         return Execution(machine, definition["States"], name, given, started, state, given, started, entered=[state])
 
     def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
-        found = self._found(executionArn)
-        described = {
-            "executionArn": found.arn,
-            "name": found.name,
-            "status": found.status,
-            "startDate": datetime.fromisoformat(found.started_at),
-            "input": json.dumps(found.input),
-            "redriveCount": found.redrives,
-            "redriveStatus": "REDRIVABLE" if found.status in UNSUCCESSFUL else "NOT_REDRIVABLE",
-            "error": found.error,
-            "cause": found.cause,
+        execution = self._existing(executionArn)
+        described = self._description(execution) | {
+            "name": execution.name,
+            "startDate": datetime.fromisoformat(execution.started_at),
+            "redriveStatus": "REDRIVABLE" if execution.status in UNSUCCESSFUL else "NOT_REDRIVABLE",
         }
         return {name: value for name, value in described.items() if value is not None}
 
+    @staticmethod
+    def _description(execution: Execution) -> dict[str, Any]:
+        """Return what the API and the events of EventBridge have in common."""
+        return {
+            "executionArn": execution.arn,
+            "status": execution.status,
+            "input": json.dumps(execution.input),
+            "redriveCount": execution.redrives,
+            "error": execution.error,
+            "cause": execution.cause,
+        }
+
     def get_execution_history(self, *, executionArn: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
-        entered = reversed(self._found(executionArn).entered)
+        entered = reversed(self._existing(executionArn).entered)
         return {
             "events": [
                 {"type": "TaskStateEntered", "timestamp": BEGINNING, "stateEnteredEventDetails": {"name": state}}
@@ -152,9 +158,9 @@ class Engine:
             ]
         }
 
-    def _found(self, arn: str) -> Execution:
-        if found := self.executions.get(arn):
-            return found
+    def _existing(self, arn: str) -> Execution:
+        if execution := self.executions.get(arn):
+            return execution
         raise _refusal(ExecutionDoesNotExist)
 
     # The states
@@ -165,7 +171,7 @@ class Engine:
             try:
                 following = self._step(state, execution)
             except Stopped:
-                self._end(execution, "ABORTED", None, "somebody stopped it")
+                self._end(execution, "ABORTED", None, "stopped by an operator")
                 if execution.is_child:
                     raise
                 return None
@@ -189,9 +195,9 @@ class Engine:
                 return self._task(state, execution)
 
     def _map(self, state: dict[str, Any], execution: Execution) -> str:
-        """Run a child for each item, or after a redrive those that have not succeeded; whoever fails is tolerated.
+        """Run a child for each item, or after a redrive those that have not succeeded; any may fail.
 
-        A child that is stopped stops the execution too, for it is that which people stop.
+        Where a child is stopped, so is the execution, because operators stop the execution.
         """
         assert state["ToleratedFailurePercentage"] == 100.0
         assert state["ResultPath"] is None
@@ -207,7 +213,7 @@ class Engine:
                 child.status = "RUNNING"
                 self._run(child)
         answers = [child.output for child in execution.children if child.status == "SUCCEEDED"]
-        assert answers == [{}] * len(answers), "a child's answer is a part of the state of the Map"
+        assert answers == [{}] * len(answers), "the output of a child becomes part of the output of the Map"
         execution.children = []
         return str(state["Next"])
 
@@ -227,7 +233,7 @@ class Engine:
         return str(state["Default"])
 
     def _task(self, state: dict[str, Any], execution: Execution) -> str | None:
-        """Call a function with all the retries it has; leave its answer, or what was caught, in the data."""
+        """Call a function with its retries; leave the result, or the caught error, in the data."""
         assert state["Type"] == "Task", state["Type"]
         retried: dict[int, int] = {}
         while True:
@@ -274,29 +280,23 @@ class Engine:
     def _end(self, execution: Execution, status: str, error: str | None, cause: str | None) -> None:
         execution.status, execution.error, execution.cause = status, error, cause
         execution.stopped_at = self._now()
-        if not execution.is_child:  # the rule is for the machines themselves
+        if not execution.is_child:  # the rule matches only the machines themselves
             self.ends.append(self._event(execution))
 
     def _event(self, execution: Execution) -> dict[str, Any]:
-        """Give the event that EventBridge would deliver."""
-        detail = {
-            "executionArn": execution.arn,
-            "status": execution.status,
-            "startDate": _milliseconds(execution.started_at),
-            "stopDate": _milliseconds(execution.stopped_at or ""),
-            "input": json.dumps(execution.input),
-            "redriveCount": execution.redrives,
-            "error": execution.error,
-            "cause": execution.cause,
+        """Return the event that EventBridge delivers."""
+        times = {"startDate": execution.started_at, "stopDate": execution.stopped_at or ""}
+        return {
+            "source": "aws.states",
+            "detail": self._description(execution) | {name: _milliseconds(time) for name, time in times.items()},
         }
-        return {"source": "aws.states", "detail": detail}
 
     def _now(self) -> str:
         return f"{BEGINNING + timedelta(seconds=next(self._seconds)):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
 class _Failed(Exception):
-    """A state failed, and no Catch was there for it."""
+    """A state failed, and none of its Catches applies."""
 
     def __init__(self, error: str, cause: str) -> None:
         super().__init__(error)
@@ -305,7 +305,7 @@ class _Failed(Exception):
 
 
 def _error_of(raised: BaseException) -> tuple[str, str]:
-    """Return an error as Step Functions sees it: its name, and the cause that Lambda makes of it."""
+    """Return an error as Step Functions sees it: its name, and the cause that Lambda reports."""
     if isinstance(raised, LambdaError):
         return str(raised), ""
     if isinstance(raised, Killed):

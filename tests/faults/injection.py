@@ -1,4 +1,4 @@
-"""Inject faults into the calls that handlers make to AWS: each call is a point, and each point fails in every mode."""
+"""Inject faults into the calls that handlers make to AWS: each call is a point, and fails in every mode."""
 
 import ast
 import sys
@@ -21,18 +21,18 @@ _CLIENTS = {"_s3", "_stepfunctions"}
 
 
 class Killed(BaseException):
-    """The process of a handler dies without an answer."""
+    """The process of a handler dies without a response."""
 
 
 class Stopped(BaseException):
-    """Somebody stops the execution while a handler runs."""
+    """The execution is stopped while a handler runs."""
 
 
 class Mode(StrEnum):
     """How a call fails: before or after it took effect, transiently or not."""
 
     BUSY = "answered 503, without effect"
-    LOST = "took effect, but its answer is lost"
+    LOST = "took effect, but its response is lost"
     REFUSED = "refused, without effect"
     KILLED_BEFORE = "the process is killed before it"
     KILLED_AFTER = "the process is killed after it"
@@ -51,7 +51,7 @@ _STOPS = {Mode.KILLED_AFTER: Mode.STOPPED_AFTER, Mode.KILLED_BEFORE: Mode.STOPPE
 
 @dataclass(frozen=True, order=True)
 class Point:
-    """A call: the function that makes it, the operation, and its number among the function's calls in the run."""
+    """A call: the function that makes it, the operation, and its number among the calls of that function."""
 
     function: str
     operation: str
@@ -61,8 +61,8 @@ class Point:
     def modes(self) -> tuple[Mode, ...]:
         """The modes in which it can fail, each with a different effect.
 
-        A read has no effect that could be lost. Being killed or stopped before a call is the same as after the last
-        call with an effect, or before the function was called at all. Only a step can be stopped.
+        A read has no effect to lose. To be killed or stopped before a call is the same as after the last call with an
+        effect, or before the function was called at all. Only steps can be stopped.
         """
         modes: tuple[Mode, ...] = _OF_A_WRITE
         if self.operation == INVOKE:
@@ -79,7 +79,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Errors:
-    """What a caller sees of a fault."""
+    """The errors that a caller sees."""
 
     busy: Exception
     lost: Exception
@@ -88,9 +88,9 @@ class Errors:
 
 @dataclass
 class Injector:
-    """Stands between callers and AWS; `fault` is the point and mode in which one call fails, once.
+    """Stands between callers and AWS; `fault` is the point at which one call fails, once, and how.
 
-    `sites` are the lines of code whose call to functions.shared.aws failed, `operations` what that called.
+    `sites` are the lines of code whose call to functions.shared.aws failed, and `operations` the calls to AWS.
     """
 
     fault: tuple[Point, Mode] | None = None
@@ -106,7 +106,7 @@ class Injector:
         return _Client(self, real)
 
     def call(self, operation: str, made: Callable[[], Any], errors: "Errors") -> Any:
-        """Make a call, or fail it with the error that its caller would see."""
+        """Make a call, or let it fail as its caller would see it."""
         with self.lock:  # Summarize reads several ledger files at a time
             nth = sum(point.function == self.function for point in self.calls)
             point = Point(self.function, operation, nth)
@@ -162,7 +162,7 @@ def _answer(status: int, code: str) -> ClientError:
 
 def _site() -> tuple[str, int]:
     """Find the line of the functions that called functions.shared.aws."""
-    frame = sys._getframe()  # noqa: SLF001 - the caller's line is what is asked for
+    frame = sys._getframe()  # noqa: SLF001 - for the line of the caller
     is_below = False
     while frame is not None:
         path = frame.f_code.co_filename
@@ -170,12 +170,12 @@ def _site() -> tuple[str, int]:
             is_below = True
         elif is_below and path.startswith(str(FUNCTIONS)):
             return Path(path).relative_to(FUNCTIONS).as_posix(), frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]  # the loop ends where there is none
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     raise AssertionError("a client was used without functions.shared.aws")
 
 
 def sites_in_the_code() -> set[tuple[str, int, int]]:
-    """List each place in the code that calls functions.shared.aws: the file, and the lines of the call."""
+    """List the places that call functions.shared.aws: the file, and the first and last line of the call."""
     return {
         (path.relative_to(FUNCTIONS).as_posix(), node.lineno, node.end_lineno or node.lineno)
         for path in FUNCTIONS.rglob("*.py")
@@ -208,4 +208,4 @@ OF_AWS = Errors(
     lost=ReadTimeoutError(endpoint_url="https://aws"),
     refused=_answer(403, "AccessDenied"),
 )
-"""What boto3 raises."""
+"""The errors that boto3 raises."""

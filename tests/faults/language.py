@@ -9,7 +9,7 @@ from typing import Any
 
 
 def matching(handlers: list[dict[str, Any]], error: str) -> int | None:
-    """Say which handler takes an error; None if none does."""
+    """Return the index of the handler that takes an error; None if none does."""
     for at, handler in enumerate(handlers):
         named = handler["ErrorEquals"]
         if error in named or (named == ["States.ALL"] and error not in {"States.DataLimitExceeded", "States.Runtime"}):
@@ -23,14 +23,14 @@ def _steps(path: str) -> Iterator[str]:
 
 
 def at(document: Any, path: str) -> Any:
-    """Give what a document has at a path."""
+    """Return the value at a path of a document."""
     for part in _steps(path):
         document = document[part]
     return document
 
 
 def filled(template: dict[str, Any], context: dict[str, Any], data: Any) -> dict[str, Any]:
-    """Fill in what a template asks for, in the context object (`$$`) or in the state (`$`)."""
+    """Fill in the paths of a template, from the context object (`$$`) or the data of the state (`$`)."""
 
     def value(name: str, given: Any) -> Any:
         if isinstance(given, dict):
@@ -43,7 +43,7 @@ def filled(template: dict[str, Any], context: dict[str, Any], data: Any) -> dict
 
 
 def put(document: Any, path: str, value: Any) -> Any:
-    """Give a copy of a document that has a value at a path."""
+    """Return a copy of a document with a value at a path."""
     *parents, last = _steps(path)
     copied = json.loads(json.dumps(document))
     inner = copied

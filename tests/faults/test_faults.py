@@ -22,74 +22,54 @@ from tests.faults.engine import BULK, PIPELINE, Execution
 from tests.faults.injection import Mode, Point, operations_of_aws, sites_in_the_code
 from tests.faults.world import Scenario, World
 from tests.support.buckets import Buckets
+from tests.workflow.conftest import BAD, GOOD, LINE, lines
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
-BAD = {"mission": "space", "source": "RUMINT", "confidence": 1.7}
-MIXED = json.dumps([GOOD, BAD, GOOD]).encode()
-BOTH = ("written", "rejected", "written")
-LINE = len(json.dumps(GOOD)) + 1
-
-
-def lines(*given: Any) -> bytes:
-    """Lay records out as JSON Lines, each as long as the longest."""
-    return b"".join(json.dumps(record).encode().ljust(LINE - 1) + b"\n" for record in given)
-
-
+ONE, MIXED, TWO = json.dumps(GOOD).encode(), json.dumps([GOOD, BAD, GOOD]).encode(), lines(GOOD, GOOD)
+BOTH, WRITTEN = ("written", "rejected", "written"), ("written",)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 MOST_POINTS = 2_000
 """More than this would make the suite slow: share calls between scenarios, or drop a scenario."""
 
 SCENARIOS = (
-    Scenario("a good record", json.dumps(GOOD).encode(), ("written",)),
+    Scenario("a good record", ONE, WRITTEN),
     Scenario("no records", b"[]", ()),
     Scenario("a bad record, rejected at Validate", json.dumps(BAD).encode(), ("rejected",)),
     Scenario("good and bad records, by claim check", MIXED, BOTH, inline_limit=0),
     Scenario("good and bad records, tolerated", MIXED, BOTH, tolerated_percent=50.0),
-    Scenario("Validate fails until it is fixed", json.dumps(GOOD).encode(), ("written",), fails_at="Validate"),
+    Scenario("Validate fails until it is fixed", ONE, WRITTEN, fails_at="Validate"),
     Scenario("Write fails until it is fixed", MIXED, BOTH, fails_at="Write", inline_limit=0),
     Scenario("Write is called twice", MIXED, BOTH, repeats="Write"),
-    Scenario("the contract is made looser", MIXED, ("written",) * 3, contract={"type": "object"}, at_once=True),
-    Scenario("the contract is made stricter", MIXED, ("rejected",) * 3, contract={"required": ["what none has"]}),
-    Scenario("somebody stops it at Write", MIXED, BOTH, stops_at="Write"),
+    Scenario("the contract becomes looser", MIXED, WRITTEN * 3, contract={"type": "object"}, at_once=True),
+    Scenario("the contract becomes stricter", MIXED, ("rejected",) * 3, contract={"required": ["what none has"]}),
+    Scenario("the execution is stopped at Write", MIXED, BOTH, stops_at="Write"),
     Scenario(
-        "a chunk with a rejected record, and one of nothing else",
+        "a chunk with a rejected record, and a chunk of nothing else",
         lines(GOOD, BAD, BAD),
         ("written", "rejected", "rejected"),
         chunk_bytes=3 * LINE // 2,
     ),
     Scenario(
-        "one of two chunks fails until it is fixed",
-        lines(GOOD, GOOD),
-        ("written",) * 2,
+        "a chunk fails until it is fixed",
+        TWO,
+        WRITTEN * 2,
         fails_at="Write",
         fails_in=LINE,
         again=(LINE,),
         chunk_bytes=LINE,
     ),
+    Scenario("Summarize fails until it is fixed", TWO, WRITTEN * 2, fails_at="Summarize", chunk_bytes=LINE),
     Scenario(
-        "Summarize fails until it is fixed",
-        lines(GOOD, GOOD),
-        ("written",) * 2,
-        fails_at="Summarize",
-        chunk_bytes=LINE,
-    ),
-    Scenario(
-        "somebody stops it in a chunk",
-        lines(GOOD, GOOD),
-        ("written",) * 2,
-        stops_at="Transform",
-        fails_in=LINE,
-        chunk_bytes=LINE,
+        "the execution is stopped in a chunk", TWO, WRITTEN * 2, stops_at="Transform", fails_in=LINE, chunk_bytes=LINE
     ),
 )
 
 
 @dataclass
 class Tally:
-    """What all scenarios together have tried."""
+    """What all scenarios together tried."""
 
     points: Counter[Mode] = field(default_factory=Counter)
     sites: set[tuple[str, int]] = field(default_factory=set)
@@ -121,7 +101,7 @@ def test_nothing_is_lost_wherever_a_call_fails(
 
 def test_every_call_that_the_handlers_can_make_was_tried(tally: Tally, capsys: pytest.CaptureFixture[str]) -> None:
     if tally.scenarios < len(SCENARIOS):
-        pytest.fail("this test judges all scenarios together: run the whole file")
+        pytest.fail("this test needs every scenario: run the whole file")
     untried = {
         f"functions/{file}, line {first}"
         for file, first, last in sites_in_the_code()
@@ -132,13 +112,13 @@ def test_every_call_that_the_handlers_can_make_was_tried(tally: Tally, capsys: p
     total = tally.points.total()
     assert total <= MOST_POINTS
     with capsys.disabled():
-        print(f"\nfault injection: {total} points in {tally.scenarios} scenarios tried, {total} survived")  # noqa: T201 - for who runs the tests
+        print(f"\nfault injection: {total} points in {tally.scenarios} scenarios tried, {total} survived")  # noqa: T201 - for whoever runs the tests
         for mode, count in tally.points.items():
             print(f"  {count:>5}  {mode}")  # noqa: T201
 
 
 def assert_accounted_for(world: World, fault: tuple[Point, Mode] | None) -> None:
-    """Let an object live through a fault, and look at all that is left of it."""
+    """Process an object with a fault, and check all that is left of it."""
     __tracebackhide__ = True
     try:
         batch = world.live(fault, lambda execution: assert_findable(world, execution))
@@ -155,7 +135,8 @@ def assert_findable(world: World, execution: Execution) -> None:
     audit = AuditReader(world.buckets.s3, "audit")
     dead_letters = audit.dead_letters_of(execution.name)
     assert dead_letters, f"{execution.error} has no dead letter"
-    headers = [audit.header(entry) for entry in audit.ledger_keys(execution.name) if is_of_whole(world, entry)]
+    of_whole = [key for key in audit.ledger_keys(execution.name) if key.is_summary or not world.scenario.is_cut]
+    headers = [audit.header(key) for key in of_whole]
     done = any(
         not header.counts.rejected and not (isinstance(header, SummaryHeader) and header.chunks.failed)
         for header in headers
@@ -165,22 +146,22 @@ def assert_findable(world: World, execution: Execution) -> None:
 
 
 def assert_exactly_one_outcome(world: World, object_id: str) -> None:
-    """The latest attempt of the batch, or of each chunk, says of each record what became of it, once."""
+    """The latest attempt of the batch, or of each chunk, records one outcome per record."""
     audit = AuditReader(world.buckets.s3, "audit")
     latest = {entry.start: entry for entry in audit.ledger_keys(object_id) if not entry.discards}
     assert latest, "there is no ledger file"
     if world.scenario.is_cut:
         assert_summed_up(audit, latest.pop(WHOLE), list(latest.values()))
-    found = [
+    recorded = [
         (line.position, type(line).__name__.removesuffix("Line").lower())
         for entry in latest.values()
         for line in audit.lines(entry)
     ]
-    assert found == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
+    assert recorded == list(zip(world.scenario.positions, world.scenario.outcomes, strict=True))
 
 
 def assert_summed_up(audit: AuditReader, summary: LedgerKey, chunks: list[LedgerKey]) -> None:
-    """The summary of a bulk object says of each chunk what the latest ledger file of that says."""
+    """The summary of a bulk object agrees with the latest ledger file of each chunk."""
     header = audit.header(summary)
     assert isinstance(header, SummaryHeader)
     assert header.chunks == ChunkCounts(total=len(chunks), committed=len(chunks), failed=0)
@@ -191,44 +172,35 @@ def assert_summed_up(audit: AuditReader, summary: LedgerKey, chunks: list[Ledger
 
 
 def assert_only_what_is_needed_was_processed_again(world: World) -> None:
-    """A redrive of a bulk object leaves the chunks alone that are done."""
+    """A redrive of a bulk object does not repeat chunks that are done."""
     if world.scenario.is_cut:
         again = [start for start, attempts in world.processed.items() if any(attempts)]
         assert tuple(again) == world.scenario.again, dict(world.processed)
 
 
-def is_of_whole(world: World, entry: LedgerKey) -> bool:
-    """Say whether a ledger file tells of the whole object."""
-    return entry.is_summary or not world.scenario.is_cut
-
-
 def assert_one_processed_copy(world: World, batch: Batch) -> None:
-    """Consumers see each record that was written, once."""
-    came = world.buckets.s3.head_object(Bucket="raw", Key=batch.object.key)["LastModified"]
-    keys = world.buckets.keys("processed", f"mission/dt={came:%Y-%m-%d}/{batch.object.id}")
+    """Consumers see each written record once."""
+    arrived = world.buckets.s3.head_object(Bucket="raw", Key=batch.object.key)["LastModified"]
+    keys = world.buckets.keys("processed", f"mission/dt={arrived:%Y-%m-%d}/{batch.object.id}")
     delivered: list[Any] = [
         json.loads(line) for key in keys for line in world.buckets.body("processed", key).splitlines()
     ]
-    written = [position for position, outcome in enumerate(world.scenario.outcomes) if outcome == "written"]
+    outcomes = zip(world.scenario.records, world.scenario.outcomes, strict=True)
+    written = [record for record, outcome in outcomes if outcome == "written"]
     assert len(keys) <= len(range(0, len(world.scenario.body), world.scenario.chunk_bytes))
-    assert [record | {"confidence_band": None} for record in delivered] == [
-        record | {"confidence_band": None} for record in records(world.scenario, written)
+    assert [each | {"confidence_band": None} for each in delivered] == [
+        each | {"confidence_band": None} for each in written
     ]
 
 
 def assert_verified(world: World, batch: Batch) -> None:
-    """What an operator can ask agrees: `verify` holds, and `reconcile` knows the object for what it is."""
+    """The operator's view agrees: `verify` holds, and `reconcile` reports the right state."""
     s3 = world.buckets.s3
     for verdict in verify_all(s3, "audit", stored_ledgers(s3, "audit", batch.object.id)):
         assert verdict.result is Result.HOLDS, verdict.where
     pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
-    found = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
+    reconciled = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
     rejected = "rejected" in world.scenario.outcomes
-    assert found.state is (State.REJECTED if rejected else State.WRITTEN), found
-    is_open = found.dead_letter and found.dead_letter.open
+    assert reconciled.state is (State.REJECTED if rejected else State.WRITTEN), reconciled
+    is_open = reconciled.dead_letter and reconciled.dead_letter.open
     assert is_open is (True if rejected else None), "a dead letter is open if and only if records are rejected"
-
-
-def records(scenario: Scenario, positions: list[int]) -> list[Any]:
-    """Give the records of a scenario that come at these places."""
-    return [scenario.records[position] for position in positions]

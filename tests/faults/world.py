@@ -1,4 +1,4 @@
-"""A deployment in memory in which one call fails: events come twice and late, and failures are redriven."""
+"""A deployment in memory in which one call fails; events arrive twice and late, and failures are redriven."""
 
 import json
 from collections import defaultdict
@@ -24,15 +24,16 @@ from functions.validate import handler as validate
 from functions.write import handler as write
 from tests.faults.engine import BULK, PIPELINE, Engine, Execution, LambdaError
 from tests.faults.injection import INVOKE, Errors, Injector, Killed, Mode, Point, Stopped
+from tests.support import steps
 from tests.support.buckets import Buckets
-from tests.support.steps import CALLED, FILES, handler
-from tests.workflow.conftest import bulk
+from tests.support.steps import CALLED, handler
+from tests.workflow import conftest as workflow
 
 LOAD = contracts.load
 HANDLERS = {state: handler(state) for state in CALLED}
 ASYNCHRONOUS_CALLS = 3
 UNCUT = 2**26
-"""Bytes that no object here has: with chunks of this size none is cut."""
+"""A chunk size that is larger than any object here."""
 OF_LAMBDA = Errors(
     busy=LambdaError("Lambda.TooManyRequestsException"),
     lost=LambdaError("Lambda.SdkClientException"),
@@ -42,13 +43,13 @@ OF_LAMBDA = Errors(
 
 @dataclass(frozen=True)
 class Scenario:
-    """What happens to an object, apart from the fault: `outcomes` is what becomes of its records in the end.
+    """What happens to an object, apart from the fault; its records have these `outcomes` in the end.
 
-    `fails_at` is a step that fails until it is fixed, `stops_at` one at which somebody stops the execution, `contract`
-    a change of the contract that is then deployed; each is followed by a redrive. A change is deployed when the object
-    has come to its own end or, `at_once`, as soon as anything fails. `repeats` is a step that Lambda calls twice.
-    `inline_limit`, `tolerated_percent` and `chunk_bytes` are settings. Of an object that is cut into chunks, only the
-    one that begins at `fails_in` fails, or is stopped; `again` are the chunks that are processed at a second attempt.
+    `fails_at` is a step that fails until it is fixed, `stops_at` a step at which the execution is stopped, `contract`
+    a changed contract that is then deployed; each is followed by a redrive. A contract is deployed when the object
+    has reached its own end or, `at_once`, as soon as anything fails. `repeats` is a step that Lambda calls twice.
+    `inline_limit`, `tolerated_percent` and `chunk_bytes` are settings. Of several chunks, only the chunk that begins
+    at `fails_in` fails, or is stopped; the chunks `again` are processed at a second attempt.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Scenario:
 
     @property
     def is_cut(self) -> bool:
-        """Whether its object is JSON Lines in chunks."""
+        """Whether the object is JSON Lines in chunks."""
         return self.chunk_bytes < len(self.body)
 
     @property
@@ -80,7 +81,7 @@ class Scenario:
 
     @property
     def positions(self) -> list[int]:
-        """Where the records lie: those of JSON Lines by byte."""
+        """The positions of the records: of JSON Lines, by byte."""
         if not self.is_cut:
             return list(range(len(self.outcomes)))
         lines = self.body.splitlines(keepends=True)
@@ -88,12 +89,12 @@ class Scenario:
 
     @property
     def needs_redrive(self) -> bool:
-        """Whether it ends badly without any fault, until it is fixed and redriven."""
+        """Whether it fails even without a fault, until it is fixed and redriven."""
         return bool(self.fails_at or self.stops_at or self.contract)
 
     @property
     def end(self) -> tuple[str, str | None]:
-        """The status and the error that its execution has in the end."""
+        """The final status and error of the execution."""
         rejected = 100.0 * self.outcomes.count("rejected") > self.tolerated_percent * len(self.outcomes)
         wholly = self.outcomes and "written" not in self.outcomes
         return ("FAILED", "RecordsRejected") if rejected or wholly else ("SUCCEEDED", None)
@@ -101,7 +102,7 @@ class Scenario:
 
 @dataclass
 class World:
-    """The buckets, the state machines and the functions; `processed` are the attempts of each chunk, by its start."""
+    """The buckets, state machines and functions; `processed` has the attempts of each chunk by its start."""
 
     buckets: Buckets
     scenario: Scenario
@@ -112,15 +113,13 @@ class World:
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(
-            {PIPELINE: json.loads(FILES["pipeline"].read_text(encoding="utf-8")), BULK: bulk()}, self._invoke
-        )
+        self.engine = Engine({PIPELINE: steps.PIPELINE, BULK: workflow.BULK}, self._invoke)
 
     @classmethod
     def create(cls, buckets: Buckets, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> "World":
-        """Put a scenario's settings and the injector in place."""
+        """Apply the settings of a scenario, and put the injector in place."""
         world = cls(buckets, scenario)
-        real = aws._s3()  # noqa: SLF001 - the door to AWS is what the injector stands in
+        real = aws._s3()  # noqa: SLF001 - the injector stands before the client
         monkeypatch.setattr(aws, "_s3", lambda: world.injector.client(real))
         monkeypatch.setattr(aws, "_stepfunctions", lambda: world.injector.client(world.engine))
         begins = replace(start.ENVIRONMENT, pipeline_arn=PIPELINE, bulk_arn=BULK, chunk_bytes=scenario.chunk_bytes)
@@ -135,15 +134,15 @@ class World:
         return world
 
     def contract(self, dataset: str) -> contracts.Contract:
-        """Give the contract that is deployed by now."""
+        """Return the contract that is deployed now."""
         if not (self.fixed and self.scenario.contract):
             return LOAD(dataset)
         return contracts.Contract("urn:test:2", Draft202012Validator(self.scenario.contract))
 
     def live(self, fault: tuple[Point, Mode] | None, check: Callable[[Execution], None]) -> Batch:
-        """Let an object come, fail and be redriven until it has ended as it should; `check` is called at each end.
+        """Upload an object, and redrive it until it has ended as it should; `check` is called at each failure.
 
-        A fault may cost one redrive more than the scenario needs, and no more.
+        A fault may cost one more redrive than the scenario needs.
         """
         self.injector.fault, self.injector.hit, self.fixed = fault, False, False
         self.injector.calls.clear()
@@ -157,7 +156,7 @@ class World:
         for _ in range(2):
             self._deliver("start", start.handle, event)
         self.engine.run()
-        self._tell_of_ends()
+        self._deliver_ends()
         execution = self.engine.named(batch.object.id)
         redrives, allowed, was_hit = 0, int(self.scenario.needs_redrive), False
         while (self.scenario.needs_redrive and not self.fixed) or not self._is_settled(execution):
@@ -165,45 +164,45 @@ class World:
             if self.injector.hit and not was_hit:
                 was_hit, its_own = True, int(self._needs_a_redrive_of_its_own)
                 allowed = max(allowed, redrives + 1 + its_own)
-            assert redrives < allowed, f"not as it should be after {redrives} redrives: {execution.error}"
+            assert redrives < allowed, f"not settled after {redrives} redrives: {execution.error}"
             waits = self.scenario.contract is not None and not self.scenario.at_once
             self.fixed = self.fixed or not waits or execution.error == "RecordsRejected"
             self.engine.redrive(execution)
-            self._tell_of_ends()
+            self._deliver_ends()
             redrives += 1
         self._deliver("start", start.handle, event)
         self.engine.run()
         for late in list(self.engine.ends):
             self._deliver("DeadLetter by event", dead_letter, late)
-        assert self.injector.hit or fault is None, "the run did not come to the point"
+        assert self.injector.hit or fault is None, "the run did not reach the point"
         return batch
 
     @property
     def _needs_a_redrive_of_its_own(self) -> bool:
-        """Whether what the scenario needs cannot be had from the redrive that fixes a fault.
+        """Whether the scenario needs another redrive than the one that fixes a fault.
 
-        What changes for the object changes once it has come to its own end. A chunk that has failed is processed again
-        only by the redrive after the one in which the other chunks, or Summarize, have come to their end.
+        A contract is deployed once the object has reached its own end. A failed chunk is processed again only by the
+        redrive after the one in which the other chunks, or Summarize, reach theirs.
         """
         waits = self.scenario.contract is not None or self.scenario.is_cut
         return waits and self.scenario.needs_redrive and not self.fixed
 
     def _is_settled(self, execution: Execution) -> bool:
-        """Whether an operator would leave it at that: it ended as it should, and its records have an outcome."""
-        found = self.buckets.s3.list_objects_v2(Bucket="audit", Prefix=f"ledger/{execution.name}/")
-        return (execution.status, execution.error) == self.scenario.end and found["KeyCount"] > 0
+        """Whether it ended as it should, and its records have an outcome."""
+        is_as_expected = (execution.status, execution.error) == self.scenario.end
+        return is_as_expected and bool(self.buckets.keys("audit", f"ledger/{execution.name}/"))
 
-    def _tell_of_ends(self) -> None:
+    def _deliver_ends(self) -> None:
         for end in list(self.engine.ends):
             self._deliver("DeadLetter by event", dead_letter, end)
 
     def _deliver(self, function: str, handler: Callable[[dict[str, Any], Any], Any], event: dict[str, Any]) -> None:
-        """Call a function as Lambda does asynchronously: it is called again, twice, when it fails."""
+        """Call a function asynchronously, as Lambda does: after a failure, twice more."""
         raised: BaseException | None = None
         for _ in range(ASYNCHRONOUS_CALLS):
             try:
                 self._within(function, handler, json.loads(json.dumps(event)))
-            except (Exception, Killed) as failed:  # noqa: BLE001 - Lambda answers for whatever a function raises
+            except (Exception, Killed) as failed:  # noqa: BLE001 - Lambda catches whatever a function raises
                 raised = failed
             else:
                 return
@@ -220,7 +219,7 @@ class World:
             if step == self.scenario.fails_at:
                 raise AccessRefused("PutObject was answered AccessDenied")
         if step == self.scenario.repeats:
-            with suppress(CustodyError):  # its answer is lost
+            with suppress(CustodyError):  # its response is lost
                 self._within(state, HANDLERS[step], json.loads(json.dumps(payload)))
         return self._within(state, HANDLERS[step], payload)
 

@@ -103,3 +103,8 @@ def execution_status(cloud: Cloud, arn: str) -> str | None:
         return str(client.describe_execution(executionArn=arn)["status"])
     except client.exceptions.ExecutionDoesNotExist:
         return None
+
+
+def wait_for_status(cloud: Cloud, arn: str, status: str) -> None:
+    """Wait until an execution has a status."""
+    until(lambda: execution_status(cloud, arn) == status, 60 * cloud.patience, f"{arn} {status}")

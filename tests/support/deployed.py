@@ -85,6 +85,13 @@ class Cloud:
         """Run the command line."""
         return custody(self.folder, *arguments, cwd=cwd, environment=self.environment)
 
+    def put(self, file: Path, *options: str, code: int = 0) -> Any:
+        """Put a file; return its part of the document, and fail unless the command exits with `code`."""
+        ran = self.custody("put", file, *options, "--json")
+        assert ran.code == code, ran.err
+        (document,) = ran.json["objects"]
+        return document
+
 
 def json_file(path: Path, *records: Any) -> Path:
     """Write a record, or an array of several, and return the path."""

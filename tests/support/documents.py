@@ -12,7 +12,7 @@ from typing import Any
 
 from custody.deployment.queue_depth import depth
 from custody.deployment.target import ROOT
-from tests.support.breaking import end_of_execution, execution_status, until
+from tests.support.breaking import end_of_execution, until
 from tests.support.deployed import Cloud, clean_environment
 
 GOOD = {"mission": "space", "source": "MASINT", "confidence": 0.95}
@@ -136,7 +136,7 @@ def put(cloud: Cloud, folder: Path, name: str, *records: Any) -> Any:
     """Put records as `NAME.json` without waiting; return the object and the ARN of its execution."""
     path = folder / f"{name}.json"
     path.write_text(json.dumps(list(records)), encoding="utf-8")
-    (sent,) = cloud.custody("put", path, "--no-wait", "--json").json["objects"]
+    sent = cloud.put(path, "--no-wait")
     return sent["object"] | {"execution": sent["execution"]}
 
 
@@ -150,11 +150,6 @@ def wait_for_dead_letter(cloud: Cloud, sent: Any) -> str:
 def attempts(cloud: Cloud, sent: Any) -> list[str]:
     """List the committed attempts of an object."""
     return [key.split(".")[1] for key in cloud.keys(cloud.deployment.audit, f"ledger/{sent['id']}/")]
-
-
-def wait_for_status(cloud: Cloud, arn: str, status: str) -> None:
-    """Wait until an execution has a status."""
-    until(lambda: execution_status(cloud, arn) == status, 60, f"{arn} {status}")
 
 
 def wait_for_end(cloud: Cloud, *keys: str) -> None:

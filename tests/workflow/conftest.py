@@ -6,10 +6,10 @@ import time
 import traceback
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto.awslambda_simple.models import LambdaSimpleBackend
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
@@ -24,16 +24,27 @@ from functions.shared.errors import ServiceUnavailable
 from functions.shared.model.messages import Plan
 from infra.constructs.bulk_definition import compose
 from tests.support import stages
-from tests.support.buckets import Buckets
-from tests.support.steps import CALLED, FILE_OF_BULK, FILES, PIPELINE, handler
+from tests.support.buckets import Buckets, session
+from tests.support.steps import CALLED, FILE_OF_BULK, PIPELINE, handler
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 HANDLERS = {state: handler(state) for state in CALLED}
+BULK = compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=1)
+"""The bulk machine as it is deployed, for one chunk at a time."""
+
+ROLE = "arn:aws:iam::123456789012:role/machine"
 DEADLINE_SECONDS = 60
 GOOD = json.loads(stages.GOOD)
 BAD = json.loads(stages.BAD)
+LINE = len(json.dumps(GOOD)) + 1
+"""The bytes of each of `lines`."""
+
+
+def lines(*records: Any) -> bytes:
+    """Lay records out as JSON Lines, all as long as the longest."""
+    return b"".join(json.dumps(record).encode().ljust(LINE - 1) + b"\n" for record in records)
 
 
 class EngineError(Exception):
@@ -58,7 +69,7 @@ class Run:
 
 @dataclass
 class Workflow:
-    """The deployed state machines.
+    """The state machines, each deployed when it is first run.
 
     `faults` are raised, one a call, before the handler of a state is called; `waits` are the seconds that each retry
     would have waited.
@@ -66,8 +77,6 @@ class Workflow:
 
     buckets: Buckets
     client: "SFNClient"
-    pipeline: str
-    bulk: str
     calls: Counter[str] = field(default_factory=Counter)
     faults: dict[str, deque[BaseException]] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
@@ -99,10 +108,10 @@ class Workflow:
         batch = self.buckets.upload(key, body)
         if chunk_bytes:
             batch = replace(batch, plan=Plan(chunk_bytes, tuple(range(0, len(body), chunk_bytes))))
+        name, definition = ("bulk", BULK) if chunk_bytes else ("pipeline", PIPELINE)
+        machine = self.client.create_state_machine(name=name, definition=filled(definition), roleArn=ROLE)
         started = self.client.start_execution(
-            stateMachineArn=self.bulk if chunk_bytes else self.pipeline,
-            name=batch.object.id,
-            input=json.dumps(batch.encode()),
+            stateMachineArn=machine["stateMachineArn"], name=batch.object.id, input=json.dumps(batch.encode())
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (ended := self.client.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
@@ -134,18 +143,9 @@ def parse_once(parser: ASLParser) -> Any:
 
 @pytest.fixture
 def workflow(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Workflow:
-    """Deploy the state machines; their retries do not wait."""
+    """Provide the state machines; their retries do not wait."""
     monkeypatch.setattr(ASLParser, "state_machine", parse_once)
-    role = boto3.client("iam").create_role(RoleName="machine", AssumeRolePolicyDocument="{}", Path="/")["Role"]["Arn"]
-    client = boto3.client("stepfunctions")
-    arns = {
-        name: client.create_state_machine(name=name, definition=filled(definition), roleArn=role)["stateMachineArn"]
-        for name, definition in {
-            "pipeline": FILES["pipeline"].read_text(encoding="utf-8"),
-            "bulk": json.dumps(bulk()),
-        }.items()
-    }
-    workflow = Workflow(buckets, client, arns["pipeline"], arns["bulk"])
+    workflow = Workflow(buckets, step_functions())
 
     def invoke(
         _: LambdaSimpleBackend, function_name: str, __: Any, body: Any, ___: Any, response_headers: dict[str, str]
@@ -161,19 +161,20 @@ def workflow(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Workflow:
     return workflow
 
 
+@cache
+def step_functions() -> "SFNClient":
+    """Create one client for all tests."""
+    return session().client("stepfunctions")
+
+
 def error_named(name: str) -> ErrorName:
     """Let a function's answer stand for an error of the engine too: moto keeps those names to itself."""
     return StatesErrorName.from_name(name) if name.startswith("States.") else CustomErrorName(name)
 
 
-def bulk() -> dict[str, Any]:
-    """Compose the bulk machine as it is deployed, for one chunk at a time."""
-    return compose(FILE_OF_BULK, PIPELINE, chunk_concurrency=1)
-
-
-def filled(definition: str) -> str:
+def filled(definition: dict[str, Any]) -> str:
     """Fill in the placeholders of a definition."""
-    text = definition.replace("${Partition}", "aws")
+    text = json.dumps(definition).replace("${Partition}", "aws")
     for state in HANDLERS:
         text = text.replace(f"${{{state}FunctionArn}}", f"arn:aws:lambda:us-east-1:123456789012:function:{state}")
     return text

@@ -1,6 +1,5 @@
 """Every way through the bulk machine: chunks that are done, chunks that fail, and each Retry and Catch of its own."""
 
-import json
 from typing import Any
 
 import pytest
@@ -9,16 +8,10 @@ from functions.shared.errors import AccessRefused, ServiceUnavailable
 from functions.transform import core
 from tests.support.buckets import parse_ledger_file
 from tests.support.steps import BULK, STEPS
-from tests.workflow.conftest import BAD, GOOD, EngineError, Run, Workflow, named
+from tests.workflow.conftest import BAD, GOOD, LINE, EngineError, Run, Workflow, lines, named
 
 SUMMARIZE: dict[str, Any] = BULK["States"]["Summarize"]
 RETRIED = [(error, retrier["MaxAttempts"]) for retrier in SUMMARIZE["Retry"] for error in retrier["ErrorEquals"]]
-LINE = len(json.dumps(GOOD)) + 1
-
-
-def lines(*records: Any) -> bytes:
-    """Lay records out as JSON Lines, all as long as the longest."""
-    return b"".join(json.dumps(record).encode().ljust(LINE - 1) + b"\n" for record in records)
 
 
 def run(workflow: Workflow, *records: Any) -> Run:

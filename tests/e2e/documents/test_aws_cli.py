@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.breaking import slow, until, without
+from tests.support.breaking import slow, until, wait_for_status, without
 from tests.support.deployed import Cloud, large_file
 from tests.support.documents import (
     BAD,
@@ -20,7 +20,6 @@ from tests.support.documents import (
     read,
     sections,
     wait_for_end,
-    wait_for_status,
     without_events,
 )
 
@@ -112,8 +111,7 @@ def test_start_dlq(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_large_object(buffered: Cloud, tmp_path: Path) -> None:
-    path = large_file(tmp_path / "large.jsonl", BAD)
-    (sent,) = buffered.custody("put", path, "--json").json["objects"]
+    sent = buffered.put(large_file(tmp_path / "large.jsonl", BAD), code=3)
     (rejected,) = sent["records"]
     shell = reader(buffered, execution_of_a_large_object=sent["execution"], record_of_a_large_object=rejected["record"])
     follow(shell, "A large object")

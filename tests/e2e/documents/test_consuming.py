@@ -13,9 +13,9 @@ import pytest
 
 from custody.deployment.target import ROOT
 from samples import consumer
-from tests.support.breaking import until
+from tests.support.breaking import until, wait_for_status
 from tests.support.deployed import Cloud, large_file
-from tests.support.documents import Shell, blocks, read, sections, wait_for_end, wait_for_status
+from tests.support.documents import Shell, blocks, read, sections, wait_for_end
 
 DOCUMENT = read("docs/consuming.md")
 SECTIONS = sections(DOCUMENT)
@@ -146,8 +146,7 @@ def test_the_role_of_a_consumer_reads_only_its_dataset(cloud: Cloud) -> None:
 def test_each_chunk_of_a_large_object_is_a_delivery(buffered: Cloud, tmp_path: Path) -> None:
     large, path = large_file(tmp_path / "chunks.jsonl"), tmp_path / "records.db"
     with subscribed(buffered) as shell:
-        (sent,) = buffered.custody("put", large, "--key", "mission/chunks.jsonl", "--json").json["objects"]
-        chunks = sent["chunks"]["total"]
+        chunks = buffered.put(large, "--key", "mission/chunks.jsonl")["chunks"]["total"]
         assert len(wait_for_events(buffered, chunks)) == chunks > 1
 
         url = outputs(buffered)["QueueUrl"]
@@ -159,6 +158,6 @@ def test_each_chunk_of_a_large_object_is_a_delivery(buffered: Cloud, tmp_path: P
 
 
 def test_a_record_is_checked_against_the_ledger(cloud: Cloud) -> None:
-    (sent,) = cloud.custody("put", GOOD, "--key", "mission/good.json", "--json").json["objects"]
+    sent = cloud.put(GOOD, "--key", "mission/good.json")
     answers = {"record id": sent["records"][0]["record"], "key of the processed object": sent["output"]["key"]}
     Shell(cloud, answers, list(PREAMBLE)).follow(SECTIONS["Checking against the ledger"])

@@ -43,8 +43,7 @@ def test_the_commands_of_the_first_hour_work(cloud: Cloud) -> None:
 def test_each_example_of_help_works(cloud: Cloud, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "samples" / "objects", tmp_path / "samples" / "objects")
     good, bad = (tmp_path / "samples" / "objects" / name for name in ("good.json", "two-violations.json"))
-    (accepted,) = cloud.custody("put", good, "--key", "mission/good.json", "--json").json["objects"]
-    (rejected,) = cloud.custody("put", bad, "--json").json["objects"]
+    accepted, rejected = cloud.put(good, "--key", "mission/good.json"), cloud.put(bad, code=3)
     values = {"RECORD": accepted["records"][0]["record"], "DEAD_LETTER": rejected["object"]["id"]}
     pages = commands()
 

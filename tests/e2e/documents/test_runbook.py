@@ -1,6 +1,5 @@
 """Each section of the runbook fixes a deployment that is broken as the section says."""
 
-import json
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.breaking import slow, until, without
-from tests.support.deployed import Cloud
+from tests.support.deployed import Cloud, json_file
 from tests.support.documents import (
     BAD,
     GOOD,
@@ -134,9 +133,7 @@ def test_events_lost(cloud: Cloud, tmp_path: Path) -> None:
 
 def test_broken(cloud: Cloud, tmp_path: Path) -> None:
     s3, deployment = cloud.client("s3"), cloud.deployment
-    path = tmp_path / "tampered.json"
-    path.write_text(json.dumps(GOOD), encoding="utf-8")
-    (sent,) = cloud.custody("put", path, "--json").json["objects"]
+    sent = cloud.put(json_file(tmp_path / "tampered.json", GOOD))
     output, object_id = sent["output"], sent["object"]["id"]
     ledger = f"ledger/{object_id}/000000000000000.0.jsonl.gz"
     s3.put_object(Bucket=deployment.processed, Key=output["key"], Body=b"{}\n")

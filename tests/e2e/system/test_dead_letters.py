@@ -2,20 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.deployed import GOOD, Cloud, json_file
 
 BAD = {"mission": "naïve", "source": "MASINT", "confidence": 1.7}
-
-
-def sent(cloud: Cloud, folder: Path, records: Any, key: str) -> str:
-    """Put records, and return the id of their object."""
-    path = json_file(folder / "records.json", records)
-    (outcome,) = cloud.custody("put", path, "--key", key, "--json").json["objects"]
-    return str(outcome["object"]["id"])
 
 
 def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
@@ -27,7 +19,7 @@ def listed(cloud: Cloud, *options: str) -> dict[str, bool]:
 
 @pytest.mark.aws
 def test_a_dead_letter_is_listed_shown_and_discarded(cloud: Cloud, tmp_path: Path) -> None:
-    object_id = sent(cloud, tmp_path, [GOOD, BAD], "mission/discarded.json")
+    object_id = cloud.put(json_file(tmp_path / "discarded.json", GOOD, BAD), code=3)["object"]["id"]
 
     (dead_letter_id,) = (dead_letter_id for dead_letter_id in listed(cloud) if object_id in dead_letter_id)
     table = cloud.custody("dead-letters", "--dataset", "mission", "--step", "write", "--error", "RecordsRejected")
@@ -60,9 +52,8 @@ def test_a_dead_letter_is_listed_shown_and_discarded(cloud: Cloud, tmp_path: Pat
 
 @pytest.mark.aws
 def test_a_batch_that_was_never_read_is_discarded_as_a_whole(cloud: Cloud, tmp_path: Path) -> None:
-    ran = cloud.custody("put", json_file(tmp_path / "records.json", GOOD), "--key", "unknown/discarded.json", "--json")
-    (outcome,) = ran.json["objects"]
-    assert (ran.code, outcome["error"]) == (1, "UnknownDataset")
+    outcome = cloud.put(json_file(tmp_path / "records.json", GOOD), "--key", "unknown/discarded.json", code=1)
+    assert outcome["error"] == "UnknownDataset"
     assert "dead-letters/dt=" in outcome["dead_letter"]
     object_id = outcome["object"]["id"]
 
@@ -78,7 +69,7 @@ def test_a_batch_that_was_never_read_is_discarded_as_a_whole(cloud: Cloud, tmp_p
 
 @pytest.mark.aws
 def test_verify_finds_a_processed_object_that_was_replaced_or_deleted(cloud: Cloud, tmp_path: Path) -> None:
-    object_id = sent(cloud, tmp_path, [GOOD, GOOD], "mission/replaced.json")
+    object_id = cloud.put(json_file(tmp_path / "replaced.json", GOOD, GOOD))["object"]["id"]
     s3, bucket = cloud.client("s3"), cloud.deployment.processed
     (key,) = (key for key in cloud.keys(bucket, "mission/") if object_id in key)
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

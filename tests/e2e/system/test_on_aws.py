@@ -4,9 +4,6 @@ import ast
 import os
 import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,14 +56,6 @@ def test_marked_tests_need_nothing_that_only_embedded_aws_has() -> None:
         assert not names & EMBEDDED_ONLY, test.name
 
 
-def test_tests_for_aws_only_are_deselected_elsewhere() -> None:
-    options = ["-p", "no:cacheprovider", "--collect-only"]
-    command = [sys.executable, "-m", "pytest", *options, str(FOLDER / "system" / "test_alarms.py")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])  # noqa: S603 - our own
-
-    assert "no tests collected (2 deselected)" in done.stdout
-
-
 def test_only_make_test_aws_runs_in_an_account() -> None:
     recipes = dict(re.findall(r"^([a-z-]+):[^\n]*\n((?:\t[^\n]*\n)+)", read("Makefile"), re.MULTILINE))
 
@@ -104,12 +93,9 @@ SANDBOX = {"AWS_PROFILE": "sandbox", "ACCOUNT": "000000000000"}
     ],
 )
 def test_it_refuses_a_run_that_it_could_not_test_or_delete(environment: dict[str, str], message: str) -> None:
+    assert set(FIXED) <= set(SCHEMA), "the settings that it refuses exist"
     with pytest.raises(Refused, match=message):
         prepare(environment)
-
-
-def test_the_settings_that_it_refuses_exist() -> None:
-    assert set(FIXED) <= set(SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -169,21 +155,15 @@ def tests(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.mark.usefixtures("tests")
-def test_its_own_settings_come_last_so_that_they_take_effect() -> None:
-    run = rehearsal("start_concurrency=5")
+@pytest.mark.parametrize(("is_aws", "local"), [(True, ""), (False, " -c local=true")])
+def test_its_own_settings_come_last_so_that_they_take_effect(is_aws: bool, local: str) -> None:
+    run = rehearsal("start_concurrency=5", is_aws=is_aws)
     assert carry_out(run) == 0
 
     deployed, deleted = run.commands
-    assert deployed.startswith("deploy -c start_concurrency=5 -c env=citest -c chunk_bytes=1048576 --require-approval")
+    settings = f"-c start_concurrency=5 -c env=citest -c chunk_bytes=1048576{local}"
+    assert deployed.startswith(f"deploy {settings} --require-approval")
     assert deleted == "destroy"
-
-
-@pytest.mark.usefixtures("tests")
-def test_an_emulator_gets_the_template_for_embedded_aws() -> None:
-    run = rehearsal(is_aws=False)
-    carry_out(run)
-
-    assert "-c local=true" in run.commands[0]
 
 
 def test_the_stack_is_deleted_even_if_executions_cannot_be_stopped(
@@ -218,39 +198,23 @@ def test_what_is_left_and_billed_is_named(capsys: pytest.CaptureFixture[str]) ->
     assert "billed: bucket. See: custody destroy --aws --env citest" in capsys.readouterr().err
 
 
-@pytest.fixture
-def restored_sigterm() -> Iterator[None]:
-    """Restore the handler of SIGTERM."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.usefixtures("restored_sigterm")
-def test_the_stack_is_deleted_on_sigterm(tests: pytest.MonkeyPatch) -> None:
-    run = rehearsal()
+@pytest.mark.parametrize("interrupted", [["_test"], ["_test", "_stop_executions"]], ids=["once", "twice"])
+def test_the_stack_is_deleted_on_sigterm_or_the_command_that_deletes_it_is_printed(
+    tests: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], interrupted: list[str]
+) -> None:
+    run, handler = rehearsal(), signal.getsignal(signal.SIGTERM)
     tests.setattr(on_aws, "prepare", lambda _: run)
-    tests.setattr(on_aws, "_test", lambda _: signal.raise_signal(signal.SIGTERM))
-
-    with pytest.raises(SystemExit) as ended:
-        on_aws.main()
+    for step in interrupted:
+        tests.setattr(on_aws, step, lambda _: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            on_aws.main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
     assert ended.value.code == TERMINATED
-    assert run.commands[-1] == "destroy"
-
-
-@pytest.mark.usefixtures("restored_sigterm")
-def test_a_second_sigterm_prints_the_command_that_deletes_the_stack(
-    tests: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tests.setattr(on_aws, "prepare", lambda _: rehearsal())
-    for name in ("_test", "_stop_executions"):
-        tests.setattr(on_aws, name, lambda _: signal.raise_signal(signal.SIGTERM))
-
-    with pytest.raises(SystemExit):
-        on_aws.main()
-
-    assert "Delete it: custody destroy --aws --env citest\n" in capsys.readouterr().err
+    is_deleted, is_printed = run.commands[-1] == "destroy", "Delete it: custody destroy" in capsys.readouterr().err
+    assert (is_deleted, is_printed) == ((True, False) if len(interrupted) == 1 else (False, True))
 
 
 def test_the_tests_get_the_credentials_under_other_names(monkeypatch: pytest.MonkeyPatch) -> None:

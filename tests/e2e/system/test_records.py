@@ -3,21 +3,12 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.deployed import BAD, GOOD, Cloud, json_file
 
 DEADLINE_SECONDS = 60
-
-
-def put(cloud: Cloud, path: Path, *options: str, code: int = 0) -> Any:
-    """Put a file, and return its outcome."""
-    ran = cloud.custody("put", path, "--json", *options)
-    assert ran.code == code, ran.err
-    (outcome,) = ran.json["objects"]
-    return outcome
 
 
 def body(cloud: Cloud, bucket: str, key: str) -> bytes:
@@ -27,7 +18,7 @@ def body(cloud: Cloud, bucket: str, key: str) -> bytes:
 
 @pytest.mark.aws
 def test_a_valid_record_becomes_one_processed_object_and_one_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
-    outcome = put(cloud, json_file(tmp_path / "good.json", GOOD))
+    outcome = cloud.put(json_file(tmp_path / "good.json", GOOD))
 
     object_id = outcome["object"]["id"]
     assert outcome["records"][0]["record"] == f"{object_id}.0"
@@ -44,7 +35,7 @@ def test_a_valid_record_becomes_one_processed_object_and_one_ledger_file(cloud: 
 def test_both_violations_are_in_the_output_the_cause_and_the_dead_letter(cloud: Cloud, tmp_path: Path) -> None:
     path = json_file(tmp_path / "bad.json", BAD)
     table = cloud.custody("put", path)
-    outcome = put(cloud, path, code=3)
+    outcome = cloud.put(path, code=3)
 
     assert table.code == 3, table.err
     for violation in ("/confidence: maximum 1", "/source: enum"):
@@ -62,7 +53,7 @@ def test_rejected_records_hold_back_no_others_and_no_digit_is_lost(cloud: Cloud,
     lines = [json.dumps(GOOD), "{", "", json.dumps(GOOD)[:-1] + f', "n": {number}}}']
     path = tmp_path / "lines.jsonl.gz"
     path.write_bytes(gzip.compress("\r\n".join(lines).encode()))
-    outcome = put(cloud, path, code=3)
+    outcome = cloud.put(path, code=3)
 
     assert (outcome["status"], outcome["error"]) == ("FAILED", "RecordsRejected")
     assert [record["outcome"] for record in outcome["records"]] == ["written", "rejected", "written"]
@@ -73,7 +64,7 @@ def test_rejected_records_hold_back_no_others_and_no_digit_is_lost(cloud: Cloud,
 
 @pytest.mark.aws
 def test_a_duplicate_event_starts_nothing(cloud: Cloud, tmp_path: Path) -> None:
-    raw = put(cloud, json_file(tmp_path / "twice.json", GOOD))["object"]
+    raw = cloud.put(json_file(tmp_path / "twice.json", GOOD))["object"]
     event = cloud.event(raw["key"], raw["size"], raw["etag"], raw["version_id"])
     start = {"FunctionName": cloud.deployment.start_function, "Payload": json.dumps(event)}
     answers = [json.loads(cloud.client("lambda").invoke(**start)["Payload"].read()) for _ in range(2)]
@@ -87,7 +78,7 @@ def test_a_duplicate_event_starts_nothing(cloud: Cloud, tmp_path: Path) -> None:
 @pytest.mark.aws
 def test_a_key_may_have_spaces_signs_and_letters_of_any_language(cloud: Cloud, tmp_path: Path) -> None:
     key = "mission/Größe + naïve résumé (1).json"
-    outcome = put(cloud, json_file(tmp_path / "key.json", GOOD), "--key", key)
+    outcome = cloud.put(json_file(tmp_path / "key.json", GOOD), "--key", key)
 
     (name,) = cloud.ledger_keys(outcome["object"]["id"])
     ledger_file = gzip.decompress(body(cloud, cloud.deployment.audit, f"ledger/{outcome['object']['id']}/{name}"))

@@ -1,32 +1,31 @@
 """Redrives on a deployed stack, by RedriveExecution and by the command line, after the cause was fixed."""
 
-import time
-from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from custody.assurance.reconcile import Reconciler
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
-from custody.executions.pipeline import Pipeline
-from custody.ingest.raw_versions import ArrivalFilter, arrivals
-from tests.support.breaking import without
+from tests.support.breaking import wait_for_status, without
 from tests.support.deployed import GOOD, Cloud, json_file
 
-DEADLINE_SECONDS = 60
-PAUSE_SECONDS = 0.2
-"""Between two polls: embedded AWS shares these processors."""
 
-
-def send(cloud: Cloud, folder: Path, name: str, number: int = 1) -> list[str]:
-    """Put several objects of one record; return the ARNs of their executions."""
+def send(cloud: Cloud, folder: Path, name: str, number: int = 1, status: str = "FAILED") -> list[str]:
+    """Put several objects of one record; return the ARNs of their executions, which must end with this status."""
     files = [json_file(folder / f"{name}-{index}.json", GOOD) for index in range(number)]
     ran = cloud.custody("put", *files, "--no-wait", "--json")
     assert ran.code == 0, ran.err
-    return [sent["execution"] for sent in ran.json["objects"]]
+    executions = [sent["execution"] for sent in ran.json["objects"]]
+    wait(cloud, executions, status)
+    return executions
+
+
+def wait(cloud: Cloud, executions: list[str], status: str) -> None:
+    """Wait until all executions have a status."""
+    for arn in executions:
+        wait_for_status(cloud, arn, status)
 
 
 def counts(cloud: Cloud, name: str) -> dict[str, int]:
@@ -34,21 +33,6 @@ def counts(cloud: Cloud, name: str) -> dict[str, int]:
     ran = cloud.custody("reconcile", "--prefix", f"{name}-", "--json")
     assert ran.code in {0, 1}, ran.err
     return {state: number for state, number in ran.json["counts"].items() if number}
-
-
-def reconcile_until(cloud: Cloud, name: str, expected: dict[str, int]) -> None:
-    """Reconcile until the objects are in these states; in this process, since starting a command takes longer."""
-    s3, pipeline = cloud.client("s3"), Pipeline(cloud.client("stepfunctions"), cloud.deployment.pipeline_arn)
-    deadline = time.monotonic() + DEADLINE_SECONDS * cloud.patience
-    states: dict[str, int] = {}
-    while states != expected and time.monotonic() < deadline:
-        reconciler = Reconciler(
-            AuditReader(s3, cloud.deployment.audit), pipeline, datetime.now(UTC) - timedelta(minutes=5)
-        )
-        arrived = arrivals(s3, cloud.deployment.raw, ArrivalFilter(f"{name}-"))
-        states = dict(Counter(each.state.value for each in reconciler.run(arrived)))
-        time.sleep(PAUSE_SECONDS)
-    assert states == expected
 
 
 def open_dead_letters(cloud: Cloud, executions: list[str]) -> list[Any]:
@@ -67,14 +51,13 @@ def statuses(cloud: Cloud, executions: list[str]) -> list[tuple[str, int]]:
 def test_ten_executions_that_could_not_write_are_redriven_by_the_plain_api(cloud: Cloud, tmp_path: Path) -> None:
     with without(cloud, "write", "s3:PutObject"):
         executions = send(cloud, tmp_path, "ten", 10)
-        reconcile_until(cloud, "ten", {"failed": 10})
     assert counts(cloud, "ten") == {"failed": 10}
     assert statuses(cloud, executions) == [("FAILED", 0)] * 10
     assert [dead_letter.name for dead_letter in open_dead_letters(cloud, executions)] == ["Write"] * 10
 
     for arn in executions:
         cloud.client("stepfunctions").redrive_execution(executionArn=arn)
-    reconcile_until(cloud, "ten", {"written": 10})
+    wait(cloud, executions, "SUCCEEDED")
 
     assert counts(cloud, "ten") == {"written": 10}
     assert statuses(cloud, executions) == [("SUCCEEDED", 1)] * 10, "the same executions"
@@ -89,7 +72,6 @@ def test_the_command_redrives_what_it_selects_and_reports_the_outcome(cloud: Clo
         since = datetime.now(UTC).isoformat()
         selection = ("redrive", "--step", "Write", "--error", "AccessRefused", "--since", since)
         executions = send(cloud, tmp_path, "selected", 3)
-        reconcile_until(cloud, "selected", {"failed": 3})
         again = cloud.custody(*selection, "--json")
     assert again.code == 1, "nothing was fixed"
     assert {(redrive["outcome"], redrive["error"], redrive["attempt"]) for redrive in again.json["redrives"]} == {
@@ -122,7 +104,6 @@ def test_a_new_execution_runs_a_changed_state_machine(cloud: Cloud, tmp_path: Pa
     client, arn = cloud.client("stepfunctions"), cloud.deployment.pipeline_arn
     with without(cloud, "write", "s3:PutObject"):
         (execution,) = send(cloud, tmp_path, "changed")
-        reconcile_until(cloud, "changed", {"failed": 1})
     definition = client.describe_state_machine(stateMachineArn=arn)["definition"]
     client.update_state_machine(stateMachineArn=arn, definition=definition + "\n")
     try:
@@ -140,8 +121,7 @@ def test_a_new_execution_runs_a_changed_state_machine(cloud: Cloud, tmp_path: Pa
 
 @pytest.mark.aws
 def test_reconcile_finds_and_restores_a_deleted_ledger_file(cloud: Cloud, tmp_path: Path) -> None:
-    (execution,) = send(cloud, tmp_path, "removed")
-    reconcile_until(cloud, "removed", {"written": 1})
+    (execution,) = send(cloud, tmp_path, "removed", status="SUCCEEDED")
     key = f"ledger/{execution.rpartition(':')[2]}/000000000000000.0.jsonl.gz"
     where = {"Bucket": cloud.deployment.audit, "Key": key}
     marker = cloud.client("s3").delete_object(**where)["VersionId"]
@@ -154,5 +134,6 @@ def test_reconcile_finds_and_restores_a_deleted_ledger_file(cloud: Cloud, tmp_pa
     started = cloud.custody("reconcile", "--prefix", "removed-", "--start", "--json")
     assert started.code == 0, started.err
     assert started.json["objects"][0]["started"] == f"{execution.rpartition(':')[2]}-r1"
-    reconcile_until(cloud, "removed", {"written": 1})
+    wait_for_status(cloud, f"{execution}-r1", "SUCCEEDED")
+    assert counts(cloud, "removed") == {"written": 1}
     cloud.client("s3").delete_object(**where, VersionId=marker)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.breaking import until, without
+from tests.support.breaking import until, wait_for_status, without
 from tests.support.deployed import GOOD, Cloud, json_file, large_file
 
 BAD = GOOD | {"source": "RUMINT"}
@@ -16,26 +16,12 @@ DEADLINE_SECONDS = 60
 
 def put(cloud: Cloud, file: Path, record: dict[str, Any]) -> str:
     """Put a record; return the ARN of its execution."""
-    ran = cloud.custody("put", json_file(file, record), "--no-wait", "--json")
-    assert ran.code == 0, ran.err
-    (sent,) = ran.json["objects"]
-    return str(sent["execution"])
+    return str(cloud.put(json_file(file, record), "--no-wait")["execution"])
 
 
 def history(cloud: Cloud, arn: str) -> list[Any]:
     pages = cloud.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
     return [event for page in pages for event in page["events"]]
-
-
-def ended(cloud: Cloud, arn: str, status: str) -> None:
-    """Wait until an execution has a status."""
-    client = cloud.client("stepfunctions")
-
-    def has_status() -> bool:
-        listing = client.list_executions(stateMachineArn=cloud.deployment.pipeline_arn, statusFilter=status)
-        return arn in {execution["executionArn"] for execution in listing["executions"]}
-
-    until(has_status, DEADLINE_SECONDS, f"{arn} {status}")
 
 
 def format_time(time: datetime) -> str:
@@ -106,9 +92,9 @@ def throttled(cloud: Cloud, function: str) -> Iterator[None]:
 def test_a_written_and_a_rejected_record(cloud: Cloud, tmp_path: Path) -> None:
     since = datetime.now(UTC).isoformat()
     good = put(cloud, tmp_path / "trace-good.json", GOOD)
-    ended(cloud, good, "SUCCEEDED")
+    wait_for_status(cloud, good, "SUCCEEDED")
     bad = put(cloud, tmp_path / "trace-bad.json", BAD)
-    ended(cloud, bad, "FAILED")
+    wait_for_status(cloud, bad, "FAILED")
 
     execution = trace(cloud, f"{good.rpartition(':')[2]}.0")
     assert outcomes(execution) == ["Validate succeeded", "Transform succeeded", "Write succeeded"]
@@ -133,7 +119,7 @@ def test_a_step_that_was_retried(cloud: Cloud, tmp_path: Path) -> None:
                 return False
 
         until(is_throttled, DEADLINE_SECONDS, "Transform is throttled")
-    ended(cloud, arn, "SUCCEEDED")
+    wait_for_status(cloud, arn, "SUCCEEDED")
 
     execution = trace(cloud, f"{arn.rpartition(':')[2]}.0")
     assert outcomes(execution) == ["Validate succeeded", "Transform succeeded", "Write succeeded"]
@@ -148,9 +134,9 @@ def test_a_step_that_was_retried(cloud: Cloud, tmp_path: Path) -> None:
 def test_an_execution_that_was_redriven(cloud: Cloud, tmp_path: Path) -> None:
     with without(cloud, "write", "s3:PutObject"):
         arn = put(cloud, tmp_path / "trace-redriven.json", GOOD)
-        ended(cloud, arn, "FAILED")
+        wait_for_status(cloud, arn, "FAILED")
     cloud.client("stepfunctions").redrive_execution(executionArn=arn)
-    ended(cloud, arn, "SUCCEEDED")
+    wait_for_status(cloud, arn, "SUCCEEDED")
 
     execution = trace(cloud, arn)
     assert (execution["attempt"], execution["redrives"]) == (1, 1)
@@ -166,9 +152,7 @@ def test_an_execution_that_was_redriven(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_bulk_object_and_a_record_of_it(buffered: Cloud, tmp_path: Path) -> None:
-    ran = buffered.custody("put", large_file(tmp_path / "trace-bulk.jsonl", BAD), "--json")
-    assert ran.code == 3, ran.err
-    (outcome,) = ran.json["objects"]
+    outcome = buffered.put(large_file(tmp_path / "trace-bulk.jsonl", BAD), code=3)
 
     execution = trace(buffered, outcome["object"]["id"])
     assert outcomes(execution) == ["ProcessChunks succeeded", "Summarize caught", "DeadLetter failed"]
