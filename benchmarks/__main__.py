@@ -83,7 +83,7 @@ def measure(data: Input, rounds: int, chunk_bytes: int) -> Iterator[Measure]:
     """Measure speed, ledger size, peak memory and import time."""
     number = len(data.lines)
     sides: dict[str, Callable[[], Times]] = {
-        **{f"floor: {name}": partial(_time_floor, floor, data.documents) for name, floor in stages.FLOORS.items()},
+        **{name: partial(_time_floor, convert, data.documents) for name, convert in stages.FLOORS.items()},
         "Custody": partial(_time, stages.run, data),
         "Powertools' parser": partial(_time, with_parser.run, data),
     }
@@ -94,7 +94,7 @@ def measure(data: Input, rounds: int, chunk_bytes: int) -> Iterator[Measure]:
         for stage, part in times[name].items():
             if stage:
                 yield Measure(f"  {stage}", part / number * MICRO)
-    floor = min(totals[f"floor: {name}"] for name in stages.FLOORS)
+    floor = min(totals[name] for name in stages.FLOORS)
     yield Measure("speed, x the floor", floor / totals["Custody"], at_least=0.3)
     yield Measure("speed, x Powertools' parser", totals["Powertools' parser"] / totals["Custody"], at_least=4)
     for step, peak in processes.peaks(chunk_bytes):

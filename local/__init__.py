@@ -5,6 +5,6 @@ CLI and the CDK CLI need to talk to it.
 """
 
 from local.instance import Instance, find
-from local.server import LocalAwsError, ServerSettings, StartError, start, stop
+from local.server import LocalAwsError, PortTakenError, ServerSettings, StartError, start, stop
 
-__all__ = ["Instance", "LocalAwsError", "ServerSettings", "StartError", "find", "start", "stop"]
+__all__ = ["Instance", "LocalAwsError", "PortTakenError", "ServerSettings", "StartError", "find", "start", "stop"]

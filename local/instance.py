@@ -2,18 +2,15 @@
 
 import http.client
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 from local import processes
 
 RECORD = "local.json"
 PROFILE = "aws.ini"
 HOST = "127.0.0.1"
-ACCESS_KEY = "AKIALOCAL000000000000"
-"""The root access key of this account only: the CDK CLI caches the account of each key."""
-SECRET_KEY = "local"  # noqa: S105 - it protects nothing: the server listens on loopback only
 _HEALTH_PATH = "/_ministack/health"
 _HEALTH_SECONDS = 2.0
 
@@ -25,18 +22,18 @@ class Instance:
     `token` is in the server's command line, to distinguish its process from another one with the same id.
     """
 
-    region: ClassVar[str] = "us-east-1"
-    account: ClassVar[str] = "000000000000"
-
+    endpoint: str
     port: int
     pid: int
+    region: str
+    account: str
     token: str
     folder: Path
 
     @property
-    def endpoint(self) -> str:
-        """The URL of every service."""
-        return f"http://{HOST}:{self.port}"
+    def access_key(self) -> str:
+        """An access key for this account only: the CDK CLI caches the account of each key."""
+        return access_key(self.account)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that boto3, the AWS CLI and the CDK CLI need, overriding any for real AWS.
@@ -51,7 +48,7 @@ class Instance:
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_SESSION_TOKEN": "",
             "AWS_PROFILE": "default",
@@ -78,25 +75,38 @@ class Instance:
 
     def write(self) -> None:
         """Write the record that `find` reads, and the profile that `environment` refers to."""
-        profile = (
-            f"[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
-            f"region = {self.region}\nendpoint_url = {self.endpoint}\n"
+        record = asdict(replace(self, folder=Path())) | {"folder": None}
+        _write_private(self.folder / RECORD, json.dumps(record, indent=2) + "\n")
+        _write_private(
+            self.folder / PROFILE,
+            f"[default]\naws_access_key_id = {self.access_key}\naws_secret_access_key = {SECRET_KEY}\n"
+            f"region = {self.region}\nendpoint_url = {self.endpoint}\n",
         )
-        for name, text in {RECORD: json.dumps(asdict(self), default=str), PROFILE: profile}.items():
-            path = self.folder / name
-            path.touch(mode=0o600)
-            path.write_text(text)
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
         """Read the record in `folder`; None if there is none, or it is invalid."""
         try:
-            return cls(**json.loads((folder / RECORD).read_text()) | {"folder": folder})
+            record = json.loads((folder / RECORD).read_text())
+            return cls(**{**record, "folder": folder})
         except (OSError, ValueError, TypeError):
             return None
+
+
+SECRET_KEY = "local"  # noqa: S105 - it protects nothing: the server listens on loopback only
+
+
+def access_key(account: str) -> str:
+    """Return the root access key of an account."""
+    return f"AKIALOCAL{account}"
 
 
 def find(folder: Path) -> Instance | None:
     """Find the running embedded AWS of `folder`; None if there is none, or only the record of a dead server."""
     instance = Instance.read(folder.resolve())
     return instance if instance is not None and instance.is_up() else None
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

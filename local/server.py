@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import processes
-from local.instance import ACCESS_KEY, HOST, PROFILE, RECORD, SECRET_KEY, Instance
+from local.instance import HOST, PROFILE, RECORD, SECRET_KEY, Instance, access_key
 
 DEFAULT_PORT = 4566
 LOG = "local.log"
@@ -30,6 +30,10 @@ class LocalAwsError(RuntimeError):
     """Embedded AWS could not be started or stopped."""
 
 
+class PortTakenError(LocalAwsError):
+    """The requested port is used by another process."""
+
+
 class StartError(LocalAwsError):
     """The server exited, or did not answer in time; the message contains the end of its log."""
 
@@ -40,23 +44,29 @@ class ServerSettings:
 
     `workers` bounds the processes of each function: further calls wait. `wait_scale` multiplies the waits of Step
     Functions (Wait, Retry). `async_retry_seconds` is the pause before the first retry of an asynchronous invocation
-    (a minute on AWS), doubled before the second.
+    (a minute on AWS), doubled before the second. `enforce_iam` enforces the policies of roles, as on AWS.
     """
 
+    region: str = "us-east-1"
+    account: str = "000000000000"
     workers: int = max(4, min(16, os.cpu_count() or 1))
     wait_scale: float = 1.0
     async_retry_seconds: float = 1.0
+    enforce_iam: bool = True
 
 
 _DEFAULT = ServerSettings()
 
 
-def start(folder: Path, *, persist: bool = False, settings: ServerSettings = _DEFAULT) -> Instance:
+def start(
+    folder: Path, *, port: int | None = None, persist: bool = False, settings: ServerSettings = _DEFAULT
+) -> Instance:
     """Start embedded AWS for `folder` and wait until it is ready, or return the running one.
 
     With `persist`, its data is saved in `folder` on `stop`, and restored on the next start with `persist`.
 
     Raises:
+        PortTakenError: another process uses `port`. Without `port`, the default one is tried, then any.
         StartError: the server did not become ready.
     """
     folder = folder.resolve()
@@ -67,7 +77,7 @@ def start(folder: Path, *, persist: bool = False, settings: ServerSettings = _DE
             if running.is_up():
                 return running
             _clear(running)
-        with _listen() as listener:
+        with _listen(port) as listener:
             instance = _launch(folder, listener, settings, persist=persist)
         instance.write()
         _wait_until_ready(instance)
@@ -112,14 +122,20 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _listen() -> socket.socket:
+def _listen(port: int | None) -> socket.socket:
     """Open the socket that the server inherits, so that no other process can take the port in between."""
-    try:
-        listener = socket.create_server((HOST, DEFAULT_PORT))
-    except OSError:
-        listener = socket.create_server((HOST, 0))
-    listener.set_inheritable(True)
-    return listener
+    for candidate in (DEFAULT_PORT, 0) if port is None else (port,):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, candidate))
+            listener.listen()
+        except OSError:
+            listener.close()
+            continue
+        listener.set_inheritable(True)
+        return listener
+    raise PortTakenError(f"Port {port} on {HOST} is used by another process. Choose another port, or none.")
 
 
 def _launch(folder: Path, listener: socket.socket, settings: ServerSettings, *, persist: bool) -> Instance:
@@ -139,7 +155,7 @@ def _launch(folder: Path, listener: socket.socket, settings: ServerSettings, *, 
         ],
         setsid=True,
     )
-    return Instance(port, pid, token, folder)
+    return Instance(f"http://{HOST}:{port}", port, pid, settings.region, settings.account, token, folder)
 
 
 def _server_environment(folder: Path, port: int, settings: ServerSettings, *, persist: bool) -> dict[str, str]:
@@ -153,11 +169,11 @@ def _server_environment(folder: Path, port: int, settings: ServerSettings, *, pe
         "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         "GATEWAY_PORT": str(port),
         "MINISTACK_HOST": HOST,
-        "MINISTACK_REGION": Instance.region,
-        "MINISTACK_ACCOUNT_ID": Instance.account,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "MINISTACK_REGION": settings.region,
+        "MINISTACK_ACCOUNT_ID": settings.account,
+        "AWS_ACCESS_KEY_ID": access_key(settings.account),
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AUTH": "true",
+        "AUTH": str(settings.enforce_iam).lower(),
         "PERSIST_STATE": str(int(persist)),
         "S3_PERSIST": str(int(persist)),
         "STATE_DIR": str(kept / _STATE),

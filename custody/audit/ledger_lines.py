@@ -21,7 +21,7 @@ from functions.shared.model.ledger import (
     RecordLine,
     SummaryHeader,
 )
-from functions.shared.model.records import Span, Violation
+from functions.shared.model.records import Span, Violation, describe_violations
 
 _BUFFER_BYTES = 1 << 18
 
@@ -46,6 +46,7 @@ class RecordOutcome(Span, frozen=True, kw_only=True):
     outcome: Literal["written", "rejected", "discarded"]
     stage: str | UnsetType = UNSET
     violations: tuple[Violation, ...] | UnsetType = UNSET
+    violations_total: int | UnsetType | None = UNSET
     output: OutputSpan | UnsetType = UNSET
 
     @classmethod
@@ -53,6 +54,12 @@ class RecordOutcome(Span, frozen=True, kw_only=True):
         """Return the outcome in the line of a record."""
         outcome: Any = "discarded" if is_discarded else line.__struct_config__.tag
         return cls(**asdict(line), record=record_id(object_id, line.position), outcome=outcome)
+
+    def described(self) -> list[str]:
+        """Describe the violations, a line each, and how many more there are; none unless it was rejected."""
+        if isinstance(self.violations, UnsetType) or isinstance(self.violations_total, UnsetType):
+            return []
+        return describe_violations(self.violations, self.violations_total)
 
 
 class Readable(Protocol):

@@ -84,6 +84,8 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
         console.console.print(Text(f"    {visible(str(violation))}", style="red"), soft_wrap=True)
         if content is not None:
             _print_place(content, violation)
+    for line in rejected.described()[len(rejected.violations) :]:
+        console.console.print(Text(f"    {line}", style="red"), soft_wrap=True)
 
 
 def _records(body: DeadLetter, totals: Totals | None) -> str:

@@ -92,7 +92,7 @@ def _rows(result: FileOutcome) -> Iterable[tuple[str, str, str]]:
         yield records, "written", output or f"one object per chunk: custody trace {object_id}"
     rejected = [record for record in result.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
     for record in rejected:
-        yield record.record, "rejected", "\n".join(visible(str(each)) for each in record.violations or ())
+        yield record.record, "rejected", "\n".join(map(visible, record.described()))
     if counts and (more := counts.rejected - len(rejected)):
         yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
     if result.chunks and result.chunks.failed:

@@ -66,7 +66,7 @@ def _print_record(traced: RecordTrace, links: Links) -> None:
     print_heading(record.record)
     when = traced.discarded or f"on {header.recorded_at}"
     print_fact("outcome", f"{record.outcome} at attempt {header.attempt}, {when}", _COLOURS[record.outcome])
-    for violation in record.violations or ():
+    for violation in record.described():
         print_fact("", f"{record.stage}: {violation}", "red")
     _print_version("object", header.object, links)
     print_fact("lies at", f"byte {record.offset:,}, {record.length:,} bytes{part}")
@@ -90,8 +90,7 @@ def _print_object(traced: ObjectTrace, links: Links) -> None:
     counts = format_counts(traced.counts) if traced.counts else "not all of them have an outcome"
     print_fact("records", f"{counts}, at attempt {traced.attempt}")
     for record in traced.rejected:
-        violations = "; ".join(map(str, record.violations or ()))
-        print_fact("", f"{record.record} {record.outcome}: {violations}", _COLOURS[record.outcome])
+        print_fact("", f"{record.record} {record.outcome}: {'; '.join(record.described())}", _COLOURS[record.outcome])
     if traced.counts:
         _print_more(traced.counts.rejected - len(traced.rejected), "; the ledger has all")
     if traced.chunks:

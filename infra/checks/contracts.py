@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _RULES = json.loads(Path(__file__).with_name("contract.schema.json").read_text("utf-8"))
-_META_SCHEMA = Draft202012Validator(_RULES, offline=True)
+_META_SCHEMA = Draft202012Validator(_RULES, validate_formats=True, offline=True)
 
 
 def faults(dataset: str, body: bytes) -> Iterator[str]:
@@ -50,6 +50,9 @@ def _faults_of_schema(schema: dict[str, Any]) -> Iterator[str]:
         if not errors:
             Draft202012Validator(schema, validate_formats=True, offline=True)
     except ValidationError as error:
+        if error.kind.name == "format":  # the meta-schema has accepted the pattern
+            yield f"the pattern {error.instance} cannot be compiled: it is too large, or uses what the engine lacks"
+            return
         errors = [error]
     except ValueError as error:  # the library's limit of recursion
         yield f"it is nested too deeply: {error}"
@@ -70,4 +73,8 @@ def _description(error: ValidationError) -> str:
         return f"at {place}: {json.dumps(error.instance)} is not one of {', '.join(kind['options'])}"
     if error.kind.name == "not":
         return f"at {place}: {_RULES['properties'][error.instance_path[-1]]['description']}"
+    if error.kind.name == "propertyNames":  # of patternProperties
+        error = kind["error"]
+    if error.kind.name == "format":
+        return f"at {place}: {error.instance} is not a regular expression of ECMA-262, which JSON Schema prescribes"
     return f"at {place}: {error.message}"

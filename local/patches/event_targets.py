@@ -11,6 +11,7 @@ import json
 import logging
 from typing import Any
 
+from local.patches import roles
 from local.patches.patch import change, module
 
 SERVICE = "events.amazonaws.com"
@@ -37,7 +38,7 @@ def _deliver(rule: dict[str, Any], target: dict[str, Any], payload: str, event: 
     function, config, _ = functions._get_func_record_for_ref(target["Arn"])
     if not function or not config:
         _dead_letter(rule, target, event, "NO_RESOURCE", "No function found")
-    elif not _may_invoke(function, target["Arn"], rule["Arn"]):
+    elif roles.are_enforced() and not _may_invoke(function, target["Arn"], rule["Arn"]):
         _dead_letter(
             rule, target, event, "NO_PERMISSIONS", f"{SERVICE} is not authorized to perform: lambda:InvokeFunction"
         )

@@ -5,6 +5,11 @@ from local.patches.patch import module
 evaluator = module("core.iam_evaluator")
 
 
+def are_enforced() -> bool:
+    """Whether this embedded AWS enforces IAM policies."""
+    return bool(module("app").AUTH)
+
+
 def may(role_arn: str, action: str, resource: str, session: str) -> bool:
     """Whether the policies of a role allow an action on a resource; a missing role allows nothing."""
     region, account = resource.split(":")[3:5]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from jsonschema_rs import Draft202012Validator
 from msgspec.structs import replace
 
 from functions.dead_letter.handler import handle as dead_letter
@@ -137,7 +136,7 @@ class World:
         """Return the contract that is deployed now."""
         if not (self.fixed and self.scenario.contract):
             return LOAD(dataset)
-        return contracts.Contract("urn:test:2", Draft202012Validator(self.scenario.contract))
+        return contracts.parse(json.dumps(self.scenario.contract | {"$id": "urn:test:2"}).encode())
 
     def live(self, fault: tuple[Point, Mode] | None, check: Callable[[Execution], None]) -> Batch:
         """Upload an object, and redrive it until it has ended as it should; `check` is called at each failure.

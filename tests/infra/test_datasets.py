@@ -91,7 +91,13 @@ def test_a_contract_a_transform_and_settings_make_a_dataset(tmp_path: Path) -> N
         (station({"type": "text", "minLenght": 4}), 'at /properties/station/type: "text" is not valid'),
         (station({"format": "date-tme"}), 'at /properties/station/format: "date-tme" is not one of date, date-time,'),
         (station({"items": [{"type": "string"}]}), "at /properties/station/items: "),
-        (station({"pattern": "("}), 'at /properties/station/pattern: "(" is not a "regex"'),
+        (station({"pattern": "("}), "at /properties/station/pattern: ( is not a regular expression of ECMA-262"),
+        *(
+            (station({"pattern": pattern}), f"{pattern} is not a regular expression of ECMA-262")
+            for pattern in (r"a\z", "(?x)a", "[[:alpha:]]", "(?P<n>a)", "a++")
+        ),
+        (station({"patternProperties": {r"\z": True}}), r"\z is not a regular expression of ECMA-262"),
+        (station({"pattern": "(a{1000}){1000}"}), "the pattern (a{1000}){1000} cannot be compiled: it is too large"),
         (written(CONTRACT, json.dumps(SCHEMA), "utf-8-sig"), "it is not JSON: Unexpected UTF-8 BOM"),
         (written(CONTRACT, json.dumps(SCHEMA), "utf-16"), "it is not JSON: 'utf-8' codec can't decode"),
         (written(CONTRACT, '{"type": 1, "type": 2}'), "it is not JSON: an object has the key 'type' twice"),

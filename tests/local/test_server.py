@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,14 @@ def test_workers_of_a_killed_server_are_ended_by_the_next_stop(tmp_path: Path) -
     assert not folder.exists()
 
 
-def test_two_servers_have_two_ports(tmp_path: Path) -> None:
-    first, second = local.start(tmp_path / "first"), local.start(tmp_path / "second")
-    try:
-        assert first.answers()
-        assert second.answers()
-        assert first.port != second.port
-    finally:
-        local.stop(tmp_path / "first")
-        local.stop(tmp_path / "second")
+def test_a_port_in_use_is_refused_if_requested_and_else_avoided(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(local.PortTakenError, match=str(taken)):
+            local.start(tmp_path, port=taken)
+        server_port = local.start(tmp_path).port
+    local.stop(tmp_path)
+    assert server_port != taken
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def commit(buckets: Buckets, batch: Batch, *, written: int = 1, rejected: int = 
         for span in spans[:written]:
             lines.add(encode_struct(WrittenLine(*span, OutputSpan(0, 1, "0"))) + b"\n")
         for span in spans[written:]:
-            lines.add(encode_struct(RejectedLine(*span, "validate", ())) + b"\n")
+            lines.add(encode_struct(RejectedLine(*span, "validate", (), 0)) + b"\n")
         with ledger_file(header, lines) as file:
             buckets.put("audit", key, file.read())
     return key

@@ -48,7 +48,7 @@ DEAD_LETTER = DeadLetter(
     resumes_at="Validate",
     received=1,
     rejected_count=1,
-    rejected=(ListedRecord(0, 0, 1, "hash", "validate", (Violation("/a", "type", "number"),), record="a.0"),),
+    rejected=(ListedRecord(0, 0, 1, "hash", "validate", (Violation("/a", "type", "number"),), 1, record="a.0"),),
     execution=FailedExecution(ARN, "2026-11-23T09:00:00Z", 0, "https://console"),
 )
 LINE = WrittenLine(0, 0, 1, "hash", OutputSpan(0, 1, "hash"))
@@ -62,8 +62,8 @@ def test_what_is_written_is_read_back(struct: Struct) -> None:
 
 
 def test_the_line_of_a_rejected_record_is_that_of_the_staged_batch() -> None:
-    rejected = Rejected(0, 0, 1, "hash", "validate", (Violation("/a", "type", "number"),))
-    line = RejectedLine(0, 0, 1, "hash", "validate", rejected.violations)
+    rejected = Rejected(0, 0, 1, "hash", "validate", (Violation("/a", "type", "number"),), 1)
+    line = RejectedLine(0, 0, 1, "hash", "validate", rejected.violations, 1)
     assert ledger_line(encode_struct(rejected)) == encode_struct(line) + b"\n"
 
 

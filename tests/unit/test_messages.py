@@ -24,7 +24,7 @@ A_TYPE = Violation("/a", "type", "number")
 
 
 def rejecting(bad: int, violation: Violation = A_TYPE) -> list[Rejected]:
-    return [Rejected(at, 0, 0, "", "validate", (violation,)) for at in range(bad)]
+    return [Rejected(at, 0, 0, "", "validate", (violation,), 1) for at in range(bad)]
 
 
 @given(

@@ -128,6 +128,6 @@ def test_any_bytes_raise_only_expected_errors(line: bytes) -> None:
 
 def test_a_limit_keeps_its_digits_in_a_staged_batch() -> None:
     limit = Decimal("0.12345678901234567890123")
-    rejected = Rejected(0, 0, 2, "hash", "enrich", (Violation("/a", "maximum", limit),))
+    rejected = Rejected(0, 0, 2, "hash", "enrich", (Violation("/a", "maximum", limit),), 1)
     lines = staged_batch.write(Page((), [rejected])).splitlines()
     assert staged_batch.read(lines).rejected[0].violations[0].limit == limit

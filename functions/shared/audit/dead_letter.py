@@ -1,6 +1,6 @@
 """Write a dead letter: what failed, where and why, and where a redrive resumes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -23,7 +23,9 @@ from functions.shared.model.records import Rejected
 from functions.shared.records.strict_json import encode_struct
 
 LISTED = 1000
-"""How many rejected records a dead letter lists; the ledger file of the batch lists each."""
+"""The most rejected records that a dead letter lists; the ledger file of the batch lists each."""
+LISTED_BYTES = 900_000
+"""The most that they take; with all the rest, a dead letter stays below a megabyte."""
 
 CAUSE_LIMIT = 8192
 """Characters of a cause that a dead letter keeps; the execution's history holds up to 32,768."""
@@ -76,13 +78,21 @@ def dead_letter(
         resumes_at=resumes_at(failure),
         received=contents.counts.received if contents else None,
         rejected_count=contents.counts.rejected if contents else None,
-        rejected=tuple(
-            ListedRecord(**asdict(rejected), record=record_id(object_id, rejected.position))
-            for rejected in (contents.first[:LISTED] if contents else ())
-        ),
+        rejected=tuple(_listed(contents.first, object_id) if contents else ()),
         execution=FailedExecution(execution.arn, execution.started_at, execution.redrives, console_link(execution.arn)),
     )
     return encode_struct(letter)
+
+
+def _listed(rejected: Sequence[Rejected], object_id: str) -> Iterator[ListedRecord]:
+    """List rejected records until there are too many, or they take too much."""
+    size = 0
+    for each in rejected[:LISTED]:
+        listed = ListedRecord(**asdict(each), record=record_id(object_id, each.position))
+        size += len(encode_struct(listed))
+        if size > LISTED_BYTES:
+            return
+        yield listed
 
 
 def resumes_at(failure: Failure) -> str:

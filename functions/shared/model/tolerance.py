@@ -30,7 +30,7 @@ def rejection(batch: Batch, counts: Counts, first: Sequence[Rejected]) -> Record
 
 
 def _line(batch: Batch, rejected: Rejected) -> str:
-    violations = "; ".join(str(violation) for violation in rejected.violations)
+    violations = "; ".join(rejected.described())
     if len(violations) > LISTED_CHARACTERS:
         violations = violations[:LISTED_CHARACTERS] + "…"
     return f"{record_id(batch.object.id, rejected.position)} at {rejected.stage}: {violations}"

@@ -2,12 +2,12 @@
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from functions.shared.errors import TransformFailed
 from functions.shared.model.messages import Facts, Json, Step
-from functions.shared.model.records import Page, Record, Rejected, Rejection
-from functions.shared.runtime import Environment
+from functions.shared.model.records import LONGEST, Page, Record, Rejected, Rejection, Violation
 from functions.shared.staging import claim_check
 from functions.shared.staging.staged_batch import NotJson
 
@@ -15,8 +15,8 @@ Transform = Callable[[Any], Any]
 """Takes the document of a record, leaves it unchanged, and returns a new one; or raises Rejection."""
 
 
-def forward(  # noqa: PLR0913, PLR0917 - what is forwarded, and where
-    step: Step, facts: Facts, pages: Iterable[Page], transform: Transform, stage: str, environment: Environment
+def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
+    step: Step, facts: Facts, pages: Iterable[Page], transform: Transform, *, stage: str, bucket: str, inline_limit: int
 ) -> Json:
     """Return the message for the next step, with the transformed records.
 
@@ -24,7 +24,7 @@ def forward(  # noqa: PLR0913, PLR0917 - what is forwarded, and where
     """
     transformed = (apply(stage, transform, page) for page in pages)
     try:
-        return claim_check.forward(step, facts, transformed, environment)
+        return claim_check.forward(step, facts, transformed, bucket=bucket, inline_limit=inline_limit)
     except NotJson as error:
         raise TransformFailed(
             f"it returned a value that is not JSON ({error.why}) for the record at position {error.position}"
@@ -45,7 +45,7 @@ def apply(stage: str, transform: Transform, page: Page) -> Page:
                 raise TransformFailed(
                     f"it rejected the record at position {span.position} with a pointer or rule that is not text"
                 ) from rejection
-            rejected.append(Rejected.at(span, stage, (rejection.violation,)))
+            rejected.append(Rejected.at(span, stage, [_short(rejection.violation)]))
         except Exception as error:
             # The message of a foreign error may quote the record, and the dead letter would keep it.
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -56,6 +56,12 @@ def apply(stage: str, transform: Transform, page: Page) -> Page:
     rejected.sort(key=lambda each: each.position)
     _require_distinct(records)
     return Page(records, rejected)
+
+
+def _short(violation: Violation) -> Violation:
+    with suppress(TypeError, ValueError):  # a limit that is not JSON is refused with the place of its record
+        return Violation.short(violation.pointer, violation.rule[:LONGEST], violation.limit)
+    return violation
 
 
 def _require_distinct(records: Sequence[Record]) -> None:

@@ -67,7 +67,7 @@ def check_size(result: Any, name: str) -> Any:
 
 def _call(call: Callable[..., Any], reference: str, event: Any) -> Any:
     role, config = running_role(), module("services.lambda_svc")._get_func_record_for_ref(reference)[1]
-    if role is not None and config:
+    if role is not None and config and roles.are_enforced():
         function = reference if reference.startswith("arn:") else config.get("FunctionArn", reference)
         if not roles.may(role, "lambda:InvokeFunction", function, "states"):
             refusal = f"{roles.as_caller(role, 'states')} is not authorized to perform: lambda:InvokeFunction"

@@ -284,7 +284,9 @@ def test_an_empty_processed_object_holds_if_a_later_attempt_wrote_nothing(bucket
     message = transformed(buckets, "mission/a.json", MIXED)
     with pytest.raises(RecordsRejected):
         call("Write", message)
-    bad = [record["span"] | {"stage": "validate", "violations": []} for record in message["records"]]
+    bad = [
+        record["span"] | {"stage": "validate", "violations": [], "violations_total": 0} for record in message["records"]
+    ]
     counts = {"received": 3, "written": 0, "rejected": 3}
     rejected = sorted(message["rejected"] + bad, key=lambda record: record["position"])
     later = message | {"attempt": 1, "records": [], "rejected": rejected, "counts": counts}

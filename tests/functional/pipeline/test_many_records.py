@@ -16,6 +16,7 @@ from functions.shared.records import gzip_lines, raw_object
 from functions.shared.staging import map_records
 from functions.transform import core
 from functions.transform import handler as transform
+from functions.validate import contracts
 from functions.validate import handler as validate
 from tests.support.buckets import Buckets, parse_ledger_file
 from tests.support.failures import record
@@ -145,6 +146,19 @@ def test_a_dead_letter_lists_a_thousand_records_and_counts_all(buckets: Buckets)
     assert (dead_letter["received"], dead_letter["rejected_count"]) == (2_501, 2_500)
     assert len(dead_letter["rejected"]) == 1_000
     assert len(buckets.ledger()) == 1 + 2_501
+
+
+def test_a_dead_letter_stays_below_a_megabyte(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred and fifty records, each of which breaks a long rule at a hundred deep places."""
+    schema = {"$id": "urn:test", "additionalProperties": {"additionalProperties": {"enum": ["x" * 350]}}}
+    monkeypatch.setattr(contracts, "load", lambda _: contracts.parse(json.dumps(schema).encode()))
+    bad = json.dumps({f"{place:0350}": {"a": 1} for place in range(100)}).encode() + b"\n"
+    with pytest.raises(RecordsRejected):
+        through(buckets.upload("mission/a.jsonl", b"{}\n" + bad * 150))
+    (key,) = buckets.keys("audit", "dead-letters/")
+    assert 500_000 < len(buckets.body("audit", key)) < 1_000_000
+    dead_letter = buckets.dead_letter()
+    assert (dead_letter["rejected_count"], dead_letter["rejected"][0]["violations_total"]) == (150, 100)
 
 
 def test_the_cause_of_a_wholly_rejected_chunk_stays_short(buckets: Buckets) -> None:
