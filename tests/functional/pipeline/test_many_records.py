@@ -152,6 +152,7 @@ def test_a_dead_letter_stays_below_a_megabyte(buckets: Buckets, monkeypatch: pyt
     """A hundred and fifty records, each of which breaks a long rule at a hundred deep places."""
     schema = {"$id": "urn:test", "additionalProperties": {"additionalProperties": {"enum": ["x" * 350]}}}
     monkeypatch.setattr(contracts, "load", lambda _: contracts.parse(json.dumps(schema).encode()))
+    monkeypatch.setattr(core, "load", lambda _: dict)
     bad = json.dumps({f"{place:0350}": {"a": 1} for place in range(100)}).encode() + b"\n"
     with pytest.raises(RecordsRejected):
         through(buckets.upload("mission/a.jsonl", b"{}\n" + bad * 150))
