@@ -17,12 +17,16 @@ AHEAD = 32
 
 
 def map_ordered(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS, ahead: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = WORKERS,
+    ahead: int | None = None,
+    stop: Callable[[], object] = lambda: None,
 ) -> Generator[Result, None, None]:
     """Call a function for each item in a thread pool, and yield the results in order; raise what a call raises.
 
     At most `ahead` items, AHEAD by default, are taken in advance, so there may be any number of them. Closing the
-    generator waits for the calls that have begun, and cancels the rest.
+    generator, or an interrupt, waits for the calls that have begun, and cancels the rest; `stop` may shorten that.
     """
     pool = ThreadPoolExecutor(workers)
     try:
@@ -33,6 +37,9 @@ def map_ordered(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except (KeyboardInterrupt, SystemExit):
+        stop()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from aws_cdk import CfnOutput, RemovalPolicy, Stack, Tags
 from constructs import Construct
 
+from infra.checks import datasets
 from infra.constructs.alarms import Alarms
 from infra.constructs.encryption import Encryption
 from infra.constructs.ingestion import Ingestion
@@ -74,6 +75,8 @@ class Custody(Stack):
             "PipelineArn": workflows[PIPELINE].machine.state_machine_arn,
             "BulkArn": workflows[BULK].machine.state_machine_arn,
             "ChunkBytes": str(settings.chunk_bytes),
+            "DefaultDataset": settings.default_dataset,
+            "Datasets": ",".join(datasets.names(root)),
             "StartDlqUrl": ingestion.start_dlq.queue_url,
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,

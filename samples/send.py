@@ -7,7 +7,7 @@ from pathlib import Path
 import local
 from custody.deployment.target import FOLDER
 from custody.errors import SOME_WITHOUT_OUTCOME
-from custody.ingest.outcome import UploadedFile
+from custody.ingest.outcome import Tally, UploadedFile
 from custody.ingest.watch import Watcher
 from custody.session import Session
 from custody.terminal import console
@@ -40,7 +40,7 @@ def main() -> int:
         for _ in watcher.watch(upload, TIMEOUT_SECONDS):
             pass
     outcomes = [watcher.outcome(upload) for upload in uploads]
-    put_view.outcomes(outcomes)
+    put_view.outcomes(Tally.of(outcomes))
     console.console.print(NEXT, markup=False)
     return SOME_WITHOUT_OUTCOME if any(outcome.code == SOME_WITHOUT_OUTCOME for outcome in outcomes) else 0
 

@@ -1,38 +1,62 @@
-"""`custody put`: upload files, watch their executions, and show the outcome of every record."""
+"""`custody put`: upload files and folders, watch their executions, and show the outcome of every record."""
 
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from threading import Lock
 from typing import Annotated
 
 import typer
+from msgspec import structs
 
-from custody.deployment.target import Deployment
-from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.ingest.outcome import LISTED, FileOutcome, PutOutcomes, PutUploads, UploadedFile
+from custody.concurrency import map_ordered
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
+from custody.ingest.outcome import LISTED, FileOutcome, PutUploads, Tally, UploadedFile
+from custody.ingest.sources import STDIN, STDIN_GIB, Source, choose, spooled
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import NoWait, Patience
-from custody.terminal.text import visible
 from custody.views import put as put_view
 
 app = command_app()
+
+_UPLOADS = 4
+"""Files that are uploaded at a time."""
 
 
 @command(
     app,
     "custody put samples/objects/good.json",
-    "custody put samples/objects/good.json --key mission/2026/good.json",
+    "custody put samples/objects --dataset mission --prefix 2026/",
+    "custody put - --key mission/2026/good.json < samples/objects/good.json",
     "custody put samples/objects/lines.jsonl --no-wait --json",
     see="custody trace, custody dead-letters",
 )
 def put(
     session: Session,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="The files to upload to the raw bucket.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help=f"The files to upload to the raw bucket; of a folder, all files below it. - is standard input, up to "
+            f"{STDIN_GIB} GiB, and needs --key.",
+        ),
+    ],
     *,
-    key: Annotated[str | None, typer.Option(help="The whole key. Default: the name of the file.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The whole key. Default: the name of the file, or its path below the folder.")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="The folder of the keys, such as orders/2026/. Its first part is the dataset.")
+    ] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Their dataset, which is the first folder of the keys.")
+    ] = "",
     no_wait: NoWait = False,
     as_json: Annotated[
         bool,
@@ -44,78 +68,82 @@ def put(
     ] = False,
     timeout: Patience = 600,
 ) -> None:
-    """Upload files to the raw bucket, and show each record's outcome; for many, counts and the first rejected ones.
+    """Upload files to the raw bucket, and show each record's outcome; for many, counts and what needs attention.
 
-    Exit code 0: all records were written. 3: every record has an outcome, and some were rejected. 1: some have none.
-    2: incorrect usage.
+    Hidden files and markers, whose names begin with . or _, are skipped in folders. Exit code 0: all records were
+    written. 3: every record has an outcome, and some were rejected. 1: some have none. 2: incorrect usage; nothing was
+    uploaded.
     """
-    _require_files(files, key)
-    keys = [_key(session.deployment, file, key) for file in files]
-    watcher = Watcher(session)
+    since = datetime.now(UTC)
+    folders = (f"{part.strip('/')}/" for part in (dataset, prefix) if part.strip("/"))
+    sources = choose(session.deployment, files, "".join(folders), key)
+    for remark in sources.remarks(session.deployment):
+        console.warn(remark)
+    watcher, tally = Watcher(session), Tally(len(sources.files))
     try:
-        uploads = [_upload(watcher, file, name) for file, name in zip(files, keys, strict=True)]
-        for upload in [] if no_wait else uploads:
-            _watch(watcher, upload, timeout)
-        outcomes = [] if no_wait else [_read_outcome(watcher, upload) for upload in uploads]
+        with spooled(sys.stdin.buffer) if STDIN in files else nullcontext(STDIN) as stdin:
+            uploads = _upload(watcher, sources.files, stdin)
+        if no_wait and as_json:
+            console.write_json(PutUploads(uploads))
+        elif no_wait:
+            put_view.uploads(uploads)
+        else:
+            with closing(_outcomes(watcher, uploads, timeout)) as outcomes:
+                counted = map(tally.add, outcomes)
+                if as_json:
+                    console.stream_json("objects", counted, dict)
+                else:
+                    list(counted)
     except BaseException:
         put_view.warn_of_arrived(watcher.arrived)
         raise
-    if as_json:
-        console.write_json(PutUploads(uploads) if no_wait else PutOutcomes(outcomes))
-    elif no_wait:
-        put_view.uploads(uploads)
-    else:
-        put_view.outcomes(outcomes)
-    put_view.warn_of_unfinished(outcomes, timeout)
-    codes = {outcome.code for outcome in outcomes}
-    raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if code in codes), ALL_WRITTEN))
+    if not (no_wait or as_json):
+        put_view.outcomes(tally)
+    put_view.warn_of_unfinished(tally, timeout)
+    put_view.advise(tally, since)
+    raise typer.Exit(next((code for code in (SOME_WITHOUT_OUTCOME, SOME_REJECTED) if tally.codes[code]), ALL_WRITTEN))
 
 
-def _upload(watcher: Watcher, file: Path, key: str) -> UploadedFile:
-    size, lock = file.stat().st_size, Lock()
-    sent = 0
+def _upload(watcher: Watcher, sources: list[Source], stdin: Path) -> list[UploadedFile]:
+    """Upload files, a few at a time; standard input is in the file `stdin`."""
+    paths = {source.key: stdin if source.file == STDIN else source.file for source in sources}
+    size, lock = sum(path.stat().st_size for path in paths.values()), Lock()
+    sent, uploads = 0, list[UploadedFile]()
 
     def advance(number: int) -> None:
         nonlocal sent
         with lock:
             sent += number
 
-    with console.progress(lambda: put_view.uploading(key, sent, size)):
-        return watcher.upload(file, key, advance)
+    def upload(source: Source) -> UploadedFile:
+        return structs.replace(watcher.upload(paths[source.key], source.key, advance), file=str(source.file))
+
+    def describe() -> str:
+        name = sources[0].key if len(sources) == 1 else f"{len(uploads):,} of {len(sources):,} files"
+        return put_view.uploading(name, sent, size)
+
+    with console.progress(describe), closing(map_ordered(upload, sources, _UPLOADS, stop=watcher.stop)) as uploaded:
+        uploads.extend(uploaded)
+    return uploads
 
 
-def _watch(watcher: Watcher, upload: UploadedFile, timeout: float) -> None:
-    now = ExecutionProgress("starting")
-    with console.progress(lambda: put_view.watching(upload.object.key, now)):
-        for progress in watcher.watch(upload, timeout):
-            now = progress
+def _outcomes(watcher: Watcher, uploads: list[UploadedFile], timeout: float) -> Generator[FileOutcome]:
+    """Watch executions, several at a time, until all have ended or for `timeout` seconds; yield their outcomes."""
+    deadline = time.monotonic() + timeout
+    ended, latest = 0, "starting"
 
-
-def _read_outcome(watcher: Watcher, upload: UploadedFile) -> FileOutcome:
-    with console.progress(lambda: f"{visible(upload.object.key)}: reading its outcome"):
+    def outcome(upload: UploadedFile) -> FileOutcome:
+        nonlocal latest
+        for now in watcher.watch(upload, max(0.0, deadline - time.monotonic())):
+            latest = put_view.watching(upload.object.key, now)
+        latest = f"{upload.object.key}: reading its outcome"
         return watcher.outcome(upload)
 
+    def describe() -> str:
+        return latest if len(uploads) == 1 else f"{ended:,} of {len(uploads):,} have ended; {latest}"
 
-def _require_files(files: list[Path], key: str | None) -> None:
-    if key == "":
-        raise CommandFailed("--key is empty. Omit it to use the name of the file as the key.", USAGE)
-    if key and len(files) > 1:
-        raise CommandFailed("--key names one object; give one FILE with it.", USAGE)
-    if missing := [visible(str(file)) for file in files if not file.is_file()]:
-        raise CommandFailed(
-            f"Not a file: {', '.join(missing)}. Name existing files; to upload from a pipe, write it to a file first.",
-            USAGE,
-        )
-
-
-def _key(deployment: Deployment, file: Path, key: str | None) -> str:
-    """Choose the key of a file; raise CommandFailed for one that would start nothing."""
-    if key is None:
-        return f"{deployment.raw_prefix}{file.name}"
-    if not key.startswith(deployment.raw_prefix):
-        raise CommandFailed(
-            f"This deployment processes only keys with the prefix {deployment.raw_prefix}: use "
-            f"--key {quote(deployment.raw_prefix + key)}.",
-            USAGE,
-        )
-    return key
+    latest = put_view.watching(uploads[0].object.key, ExecutionProgress("starting"))
+    with console.progress(describe), closing(map_ordered(outcome, uploads, stop=watcher.stop)) as outcomes:
+        for each in outcomes:
+            ended += 1
+            yield each

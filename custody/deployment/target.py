@@ -1,6 +1,7 @@
 """Choose the AWS that a command talks to, and find the deployment there."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -50,7 +51,7 @@ class Deployment(Struct, frozen=True):
     """The outputs of a stack.
 
     `buffer_url` is None without a buffer before `start`. `raw_prefix` is the prefix of the keys that it processes, if
-    it shares the raw bucket.
+    it shares the raw bucket. `datasets` are separated by commas.
     """
 
     raw: str = field(name="RawBucket")
@@ -65,6 +66,13 @@ class Deployment(Struct, frozen=True):
     dead_letter_function: str = field(name="DeadLetterFunctionName")
     buffer_url: str | None = field(name="BufferQueueUrl", default=None)
     raw_prefix: str = field(name="RawPrefix", default="")
+    default_dataset: str = field(name="DefaultDataset", default="")
+    datasets: str = field(name="Datasets", default="")
+
+    def unknown(self, datasets: Iterable[str]) -> list[str]:
+        """Select the names that are not datasets of this deployment; the empty name stands for the default one."""
+        known = {"", *self.datasets.split(",")}
+        return sorted(set(datasets) - known) if self.datasets else []
 
     def within(self, prefix: str) -> str:
         """Narrow a prefix to the keys that this deployment processes; raise CommandFailed if it processes none."""

@@ -1,9 +1,12 @@
 """The outcome of an uploaded object: counts, and the records that matter, however many there are."""
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from custody.audit.ledger_lines import RecordOutcome
 from custody.audit.object_state import ObjectState
@@ -17,6 +20,10 @@ from functions.shared.model.messages import Counts
 
 LISTED = 1000
 """An object of at most this many records has each of them listed; a larger one its first rejected records."""
+
+
+SHOWN = 20
+"""Of at most this many uploads, people see each outcome; of more those that need attention, this many."""
 
 
 class UploadedFile(Struct, frozen=True):
@@ -85,6 +92,48 @@ class PutOutcomes(Struct, frozen=True):
     """What `custody put` uploaded, and its outcome: an object per FILE, in their order."""
 
     objects: list[FileOutcome]
+
+
+@dataclass
+class Tally:
+    """Totals over the outcomes of uploads, and the outcomes that people see.
+
+    Those are all outcomes of few uploads; and of many the first that need attention, with their first records.
+    """
+
+    uploads: int
+    codes: Counter[int] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+    shown: list[FileOutcome] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    not_started: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Sequence[FileOutcome]) -> "Tally":
+        """Count outcomes."""
+        tally = cls(len(outcomes))
+        for outcome in outcomes:
+            tally.add(outcome)
+        return tally
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are too many outcomes to show each."""
+        return self.uploads > SHOWN
+
+    def add(self, outcome: FileOutcome) -> FileOutcome:
+        """Count an outcome, and return it."""
+        self.codes[outcome.code] += 1
+        self.counts += outcome.counts or Counts()
+        if not outcome.has_ended:
+            self.unfinished.append(outcome.object.id)
+            self.not_started += outcome.status == NOT_STARTED
+        if not self.is_large:
+            self.shown.append(outcome)
+        elif outcome.code and len(self.shown) < SHOWN:
+            rejected = [record for record in outcome.records if record.outcome == "rejected"]
+            self.shown.append(replace(outcome, records=tuple(rejected[:SHOWN])))
+        return outcome
 
 
 def read_outcome(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 from custody.concurrency import map_ordered
 from custody.ingest.outcome import FileOutcome, UploadedFile, read_outcome
@@ -29,18 +30,24 @@ class ExecutionProgress:
 
 
 class Watcher:
-    """Uploads to one deployment, and watches what it has uploaded."""
+    """Uploads to one deployment, and watches what it has uploaded; threads may share it."""
 
     def __init__(self, session: Session, pause: float | None = None) -> None:
         self._session = session
         self._uploader = Uploader(session.s3, session.deployment.raw)
         self._pipeline = session.pipeline
         self._pause = pause or session.pause
+        self._stopped = Event()
 
     @property
     def arrived(self) -> list[RawObject]:
         """The objects that S3 has confirmed so far."""
         return self._uploader.arrived
+
+    def stop(self) -> None:
+        """End uploads, which then fail, and watches."""
+        self._uploader.stop()
+        self._stopped.set()
 
     def upload(self, file: Path, key: str, on_progress: Callable[[int], object] = lambda _: None) -> UploadedFile:
         """Upload a file to a key of the raw bucket; `on_progress` is called with the number of bytes just sent."""
@@ -53,7 +60,7 @@ class Watcher:
         deadline, total = time.monotonic() + timeout, self._chunks(uploaded)
         audit, committed, counts = self._session.audit, set[int](), Counts()
         last = None
-        while (started := time.monotonic()) < deadline:
+        while (started := time.monotonic()) < deadline and not self._stopped.is_set():
             execution = self._pipeline.describe(uploaded.execution)
             now = ExecutionProgress(execution.status if execution else _WAITING)
             if total is not None and execution:
@@ -69,7 +76,7 @@ class Watcher:
             if execution and not execution.is_running:
                 return
             elapsed = time.monotonic() - started
-            time.sleep(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
+            self._stopped.wait(min(max(self._pause, elapsed * _BACKOFF), max(0.0, deadline - time.monotonic())))
 
     def outcome(self, uploaded: UploadedFile) -> FileOutcome:
         """Read the outcome of an upload; raise Unreadable."""

@@ -132,7 +132,8 @@ def stream_json(name: str, items: Iterable[Any], rest: Callable[[], dict[str, An
     sys.stdout.write(f'{{"{name}": [')
     for number, item in enumerate(items):
         sys.stdout.write(("," if number else "") + "\n" + json.dumps(to_builtins(item)))
-    sys.stdout.write("\n], " + json.dumps(rest()).removeprefix("{") + "\n")
+    fields = json.dumps(rest()).removeprefix("{")
+    sys.stdout.write("\n]" + ("" if fields == "}" else ", ") + fields + "\n")
 
 
 class _Description:

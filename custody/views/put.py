@@ -1,12 +1,13 @@
 """What `custody put` shows: its progress, then a row per record, and a row of counts per large object."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from rich.table import Column
 from rich.text import Text
 
-from custody.executions.pipeline import NOT_STARTED
-from custody.ingest.outcome import FileOutcome, UploadedFile
+from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
+from custody.ingest.outcome import FileOutcome, Tally, UploadedFile
 from custody.ingest.watch import ExecutionProgress
 from custody.terminal import console
 from custody.terminal.text import plural, visible
@@ -14,6 +15,9 @@ from functions.shared.model.ids import RawObject
 
 SHOWN_OF_EACH = 10
 """Rejected records shown per object."""
+
+SHOWN_OF_MANY = 3
+"""Rejected records shown per object, if there are many."""
 
 _COLOURS = {"written": "green", "rejected": "red", "no outcome": "bold red", "no records": "green"}
 
@@ -29,20 +33,44 @@ def uploads(uploaded: Iterable[UploadedFile]) -> None:
         console.console.print(f"{visible(upload.object.key)}  {upload.object.id}", soft_wrap=True, markup=False)
 
 
-def outcomes(results: Iterable[FileOutcome]) -> None:
-    """Show the outcome of each record; of large objects the counts, and a few records."""
+def outcomes(tally: Tally) -> None:
+    """Show the outcome of each record; of large objects the counts, and a few records.
+
+    Of many objects, show the first that are not fully written, and the totals.
+    """
     rows = console.table("object", "record", "outcome", "details")
     numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
     totals = console.table("object", *numbers)
-    for result in results:
-        for record, outcome, why in _rows(result):
-            rows.add(result.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
+    for result in tally.shown:
+        for record, outcome, why in _rows(result, SHOWN_OF_MANY if tally.is_large else SHOWN_OF_EACH):
+            if outcome != "written" or not tally.is_large:
+                rows.add(result.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
         if result.is_summarized and (counts := result.counts):
             total = result.planned_chunks
             chunks = "" if total is None else f"{result.committed:,} of {total:,}"
             totals.add(result.object.key, counts.received, counts.written, counts.rejected, chunks)
     console.print_rows(rows)
     console.print_rows(totals)
+    rejected, failed = tally.codes[SOME_REJECTED], tally.codes[SOME_WITHOUT_OUTCOME]
+    if tally.is_large and (more := rejected + failed - len(tally.shown)):
+        console.console.print(f"and {plural(more, 'more object')} with rejected records or without an outcome")
+    if tally.uploads > 1:
+        records = f"{plural(tally.counts.written, 'record')} written, {tally.counts.rejected:,} rejected"
+        console.console.print(
+            f"{plural(tally.uploads, 'object')}: {tally.codes[ALL_WRITTEN]:,} all written, {rejected:,} with rejected "
+            f"records, {failed:,} without an outcome; {records}",
+            soft_wrap=True,
+        )
+
+
+def advise(tally: Tally, since: datetime) -> None:
+    """Say how to list, redrive and discard what failed, if that is more than one object."""
+    if tally.codes[SOME_REJECTED] + tally.codes[SOME_WITHOUT_OUTCOME] - len(tally.unfinished) > 1:
+        option = f"--since {since:%Y-%m-%dT%H:%M:%SZ}"
+        console.warn(
+            f"See what failed: custody dead-letters {option}\nRun it again:    custody redrive {option}\n"
+            f"Discard it:      custody dead-letters discard {option} --reason TEXT"
+        )
 
 
 def uploading(key: str, sent: int, size: int) -> str:
@@ -67,30 +95,30 @@ def warn_of_arrived(arrived: list[RawObject]) -> None:
         console.warn(f"{more:,} more were uploaded and are processed regardless: custody executions")
 
 
-def warn_of_unfinished(outcomes: list[FileOutcome], timeout: float) -> None:
+def warn_of_unfinished(tally: Tally, timeout: float) -> None:
     """Say where to look for objects whose execution has not ended in time."""
-    unfinished = [outcome for outcome in outcomes if not outcome.has_ended]
-    if not unfinished:
+    if not tally.unfinished:
         return
     console.warn(
-        f"{len(unfinished)} of {len(outcomes)} did not end within {timeout:g} s, but may still do so. See where they "
-        f"are: custody executions; see the outcome of one: custody trace {unfinished[0].object.id}"
+        f"{len(tally.unfinished):,} of {tally.uploads:,} did not end within {timeout:g} s, but may still do so. See "
+        f"where they are: custody executions; see the outcome of one: custody trace {tally.unfinished[0]}"
     )
-    if waiting := sum(outcome.status == NOT_STARTED for outcome in unfinished):
+    if tally.not_started:
         console.warn(
-            f"{plural(waiting, 'execution has', 'executions have')} not started. Is the event still queued (custody "
-            "status)? If you brought your own raw bucket: does it send events to EventBridge (docs/existing-data.md)?"
+            f"{plural(tally.not_started, 'execution has', 'executions have')} not started. Is the event still queued "
+            "(custody status)? If you brought your own raw bucket: does it send events to EventBridge "
+            "(docs/existing-data.md)?"
         )
 
 
-def _rows(result: FileOutcome) -> Iterable[tuple[str, str, str]]:
+def _rows(result: FileOutcome, shown: int) -> Iterable[tuple[str, str, str]]:
     counts, object_id, is_bulk = result.counts, result.object.id, result.planned_chunks is not None
     if counts and counts.written:
         written = [record.record for record in result.records if record.outcome == "written"]
         output = result.output and f"s3://{result.output.bucket}/{result.output.key}"
         records = written[0] if counts.written == 1 and written else plural(counts.written, "record")
         yield records, "written", output or f"one object per chunk: custody trace {object_id}"
-    rejected = [record for record in result.records if record.outcome == "rejected"][:SHOWN_OF_EACH]
+    rejected = [record for record in result.records if record.outcome == "rejected"][:shown]
     for record in rejected:
         yield record.record, "rejected", "\n".join(map(visible, record.described()))
     if counts and (more := counts.rejected - len(rejected)):

@@ -15,12 +15,15 @@ import pytest
 from botocore.exceptions import ClientError
 from msgspec import structs
 from rich.console import Console
+from typer.testing import CliRunner
 
+from custody.app import app
 from custody.commands import put as put_command
 from custody.errors import CommandFailed
 from custody.ingest import outcome
 from custody.ingest import upload as ingest_upload
-from custody.ingest.outcome import FileOutcome, UploadedFile
+from custody.ingest.outcome import FileOutcome, Tally, UploadedFile
+from custody.ingest.sources import spooled
 from custody.ingest.upload import Uploader
 from custody.ingest.watch import ExecutionProgress, Watcher
 from custody.terminal import console
@@ -205,7 +208,7 @@ def test_a_prefix_of_the_deployment_is_added_to_file_names_and_required_of_keys(
 
 def test_the_document_of_a_bulk_object_is_short(run: Run, tmp_path: Path) -> None:
     shown = run(a_file(tmp_path, lines(60)), "--key", "mission/many.jsonl", "--json").stdout
-    (document,) = json.loads(shown[shown.index('{\n  "objects"') :])["objects"]  # behind what the handlers log
+    (document,) = json.loads(shown[shown.index('{"objects"') :])["objects"]  # behind what the handlers log
     assert (document["status"], document["counts"]["written"], document["output"]) == ("SUCCEEDED", 60, None)
 
 
@@ -418,7 +421,10 @@ def test_of_many_uploads_only_the_first_are_named(
     assert "3 more were uploaded and are processed regardless: custody executions" in warnings
 
 
-def test_when_one_file_changes_the_uploads_before_it_are_named(run: Run, buckets: Buckets, tmp_path: Path) -> None:
+def test_when_one_file_changes_the_uploads_before_it_are_named(
+    run: Run, buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put_command, "_UPLOADS", 1)
     files = [a_file(tmp_path, GOOD, "a.json"), a_file(tmp_path, GOOD, "b.json")]
     os.utime(files[1], (0, 0))
     with before_call(buckets, "PutObject", 2, lambda: os.truncate(files[1], 0)):
@@ -451,9 +457,130 @@ def test_a_terminal_shows_progress(run: Run, tmp_path: Path, monkeypatch: pytest
     assert "a.json: reading its outcome" in screen.getvalue()
 
 
-@pytest.mark.parametrize(("name", "shown"), [("-", "-"), ("two\nlines", "two␊lines")])
-def test_a_missing_file_is_refused_in_one_line(run: Run, name: str, shown: str) -> None:
-    assert refusal(run(name)).startswith(f"Not a file: {shown}. ")
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """Return a folder of three files, two hidden ones and two markers."""
+    names = (
+        "a.json",
+        "acme/b.json",
+        "acme/deep/c d.json",
+        ".d.json",
+        ".git/e.json",
+        "_SUCCESS",
+        "acme/_temporary/f.json",
+    )
+    for name in names:
+        path = tmp_path / "drop" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(GOOD)
+    (tmp_path / "drop/empty").mkdir()
+    return tmp_path / "drop"
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "remark"),
+    [
+        ((), ["a.json", "mission/b.json"], "1 key has no folder, so the default dataset mission applies"),
+        (("--dataset", "mission"), ["mission/a.json", "mission/mission/b.json"], "skipped: 1 hidden file or marker;"),
+        (("--prefix", "mission/2026"), ["mission/2026/a.json", "mission/2026/mission/b.json"], ""),
+        (("--dataset", "mission", "--prefix", "/x/"), ["mission/x/a.json", "mission/x/mission/b.json"], ""),
+    ],
+)
+def test_the_files_of_a_folder_keep_their_path_below_it(  # noqa: PLR0913, PLR0917 - a table
+    run: Run,
+    buckets: Buckets,
+    command_line: CommandLine,
+    drop: Path,
+    options: tuple[str, ...],
+    keys: list[str],
+    remark: str,
+) -> None:
+    command_line.deploy(default_dataset="mission", datasets="mission,orders", raw_prefix="in/")
+    for name in ("acme/b.json", "acme/deep/c d.json", ".d.json", ".git/e.json", "acme/_temporary/f.json"):
+        (drop / name).unlink()
+    (drop / "mission").mkdir()
+    (drop / "mission/b.json").write_bytes(GOOD)
+    shown = run(drop, *options, "--no-wait")
+    assert (shown.exit_code, buckets.keys("raw")) == (0, [f"in/{key}" for key in keys])
+    assert remark in shown.stderr
+
+
+def test_hidden_files_and_markers_are_skipped_and_counted(run: Run, buckets: Buckets, drop: Path) -> None:
+    shown = run(drop, drop / "_SUCCESS", "--no-wait")
+    assert sorted(buckets.keys("raw")) == ["_SUCCESS", "a.json", "acme/b.json", "acme/deep/c d.json"]
+    assert "skipped: 4 hidden files and markers" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (("{drop}/two␊lines",), "Not a file or folder: {drop}/two␊lines. "),
+        (("{drop}/empty",), "The folder {drop}/empty contains no files."),
+        (("{drop}/a.json", "{drop}/../drop/a.json"), "would both become a.json"),
+        (("{drop}", "--prefix", "mission", "{drop}/a.json"), "would both become mission/a.json"),
+        (("{drop}", "--key", "mission/a.json"), "--key names one object"),
+        (("{drop}/a.json", "--key", "a.json", "--dataset", "mission"), "--key is the whole key"),
+        (("-",), "Standard input has no name"),
+        (("{drop}/a.json", "--prefix", f"mission/{'x' * 1010}"), "has 1,025 bytes; S3 allows 1,024"),
+        (
+            ("{drop}",),
+            "Keys would begin with acme/, which is not a dataset of this deployment; there are mission, orders",
+        ),
+        (("{drop}/a.json", "--dataset", "misson"), "Keys would begin with misson/"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    run: Run, command_line: CommandLine, drop: Path, arguments: tuple[str, ...], refused: str
+) -> None:
+    command_line.deploy(datasets="mission,orders")
+    result = run(*(argument.format(drop=drop).replace("␊", "\n") for argument in arguments), "--no-wait")
+    assert refused.format(drop=drop) in refusal(result)
+
+
+@pytest.mark.usefixtures("command_line")
+def test_standard_input_becomes_an_object(buckets: Buckets) -> None:
+    shown = CliRunner().invoke(app, ["put", "-", "--key", "odd/a.json", "--no-wait", "--json"], input=GOOD)
+    (document,) = json.loads(shown.stdout)["objects"]
+    assert (document["file"], buckets.body("raw", "odd/a.json")) == ("-", GOOD)
+    with pytest.raises(CommandFailed, match="Standard input is longer than"), spooled(io.BytesIO(GOOD), 10):
+        pass
+
+
+@pytest.mark.usefixtures("machine")
+def test_of_many_objects_the_counts_are_shown_and_those_that_need_attention(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "SHOWN", 5)
+    for number in range(12):
+        body = lines(60, bad=tuple(range(0, 60, 4))) if number % 4 == 0 else lines(60)
+        (tmp_path / f"{number:02}.jsonl").write_bytes(body)
+    shown = run(tmp_path, "--dataset", "mission")
+    assert shown.exit_code == 3
+    rows = shown.stdout.splitlines()
+    assert [row.split()[0] for row in rows if "RUMINT" not in row and " more " in row] == [
+        "mission/00.jsonl",
+        "mission/04.jsonl",
+        "mission/08.jsonl",
+    ]
+    assert (
+        "12 objects: 9 all written, 3 with rejected records, 0 without an outcome; 675 records written, 45 rejected"
+        in rows
+    )
+    assert "Discard it:      custody dead-letters discard --since 20" in shown.stderr
+
+
+def test_an_interrupt_stops_uploads_and_watches(
+    run: Run, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Iterator[ExecutionProgress]:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert watcher._stopped.wait(10)  # noqa: SLF001 - what a watch waits for
+        return iter(())
+
+    monkeypatch.setattr(watcher, "watch", interrupted)
+    shown = run(*(a_file(tmp_path, GOOD, f"{name}.json") for name in "abc"))
+    assert shown.exit_code in {1, 130}
+    assert shown.stderr.count("was uploaded and is processed regardless") == 3
 
 
 def test_the_progress_of_a_bulk_object_is_counted() -> None:
@@ -490,12 +617,12 @@ def test_an_object_without_an_outcome_shows_all_that_is_known(
     screen: io.StringIO, facts: dict[str, Any], shown: str
 ) -> None:
     document = FileOutcome("a", RAW, "arn", **facts)
-    put_view.outcomes([document])
+    put_view.outcomes(Tally.of([document]))
     (row,) = (line for line in screen.getvalue().splitlines() if "no outcome" in line)
     assert row.partition("no outcome")[2].strip() == shown
 
 
 def test_a_stopped_bulk_object_shows_its_committed_chunks(screen: io.StringIO) -> None:
     document = FileOutcome("a", RAW, "arn", "ABORTED", Counts(2000, 2000, 0), planned_chunks=7, committed=3)
-    put_view.outcomes([document])
+    put_view.outcomes(Tally.of([document]))
     assert "3 of 7" in screen.getvalue()
