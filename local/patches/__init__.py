@@ -1,7 +1,7 @@
 """Where MiniStack differs from AWS in a way that a pipeline would notice, by service."""
 
 from local.patches import event_targets, s3, tagged_log_groups, templates
-from local.patches.lambda_ import worker, worker_queue
+from local.patches.lambda_ import destinations, worker, worker_queue
 from local.patches.patch import PatchError, check_pin, module
 from local.patches.step_functions import executions, map_runs, redrive, status_events, tasks
 
@@ -9,7 +9,18 @@ __all__ = ["PatchError", "apply", "module"]
 
 # In this order: of two patches that wrap a function, the later one is called first, and only functions that are not
 # wrapped yet can be changed.
-_PATCHES = (executions, redrive, tasks, status_events, worker, s3, templates, event_targets, tagged_log_groups)
+_PATCHES = (
+    executions,
+    redrive,
+    tasks,
+    status_events,
+    worker,
+    destinations,
+    s3,
+    templates,
+    event_targets,
+    tagged_log_groups,
+)
 
 
 def apply(workers: int) -> None:

@@ -178,6 +178,20 @@ def test_a_function_is_invoked_asynchronously_with_its_retries_and_destination(
     assert cloud.messages(ids["Queue"]) == []
 
 
+def test_a_failed_event_is_lost_if_the_role_may_not_send_it(cloud: EmbeddedAws) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
+    kept, arn = cloud.queue("kept")
+    for name, policy in (("may-not-send", None), ("may-send", allow("sqs:SendMessage", arn))):
+        cloud.function(name, FAILING, policy=policy)
+        cloud.functions.put_function_event_invoke_config(
+            FunctionName=name, MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": arn}}
+        )
+        cloud.functions.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(name))
+    (message,) = until(partial(cloud.messages, kept), "the record")
+    assert json.loads(message["Body"])["requestPayload"] == "may-send"
+    assert cloud.messages(kept) == []
+
+
 @pytest.mark.parametrize(("name", "code"), [("no-permission", "NO_PERMISSIONS"), ("no-function", "NO_RESOURCE")])
 def test_an_undeliverable_event_is_dead_lettered(cloud: EmbeddedAws, machine: str, name: str, code: str) -> None:
     """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html."""

@@ -40,6 +40,12 @@ def test_a_raised_exception_is_reported_by_its_class_name_and_its_environment_su
         assert answer["stackTrace"][0].startswith('  File "/var/task/index.py", line ')
 
 
+def test_an_exception_at_init_is_reported_by_its_class_name(cloud: EmbeddedAws) -> None:
+    cloud.function("unset", "class SettingMissing(Exception): pass\nraise SettingMissing('MODE')\n")
+    answer = cloud.call("unset")
+    assert (answer["errorType"], answer["errorMessage"]) == ("SettingMissing", "MODE")
+
+
 def test_a_timeout_is_sandbox_timedout(cloud: EmbeddedAws) -> None:
     cloud.function("slow", "import time\ndef handler(event, context): time.sleep(9)\n", Timeout=1)
     answer = cloud.call("slow")

@@ -94,16 +94,24 @@ def test_only_persistent_data_survives_a_restart(tmp_path: Path) -> None:
     redriven = {"Variable": "$$.Execution.RedriveCount", "NumericEquals": 1, "Next": "Done"}
     states = {"Which": {"Type": "Choice", "Choices": [redriven]}, "Done": {"Type": "Succeed"}}
     failed = before.run(before.machine("choice", {"StartAt": "Which", "States": states}))
+    child = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **child}
+    each = {"Type": "Map", "ItemsPath": "$.chunks", "ItemProcessor": processor, "End": True}
+    running = before.machines.start_execution(
+        stateMachineArn=before.machine("map", {"StartAt": "Each", "States": {"Each": each}}), input='{"chunks": [1, 2]}'
+    )["executionArn"]
+    until(lambda: any(event["type"] == "MapRunStarted" for event in before.history(running)), "the Map Run")
     ids = before.stack("stack", {"Topic": {"Type": "AWS::SNS::Topic"}})
     before.close()
     local.stop(tmp_path)
 
-    after = EmbeddedAws(local.start(tmp_path, persist=True))
+    after = EmbeddedAws(local.start(tmp_path, persist=True, settings=local.ServerSettings(wait_scale=0)))
     assert after.s3.get_object(Bucket="kept", Key="a", VersionId=version)["Body"].read() == b"first"
     assert after.call("greet") == "hello"
     assert after.ended(ended["executionArn"])["status"] == "SUCCEEDED"
-    after.machines.redrive_execution(executionArn=failed["executionArn"])
-    assert after.ended(failed["executionArn"])["status"] == "SUCCEEDED"
+    for unsuccessful in (failed["executionArn"], running):
+        after.machines.redrive_execution(executionArn=unsuccessful)
+        assert after.ended(unsuccessful)["status"] == "SUCCEEDED"
     assert after.stack_end("stack") == "CREATE_COMPLETE"
     assert after.topics.get_topic_attributes(TopicArn=ids["Topic"])
     after.close()

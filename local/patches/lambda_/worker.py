@@ -7,8 +7,9 @@ SDK that the runtime includes, its code and its layers.
 
 MiniStack calls every error `Runtime.HandlerError`, so that no Catch or Retry of a state machine matches its name, and
 ends the process of the handler. AWS reports errorType, errorMessage and stackTrace and keeps the environment:
-https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. Errors of the environment itself keep the names of
-MiniStack, except Sandbox.Timedout, which is that of AWS.
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. So are errors at init, also those of an import, which
+AWS calls Runtime.ImportModuleError. Errors of the environment itself keep the names of MiniStack, except
+Sandbox.Timedout, which is that of AWS.
 """
 
 import importlib.util
@@ -22,11 +23,14 @@ from local.patches.patch import change, module, replace_once
 _RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 _READ = "init = json.loads(sys.stdin.readline())"
 _FAILED = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+_NOT_READY = 'json.dumps({"status": "error", "error": str(e)})'
+_INIT_FAILED = "RuntimeError(f\"Worker init failed: {response.get('error')}\")"
 _STATUS = 'response.get("status") == "error"'
 _TYPE = '"errorType": error_type,'
 _IN_SCRIPT = {
     _READ: f"_local_see_only_the_runtime()\n    {_READ}",
     _FAILED: "_local_failed(e, context.aws_request_id, code_dir)",
+    _NOT_READY: '_local_failed(e, "", code_dir)',
 }
 
 
@@ -44,12 +48,20 @@ def apply() -> None:
     change(
         runtime.Worker,
         "_spawn",
-        {"spawn_env = {**os.environ,": "spawn_env = {**_local_environment(self.config, self._tmpdir),"},
-        {"_local_environment": environment},
+        {
+            "spawn_env = {**os.environ,": "spawn_env = {**_local_environment(self.config, self._tmpdir),",
+            _INIT_FAILED: "_local_init_failed(response)",
+        },
+        {"_local_environment": environment, "_local_init_failed": _init_failed},
     )
     change(runtime.Worker, "invoke", {f"if {_STATUS}:": f'if {_STATUS} and "report" not in response:'})
     service = module("services.lambda_svc")
     change(service, "_execute_function_warm", {_TYPE: f'{_TYPE} **result.get("report", {{}}),'})
+
+
+def _init_failed(response: dict[str, Any]) -> Exception:
+    """Make an exception of the class name that the worker reports: MiniStack passes only that on, and its message."""
+    return type(response["report"]["errorType"], (RuntimeError,), {})(response["error"])
 
 
 def _runtime_folder(parent: Path) -> Path:

@@ -98,7 +98,7 @@ def _walk(execution: Execution, definition: dict[str, Any]) -> str:
         if kind == "Fail":
             raise machines._ExecutionError(*machines._fail_state_error(state, given, context))
         handler = getattr(machines, "_execute_pass" if kind == "Succeed" else f"_execute_{kind.lower()}")
-        runs_in = (execution, context) if kind in {"Task", "Map"} else (context,)
+        runs_in = (execution, context) if kind in {"Task", "Map", "Parallel"} else (context,)
         given, following = handler(state, given, *runs_in)
         exit_ = {"name": name, "output": json.dumps(given)}
         machines._add_event(execution, f"{kind}StateExited", {"stateExitedEventDetails": exit_})

@@ -55,23 +55,16 @@ def _run_map(  # noqa: PLR0913, PLR0917 - MiniStack's signature
     machine = execution["machine"] | {"definition": json.dumps(processor)}
 
     def run_child(index: int) -> None:
-        if has_ended():
-            return
-        child = machines._executions.get(map_run["_children"][index])
-        if child is None:
-            item = context | {"Map": {"Item": {"Index": index, "Value": items[index]}}}
-            selected = (
-                machines._resolve_params_obj(state["ItemSelector"], given, item)
-                if "ItemSelector" in state
-                else items[index]
-            )
-            child = _child(map_run, machine, selected)
-        elif child["status"] == "SUCCEEDED":
-            return
-        else:
-            child = again(child)
-        map_run["_children"][index] = child["executionArn"]
-        machines._executions[child["executionArn"]] = child
+        item = context | {"Map": {"Item": {"Index": index, "Value": items[index]}}}
+        selector = state.get("ItemSelector")
+        selected = machines._resolve_params_obj(selector, given, item) if selector else items[index]
+        with ending:  # or else a child could begin while the parent ends, and nothing would end it
+            earlier = machines._executions.get(map_run["_children"][index])
+            if has_ended() or (earlier and earlier["status"] == "SUCCEEDED"):
+                return
+            child = again(earlier) if earlier else _child(map_run, machine, selected)
+            map_run["_children"][index] = child["executionArn"]
+            machines._executions[child["executionArn"]] = child
         run(child, execution)
 
     with ThreadPoolExecutor(min(workers, map_run["maxConcurrency"] or workers)) as pool:
@@ -90,7 +83,7 @@ def _begin(state: Json, execution: Execution, items: int) -> Json:
     if earlier:
         redrive = {"redriveCount": earlier["redriveCount"] + 1, "redriveDate": machines.now_iso()}
         map_run: Json = earlier | redrive | {"status": "RUNNING", "_children": list(earlier["_children"])}
-        del map_run["stopDate"]
+        map_run.pop("stopDate", None)  # none if the server was stopped while it ran
     else:
         machine = f"{execution['stateMachineArn']}/{state.get('Label') or machines.new_uuid()}"
         map_run = {
