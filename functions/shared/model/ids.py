@@ -20,8 +20,7 @@ Text = Annotated[str, Meta(min_length=1)]
 class RawObject(Struct, frozen=True):
     """One version of an S3 object in the raw bucket; `size` is in bytes, `etag` without quotes.
 
-    `id` is the object id, which also names its execution: at most 65 characters of `[0-9A-Za-z_-]`. It is derived from
-    the rest, whatever is given: an input that was edited by hand must not be committed as another object.
+    `id` is the object id, which also names its execution: at most 65 characters of `[0-9A-Za-z_-]`.
     """
 
     bucket: Text
@@ -32,7 +31,7 @@ class RawObject(Struct, frozen=True):
     id: str = ""
 
     def __post_init__(self) -> None:
-        """Derive the id."""
+        """Derive the id, even if one is given: an edited input must not be committed as another object."""
         slug = NOT_SLUG.sub("-", self.key)[:SLUG_LENGTH].strip("-") or "object"
         name = f"{self.bucket}\0{self.key}\0{self.version_id}"
         force_setattr(self, "id", f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]}")

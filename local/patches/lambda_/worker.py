@@ -61,7 +61,8 @@ def apply() -> None:
 
 def _init_failed(response: dict[str, Any]) -> Exception:
     """Make an exception of the class name that the worker reports: MiniStack passes only that on, and its message."""
-    return type(response["report"]["errorType"], (RuntimeError,), {})(response["error"])
+    failure: Exception = type(response["report"]["errorType"], (RuntimeError,), {})(response["error"])
+    return failure
 
 
 def _runtime_folder(parent: Path) -> Path:
