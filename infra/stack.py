@@ -14,7 +14,7 @@ from infra.constructs.layer import Libraries
 from infra.constructs.rules import FailureRule
 from infra.constructs.stages import Stages
 from infra.constructs.storage import Storage
-from infra.constructs.workflow import BULK, PIPELINE, bulk, executions_arn, machine_arn, pipeline
+from infra.constructs.workflow import BULK, PIPELINE, Workflow, executions_arn, machine_arn
 from infra.settings import Settings
 
 
@@ -55,8 +55,8 @@ class Custody(Stack):
             executions_arns=[executions_arn(settings, machine) for machine in (PIPELINE, BULK)],
         )
         workflows = {
-            PIPELINE: pipeline(self, "Workflow", platform=platform, stages=self.stages),
-            BULK: bulk(self, "BulkWorkflow", platform=platform, stages=self.stages),
+            machine: Workflow(self, construct_id, platform=platform, machine=machine, stages=self.stages)
+            for machine, construct_id in ((PIPELINE, "Workflow"), (BULK, "BulkWorkflow"))
         }
         failures = FailureRule(
             self,

@@ -1,6 +1,6 @@
 """Decide what the summary of a bulk object says, and how its execution ends; the handler does it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import IO
 
 from msgspec import to_builtins
@@ -13,7 +13,7 @@ from functions.shared.model import tolerance
 from functions.shared.model.chunking import is_plain_lines, whole
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import ChunkLine, SummaryHeader
-from functions.shared.model.messages import Batch, Counts, Json, Plan, Step
+from functions.shared.model.messages import Batch, Json, Plan, Step
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.strict_json import encode_struct
 
@@ -63,12 +63,11 @@ def failure(totals: ChunkTotals, tolerated_percent: float) -> DataError | None:
     counts = totals.open_counts
     reasons = "their dead letters say why: `custody dead-letters`"
     if totals.failed:
-        starts = _list(totals.failed, lambda chunk: f"{chunk.start}")
-        failed, total = len(totals.failed), len(totals.chunks)
+        starts, failed, total = _list(totals.failed), len(totals.failed), len(totals.chunks)
         return ChunksFailed(f"{failed} of {total} chunks failed, starting at byte {starts}; {reasons}")
     if not tolerance.is_tolerable(counts, tolerated_percent):
-        shares = _list(totals.rejecting, _share)
-        return RecordsRejected(f"{counts.rejected} of {counts.received} records rejected: {shares}; {reasons}")
+        chunks = f"in chunks starting at byte {_list(totals.rejecting)}"
+        return RecordsRejected(f"{counts.rejected} of {counts.received} records rejected, {chunks}; {reasons}")
     if not totals.counts.received and not totals.discarded:
         return RecordsRejected("the object holds no records: all of its lines are blank")
     return None
@@ -84,11 +83,6 @@ def report(step: Step, totals: ChunkTotals, *, dataset: str, audit_bucket: str) 
     }
 
 
-def _share(chunk: ChunkLine) -> str:
-    counts = chunk.counts or Counts()
-    return f"{counts.rejected} of {counts.received} in the chunk at byte {chunk.start}"
-
-
-def _list(chunks: Sequence[ChunkLine], line: Callable[[ChunkLine], str]) -> str:
+def _list(chunks: Sequence[ChunkLine]) -> str:
     more = [f"and {len(chunks) - LISTED} more"] if len(chunks) > LISTED else []
-    return ", ".join([*map(line, chunks[:LISTED]), *more])
+    return ", ".join([*(f"{chunk.start}" for chunk in chunks[:LISTED]), *more])

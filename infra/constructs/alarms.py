@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.constructs.ingestion import Ingestion
 from infra.constructs.lambda_function import Platform
+from infra.constructs.permissions import admit
 from infra.constructs.rules import FailureRule
 from infra.constructs.workflow import PIPELINE, Workflow
 
@@ -72,22 +72,10 @@ class Alarms(Construct):
             self, "Topic", topic_name=self._settings.name("alarms"), master_key=platform.key, enforce_ssl=True
         )
         # A topic with a policy has lost the default one, which let the account's alarms in.
+        alarms = f"arn:{Aws.PARTITION}:cloudwatch:{Aws.REGION}:{Aws.ACCOUNT_ID}:alarm:{self._settings.name('*')}"
+        conditions = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}, "ArnLike": {"aws:SourceArn": alarms}}
         topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="CloudWatchAlarms",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-                    "ArnLike": {
-                        "aws:SourceArn": (
-                            f"arn:{Aws.PARTITION}:cloudwatch:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-                            f":alarm:{self._settings.name('*')}"
-                        )
-                    },
-                },
-            )
+            admit("CloudWatchAlarms", "cloudwatch.amazonaws.com", "sns:Publish", topic.topic_arn, conditions)
         )
         if self._settings.alarm_email:
             topic.add_subscription(subscriptions.EmailSubscription(self._settings.alarm_email))

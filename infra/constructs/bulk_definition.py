@@ -1,6 +1,5 @@
 """The definition of the bulk machine: its own states, and those of the pipeline for each chunk."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +29,6 @@ def compose(bulk: Definition, pipeline: Definition, *, chunk_concurrency: int) -
     }
     chunks = bulk["States"][MAP] | {"ItemProcessor": processor, "MaxConcurrency": chunk_concurrency}
     return bulk | {"States": bulk["States"] | {MAP: chunks}}
-
-
-def placeholders(definition: str) -> list[str]:
-    """List the names of the placeholders of a definition, each `${name}` there."""
-    return sorted(set(re.findall(r"\$\{(\w+)\}", definition)))
 
 
 def _for_chunk(state: Definition) -> Definition:

@@ -10,7 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.lambda_function import Platform, Stage
-from infra.constructs.permissions import on_key
+from infra.constructs.permissions import admit, on_key
 from infra.constructs.queues import EventQueue, FailureQueue
 from infra.constructs.rules import ArrivalRule
 from infra.constructs.storage import bucket_name
@@ -79,17 +79,12 @@ class Ingestion(Construct):
         """
         source_arn = f"arn:{Aws.PARTITION}:s3:::{name}"
         if self.buffer:
+            conditions = {
+                "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                "ArnEquals": {"aws:SourceArn": source_arn},
+            }
             self.buffer.add_to_resource_policy(
-                iam.PolicyStatement(
-                    sid="Arrivals",
-                    principals=[iam.ServicePrincipal("s3.amazonaws.com")],
-                    actions=["sqs:SendMessage"],
-                    resources=[self.buffer.queue_arn],
-                    conditions={
-                        "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-                        "ArnEquals": {"aws:SourceArn": source_arn},
-                    },
-                )
+                admit("Arrivals", "s3.amazonaws.com", "sqs:SendMessage", self.buffer.queue_arn, conditions)
             )
             permission = cast("CfnResource", self.buffer.node.find_child("Policy").node.default_child)
             target = s3.CfnBucket.QueueConfigurationProperty(event=ARRIVALS, queue=self.buffer.queue_arn)

@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
-from infra.constructs.permissions import explain_wildcards
+from infra.constructs.permissions import role
 from infra.settings import Settings
 
 CODE_VERSION_LENGTH = 12
@@ -52,18 +52,11 @@ class Stage(Construct):
         function_name = settings.name(name.replace("_", "-"))
         size = settings.size(name)
         log = log_group(self, f"/aws/lambda/{function_name}", platform)
-        self.role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            description=f"What the function {function_name} may do.",
+        logging = iam.PolicyStatement(
+            actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]
         )
-        self.role.add_to_policy(
-            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn])
-        )
-        for statement in may:
-            self.role.add_to_policy(statement)
-        explain_wildcards(self.role, may)
+        principal = iam.ServicePrincipal("lambda.amazonaws.com")
+        self.role = role(self, principal, f"What the function {function_name} may do.", [logging, *may])
         self.function = lambda_.Function(
             self,
             "Function",

@@ -3,13 +3,14 @@
 CDK's own grants are wider: `grant_put` on a locked bucket also permits changing retention and legal hold.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Acknowledgment, Aws, Stack, Validations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from constructs import Construct
 
 
 def on_objects(bucket: s3.IBucket, *actions: str, prefix: str = "") -> iam.PolicyStatement:
@@ -37,8 +38,24 @@ def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
     )
 
 
-def explain_wildcards(role: iam.Role, statements: Iterable[iam.PolicyStatement] = ()) -> None:
-    """Acknowledge to cdk-nag the resource `*`, and each `*` at the end of a prefix; any other still fails synth."""
+def admit(sid: str, service: str, action: str, resource: str, conditions: Mapping[str, Any]) -> iam.PolicyStatement:
+    """Permit a service an action on a resource, in the policy of that resource."""
+    return iam.PolicyStatement(
+        sid=sid,
+        principals=[iam.ServicePrincipal(service)],
+        actions=[action],
+        resources=[resource],
+        conditions=conditions,
+    )
+
+
+def role(
+    scope: Construct, principal: iam.IPrincipal, description: str, statements: Sequence[iam.PolicyStatement]
+) -> iam.Role:
+    """Add a role to a construct. To cdk-nag, acknowledge `*` and each `*` at the end of a prefix; others fail synth."""
+    role = iam.Role(scope, "Role", assumed_by=principal, description=description)
+    for statement in statements:
+        role.add_to_policy(statement)
     for resource in sorted({"*", *(each for statement in statements for each in statement.resources)}):
         resolved: Any = Stack.of(role).resolve(resource)
         parts = [resolved] if isinstance(resolved, str) else resolved.get("Fn::Join", ["", []])[1]
@@ -53,3 +70,4 @@ def explain_wildcards(role: iam.Role, statements: Iterable[iam.PolicyStatement] 
                     "the task. The actions of X-Ray and of log delivery support no resources.",
                 )
             )
+    return role

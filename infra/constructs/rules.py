@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.lambda_function import Platform, Stage
+from infra.constructs.permissions import admit
 from infra.constructs.queues import MAX_EVENT_AGE, FailureQueue
 from infra.settings import Settings
 
@@ -127,13 +128,8 @@ class ArrivalRule(Construct):
 
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
         """
-        return iam.PolicyStatement(
-            sid=sid,
-            principals=[iam.ServicePrincipal("events.amazonaws.com")],
-            actions=["sqs:SendMessage"],
-            resources=[queue.queue_arn],
-            conditions={"ArnEquals": {"aws:SourceArn": self._rule_arn}},
-        )
+        conditions = {"ArnEquals": {"aws:SourceArn": self._rule_arn}}
+        return admit(sid, "events.amazonaws.com", "sqs:SendMessage", queue.queue_arn, conditions)
 
 
 def _new_objects(settings: Settings) -> dict[str, Any]:

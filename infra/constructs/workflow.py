@@ -1,8 +1,8 @@
 """The state machines: the pipeline of a batch, and the bulk machine, which runs it for each chunk of a large object."""
 
 import json
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 from aws_cdk import Aws
@@ -10,9 +10,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.constructs.bulk_definition import MAP, compose, placeholders
+from infra.constructs.bulk_definition import MAP, compose
 from infra.constructs.lambda_function import Platform, Stage, log_group
-from infra.constructs.permissions import explain_wildcards
+from infra.constructs.permissions import role
 from infra.constructs.stages import Stages
 from infra.settings import Settings
 
@@ -42,42 +42,30 @@ def executions_arn(settings: Settings, machine: str) -> str:
 class Workflow(Construct):
     """A state machine, its log, and a role that may call its functions and nothing else."""
 
-    def __init__(  # noqa: PLR0913 - what it is made of
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        platform: Platform,
-        machine: str,
-        definition: str,
-        stages: Stages,
+    def __init__(
+        self, scope: Construct, construct_id: str, *, platform: Platform, machine: str, stages: Stages
     ) -> None:
         super().__init__(scope, construct_id)
+        definition = _definition(platform, machine)
         functions = _named_in(definition, machine, stages.all)
         name = platform.settings.name(machine)
         arn = machine_arn(platform.settings, machine)
-        self.role = iam.Role(
+        calls = iam.PolicyStatement(
+            actions=["lambda:InvokeFunction"], resources=[stage.function.function_arn for stage in functions.values()]
+        )
+        # Step Functions may assume the role for this machine alone
+        # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html). Executions of chunks
+        # have a machine with its name and the label of the Map.
+        conditions = {
+            "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+            "ArnLike": {"aws:SourceArn": [arn, f"{arn}/{MAP}"] if machine == BULK else arn},
+        }
+        self.role = role(
             self,
-            "Role",
-            # Step Functions may assume the role for this machine alone
-            # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html).
-            # Executions of chunks have a machine with its name and the label of the Map.
-            assumed_by=iam.ServicePrincipal(
-                "states.amazonaws.com",
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-                    "ArnLike": {"aws:SourceArn": [arn, f"{arn}/{MAP}"] if machine == BULK else arn},
-                },
-            ),
-            description=f"What the state machine {name} may do.",
+            iam.ServicePrincipal("states.amazonaws.com", conditions=conditions),
+            f"What the state machine {name} may do.",
+            [calls, *(_on_chunks(platform.settings) if machine == BULK else [])],
         )
-        self.role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"],
-                resources=[stage.function.function_arn for stage in functions.values()],
-            )
-        )
-        explain_wildcards(self.role)
         # With this prefix, a log group takes no space in the account's one resource policy for log delivery
         # (https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html).
         logs = log_group(self, f"/aws/vendedlogs/states/{name}", platform)
@@ -107,7 +95,7 @@ class Workflow(Construct):
 def _named_in(definition: str, machine: str, stages: Sequence[Stage]) -> dict[str, Stage]:
     """Find the stage of each placeholder of a definition; raise StageMissing if there is none."""
     known = {f"{stage.node.id}FunctionArn": stage for stage in stages}
-    named = [placeholder for placeholder in placeholders(definition) if placeholder != PARTITION]
+    named = sorted(set(re.findall(r"\$\{(\w+)\}", definition)) - {PARTITION})
     for placeholder in named:
         if placeholder not in known:
             raise StageMissing(
@@ -117,26 +105,13 @@ def _named_in(definition: str, machine: str, stages: Sequence[Stage]) -> dict[st
     return {placeholder: known[placeholder] for placeholder in named}
 
 
-def pipeline(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
-    """Create the machine that processes one batch per execution."""
-    definition = _file(platform.root, PIPELINE).read_text()
-    return Workflow(scope, construct_id, platform=platform, machine=PIPELINE, definition=definition, stages=stages)
-
-
-def bulk(scope: Construct, construct_id: str, *, platform: Platform, stages: Stages) -> Workflow:
-    """Create the machine that processes a large object, each of its chunks in an execution of its own."""
-    definition = compose(
-        json.loads(_file(platform.root, BULK).read_text()),
-        json.loads(_file(platform.root, PIPELINE).read_text()),
-        chunk_concurrency=platform.settings.chunk_concurrency,
-    )
-    text = json.dumps(definition, indent=2)
-    workflow = Workflow(scope, construct_id, platform=platform, machine=BULK, definition=text, stages=stages)
-    chunks = _on_chunks(platform.settings)
-    for statement in chunks:
-        workflow.role.add_to_policy(statement)
-    explain_wildcards(workflow.role, chunks)
-    return workflow
+def _definition(platform: Platform, machine: str) -> str:
+    """Read the definition of a machine; the bulk machine runs the states of the pipeline for each chunk."""
+    pipeline, bulk = ((platform.root / "statemachine" / f"{name}.asl.json").read_text() for name in (PIPELINE, BULK))
+    if machine == PIPELINE:
+        return pipeline
+    concurrency = platform.settings.chunk_concurrency
+    return json.dumps(compose(json.loads(bulk), json.loads(pipeline), chunk_concurrency=concurrency), indent=2)
 
 
 def _on_chunks(settings: Settings) -> list[iam.PolicyStatement]:
@@ -152,7 +127,3 @@ def _on_chunks(settings: Settings) -> list[iam.PolicyStatement]:
         ),
         iam.PolicyStatement(actions=["states:RedriveExecution"], resources=[of_chunks]),
     ]
-
-
-def _file(root: Path, machine: str) -> Path:
-    return root / "statemachine" / f"{machine}.asl.json"

@@ -70,8 +70,7 @@ def with_unknown(definition: dict[str, Any]) -> str:
 
 
 def test_a_state_without_a_stage_stops_synth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pipeline.asl.json").write_text(with_unknown(PIPELINE))
-    monkeypatch.setattr(workflow, "_file", lambda _, machine: tmp_path / f"{machine}.asl.json")
+    monkeypatch.setattr(workflow, "_definition", lambda *_: with_unknown(PIPELINE))
     with pytest.raises(
         StageMissing, match=r"names \$\{UnknownFunctionArn\}, which infra/constructs/stages.py does not define"
     ):

@@ -55,7 +55,7 @@ def test_a_rejected_record_stops_no_other_and_fails_the_object(workflow: Workflo
 
     assert (done.status, done.error) == ("FAILED", "RecordsRejected")
     assert done.states == ["ProcessChunks", "Summarize", "DeadLetter"]
-    assert f"1 of 5 records rejected: 1 of 2 in the chunk at byte {2 * LINE}" in done.cause
+    assert f"1 of 5 records rejected, in chunks starting at byte {2 * LINE}" in done.cause
     assert delivered(workflow) == [2, 1, 1]
     assert dead_letters(workflow) == [f"{2 * LINE:015d}.0.Rejected.json", "object.0.Summarize.json"]
 

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from msgspec import Struct
 from msgspec.json import Encoder, format  # noqa: A004
-from msgspec.structs import asdict
 
 from functions.shared.model.ids import Count
 
@@ -87,10 +86,6 @@ class Rejected(Span, frozen=True, gc=False):
     def described(self) -> list[str]:
         """Describe the violations, a line each, and how many more there are."""
         return describe_violations(self.violations, self.violations_total)
-
-    def encode(self) -> dict[str, Any]:
-        """Return the JSON shape, with the limits of the violations as they are."""
-        return asdict(self) | {"violations": [asdict(violation) for violation in self.violations]}
 
 
 def describe_violations(violations: Iterable[Violation], total: int | None) -> list[str]:

@@ -11,7 +11,7 @@ from heapq import merge
 from msgspec.json import Decoder
 
 from functions.shared.model.records import Page, Record, Rejected
-from functions.shared.records.strict_json import decode, encode, encode_all, exact, read_span, write_span
+from functions.shared.records.strict_json import decode, encode, encode_all, encode_struct, exact, read_span, write_span
 
 TAB = b"\t"
 
@@ -46,9 +46,10 @@ def write(page: Page) -> bytes:
 
 def _write_rejected(rejected: Rejected) -> bytes:
     try:
-        return encode(rejected.encode()) + b"\n"
+        encode([violation.limit for violation in rejected.violations])
     except (TypeError, ValueError) as error:
         raise NotJson(rejected.position, f"{type(error).__name__} in the limit of a violation") from error
+    return encode_struct(rejected) + b"\n"
 
 
 def _require_json(page: Page) -> None:

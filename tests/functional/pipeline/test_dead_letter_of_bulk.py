@@ -203,7 +203,7 @@ def test_a_wholly_rejected_chunk_is_committed_for_summarize(buckets: Buckets) ->
         with pytest.raises(RecordsRejected):
             handle(of_a_chunk(chunk, "Validate", "RecordsRejected"), None)
 
-    with pytest.raises(RecordsRejected, match="2 of 2 records rejected: 1 of 1 in the chunk at byte 0"):
+    with pytest.raises(RecordsRejected, match="2 of 2 records rejected, in chunks starting at byte 0"):
         summarize(called_with(batch.encode(), "Summarize"), None)
 
 

@@ -102,7 +102,7 @@ def test_an_object_with_failed_chunks_fails_after_its_summary(buckets: Buckets, 
 def test_too_many_rejects_fail_the_object_and_name_the_chunks(buckets: Buckets, batch: Batch) -> None:
     commit_all(buckets, batch, rejected=(0, 2, 0))
     with pytest.raises(
-        RecordsRejected, match="2 of 5 records rejected: 2 of 3 in the chunk at byte 10; their dead letters"
+        RecordsRejected, match="2 of 5 records rejected, in chunks starting at byte 10; their dead letters"
     ):
         summarize(batch)
 
