@@ -67,28 +67,29 @@ class Reconciler:
     starts: bool = False
 
     def run(self, arrivals: Iterable[Arrival]) -> Iterator[ReconciledObject]:
-        """Classify objects in order; only a few of them are held at a time."""
-        return map_ordered(self.reconcile, arrivals)
+        """Classify objects in order, a few ahead; start each only when it is yielded, so that no start goes unreported."""
+        for reconciled, batch in map_ordered(self.reconcile, arrivals):
+            started = self.pipeline.start(batch).execution.rpartition(":")[2] if batch and self.starts else None
+            yield replace(reconciled, started=started)
 
-    def reconcile(self, arrival: Arrival) -> ReconciledObject:
-        """Classify an object, and start it if it is missing."""
+    def reconcile(self, arrival: Arrival) -> tuple[ReconciledObject, Batch | None]:
+        """Classify an object; if a start would fix it, also return what to start."""
         if arrival.raw.version_id == NO_VERSION:
-            return ReconciledObject(arrival.raw, arrival.at, State.MISSING, UNVERSIONED)
+            return ReconciledObject(arrival.raw, arrival.at, State.MISSING, UNVERSIONED), None
         state = self._state(arrival)
         while True:
             reconciled = self._classify(arrival, state)
             lacks_dead_letter = reconciled.state is State.FAILED and reconciled.dead_letter is None
             if reconciled.state is not State.MISSING and not lacks_dead_letter:
-                return reconciled
+                return reconciled, None
             # It may have been committed between the look at the audit bucket and the end of its execution. If nothing
             # was added since, nothing was missed: an execution commits before it ends, and S3 is strongly consistent.
             before, state = state, self._state(arrival)
             if state.keys == before.keys:
                 break
-        if not (self.starts and reconciled.startable):
-            return reconciled
-        started = self.pipeline.start(_remainder(arrival.raw, state) or self.pipeline.batch_of(arrival.raw))
-        return replace(reconciled, started=started.execution.rpartition(":")[2])
+        if not reconciled.startable:
+            return reconciled, None
+        return reconciled, _remainder(arrival.raw, state) or self.pipeline.batch_of(arrival.raw)
 
     def _state(self, arrival: Arrival) -> ObjectState:
         is_large = self.pipeline.plan_of(arrival.raw) is not None

@@ -199,7 +199,7 @@ def assert_verified(world: World, batch: Batch) -> None:
     for verdict in verify_all(s3, "audit", stored_ledgers(s3, "audit", batch.object.id)):
         assert verdict.result is Result.HOLDS, verdict.where
     pipeline = Pipeline(cast("SFNClient", world.engine), PIPELINE, BULK, world.scenario.chunk_bytes)
-    reconciled = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).reconcile(Arrival(batch.object, LONG_AGO))
+    (reconciled,) = Reconciler(AuditReader(s3, "audit"), pipeline, LONG_AGO).run([Arrival(batch.object, LONG_AGO)])
     rejected = "rejected" in world.scenario.outcomes
     assert reconciled.state is (State.REJECTED if rejected else State.WRITTEN), reconciled
     is_open = reconciled.dead_letter and reconciled.dead_letter.open

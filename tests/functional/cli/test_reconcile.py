@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from custody.assurance.reconcile import ReconciledObject, Reconciler, State
@@ -280,6 +281,26 @@ def test_the_summary_counts_what_was_started_and_what_cannot_be(run: Run, bucket
     assert "3 missing, of which 2 were started" in started.stdout
     assert "To start missing objects" not in started.stderr
     assert "1 missing cannot be fixed by a start" in started.stderr
+
+
+def test_every_start_is_reported_even_if_a_later_one_is_refused(
+    buckets: Buckets, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a.json", "b.json", "c.json"):
+        buckets.upload(key, b"{}")
+    start = machine.start_execution
+
+    def refuse_the_second(**call: Any) -> Any:
+        if "b-json" in call["name"]:
+            raise machine.error("ThrottlingException")
+        return start(**call)
+
+    monkeypatch.setattr(machine, "start_execution", refuse_the_second)
+    found = reconciler_on(buckets, machine).run(arrivals(buckets.s3, "raw", ArrivalFilter()))
+    reported = [next(found).started]
+    with pytest.raises(ClientError):
+        next(found)
+    assert reported == [arn.rpartition(":")[2] for arn in machine.executions]
 
 
 def test_keys_outside_the_prefix_of_the_deployment_are_ignored(
