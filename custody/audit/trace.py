@@ -89,6 +89,9 @@ def _trace_object(state: ObjectState, timelines: Timelines, subject: Subject) ->
     file = outcome or state.latest_file or next(map(state.header, state.committed.values()), None)
     raw, executions = _executions(state, timelines, file)
     raw = raw or subject.raw
+    if raw is None and state.latest_dead_letter:
+        # Step Functions no longer has its execution either: say what is wrong with this file.
+        raw = state.audit.read(state.latest_dead_letter).object
     if raw is None:
         raise CommandFailed(
             f"{subject} has no ledger file, no dead letter and no execution; `custody reconcile` classifies every "

@@ -157,7 +157,7 @@ def discard(
             console.write_json(document)
         else:
             discard_view.discards(document)
-        if document.still_open:
+        if document.discards and document.still_open:
             still_open = plural(document.still_open, "dead letter")
             _say(f"still open: {still_open}; run the same command again to discard the rest")
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from custody.audit.reader import Unreadable
+from custody.errors import SOME_WITHOUT_OUTCOME
 from functions.shared.model.keys import LedgerKey
 from tests.support.audit_files import DAY, Run, chosen, posted, put, redriven_in_vain
 from tests.support.buckets import Buckets
+from tests.support.command_line import CommandLine, refusal
 
 FOREIGN = [
     (b"no JSON", "JSON is malformed"),
@@ -54,6 +56,13 @@ def test_a_foreign_dead_letter_hides_no_other(
     assert buckets.keys("audit", "ledger/") == []
 
 
+def test_an_object_of_which_only_an_unreadable_dead_letter_is_left_is_not_said_to_have_none(
+    buckets: Buckets, command_line: CommandLine
+) -> None:
+    put(buckets, bad := posted(buckets), b"no JSON")
+    assert bad.id in refusal(command_line.run("trace", bad.object_id), SOME_WITHOUT_OUTCOME)
+
+
 @pytest.mark.parametrize("day", ["9999-99-99", "0000-00-00"])
 def test_a_dead_letter_under_an_impossible_day_hides_no_other(buckets: Buckets, run: Run, day: str) -> None:
     good, bad = posted(buckets, 1), posted(buckets, 2, day=day, recorded_at=f"{DAY}T09:00:01Z")
@@ -93,4 +102,5 @@ def test_nothing_is_discarded_on_the_basis_of_a_foreign_ledger_file(buckets: Buc
     assert isinstance(refused.exception, Unreadable)
     assert refused.exception.key == key
     assert json.loads(refused.stdout) == {"discards": [], "still_open": 1}
+    assert "run the same command again" not in refused.stderr
     assert not any("discarded" in key for key in buckets.keys("audit"))
