@@ -62,7 +62,7 @@ def destroy(
         if not yes:
             _confirm(env)
         _delete(account, report)
-    if stack is None or not (dry_run or report.failures):
+    if stack is None or not (dry_run or report.stack_remains):
         report.left = account.left()
     if as_json:
         console.write_json(report)

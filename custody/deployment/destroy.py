@@ -1,6 +1,7 @@
 """Destroy an environment: plan what is deleted and retained, delete its stack and buckets, and list what is left."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class DestroyReport(Struct):
     `stack` is null if there is none; `blockers` are what must be resolved before it is deleted. `open_dead_letters` is
     null if they could not be counted, and 1,000 if there may be more. `buckets` are those named by --bucket, as they
     were before. `emptied` has the number of versions that were deleted, by bucket, and `failures` why which resource
-    was not deleted. `left` is empty while the stack exists.
+    was not deleted. `left` is empty while the stack exists; after a deletion, `stack_remains` tells whether it does.
     """
 
     target: str
@@ -106,6 +107,7 @@ class DestroyReport(Struct):
     buckets: list[Resource] = []
     emptied: dict[str, int] = {}
     failures: dict[str, str] = {}
+    stack_remains: bool = False
     left: list[Resource] = []
 
 
@@ -148,8 +150,9 @@ class Account:
 
     def buckets(self) -> list[str]:
         """List the names of the environment's buckets: they carry its tags, and are named as its stack names them."""
+        pattern = re.compile(rf"{self.prefix}[a-z]+-\d{{12}}-{self.target.session.region_name}")
         names = [resource.name for resource in self._tagged("s3") if resource.kind == "bucket"]
-        return [name for name in names if name.startswith(self.prefix)]
+        return list(filter(pattern.fullmatch, names))
 
     def _tagged(self, *resource_types: str) -> Iterator[Resource]:
         """Yield the tagged resources; one that holds no data has its service as its kind, and its ARN as its name."""
@@ -249,6 +252,7 @@ def delete_stack(account: Account, stack: Stack, report: DestroyReport) -> None:
         if report.emptied:
             failures = _delete(target, stack)
         report.failures = failures | report.failures if failures else {}
+    report.stack_remains = bool(failures)
     logs, prefix = target.client("logs"), f"/aws/lambda/{account.prefix}{_EMPTYING_FUNCTION}"
     try:
         for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]:

@@ -40,9 +40,9 @@ def show_result(report: DestroyReport) -> None:
         console.print(f"emptied {bucket}: {plural(number, 'version')}", soft_wrap=True)
     for failed, reason in report.failures.items():
         console.print(Text(visible(f"{failed} was not deleted: {reason}"), style="red"), soft_wrap=True)
-    if report.stack and report.failures:
+    if report.stack_remains:
         console.print(f"{name} was not deleted; fix what failed, and run this command again")
-    if report.stack and (report.dry_run or report.failures):
+    if report.stack and (report.dry_run or report.stack_remains):
         return
     console.print(f"{name} was deleted" if report.stack else f"there is no stack {name}")
     console.print(f"left of {name}:" if report.left else f"nothing is left of {name}")

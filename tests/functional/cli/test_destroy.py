@@ -140,8 +140,10 @@ def put(target: Target, bucket: str, *keys: str) -> None:
 # What belongs to others
 
 
-@pytest.mark.parametrize("name", [OTHER, "custody-developers"])
+@pytest.mark.parametrize("name", [OTHER, "custody-developers", "custody-dev-archive"])
 def test_a_bucket_of_another_environment_is_refused(run: Run, target: InMemory, name: str) -> None:
+    target.client("s3").create_bucket(Bucket="custody-dev-archive")
+    target.client("s3").put_bucket_tagging(Bucket="custody-dev-archive", Tagging={"TagSet": tags("dev")})
     assert f"{name} is not a bucket of custody-dev" in refusal(run("--bucket", name, "--yes"))
     assert bucket_names(target) == {RAW, AUDIT, OTHER}
 
@@ -319,6 +321,19 @@ def test_why_a_bucket_could_not_be_emptied_is_reported_with_the_failure_of_the_s
     assert "AccessDenied" in ran.stdout
     assert "custody-dev was not deleted; fix what failed" in ran.stdout
     assert "--bucket" not in ran.stdout, "buckets of a stack cannot be deleted separately"
+
+
+def test_a_stack_that_was_deleted_is_reported_so_though_a_log_group_is_left(
+    run: Run, target: InMemory, cloudformation: CloudFormation
+) -> None:
+    cloudformation.add(RAW)
+    target.clients["logs"] = SimpleNamespace(describe_log_groups=refuse)
+
+    ran = run("--yes")
+    assert ran.exit_code == 1
+    assert "/aws/lambda/custody-dev-CustomS3AutoDeleteObjects was not deleted: " in ran.stdout
+    assert "custody-dev was deleted\nleft of custody-dev:" in ran.stdout
+    assert AUDIT in ran.stdout
 
 
 @pytest.mark.usefixtures("target")
