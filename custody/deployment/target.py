@@ -17,7 +17,7 @@ import local
 from custody.errors import USAGE, CommandFailed
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = Path(os.environ.get("CUSTODY_FOLDER") or ROOT / ".custody")
+FOLDER = Path(os.environ.get("CUSTODY_FOLDER") or ROOT / ".custody").absolute()
 """Where embedded AWS keeps its files."""
 
 _CONFIG = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
