@@ -63,8 +63,8 @@ class Buckets:
             body.seek(start)
             yield Streamed(_pieces(body, end - start), LAST_MODIFIED)
 
-    def read_start(self, bucket: str, key: str, length: int) -> bytes:
-        """Read the first bytes of an object."""
+    def read(self, bucket: str, key: str, length: int | None = None) -> bytes:
+        """Read an object, or its first bytes."""
         with self._path(bucket, key).open("rb") as body:
             return body.read(length)
 
@@ -106,6 +106,6 @@ def empty_buckets() -> Iterator[Buckets]:
 @contextmanager
 def replacing_s3(buckets: Buckets) -> Iterator[None]:
     """Have the handlers use these buckets, and hide the metrics and logs that they print."""
-    calls = {name: getattr(buckets, name) for name in ("streamed", "read_start", "write", "write_once", "keys")}
+    calls = {name: getattr(buckets, name) for name in ("streamed", "read", "write", "write_once", "keys")}
     with patch.multiple(aws, **calls), redirect_stdout(io.StringIO()):
         yield

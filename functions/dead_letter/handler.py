@@ -1,8 +1,10 @@
 """Write the dead letter of a batch that failed, then fail with the original error; let a redrive resume."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,6 +31,8 @@ class Environment(runtime.Environment, frozen=True):
 
 
 ENVIRONMENT = runtime.environment(Environment)
+
+Answer = TypeVar("Answer")
 
 
 @runtime.observed
@@ -155,17 +159,17 @@ def _redrives(step: Step) -> int:
 
     If Step Functions does not answer, the error is raised again, and another redrive asks again.
     """
-    try:
-        return aws.redrives_of(step.execution.arn)
-    except (AccessRefused, CallRefused, ServiceUnavailable) as error:
-        runtime.logger.warning("cannot ask whether the execution was redriven", cause=str(error))
-        return step.execution.redrives
+    return _asked(partial(aws.redrives_of, step.execution.arn), step.execution.redrives)
 
 
 def _state_of(end: End) -> str | None:
     """Ask in which state an execution ended; a dead letter that does not name it is better than no dead letter."""
+    return _asked(partial(aws.last_state_of, end.execution.arn, end.ended_at), None)
+
+
+def _asked(question: Callable[[], Answer], otherwise: Answer) -> Answer:
     try:
-        return aws.last_state_of(end.execution.arn, end.ended_at)
+        return question()
     except (AccessRefused, CallRefused, ServiceUnavailable) as error:
-        runtime.logger.warning("cannot read the history of the execution for its dead letter", cause=str(error))
-        return None
+        runtime.logger.warning("Step Functions cannot be asked about the execution", cause=str(error))
+        return otherwise

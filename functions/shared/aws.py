@@ -83,9 +83,9 @@ def _stepfunctions() -> "SFNClient":
     return boto3.client("stepfunctions", config=_CONFIG)
 
 
-def read(bucket: str, key: str) -> bytes:
-    """Read an object."""
-    with streamed(bucket, key) as stored:
+def read(bucket: str, key: str, length: int | None = None) -> bytes:
+    """Read an object, or its first bytes."""
+    with streamed(bucket, key, span=(0, length) if length else None) as stored:
         return b"".join(stored.pieces)
 
 
@@ -118,12 +118,6 @@ def _pieces(body: "StreamingBody", where: str) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
-
-
-def read_start(bucket: str, key: str, length: int) -> bytes:
-    """Read the first bytes of an object, or all if it has fewer."""
-    with streamed(bucket, key, span=(0, length)) as stored:
-        return b"".join(stored.pieces)
 
 
 def write(bucket: str, key: str, body: Body, content_type: str) -> str:

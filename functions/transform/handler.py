@@ -22,12 +22,5 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     facts = Facts.decode(step.message).passed(core.STAGE, ENVIRONMENT.code_version)
     transform = core.load(facts.dataset)
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
-    return map_records.forward(
-        step,
-        facts,
-        claim_check.pages(step, limits),
-        transform,
-        stage=core.STAGE,
-        bucket=ENVIRONMENT.staging_bucket,
-        inline_limit=ENVIRONMENT.inline_limit_bytes,
-    )
+    pages = claim_check.pages(step, limits)
+    return map_records.forward(step, facts, pages, transform, core.STAGE, ENVIRONMENT)

@@ -26,10 +26,5 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
     with raw_object.opened(step.batch, limits) as source:
         facts = Facts(dataset, source.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
-        return claim_check.forward_read(
-            step,
-            facts,
-            (rules.check(raws, contract) for raws in source.pages),
-            bucket=ENVIRONMENT.staging_bucket,
-            inline_limit=ENVIRONMENT.inline_limit_bytes,
-        )
+        checked = (rules.check(raws, contract) for raws in source.pages)
+        return claim_check.forward_read(step, facts, checked, ENVIRONMENT)

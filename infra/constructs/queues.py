@@ -1,5 +1,7 @@
 """The queues: of events that wait for a function, and of those that failed."""
 
+from typing import Any
+
 from aws_cdk import Acknowledgment, Duration, Validations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -17,27 +19,17 @@ MAX_EVENT_AGE = Duration.hours(6)
 class EventQueue(sqs.Queue):
     """A queue of events with 14-day retention, encrypted with the key and closed to all but TLS."""
 
-    def __init__(  # noqa: PLR0913 - what queues differ in
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        name: str,
-        platform: Platform,
-        visibility_timeout: Duration | None = None,
-        dead_letter_queue: sqs.DeadLetterQueue | None = None,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, name: str, platform: Platform, **options: Any) -> None:
         super().__init__(
             scope,
             construct_id,
             queue_name=platform.settings.name(name),
             retention_period=MAX_RETENTION,
-            visibility_timeout=visibility_timeout,
-            dead_letter_queue=dead_letter_queue,
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=platform.key,
             enforce_ssl=True,
             removal_policy=platform.removal,
+            **options,
         )
 
 

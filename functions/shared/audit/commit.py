@@ -56,7 +56,7 @@ def commit(bucket: str, step: Step, file: IO[bytes]) -> None:
 
 def header_at(bucket: str, key: LedgerKey) -> LedgerHeader:
     """Read the header of a ledger file; raise MessageRefused if it cannot be parsed, or what a read raises."""
-    beginning = aws.read_start(bucket, key.key, HEADER_BYTES)
+    beginning = aws.read(bucket, key.key, HEADER_BYTES)
     try:
         return decode(header_line(beginning), _HEADER)
     except UNREADABLE as error:

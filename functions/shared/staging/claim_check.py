@@ -22,6 +22,7 @@ from functions.shared.records import gzip_lines, raw_object
 from functions.shared.records.gzip_lines import Packed
 from functions.shared.records.reader import Limits, Raw
 from functions.shared.records.strict_json import UNSURE, decode, encode, encode_struct, is_exact_elsewhere
+from functions.shared.runtime import Environment
 from functions.shared.staging import staged_batch
 
 Content = TypeVar("Content")
@@ -36,30 +37,22 @@ class _Claim(Struct, frozen=True):
 
 
 def forward_read(
-    step: Step,
-    facts: Facts,
-    checked: Iterable[tuple[list[Raw], list[Rejected]]],
-    *,
-    bucket: str,
-    inline_limit: int,
+    step: Step, facts: Facts, checked: Iterable[tuple[list[Raw], list[Rejected]]], environment: Environment
 ) -> Json:
     """Return the message for the next step, with the accepted and the rejected records of each page as they were read.
 
     As `forward`, but accepted records that do not fit inline stay in the raw bucket.
     """
-    with _Draft(step, facts, bucket, inline_limit) as message:
+    with _Draft(step, facts, environment) as draft:
         for accepted, rejected in checked:
-            message.count(len(accepted), rejected)
-            size = message.stage(Page((), rejected)) if rejected else 0
-            if message.may_be_inline(size + sum(len(raw.body) for raw in accepted)):
-                message.keep(Page([raw.record for raw in accepted], rejected))
-        return message.finished(
-            lambda: {"raw": True, "rejected": message.upload() if message.counts.rejected else None}
-        )
+            size = sum(len(raw.body) for raw in accepted)
+            if draft.add(Page((), rejected), len(accepted), size):
+                draft.keep(Page([raw.record for raw in accepted], rejected))
+        return draft.finished(lambda: {"raw": True, "rejected": draft.upload() if draft.counts.rejected else None})
 
 
-def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inline_limit: int) -> Json:
-    """Return the message for the next step; `inline_limit` is in bytes of JSON, and 0 stages everything.
+def forward(step: Step, facts: Facts, pages: Iterable[Page], environment: Environment) -> Json:
+    """Return the message for the next step; with an inline limit of 0, all records are staged.
 
     Records with a number that a double cannot hold are staged too, because the state machine would round it.
 
@@ -67,23 +60,21 @@ def forward(step: Step, facts: Facts, pages: Iterable[Page], *, bucket: str, inl
     and whatever a write raises. A later attempt goes on without records instead, because Write must replace those that
     an earlier one may have delivered.
     """
-    with _Draft(step, facts, bucket, inline_limit) as message:
+    with _Draft(step, facts, environment) as draft:
         for page in pages:
-            message.count(len(page.records), page.rejected)
-            size = message.stage(page)
-            if message.may_be_inline(size):
-                message.keep(page)
-        return message.finished(message.upload)
+            if draft.add(page, len(page.records)):
+                draft.keep(page)
+        return draft.finished(draft.upload)
 
 
 class _Draft:
     """A message under construction: the records to send inline, while they are few, and the staged batch."""
 
-    def __init__(self, step: Step, facts: Facts, bucket: str, inline_limit: int) -> None:
+    def __init__(self, step: Step, facts: Facts, environment: Environment) -> None:
         self._step = step
         self._facts = facts
-        self._bucket = bucket
-        self._limit = inline_limit
+        self._bucket = environment.staging_bucket
+        self._limit = environment.inline_limit_bytes
         self._staged = Packed()
         self._staged.add(encode(facts.encode()) + b"\n")
         self._accepted: list[Record] = []
@@ -98,23 +89,21 @@ class _Draft:
     def __exit__(self, *_: object) -> None:
         self._staged.file.close()
 
-    def count(self, accepted: int, rejected: Iterable[Rejected]) -> None:
-        before, listed = self.counts.rejected, list(rejected)
-        self.counts += Counts(accepted + len(listed), 0, len(listed))
-        self._first += listed[: max(0, tolerance.LISTED - before)]
-
-    def may_be_inline(self, size: int) -> bool:
+    def add(self, page: Page, accepted: int, size: int = 0) -> bool:
+        """Count records and stage a page; return whether the message may still be inline, with `size` more bytes."""
+        first = page.rejected[: max(0, tolerance.LISTED - self.counts.rejected)]
+        self.counts += Counts(accepted + len(page.rejected), 0, len(page.rejected))
+        self._first += first
+        if page.records or page.rejected:
+            body = staged_batch.write(page)
+            self._staged.add(body)
+            size += len(body)
         self._size += size
         return self._size <= self._limit
 
     def keep(self, page: Page) -> None:
         self._accepted += page.records
         self._rejected += page.rejected
-
-    def stage(self, page: Page) -> int:
-        body = staged_batch.write(page)
-        self._staged.add(body)
-        return len(body)
 
     def upload(self) -> Json:
         key = staged_key(self._step.batch, self._step.name)

@@ -8,6 +8,7 @@ from typing import Any
 from functions.shared.errors import TransformFailed
 from functions.shared.model.messages import Facts, Json, Step
 from functions.shared.model.records import LONGEST, Page, Record, Rejected, Rejection, Violation
+from functions.shared.runtime import Environment
 from functions.shared.staging import claim_check
 from functions.shared.staging.staged_batch import NotJson
 
@@ -15,8 +16,8 @@ Transform = Callable[[Any], Any]
 """Takes the document of a record, leaves it unchanged, and returns a new one; or raises Rejection."""
 
 
-def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
-    step: Step, facts: Facts, pages: Iterable[Page], transform: Transform, *, stage: str, bucket: str, inline_limit: int
+def forward(  # noqa: PLR0913, PLR0917 - what is forwarded, and where
+    step: Step, facts: Facts, pages: Iterable[Page], transform: Transform, stage: str, environment: Environment
 ) -> Json:
     """Return the message for the next step, with the transformed records.
 
@@ -24,7 +25,7 @@ def forward(  # noqa: PLR0913 - what is forwarded, and where it is kept
     """
     transformed = (apply(stage, transform, page) for page in pages)
     try:
-        return claim_check.forward(step, facts, transformed, bucket=bucket, inline_limit=inline_limit)
+        return claim_check.forward(step, facts, transformed, environment)
     except NotJson as error:
         raise TransformFailed(
             f"it returned a value that is not JSON ({error.why}) for the record at position {error.position}"

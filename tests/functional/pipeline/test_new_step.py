@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from custody.audit.dead_letters import Filter, select
 from custody.audit.reader import AuditReader
@@ -10,7 +11,7 @@ from functions.shared.errors import MessageRefused, RecordsRejected, TransformFa
 from functions.shared.model.messages import Facts, Step
 from functions.shared.model.records import Rejection
 from functions.shared.staging import claim_check, map_records
-from functions.transform import core
+from functions.transform import core, handler
 from tests.support.buckets import Buckets, called_with
 from tests.support.failures import record, resume
 from tests.support.stages import GOOD, call, transformed, validated
@@ -30,7 +31,8 @@ def enrich(message: dict[str, Any], inline_limit: int = INLINE) -> dict[str, Any
     step = Step.decode(called_with(message, "Enrich"))
     facts = Facts.decode(message).passed("enrich", "e-code")
     pages = claim_check.pages(step)
-    return map_records.forward(step, facts, pages, change, stage="enrich", bucket="staging", inline_limit=inline_limit)
+    environment = replace(handler.ENVIRONMENT, inline_limit_bytes=inline_limit)
+    return map_records.forward(step, facts, pages, change, "enrich", environment)
 
 
 @pytest.mark.parametrize("inline_limit", [INLINE, STAGED])

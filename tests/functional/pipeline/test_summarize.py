@@ -203,22 +203,21 @@ def test_only_the_headers_of_ledger_files_are_read(
     buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit_all(buckets, batch)
-    read: list[int] = []
-    read_start = aws.read_start
+    lengths: list[int | None] = []
+    read = aws.read
 
-    def spy(bucket: str, key: str, length: int) -> bytes:
-        read.append(length)
-        return read_start(bucket, key, length)
+    def spy(bucket: str, key: str, length: int | None = None) -> bytes:
+        lengths.append(length)
+        return read(bucket, key, length)
 
-    monkeypatch.setattr(aws, "read_start", spy)
-    monkeypatch.setattr(aws, "read", None)
+    monkeypatch.setattr(aws, "read", spy)
     summarize(batch)
-    assert read == [ledger_file.HEADER_BYTES] * 3
+    assert lengths == [ledger_file.HEADER_BYTES] * 3
 
 
 def test_a_refused_call_is_raised(buckets: Buckets, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_all(buckets, batch)
-    monkeypatch.setattr(aws, "read_start", refuse_access)
+    monkeypatch.setattr(aws, "read", refuse_access)
     with pytest.raises(AccessRefused):
         summarize(batch)
     assert not [key for key in buckets.keys("audit") if "/object." in key]
@@ -233,16 +232,16 @@ def five_thousand(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Batch:
     head, _ = parse_ledger_file(buckets.body("audit", first))
     keys = {LedgerKey.of(chunk_of(batch, start)).key: None for start in starts}
 
-    read_summary = aws.read_start
+    read_summary = aws.read
 
-    def read_start(bucket: str, key: str, length: int) -> bytes:
+    def read(bucket: str, key: str, length: int) -> bytes:
         if key not in keys:
             return read_summary(bucket, key, length)
         start = int(key.rpartition("/")[2].partition(".")[0])
         return gzip.compress(json.dumps(head | {"chunk": {"start": start, "bytes": CHUNK}}).encode() + b"\n")
 
     monkeypatch.setattr(aws, "keys", lambda *_: list(keys))
-    monkeypatch.setattr(aws, "read_start", read_start)
+    monkeypatch.setattr(aws, "read", read)
     return batch
 
 
