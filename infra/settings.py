@@ -17,8 +17,11 @@ MIN_STORAGE_MB, MAX_STORAGE_MB = 512, 10_240
 STORAGE_PER_CHUNK = 8
 """A step may write several times what it reads: small records have as many bytes of ledger, twice while it is built."""
 
+LONGEST_DAYS = 3
+"""How long an execution may take: TimeoutSeconds of statemachine/bulk.asl.json."""
+
 REDRIVE_DAYS = 14
-"""How long Step Functions can redrive an execution
+"""How long Step Functions can redrive an execution that has ended
 (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html)."""
 
 WRITTEN_BUCKETS = ("staging", "processed", "audit", "access-logs")
@@ -156,7 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     change, for files written from then on."""
     audit_lock_days: Annotated[int, Meta(ge=1, le=36_500)] = 365
     """How long each ledger file and dead letter is locked."""
-    staging_days: Annotated[int, Meta(ge=REDRIVE_DAYS + 1, le=3_650)] = 21
+    staging_days: Annotated[int, Meta(ge=REDRIVE_DAYS + LONGEST_DAYS + 1, le=3_650)] = 21
     """How long staged batches can be redriven, longer than a failed execution can be. S3 deletes them within twice this
     time."""
     access_log_days: Annotated[int, Meta(ge=1, le=3_650)] = 90

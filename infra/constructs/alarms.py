@@ -13,7 +13,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from infra.constructs.ingestion import Ingestion
-from infra.constructs.lambda_function import Platform
+from infra.constructs.lambda_function import Platform, Stage
 from infra.constructs.permissions import admit
 from infra.constructs.rules import FailureRule
 from infra.constructs.workflow import PIPELINE, Workflow
@@ -23,6 +23,8 @@ TIMED_OUT = "An execution ran longer than the state machine allows, so its recor
 ABORTED = "Somebody stopped an execution, so its records are not delivered."
 NOT_STARTED = "Objects arrived for which no execution could be started: their events wait in the start-dlq."
 NOT_DELIVERED = "Objects arrived, and EventBridge could not deliver their events: they wait in the start-dlq."
+NOT_PASSED_ON = "Executions ended, and EventBridge could not deliver their events: they wait in the dead-letter-dlq."
+UNRECORDED = "Executions ended, but neither a dead letter nor the dead-letter-dlq has their events: they are lost."
 LOST = "Objects arrived, but neither an execution nor the start-dlq has their events: they are lost."
 NO_DEAD_LETTER = "Executions ended for which no dead letter could be written: their events wait in the dead-letter-dlq."
 STUCK = "Objects arrived minutes ago, and their events are still in the buffer: no execution has been started."
@@ -58,14 +60,16 @@ class Alarms(Construct):
         self._add(
             "dead-letter-dlq", failures.dead_letter_dlq.metric_approximate_number_of_messages_visible(), NO_DEAD_LETTER
         )
+        self._add("dead-letter-dlq", failures.metric("FailedInvocations"), NOT_PASSED_ON, "ends-")
+        self._add("dead-letters-lost", failures.metric("InvocationsFailedToBeSentToDlq"), UNRECORDED, "ends-")
+        self._add("dead-letters-lost", _undelivered(failures.dead_letter), UNRECORDED)
         if rule := ingestion.arrivals:
             self._add("start-dlq", rule.metric("FailedInvocations"), NOT_DELIVERED, "arrivals-")
             self._add("events-lost", rule.metric("InvocationsFailedToBeSentToDlq"), LOST, "arrivals-")
         if buffer := ingestion.buffer:
             self._add("buffer-stuck", buffer.metric_approximate_age_of_oldest_message(), STUCK, threshold=STUCK_SECONDS)
         else:
-            undelivered = ingestion.start.function.metric("DestinationDeliveryFailures", statistic="Sum")
-            self._add("events-lost", undelivered, LOST)
+            self._add("events-lost", _undelivered(ingestion.start), LOST)
 
     def _topic(self, platform: Platform) -> sns.Topic:
         topic = sns.Topic(
@@ -100,3 +104,11 @@ class Alarms(Construct):
         action = actions.SnsAction(self.topic)
         alarm.add_alarm_action(action)
         alarm.add_ok_action(action)
+
+
+def _undelivered(stage: Stage) -> cloudwatch.Metric:
+    """Count the events that reached neither a function nor its queue.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+    return stage.function.metric("DestinationDeliveryFailures", statistic="Sum")

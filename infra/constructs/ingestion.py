@@ -19,9 +19,9 @@ ARRIVALS = "s3:ObjectCreated:*"
 BATCH = 10
 """Messages in a call of the start function: as many as SQS returns at once."""
 
-RECEIVES = 10
-"""Tries of a message of the buffer. Each takes six timeouts of the function, so throttling may last half an hour before
-somebody has to replay events."""
+RECEIVES = 100
+"""Tries of a message of the buffer. Each takes six timeouts of the function, so throttling may last five hours before
+somebody has to replay events. The alarm on the buffer fires within minutes."""
 
 TIMEOUTS_HIDDEN = 6
 """Visibility timeout of a message, in timeouts of the function

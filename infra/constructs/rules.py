@@ -21,7 +21,19 @@ DELIVERY_RETRIES = 185
 """EventBridge's default (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""
 
 
-class FailureRule(Construct):
+class Rule(Construct):
+    """A rule with a dead-letter queue."""
+
+    rule_name: str
+
+    def metric(self, name: str) -> cloudwatch.Metric:
+        """Sum up a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""
+        return cloudwatch.Metric(
+            namespace="AWS/Events", metric_name=name, dimensions_map={"RuleName": self.rule_name}, statistic="Sum"
+        )
+
+
+class FailureRule(Rule):
     """A rule on failed executions, which no Catch sees, and the queue for events that DeadLetter could not handle.
 
     Executions of chunks belong to another machine; Summarize covers those that failed. Step Functions delivers these
@@ -33,9 +45,10 @@ class FailureRule(Construct):
         self, scope: Construct, construct_id: str, *, platform: Platform, machine_arns: list[str], dead_letter: Stage
     ) -> None:
         super().__init__(scope, construct_id)
+        self.dead_letter = dead_letter
         self.dead_letter_dlq = FailureQueue(self, "DeadLetterDlq", name="dead-letter-dlq", platform=platform)
         self.dead_letter_dlq.receive_failures_of(dead_letter, platform)
-        events.Rule(
+        rule = events.Rule(
             self,
             "Rule",
             rule_name=platform.settings.name("ends"),
@@ -55,9 +68,10 @@ class FailureRule(Construct):
                 )
             ],
         )
+        self.rule_name = rule.rule_name
 
 
-class ArrivalRule(Construct):
+class ArrivalRule(Rule):
     """A rule on new objects of `raw_bucket`, below `raw_prefix` if that is set.
 
     The owner has the bucket send its events to EventBridge
@@ -96,7 +110,7 @@ class ArrivalRule(Construct):
             principal="events.amazonaws.com",
             source_arn=self._rule_arn,
         )
-        self.rule = events.CfnRule(
+        rule = events.CfnRule(
             self,
             "Rule",
             name=name,
@@ -115,13 +129,8 @@ class ArrivalRule(Construct):
             ],
         )
         # With everything that belongs to them: the policy of a queue, and the role and the event queue of the function.
-        self.rule.node.add_dependency(target, start_dlq, start, platform.key)
-
-    def metric(self, name: str) -> cloudwatch.Metric:
-        """Sum up a metric of the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html)."""
-        return cloudwatch.Metric(
-            namespace="AWS/Events", metric_name=name, dimensions_map={"RuleName": self.rule.ref}, statistic="Sum"
-        )
+        rule.node.add_dependency(target, start_dlq, start, platform.key)
+        self.rule_name = rule.ref
 
     def _may_send(self, sid: str, queue: sqs.Queue) -> iam.PolicyStatement:
         """Permit the rule to send to a queue.

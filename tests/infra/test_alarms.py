@@ -5,19 +5,20 @@ from typing import Any
 from infra.app import ROOT
 from tests.support.template import ACCOUNT, REGION, Deployment
 
-ENDS = {"failed": "ExecutionsFailed", "timed-out": "ExecutionsTimedOut", "aborted": "ExecutionsAborted"}
-METRICS = {
+OTHERS = {
     "start-dlq": "ApproximateNumberOfMessagesVisible",
     "dead-letter-dlq": "ApproximateNumberOfMessagesVisible",
-    **{f"executions-{end}": metric for end, metric in ENDS.items()},
-    **{f"bulk-executions-{end}": metric for end, metric in ENDS.items()},
+    **{
+        f"{machine}executions-{end}": metric
+        for machine in ("", "bulk-")
+        for end, metric in (
+            ("failed", "ExecutionsFailed"),
+            ("timed-out", "ExecutionsTimedOut"),
+            ("aborted", "ExecutionsAborted"),
+        )
+    },
 }
-DIRECT = {"events-lost": "DestinationDeliveryFailures"}
-BUFFERED = {"buffer-stuck": "ApproximateAgeOfOldestMessage"}
-EXISTING_BUCKET = {
-    "arrivals-start-dlq": "FailedInvocations",
-    "arrivals-events-lost": "InvocationsFailedToBeSentToDlq",
-}
+"""The alarms whose metrics count what waits for somebody, by name."""
 
 
 def alarms(deployment: Deployment) -> dict[str, dict[str, Any]]:
@@ -27,10 +28,33 @@ def alarms(deployment: Deployment) -> dict[str, dict[str, Any]]:
 
 
 def test_each_failure_has_its_alarm(deployment: Deployment) -> None:
-    expected = METRICS | (BUFFERED if deployment.is_buffered else DIRECT)
-    expected |= EXISTING_BUCKET if deployment.arrivals else {}
+    waiting = OTHERS | ({"buffer-stuck": "ApproximateAgeOfOldestMessage"} if deployment.is_buffered else {})
 
-    assert {name: alarm["MetricName"] for name, alarm in alarms(deployment).items()} == expected
+    assert {name: alarms(deployment)[name]["MetricName"] for name in waiting} == waiting
+
+
+def test_each_possible_loss_has_an_alarm(deployment: Deployment) -> None:
+    """An event is lost if it reaches neither a function nor the queue of its failures."""
+    called = [each["FunctionName"] for each in deployment.of_type("AWS::Lambda::EventInvokeConfig").values()]
+    ruled = [
+        name
+        for name, rule in deployment.of_type("AWS::Events::Rule").items()
+        for target in rule["Targets"]
+        if target["DeadLetterConfig"]
+    ]
+    losses = {("FunctionName", name, "DestinationDeliveryFailures") for name in called} | {
+        ("RuleName", name, metric)
+        for name in ruled
+        for metric in ("FailedInvocations", "InvocationsFailedToBeSentToDlq")
+    }
+    named = {
+        (alarm["Dimensions"][0]["Name"], alarm["Dimensions"][0]["Value"], alarm["MetricName"])
+        for alarm in alarms(deployment).values()
+        if alarm["Dimensions"][0]["Name"] in {"FunctionName", "RuleName"}
+    }
+
+    assert f"custody-{deployment.env}-dead-letter" in called
+    assert named == losses
 
 
 def test_a_single_failure_within_a_minute_of_a_resource_of_this_stack_notifies_the_topic(

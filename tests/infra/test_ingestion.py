@@ -98,7 +98,7 @@ def test_a_failing_message_of_the_buffer_is_retried_then_moved_to_the_start_dlq(
 
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: at least 6 timeouts, and 5 receives.
     assert queue["VisibilityTimeout"] == 6 * buffered.function("start")["Timeout"]
-    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{QUEUE}-start-dlq", "maxReceiveCount": 10}
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{QUEUE}-start-dlq", "maxReceiveCount": 100}
     assert (queue["MessageRetentionPeriod"], queue["KmsMasterKeyId"]) == (14 * 86_400, buffered.key)
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from infra.checks import datasets
-from infra.settings import FUNCTIONS, REDRIVE_DAYS, SCHEMA, SettingRefused, Settings, parse
+from infra.settings import FUNCTIONS, LONGEST_DAYS, REDRIVE_DAYS, SCHEMA, SettingRefused, Settings, parse
+from tests.support.steps import BULK
 from tests.support.template import EXISTING, Deployment
 
 
@@ -36,9 +37,9 @@ def test_keys_of_the_cdk_are_ignored() -> None:
         ("env", "much-too-long-a-name", "1 to 12 lower-case letters and digits, a letter first"),
         ("env", "dev\n", "1 to 12 lower-case letters and digits, a letter first"),
         ("local", "yes", "true or false"),
-        ("staging_days", "14", "a whole number from 15 to 3650"),
-        ("staging_days", "21.5", "a whole number from 15 to 3650"),
-        ("staging_days", True, "a whole number from 15 to 3650"),
+        ("staging_days", "14", "a whole number from 18 to 3650"),
+        ("staging_days", "21.5", "a whole number from 18 to 3650"),
+        ("staging_days", True, "a whole number from 18 to 3650"),
         ("inline_limit_bytes", "-1", "a whole number from 0 to 196608"),
         ("tolerated_rejects_percent", "101", "a number from 0 to 100"),
         ("tolerated_rejects_percent", "nan", "a number from 0 to 100"),
@@ -116,7 +117,9 @@ def test_a_reserve_smaller_than_the_concurrency_of_the_buffer_is_refused() -> No
 def test_every_default_is_allowed_and_staged_batches_outlive_the_time_to_redrive_an_execution() -> None:
     for name in SCHEMA:
         assert parse({name: getattr(parse({}), name)}) == parse({})
-    assert Settings().staging_days > REDRIVE_DAYS
+    assert BULK["TimeoutSeconds"] == LONGEST_DAYS * 86_400
+    with pytest.raises(SettingRefused, match="staging_days"):
+        parse({"staging_days": REDRIVE_DAYS + LONGEST_DAYS})
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ RETRIED = [
     for retrier in definition.get("Retry", [])
     for error in retrier["ErrorEquals"]
 ]
+THROTTLED = "Lambda.TooManyRequestsException"
+"""Retried until the machine times out: tests/unit/test_throttling.py."""
 
 
 def body(*records: Any) -> bytes:
@@ -149,7 +151,9 @@ def test_dead_letter_is_retried_and_keeps_the_original_error(workflow: Workflow,
     assert run.error == workflow.buckets.dead_letter()["error"] == "AccessRefused"
 
 
-@pytest.mark.parametrize(("state", "error", "attempts"), [each for each in RETRIED if each[0] != "DeadLetter"])
+@pytest.mark.parametrize(
+    ("state", "error", "attempts"), [each for each in RETRIED if each[0] != "DeadLetter" and each[1] != THROTTLED]
+)
 def test_exhausted_retries_leave_a_dead_letter_with_the_original_error(
     workflow: Workflow, state: str, error: str, attempts: int
 ) -> None:
@@ -163,6 +167,14 @@ def test_exhausted_retries_leave_a_dead_letter_with_the_original_error(
     dead_letter = workflow.buckets.dead_letter()
     assert (dead_letter["step"], dead_letter["error"]) == (state, error)
     assert workflow.buckets.keys("audit", "ledger/") == [], "no record has an outcome yet"
+
+
+def test_throttling_uses_up_no_retry_of_another_error(workflow: Workflow) -> None:
+    workflow.fail(
+        "Validate", *[named(THROTTLED)] * 50, *[named("Lambda.ServiceException")] * 6, *[named(THROTTLED)] * 9
+    )
+
+    assert workflow.run("mission/good.json", body(GOOD)).status == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("state", STEPS)
