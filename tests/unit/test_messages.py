@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from functions.shared import errors, runtime
-from functions.shared.errors import ConfigurationMissing, MessageRefused, RecordsRejected
+from functions.shared.errors import ConfigurationMissing, RecordsRejected
 from functions.shared.model import tolerance
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
@@ -41,10 +41,10 @@ def test_a_batch_survives_json(batch: Batch) -> None:
     assert Batch.decode(json.loads(json.dumps(batch.encode()))) == batch
 
 
-def test_an_object_with_the_id_of_another_is_refused() -> None:
-    message = replace(BATCH, object=replace(BATCH.object, id="mission-b-json-0123")).encode()
-    with pytest.raises(MessageRefused, match="whose id is not mission-b-json-0123"):
-        Batch.decode(message)
+def test_the_id_of_an_object_is_derived_whatever_a_message_says() -> None:
+    message = BATCH.encode()
+    message["object"]["id"] = "mission-b-json-0123"
+    assert Batch.decode(message) == BATCH
 
 
 @pytest.mark.parametrize(

@@ -80,10 +80,7 @@ class Batch(Part, frozen=True, tag_field="format", tag=FORMAT):
         for part in ("chunk", "attempt"):
             if part not in message:
                 raise MessageRefused(f"a message does not have the expected shape: it lacks `{part}`")
-        batch = part_of(message, cls)
-        if batch.object != replace(batch.object, id=""):
-            raise MessageRefused(f"a message names an object whose id is not {batch.object.id}")
-        return batch
+        return part_of(message, cls)
 
 
 class Counts(Part, frozen=True):
