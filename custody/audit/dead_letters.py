@@ -154,7 +154,7 @@ def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> 
     if wanted.open_only and candidates:
         candidates = [key for key in candidates if key in open_keys()]
     selected: list[SelectedDeadLetter | Unreadable] = []
-    for key, body in zip(candidates, _bodies(audit, candidates), strict=True):
+    for key, body in zip(candidates, read_all(audit, candidates), strict=True):
         if isinstance(body, Unreadable):
             selected.append(body)
         elif wanted.accepts(body):
@@ -162,8 +162,8 @@ def _selected(audit: AuditReader, wanted: Filter, keys: list[DeadLetterKey]) -> 
     return selected
 
 
-def _bodies(audit: AuditReader, keys: list[DeadLetterKey]) -> Iterator[DeadLetter | Unreadable]:
-    """Read dead letters concurrently: a bulk object may have one per chunk."""
+def read_all(audit: AuditReader, keys: list[DeadLetterKey]) -> Iterator[DeadLetter | Unreadable]:
+    """Read dead letters concurrently, for there may be one per chunk; what cannot be read is returned as the error."""
 
     def read(key: DeadLetterKey) -> DeadLetter | Unreadable:
         try:

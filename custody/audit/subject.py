@@ -1,6 +1,7 @@
 """Resolve what an operator names: an object, a record or a dead letter, by its id or by an address that contains it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from custody.audit.object_state import ObjectState
 from custody.audit.object_versions import object_versions
 from custody.audit.reader import AuditReader
+from custody.concurrency import map_ordered
 from custody.deployment.target import Deployment
 from custody.errors import USAGE, CommandFailed
 from custody.executions.pipeline import OBJECT_ID, Pipeline
@@ -34,6 +36,7 @@ class Subject:
     """An object, the record at a position of it, or a dead letter about it.
 
     `raw` is known if it was named by its key; `other_versions` are then the object ids of the other versions of that.
+    `is_key` if no version was named.
     """
 
     object_id: str
@@ -41,6 +44,7 @@ class Subject:
     dead_letter: DeadLetterKey | None = None
     raw: RawObject | None = None
     other_versions: tuple[str, ...] = ()
+    is_key: bool = False
 
     def __str__(self) -> str:
         """Return its id."""
@@ -77,11 +81,11 @@ def _by_key(s3: "S3Client", raw_bucket: str, text: str) -> Subject | None:
     name, _, version_id = key.rpartition(_VERSION)
     versions = _versions(s3, raw_bucket, name) if name else []
     raw = next((each for each in versions if each.version_id == unquote(version_id)), None)
-    if raw is None:
+    if is_key := raw is None:
         versions = _versions(s3, raw_bucket, key)
         raw = next(iter(versions), None)
     others = tuple(each.id for each in versions if each != raw)
-    return Subject(raw.id, raw=raw, other_versions=others) if raw else None
+    return Subject(raw.id, raw=raw, other_versions=others, is_key=is_key) if raw else None
 
 
 def _by_address(pipeline: Pipeline, deployment: Deployment, text: str) -> Subject | None:
@@ -138,8 +142,7 @@ def find_dead_letter(audit: AuditReader, subject: Subject, *, open_only: bool = 
             f"There is no dead letter about {subject}. See what is known about it: custody trace {subject}"
         )
     still_open = [key for key in about if key in state.open_dead_letters] if open_only else []
-    # The dead letter of a whole object includes those of its chunks.
-    candidates = [key for key in still_open if key.is_of_whole] or still_open
+    candidates = covering(still_open)
     if len(candidates) > 1:
         raise CommandFailed(
             f"{len(candidates):,} dead letters of {state.object_id} are open. Name one: see custody dead-letters.",
@@ -158,3 +161,20 @@ def _about_record(state: ObjectState, subject: Subject, position: int) -> list[D
             f"Follow it: custody trace {subject}"
         )
     return [key for key in state.dead_letters if key.start == start]
+
+
+def open_dead_letters(audit: AuditReader, subject: Subject) -> list[list[DeadLetterKey]]:
+    """List the open dead letters to discard, by object: of a key those of all versions, else one, as find_dead_letter.
+
+    That of a whole bulk object includes those of its chunks.
+    """
+    if subject.is_key:
+        states = (ObjectState(audit, object_id) for object_id in (subject.object_id, *subject.other_versions))
+        if by_object := [keys for keys in map_ordered(lambda state: covering(state.open_dead_letters), states) if keys]:
+            return by_object
+    return [[find_dead_letter(audit, subject, open_only=True)]]
+
+
+def covering(dead_letters: Sequence[DeadLetterKey]) -> list[DeadLetterKey]:
+    """Select that of a whole bulk object, which includes those of its chunks; or all, if there is none."""
+    return [key for key in dead_letters if key.is_of_whole] or list(dead_letters)

@@ -1,28 +1,33 @@
 """`custody dead-letters`: list what failed and is unresolved, show one dead letter, and discard it."""
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated
 
 import typer
 
-from custody.audit.dead_letters import Filter, describe, select
+from custody.audit.dead_letters import Filter, SelectedDeadLetter, describe, read_all, select
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
-from custody.audit.subject import find_dead_letter
+from custody.audit.subject import covering, find_dead_letter, open_dead_letters
 from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
-from custody.recovery.discard import Discarder, require_idle, require_open, running_execution
+from custody.recovery.discard import Discarder, running_execution
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, Since, Until
+from custody.terminal.options import AllOpen, AsJson, OfDataset, OfError, OfStep, Since, Until
 from custody.terminal.text import plural, visible
 from custody.views import dead_letter as view
 from custody.views import discard as discard_view
+from functions.shared.model.keys import DeadLetterKey
+from functions.shared.model.ledger import DeadLetter
 
-app = command_app("List dead letters; `show` or `discard` one. Without a command, list the open ones.", default="list")
+app = command_app(
+    "List dead letters; `show` one or `discard` some. Without a command, list the open ones.", default="list"
+)
 
 DeadLetterId = Annotated[
     str,
@@ -47,9 +52,9 @@ def list_dead_letters(
     open_only: Annotated[
         bool, typer.Option("--open/--all", help="Only open dead letters, or resolved ones too.")
     ] = True,
-    dataset: Annotated[str | None, typer.Option(help="Only of this dataset.")] = None,
-    error: Annotated[str | None, typer.Option(help="Only with this error, such as AccessRefused.")] = None,
-    step: Annotated[str | None, typer.Option(help="Only of this step, such as validate.")] = None,
+    dataset: OfDataset = None,
+    error: OfError = None,
+    step: OfStep = None,
     since: Since = None,
     until: Until = None,
     as_json: AsJson = False,
@@ -124,42 +129,106 @@ def show_dead_letter(
 @command(
     app,
     'custody dead-letters discard DEAD_LETTER --reason "a test file"',
+    'custody dead-letters discard --error UnknownDataset --since 1h --reason "sent to a wrong folder" --yes',
     see="custody redrive, docs/runbook.md",
     name="discard",
 )
 def discard(
     session: Session,
-    dead_letter_id: DeadLetterId,
+    dead_letter_id: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="As of `show`; but a key stands for the open dead letters of all versions."),
+    ] = None,
     *,
     reason: Annotated[str, typer.Option(help="The reason. It is kept forever, so do not quote a record.")],
+    all_open: AllOpen = False,
+    dataset: OfDataset = None,
+    error: OfError = None,
+    step: OfStep = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, if there are several.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Discard the records of an open dead letter: the ledger records who decided this, and why. Nothing is deleted.
+    """Discard open dead letters: the ledger records who decided this, and why. Nothing is deleted.
 
-    For the dead letter of a bulk object, those of its chunks are discarded, each beside its own ledger file.
+    Several, such as those that filters select, are listed before you are asked once. For the dead letter of a bulk
+    object, those of its chunks are discarded, each beside its own ledger file. Exit code 1: something was not
+    discarded. 2: incorrect usage.
     """
+    wanted = Filter(dataset, error, step, since, until)
+    by_filter = all_open or wanted != Filter()
     if not reason.strip():
         raise CommandFailed("A discard needs a reason: give it with --reason.", USAGE)
-    audit = session.audit
-    subject = session.resolve(dead_letter_id)
-    dead_letter = find_dead_letter(audit, subject, open_only=True)
-    require_open(audit, dead_letter)
-    require_idle(session.pipeline, audit, dead_letter, audit.read(dead_letter))
-    by = session.target.client("sts").get_caller_identity()["Arn"]
-    state = ObjectState(audit, dead_letter.object_id)
-    discarder = Discarder(state, session.deployment.processed, reason.strip(), by, subject.position)
+    if by_filter == (dead_letter_id is not None):
+        raise CommandFailed(
+            "Name either a dead letter, or --open or filters (--dataset, --error, --step, --since, --until).", USAGE
+        )
+    subject = None if dead_letter_id is None else session.resolve(dead_letter_id)
+    audit, unreadable = session.audit, list[Unreadable]()
+    dead_letters = open_dead_letters(audit, subject) if subject else _select_by_object(audit, wanted, unreadable)
+    for file in unreadable:
+        _say(f"unreadable, and not discarded: {visible(str(file))}")
+    number = sum(map(len, dead_letters))
+    if not number:
+        _say(_nothing_matches(audit, wanted))
+    if number > 1:
+        _list_discards(audit, dead_letters, to_stderr=as_json)
+        if not yes:
+            _confirm(number)
+    by = session.target.client("sts").get_caller_identity()["Arn"] if number else ""
+    only = subject.position if subject else None
+    discarder = Discarder(audit, session.pipeline, session.deployment.processed, reason.strip(), by, only)
     try:
-        with console.progress(lambda: f"discarding: {plural(len(discarder.results), 'dead letter')} so far"):
-            discarder.discard(dead_letter)
+        with console.progress(lambda: f"discarding: {len(discarder.results):,} of {plural(number, 'dead letter')}"):
+            if subject and number == 1:
+                discarder.discard(dead_letters[0][0])
+            else:
+                discarder.discard_objects(dead_letters)
     finally:
-        document = discarder.document
-        if as_json:
-            console.write_json(document)
-        else:
-            discard_view.discards(document)
-        if document.discards and document.still_open:
-            still_open = plural(document.still_open, "dead letter")
-            _say(f"still open: {still_open}; run the same command again to discard the rest")
+        _report(discarder, as_json=as_json)
+    if discarder.still_open or unreadable:
+        raise typer.Exit(SOME_WITHOUT_OUTCOME)
+
+
+def _report(discarder: Discarder, *, as_json: bool) -> None:
+    document = discarder.document
+    if as_json:
+        console.write_json(document)
+    else:
+        discard_view.discards(document)
+    if document.discards and document.still_open:
+        still_open = plural(document.still_open, "dead letter")
+        _say(f"still open: {still_open}; run the same command again to discard the rest")
+
+
+def _confirm(number: int) -> None:
+    """Ask whether to go on; raise CommandFailed if not."""
+    if not sys.stdin.isatty():
+        raise CommandFailed(
+            "Nothing was discarded: there is no terminal to confirm on. Add --yes if you are sure.", USAGE
+        )
+    if not typer.confirm(f"Discard {plural(number, 'dead letter')}?", err=True):
+        raise CommandFailed("Nothing was discarded.", USAGE)
+
+
+def _select_by_object(audit: AuditReader, wanted: Filter, unreadable: list[Unreadable]) -> list[list[DeadLetterKey]]:
+    by_object = defaultdict[str, list[DeadLetterKey]](list)
+    selection = select(audit, wanted, unreadable)
+    for selected in console.watched(selection, lambda number: f"{plural(number, 'dead letter')} found"):
+        by_object[selected.dead_letter.object_id].append(selected.dead_letter)
+    return list(map(covering, by_object.values()))
+
+
+def _list_discards(audit: AuditReader, dead_letters: list[list[DeadLetterKey]], *, to_stderr: bool) -> None:
+    """Show the first of the dead letters to discard, and how many there are."""
+    keys = list(chain.from_iterable(dead_letters))
+    if not to_stderr:
+        bodies = zip(keys, read_all(audit, keys[: console.SHOWN]), strict=False)
+        view.table(SelectedDeadLetter(key, body, True) for key, body in bodies if isinstance(body, DeadLetter))  # noqa: FBT003 - a field
+        if (more := len(keys) - console.SHOWN) > 0:
+            console.console.print(f"and {more:,} more")
+    _say(f"to be discarded: {plural(len(keys), 'dead letter')} of {plural(len(dead_letters), 'object version')}")
 
 
 def _say(message: str) -> None:

@@ -17,7 +17,19 @@ from custody.recovery.redrive_plan import STARTED, Outcome, Redrive, RedriveDocu
 from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
-from custody.terminal.options import AsJson, DryRun, NoWait, Patience, PerSecond, Since, Until
+from custody.terminal.options import (
+    AllOpen,
+    AsJson,
+    DryRun,
+    NoWait,
+    OfDataset,
+    OfError,
+    OfStep,
+    Patience,
+    PerSecond,
+    Since,
+    Until,
+)
 from custody.terminal.text import plural
 from custody.views import redrive as redrive_view
 
@@ -41,10 +53,10 @@ def redrive(
         ),
     ] = None,
     *,
-    all_open: Annotated[bool, typer.Option("--open", help="All open dead letters.")] = False,
-    dataset: Annotated[str | None, typer.Option(help="Open dead letters of this dataset.")] = None,
-    error: Annotated[str | None, typer.Option(help="Open dead letters with this error, such as AccessRefused.")] = None,
-    step: Annotated[str | None, typer.Option(help="Open dead letters of this step, such as validate.")] = None,
+    all_open: AllOpen = False,
+    dataset: OfDataset = None,
+    error: OfError = None,
+    step: OfStep = None,
     since: Since = None,
     until: Until = None,
     replay: Annotated[

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
@@ -62,10 +63,21 @@ class DiscardResult(Struct, frozen=True):
     by: str
 
 
+class RefusedDiscard(Struct, frozen=True, order=True):
+    """A dead letter that was not discarded, by id, and why."""
+
+    dead_letter: str
+    why: str
+
+
 class DiscardDocument(Struct, frozen=True):
-    """What was discarded, and how many dead letters are still open since the command was interrupted, or failed."""
+    """What was discarded, and how many dead letters are still open: refused, or not begun when the command ended.
+
+    `refused` says why, if several were to be discarded.
+    """
 
     discards: list[DiscardResult]
+    refused: list[RefusedDiscard]
     still_open: int
 
 
@@ -148,50 +160,71 @@ class Discard:
 
 @dataclass(frozen=True)
 class Discarder:
-    """Discards dead letters of an object, each only if nothing speaks against it.
+    """Discards dead letters, each only if nothing speaks against it.
 
-    `only` is the position of the one record to discard; None for all of the dead letter. `results` and `still_open` are
+    `only` is the position of the one record to discard; None for all of a dead letter. `results` and `still_open` are
     updated by the thread that has committed a discard, so an interrupt loses none.
     """
 
-    state: ObjectState
+    audit: AuditReader
+    pipeline: Pipeline
     processed: str
     reason: str
     by: str
     only: int | None = None
     results: list[DiscardResult] = field(default_factory=list)
+    refused: list[RefusedDiscard] = field(default_factory=list)
     still_open: set[DeadLetterKey] = field(default_factory=set)
 
     @property
     def document(self) -> DiscardDocument:
         """What was discarded so far."""
-        return DiscardDocument(sorted(self.results, key=lambda each: each.dead_letter), len(self.still_open))
+        results = sorted(self.results, key=lambda each: each.dead_letter)
+        return DiscardDocument(results, sorted(self.refused), len(self.still_open))
+
+    def discard_objects(self, dead_letters: Sequence[Sequence[DeadLetterKey]]) -> None:
+        """Discard the dead letters of objects, several objects at a time; go on after those that are refused."""
+        self.still_open.update(key for of_object in dead_letters for key in of_object)
+        with closing(map_ordered(self._discard_or_refuse, dead_letters)) as discarded:
+            for _ in discarded:
+                pass
+
+    def _discard_or_refuse(self, dead_letters: Sequence[DeadLetterKey]) -> None:
+        for key in dead_letters:
+            try:
+                self.discard(key)
+            except CommandFailed as error:
+                self.refused.append(RefusedDiscard(key.id, str(error)))
 
     def discard(self, dead_letter: DeadLetterKey) -> None:
         """Discard a dead letter; that of a whole object after those of its chunks, unless they resolve it.
 
-        Raises CommandFailed if consumers may read its records, or if it is about more than was named; or Unreadable.
+        Raises CommandFailed if it is resolved, if an execution is processing its batch, if consumers may read its
+        records, or if it is about more than was named; or Unreadable.
         """
+        require_open(self.audit, dead_letter)
+        require_idle(self.pipeline, self.audit, dead_letter, self.audit.read(dead_letter))
+        state = ObjectState(self.audit, dead_letter.object_id)
         chunks: list[DeadLetterKey] = []
         if dead_letter.is_of_whole:
-            chunks = list({key.start: key for key in self.state.open_dead_letters if not key.is_of_whole}.values())
+            chunks = list({key.start: key for key in state.open_dead_letters if not key.is_of_whole}.values())
         self.still_open.update([*chunks, dead_letter])
-        self._discard_all(chunks)
+        self._discard_all(state, chunks)
         if dead_letter.is_of_whole:
-            state = ObjectState(self.state.audit, dead_letter.object_id, since=dead_letter.day)
-            if resolution(state, dead_letter) is not None:
-                self.still_open.clear()
+            now = ObjectState(self.audit, dead_letter.object_id, since=dead_letter.day)
+            if resolution(now, dead_letter) is not None:
+                self.still_open.difference_update([*chunks, dead_letter])
                 return
-        self._discard_all([dead_letter])
+        self._discard_all(state, [dead_letter])
 
-    def _discard_all(self, dead_letters: Sequence[DeadLetterKey]) -> None:
+    def _discard_all(self, state: ObjectState, dead_letters: Sequence[DeadLetterKey]) -> None:
         # Closing waits for those that have begun.
-        with closing(map_ordered(self._discard, dead_letters)) as discarded:
+        with closing(map_ordered(partial(self._discard, state), dead_letters)) as discarded:
             for _ in discarded:
                 pass
 
-    def _discard(self, dead_letter: DeadLetterKey) -> None:
-        discard = self._prepare(dead_letter)
+    def _discard(self, state: ObjectState, dead_letter: DeadLetterKey) -> None:
+        discard = self._prepare(state, dead_letter)
         if self.only is not None:
             _require_single(discard, self.only)
         if key := self._unclaimed(discard):
@@ -199,11 +232,11 @@ class Discarder:
                 f"The batch of {dead_letter.id} has delivered a processed object that no ledger file claims: "
                 f"s3://{self.processed}/{key}. Redrive it instead: custody redrive {dead_letter.id}"
             )
-        commit(self.state.audit, discard)
+        commit(self.audit, discard)
         result = DiscardResult(
             dead_letter=dead_letter.id,
             summary=f"{discard}, of {discard.body.object.uri}",
-            ledger=f"s3://{self.state.audit.bucket}/{discard.key.key}",
+            ledger=f"s3://{self.audit.bucket}/{discard.key.key}",
             counts=discard.counts,
             records=[record_id(dead_letter.object_id, record.position) for record in discard.rejected[:_LISTED]],
             reason=self.reason,
@@ -212,11 +245,11 @@ class Discarder:
         self.results.append(result)
         self.still_open.discard(dead_letter)
 
-    def _prepare(self, dead_letter: DeadLetterKey) -> Discard:
+    def _prepare(self, state: ObjectState, dead_letter: DeadLetterKey) -> Discard:
         """Read a dead letter, and the ledger file of its attempt, or the latest before it; raise Unreadable."""
-        audit = self.state.audit
+        audit = self.audit
         discard = Discard(dead_letter, audit.read(dead_letter), self.reason, self.by)
-        keys = self.state.by_start.get(dead_letter.start, [])
+        keys = state.by_start.get(dead_letter.start, [])
         keys = [key for key in keys if key.attempt <= dead_letter.attempt and not key.discards]
         if not keys or dead_letter.is_of_whole:
             return discard
@@ -229,7 +262,7 @@ class Discarder:
         That happens if Write delivered, and could not commit: the ledger would have it as discarded. An empty processed
         object delivers nothing.
         """
-        s3, body, raw = self.state.audit.s3, discard.body, discard.body.object
+        s3, body, raw = self.audit.s3, discard.body, discard.body.object
         try:
             # The day of arrival is part of the key.
             head = s3.head_object(Bucket=raw.bucket, Key=raw.key, VersionId=raw.version_id)
@@ -247,13 +280,13 @@ class Discarder:
                 return None
             if discard.delivery is None or (output := discard.delivery[1].output) is None or output.key != key:
                 return key
-            with closing(self.state.audit.lines(discard.delivery[0])) as lines:
+            with closing(self.audit.lines(discard.delivery[0])) as lines:
                 written = (line for line in lines if isinstance(line, WrittenLine))
                 return key if any(differences_in_processed(buffered(stream), raw.id, written)) else None
 
     def _unclaimed_chunk(self, discard: Discard, modified: str) -> str | None:
         """Return the key of a chunk that was delivered and never committed; None if there is none."""
-        audit, raw, dataset = self.state.audit, discard.body.object, discard.body.dataset
+        audit, raw, dataset = self.audit, discard.body.object, discard.body.dataset
         starts = latest(audit.ledger_keys(raw.id))
         committed = {processed_key(Batch(raw, Chunk(start, 0)), dataset, modified) for start in starts}
         prefix = processed_key(Batch(raw, Chunk(0, 0)), dataset, modified).rpartition(f"{raw.id}.")[0] + f"{raw.id}."

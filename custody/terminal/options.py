@@ -83,6 +83,10 @@ Aws = Annotated[
 Profile = Annotated[
     str | None, typer.Option(metavar="NAME", envvar="CUSTODY_PROFILE", help="Use AWS with this profile.")
 ]
+AllOpen = Annotated[bool, typer.Option("--open", help="All open dead letters.")]
+OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only dead letters of this dataset.")]
+OfError = Annotated[str | None, typer.Option("--error", help="Only those with this error, such as AccessRefused.")]
+OfStep = Annotated[str | None, typer.Option("--step", help="Only those of this step, such as validate.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")]

@@ -2,14 +2,18 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from custody.audit.reader import AuditReader
 from custody.audit.subject import Subject, find_dead_letter
+from custody.commands import dead_letters as commands_dead_letters
 from custody.errors import SOME_WITHOUT_OUTCOME, CommandFailed
 from custody.recovery.discard import require_idle
 from functions.shared.model.ids import RawObject
@@ -23,12 +27,15 @@ from tests.support.audit_files import (
     committed,
     delivered_in_part,
     posted,
+    put,
     redriven_in_vain,
 )
 from tests.support.buckets import EXECUTION_ARN, Buckets, parse_ledger_file
 from tests.support.command_line import refusal
 from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, MIXED, written
+
+LAST_MINUTE = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
 
 
 def test_a_discard_is_committed_beside_the_delivery_and_resolves_the_dead_letter(buckets: Buckets, run: Run) -> None:
@@ -253,3 +260,67 @@ def test_control_characters_in_a_reason_are_made_visible(buckets: Buckets, run: 
     refused = refusal(run("discard", dead_letter.id, "--reason", "again"), SOME_WITHOUT_OUTCOME)
     assert "␛[2J" in refused
     assert "\x1b" not in refused
+
+
+@pytest.fixture
+def several(buckets: Buckets) -> list[DeadLetterKey]:
+    """Return open dead letters of two errors; there are a resolved one, and a damaged file of the next day too."""
+    keys = [
+        posted(buckets, number, error="UnknownDataset" if number % 2 else "AccessRefused") for number in range(1, 7)
+    ]
+    committed(buckets, LedgerKey(posted(buckets, 7).object_id, 0, 0))
+    put(buckets, DeadLetterKey(an_id(8), 0, 0, NEXT_DAY, "Validate"), b"not ours")
+    return keys
+
+
+def test_filters_select_what_is_discarded(buckets: Buckets, run: Run, several: list[DeadLetterKey]) -> None:
+    done = run("discard", "--error", "UnknownDataset", "--until", "2026-11-23T23:59", "--reason", "any", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "to be discarded: 3 dead letters of 3 object versions" in done.stderr
+    assert "3 dead letters discarded; 0 records" in done.stdout
+    assert chosen(buckets, until=LAST_MINUTE) == several[1::2]
+
+
+def test_several_are_listed_and_discarded_once_confirmed(
+    buckets: Buckets, run: Run, several: list[DeadLetterKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = "discard", "--open", "--until", "2026-11-23T23:59", "--reason", "any"
+    refused = run(*arguments)
+    assert "Add --yes if you are sure" in refusal(refused)
+    assert all(key.id in refused.stdout for key in several)
+    monkeypatch.setattr(commands_dead_letters, "sys", SimpleNamespace(stdin=Mock(), stdout=sys.stdout))
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    assert refusal(run(*arguments)) == "Nothing was discarded."
+    assert len(chosen(buckets, until=LAST_MINUTE)) == len(several)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    assert run(*arguments).exit_code == 0
+    assert chosen(buckets, until=LAST_MINUTE) == []
+
+
+def test_what_cannot_be_read_or_discarded_is_named_and_the_rest_is_discarded(
+    buckets: Buckets, run: Run, machine: Machine, several: list[DeadLetterKey]
+) -> None:
+    raw = uncommitted(buckets)  # and whatever was committed before
+    done = run("discard", "--open", "--reason", "any", "--yes", "--json")
+    document = json.loads(done.stdout)
+    assert (done.exit_code, len(document["discards"]), document["still_open"]) == (1, len(several) + 1, 1)
+    assert [(each["dead_letter"], "no ledger file claims" in each["why"]) for each in document["refused"]] == [
+        (raw.id, True)
+    ]
+    assert "unreadable, and not discarded: s3://audit/dead-letters/dt=2026-11-24/" in done.stderr
+    assert machine.calls["DescribeExecution"] == 2 * (len(several) + 2)
+
+
+def test_a_key_stands_for_all_its_versions(buckets: Buckets, run: Run) -> None:
+    versions = [buckets.upload("mission/a.json", GOOD).object for _ in range(3)]
+    for raw in versions[:2]:
+        posted(buckets, raw=raw)
+    done = run("discard", "mission/a.json", "--reason", "any", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "to be discarded: 2 dead letters of 2 object versions" in done.stderr
+    assert chosen(buckets) == []
+
+
+@pytest.mark.parametrize("arguments", [(), (an_id(1), "--open")])
+def test_a_discard_needs_either_an_id_or_filters(run: Run, arguments: tuple[str, ...]) -> None:
+    assert "Name either a dead letter, or --open or filters" in refusal(run("discard", *arguments, "--reason", "any"))

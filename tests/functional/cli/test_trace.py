@@ -102,25 +102,26 @@ def test_a_record_whose_ledger_file_was_deleted_has_no_outcome(bulk: Bulk, run: 
     assert "no ledger file is about its batch" in failure(run, f"{bulk.id}.609")
 
 
-def discarded(bulk: Bulk, start: int) -> None:
+def discarded(bulk: Bulk, machine: Machine, start: int) -> None:
     """Discard a chunk as an operator does."""
     state = state_of(bulk.buckets, bulk.id)
     (dead_letter,) = (key for key in state.dead_letters if key.start == start)
-    Discarder(state, "processed", "sent by mistake", "arn:aws:iam::1:user/eve").discard(dead_letter)
+    by = "arn:aws:iam::1:user/eve"
+    Discarder(state.audit, machine.pipeline(), "processed", "sent by mistake", by).discard(dead_letter)
 
 
-def test_a_record_of_a_chunk_that_was_discarded_unread_names_who_did(bulk: Bulk, run: Run) -> None:
-    discarded(bulk, 400)
+def test_a_record_of_a_chunk_that_was_discarded_unread_names_who_did(bulk: Bulk, machine: Machine, run: Run) -> None:
+    discarded(bulk, machine, 400)
     message = failure(run, f"{bulk.id}.450")
     assert "its batch was never committed, and was discarded on" in message
     assert message.endswith("by arn:aws:iam::1:user/eve: sent by mistake")
 
 
-def test_a_discard_has_who_when_and_why(bulk: Bulk, run: Run) -> None:
+def test_a_discard_has_who_when_and_why(bulk: Bulk, machine: Machine, run: Run) -> None:
     audit_files.discarded(bulk.buckets, bulk.id, 200)
     assert "discarded at attempt 0, by an unknown user" in run(f"{bulk.id}.244").stdout
     bulk.buckets.forget("audit", LedgerKey(bulk.id, 200, 0, discards=True).key)
-    discarded(bulk, 200)
+    discarded(bulk, machine, 200)
     header = audit_of(bulk.buckets).discard_header(LedgerKey(bulk.id, 200, 0, discards=True))
     discard = f"on {header.recorded_at} by arn:aws:iam::1:user/eve: sent by mistake"
     assert f"discarded at attempt 0, {discard}" in run(f"{bulk.id}.244").stdout

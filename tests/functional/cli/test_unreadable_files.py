@@ -101,6 +101,6 @@ def test_nothing_is_discarded_on_the_basis_of_a_foreign_ledger_file(buckets: Buc
 
     assert isinstance(refused.exception, Unreadable)
     assert refused.exception.key == key
-    assert json.loads(refused.stdout) == {"discards": [], "still_open": 1}
+    assert json.loads(refused.stdout) == {"discards": [], "refused": [], "still_open": 1}
     assert "run the same command again" not in refused.stderr
     assert not any("discarded" in key for key in buckets.keys("audit"))
