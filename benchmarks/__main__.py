@@ -10,7 +10,6 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from rich.table import Column
 
 from benchmarks.buckets import VARIABLES, Buckets, empty_buckets
 
@@ -19,7 +18,8 @@ os.environ.update(VARIABLES)
 # Handlers read the variables when they are imported.
 from benchmarks import processes, records, stages, with_parser
 from benchmarks.records import Input
-from custody.terminal.console import console, table
+from custody.terminal.console import print_line, print_rows, table
+from custody.terminal.tables import Cell
 
 HANDLERS = ("start", "validate", "transform", "write", "summarize", "dead_letter")
 MICRO = 1_000_000
@@ -44,14 +44,14 @@ class Measure:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self) -> tuple[Cell, ...]:
         """Return the row of the table."""
         limit = f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}" if self.at_most else ""
         return (
             self.name,
             f"{self.value:.3g}",
             limit,
-            {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[self.met],
+            "" if self.met is None else ("met", "green") if self.met else ("missed", "red"),
         )
 
 
@@ -69,14 +69,12 @@ def main(
         document = {"records": count, "rounds": rounds, "chunk_bytes": chunk_bytes, "machine": machine}
         json.dump(document | {"measures": rows}, sys.stdout, ensure_ascii=False, indent=2)
         return
-    console.print(
-        f"{count:,} records of 64 bytes, 1 in 1,000 invalid; sides run in turn, the fastest of {rounds} rounds.\n"
-        f"Time of one core ({machine}); S3 is in memory."
-    )
-    grid = table("measure", *(Column(heading, justify="right") for heading in ("value", "limit", "result")))
+    print_line(f"{count:,} records of 64 bytes, 1 in 1,000 invalid; sides run in turn, the fastest of {rounds} rounds.")
+    print_line(f"Time of one core ({machine}); S3 is in memory.")
+    grid = table("measure", "value", "limit", "result")
     for each in measures:
-        grid.add_row(*each.cells())
-    console.print(grid)
+        grid.add(*each.cells())
+    print_rows(grid)
 
 
 def measure(data: Input, rounds: int, chunk_bytes: int) -> Iterator[Measure]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -143,7 +144,7 @@ def run() -> None:
             # Otherwise Python would flush when it exits, too late to report a failure.
             sys.stdout.flush()
     except CommandFailed as failure:
-        _exit(str(failure), failure.code)
+        _exit(str(failure), failure.code, failure.log)
     except KeyboardInterrupt:
         _exit("", INTERRUPTED)
     except BrokenPipeError:
@@ -161,15 +162,14 @@ def _require_utf8(arguments: list[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as error:
-            raise CommandFailed(f"Argument {visible(argument)} is not UTF-8. Pass it as UTF-8.", USAGE) from error
+            raise CommandFailed(f"Argument {argument} is not UTF-8. Pass it as UTF-8.", USAGE) from error
 
 
-def _exit(message: str, code: int) -> NoReturn:
-    """Exit with a message, if there is one; output that cannot be written any more is dropped."""
+def _exit(message: str, code: int, log: Iterable[str] = ()) -> NoReturn:
+    """Exit with a message, if there is one, and a log; output that cannot be written any more is dropped."""
     with suppress(OSError):
         if message:
-            lines = "\n".join(map(visible, f"custody: {message}".split("\n")))
-            sys.stderr.write(f"{lines}\n")
+            sys.stderr.writelines(f"{visible(line)}\n" for line in (f"custody: {message}", *log))
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -1,5 +1,7 @@
 """Expected failures of the command line: one clear line and an exit code."""
 
+from collections.abc import Iterable
+
 ALL_WRITTEN = 0
 """Every record was written."""
 
@@ -14,8 +16,9 @@ SOME_REJECTED = 3
 
 
 class CommandFailed(Exception):
-    """An expected failure, reported to the user in one line; `code` is the exit code."""
+    """An expected failure, reported to the user in one line, above the lines of a log; `code` is the exit code."""
 
-    def __init__(self, message: str, code: int = SOME_WITHOUT_OUTCOME) -> None:
+    def __init__(self, message: str, code: int = SOME_WITHOUT_OUTCOME, log: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.code = code
+        self.log = tuple(log)

@@ -67,5 +67,5 @@ class Session:
 def open_target(*, aws: bool, profile: str | None) -> Target:
     """Choose the AWS to talk to, and print its name to stderr; raise CommandFailed if none is named and none is up."""
     target = choose(aws=aws, profile=profile)
-    console.stderr.print(f"target: {target.name}", soft_wrap=True, markup=False)
+    console.warn(f"target: {target.name}")
     return target

@@ -41,7 +41,8 @@ def main() -> int:
             pass
     outcomes = [watcher.outcome(upload) for upload in uploads]
     put_view.outcomes(Tally.of(outcomes))
-    console.console.print(NEXT, markup=False)
+    for line in NEXT.splitlines():
+        console.print_line(line)
     return SOME_WITHOUT_OUTCOME if any(outcome.code == SOME_WITHOUT_OUTCOME for outcome in outcomes) else 0
 
 

@@ -19,7 +19,7 @@ from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AllOpen, AsJson, OfDataset, OfError, OfStep, Since, Until
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.views import dead_letter as view
 from custody.views import discard as discard_view
 from functions.shared.model.keys import DeadLetterKey
@@ -73,10 +73,10 @@ def list_dead_letters(
     else:
         view.table(console.watched(counted, lambda number: f"{plural(number, 'dead letter')} found"))
     for each in unreadable:
-        _say(f"unreadable: {visible(str(each))}")
+        console.warn(f"unreadable: {each}")
     number = counts.total()
     summary = _summary(number, counts[True], open_only=open_only) if number else _nothing_matches(audit, wanted)
-    _say(f"{len(unreadable):,} unreadable; {summary}" if unreadable else summary)
+    console.warn(f"{len(unreadable):,} unreadable; {summary}" if unreadable else summary)
     if unreadable:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
@@ -112,17 +112,22 @@ def show_dead_letter(
     for record in shown:
         view.record(audit.s3, body, record)
     if len(shown) < len(body.rejected):
-        _say(f"\n{plural(len(body.rejected) - len(shown), 'more rejected record')}: add --all-records")
+        console.warn("", f"{plural(len(body.rejected) - len(shown), 'more rejected record')}: add --all-records")
     if len(body.rejected) < (number := body.rejected_count or 0):
-        _say(f"\nThe dead letter lists {len(body.rejected):,} of {number:,} rejected records; the ledger file has all.")
+        console.warn(
+            "", f"The dead letter lists {len(body.rejected):,} of {number:,} rejected records; the ledger file has all."
+        )
     for other in document.same_attempt:
-        _say(f"\nThere is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other}")
+        console.warn(
+            "", f"There is another dead letter of attempt {dead_letter.attempt}: custody dead-letters show {other}"
+        )
     if document.chunks:
-        _say(_list_chunks(document.chunks))
+        console.warn("", *_list_chunks(document.chunks))
     if document.open and not running:
-        _say(
-            f"\nRun it again: custody redrive {dead_letter.id}\n"
-            f"Discard it:   custody dead-letters discard {dead_letter.id} --reason TEXT"
+        console.warn(
+            "",
+            f"Run it again: custody redrive {dead_letter.id}",
+            f"Discard it:   custody dead-letters discard {dead_letter.id} --reason TEXT",
         )
 
 
@@ -168,10 +173,10 @@ def discard(
     audit, unreadable = session.audit, list[Unreadable]()
     dead_letters = open_dead_letters(audit, subject) if subject else _select_by_object(audit, wanted, unreadable)
     for file in unreadable:
-        _say(f"unreadable, and not discarded: {visible(str(file))}")
+        console.warn(f"unreadable, and not discarded: {file}")
     number = sum(map(len, dead_letters))
     if not number:
-        _say(_nothing_matches(audit, wanted))
+        console.warn(_nothing_matches(audit, wanted))
     if number > 1:
         _list_discards(audit, dead_letters, to_stderr=as_json)
         if not yes:
@@ -199,7 +204,7 @@ def _report(discarder: Discarder, *, as_json: bool) -> None:
         discard_view.discards(document)
     if document.discards and document.still_open:
         still_open = plural(document.still_open, "dead letter")
-        _say(f"still open: {still_open}; run the same command again to discard the rest")
+        console.warn(f"still open: {still_open}; run the same command again to discard the rest")
 
 
 def _confirm(number: int) -> None:
@@ -227,22 +232,18 @@ def _list_discards(audit: AuditReader, dead_letters: list[list[DeadLetterKey]], 
         bodies = zip(keys, read_all(audit, keys[: console.SHOWN]), strict=False)
         view.table(SelectedDeadLetter(key, body, True) for key, body in bodies if isinstance(body, DeadLetter))  # noqa: FBT003 - a field
         if (more := len(keys) - console.SHOWN) > 0:
-            console.console.print(f"and {more:,} more")
-    _say(f"to be discarded: {plural(len(keys), 'dead letter')} of {plural(len(dead_letters), 'object version')}")
+            console.print_line(f"and {more:,} more")
+    console.warn(
+        f"to be discarded: {plural(len(keys), 'dead letter')} of {plural(len(dead_letters), 'object version')}"
+    )
 
 
-def _say(message: str) -> None:
-    """Print a message to stderr, after everything that was printed to stdout."""
-    sys.stdout.flush()
-    console.warn(message)
-
-
-def _list_chunks(dead_letters: Sequence[str]) -> str:
+def _list_chunks(dead_letters: Sequence[str]) -> list[str]:
     """List the first open dead letters of the chunks, each by the command that shows it."""
     commands = [f"  custody dead-letters show {each}" for each in dead_letters[: console.SHOWN]]
     more = len(dead_letters) - console.SHOWN
     rest = [f"  and {more:,} more: custody dead-letters"] if more > 0 else []
-    return "\n".join([f"\nIts chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest])
+    return [f"Its chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest]
 
 
 def _summary(number: int, still_open: int, *, open_only: bool) -> str:
@@ -265,5 +266,5 @@ def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:
     if not given:
         return message
     others = [selected.body for selected in select(audit, replace(wanted, dataset=None, error=None, step=None), [])]
-    values = [f"{name}s {', '.join(sorted({visible(getattr(body, name)) for body in others}))}" for name in given]
+    values = [f"{name}s {', '.join(sorted({getattr(body, name) for body in others}))}" for name in given]
     return f"{message}; there are {' and '.join(values)}" if others else message

@@ -27,7 +27,7 @@ from custody.session import Session
 from custody.terminal import console
 from custody.terminal.commands import command, command_app
 from custody.terminal.options import AsJson, DryRun
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.views import destroy as view
 
 app = command_app()
@@ -110,12 +110,12 @@ def _leftover_buckets(account: Account, stack: Stack | None, names: list[str]) -
     for name in names:
         if name not in existing:
             raise CommandFailed(
-                f"{visible(name)} is not a bucket of custody-{account.env}. Its buckets: "
+                f"{name} is not a bucket of custody-{account.env}. Its buckets: "
                 f"{', '.join(sorted(existing)) or 'none'}.",
                 USAGE,
             )
         if owner := stack_of(account.target, name):
-            raise CommandFailed(f"{visible(name)} belongs to the stack {owner}. Delete it with that stack.", USAGE)
+            raise CommandFailed(f"{name} belongs to the stack {owner}. Delete it with that stack.", USAGE)
     return [account.inspect(Resource("bucket", name)) for name in dict.fromkeys(names)]
 
 
@@ -140,5 +140,5 @@ def _delete(account: Account, report: DestroyReport) -> None:
                 delete_bucket(account.target, bucket.name, report)
     except (KeyboardInterrupt, SystemExit):
         state = f"CloudFormation may still be deleting {what}." if report.stack else "Some versions may be deleted."
-        console.warn(visible(f"{state} See what is left: {account.destroy_command('--dry-run')}"))
+        console.warn(f"{state} See what is left: {account.destroy_command('--dry-run')}")
         raise

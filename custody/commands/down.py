@@ -12,4 +12,4 @@ app = command_app()
 def down() -> None:
     """Stop embedded AWS and everything that runs on it."""
     stopped = local.stop(FOLDER)
-    console.console.print("embedded AWS stopped" if stopped else "embedded AWS was not running")
+    console.print_line("embedded AWS stopped" if stopped else "embedded AWS was not running")

@@ -60,4 +60,4 @@ def executions(
             console.warn(f"These are the newest {len(rows):,}. To see older ones, add --limit N or --until TIME.")
     else:
         when = " in that time" if since or until else ""
-        console.console.print(f"No executions{f' with status {status}' if status else ''}{when}.")
+        console.print_line(f"No executions{f' with status {status}' if status else ''}{when}.")

@@ -82,9 +82,9 @@ def _start_of(reconciled: ReconciledObject) -> _Start:
 
 def _print_summary(counts: Counter[State], starts: Counter[_Start], hidden: int) -> None:
     if hidden:
-        console.console.print(f"and {hidden:,} more: add --all")
+        console.print_line(f"and {hidden:,} more: add --all")
     started = f", of which {starts['started']:,} were started" if starts["started"] else ""
-    console.console.print(view.format_counts(counts) + started)
+    console.print_line(view.format_counts(counts) + started)
     if starts["startable"]:
         console.warn("To start missing objects: custody reconcile --start")
     if unstartable := starts["not startable"]:

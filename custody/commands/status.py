@@ -58,4 +58,4 @@ def status(session: Session, *, as_json: AsJson = False) -> None:
     )
     for name, value in (to_builtins(document) | {"executions": executions}).items():
         if name != "more_executions":
-            console.console.print(f"{name:<16} {value}", soft_wrap=True)
+            console.print_line(f"{name:<16} {value}")

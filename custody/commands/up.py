@@ -25,7 +25,7 @@ def up(
 ) -> None:
     """Start embedded AWS on this machine and deploy to it. Does nothing if both are done and nothing has changed."""
     for step in bring_up(ROOT, FOLDER, env, settings or [], persist=persist):
-        console.stderr.print(f"{step} …")
+        console.warn(f"{step} …")
     instance = local.find(FOLDER)
     if instance:
-        console.console.print(f"Custody ({env}) is running on embedded AWS at {instance.endpoint}")
+        console.print_line(f"Custody ({env}) is running on embedded AWS at {instance.endpoint}")

@@ -54,7 +54,7 @@ def verify(
         console.stream_json("objects", checked, lambda: {"counts": {str(each): counts[each] for each in Result}})
     else:
         view.verdicts(console.watched(checked, lambda _: f"checked {view.format_counts(counts)}; {progress}"))
-        console.console.print(view.format_counts(counts))
+        console.print_line(view.format_counts(counts))
     if counts[Result.BROKEN]:
         raise typer.Exit(BROKEN)
 

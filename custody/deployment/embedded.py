@@ -82,5 +82,5 @@ def _cdk(root: Path, folder: Path, instance: local.Instance, cwd: Path, *argumen
     if done.returncode:
         if refusals := [line for line in done.stdout.splitlines() if line.startswith(_REFUSED)]:
             raise CommandFailed(refusals[0].removeprefix(_REFUSED), USAGE)
-        end = "\n".join(done.stdout.splitlines()[-_LOG_LINES:])
-        raise CommandFailed(f"`cdk {arguments[0]}` failed with exit code {done.returncode}:\n{end}")
+        end = done.stdout.splitlines()[-_LOG_LINES:]
+        raise CommandFailed(f"`cdk {arguments[0]}` failed with exit code {done.returncode}:", log=end)

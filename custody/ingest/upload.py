@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from boto3.s3.transfer import TransferConfig
 
 from custody.errors import CommandFailed
-from custody.terminal.text import visible
 from functions.shared.model.ids import RawObject
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Uploader:
 
         def advance(number: int) -> None:
             if self._is_stopped:
-                raise CommandFailed(f"The upload of {visible(key)} was stopped, and nothing of it remains.")
+                raise CommandFailed(f"The upload of {key} was stopped, and nothing of it remains.")
             on_progress(number)
 
         # The open file remains the same file, even if another one takes its name.
@@ -84,7 +83,7 @@ class Uploader:
                 del self._sources[key]
         if source.arrived is None:
             raise CommandFailed(
-                f"s3://{self._bucket} is not versioned, so {visible(key)} could change while it is processed. Enable "
+                f"s3://{self._bucket} is not versioned, so {key} could change while it is processed. Enable "
                 "versioning, then upload it again."
             )
         return source.arrived
@@ -136,8 +135,7 @@ class _Source:
     def _require(self, is_in_place: bool) -> None:  # noqa: FBT001 - private
         if not is_in_place or self._current_state() != self._state:
             raise CommandFailed(
-                f"{visible(str(self._file))} changed during the upload, so nothing was uploaded. Upload it again once "
-                "it is complete."
+                f"{self._file} changed during the upload, so nothing was uploaded. Upload it again once it is complete."
             )
 
     def _current_state(self) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from custody.audit.reader import AuditReader
 from custody.concurrency import map_ordered
 from custody.errors import CommandFailed
 from custody.executions.pipeline import Pipeline
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.terminal.times import stamp
 from functions.shared.model.ids import record_id
 from functions.shared.model.keys import DeadLetterKey, LedgerKey, latest, processed_key
@@ -300,7 +300,7 @@ def require_open(audit: AuditReader, dead_letter: DeadLetterKey) -> None:
     state = ObjectState(audit, dead_letter.object_id, since=dead_letter.day)
     if resolved_by := resolution(state, dead_letter):
         raise CommandFailed(
-            f"The dead letter {dead_letter.id} is already resolved: {visible(resolved_by)}. Nothing was discarded."
+            f"The dead letter {dead_letter.id} is already resolved: {resolved_by}. Nothing was discarded."
         )
 
 

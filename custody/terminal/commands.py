@@ -8,16 +8,31 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from custody.terminal.options import Aws, Env, Profile
+from custody.terminal.options import Aws, Env, Profile, Wide
+from custody.terminal.text import visible
 
 _SESSION_OPTIONS = {"env": (Env, "dev"), "aws": (Aws, False), "profile": (Profile, None)}
 """The options that choose a session, each with its type and default."""
+
+_OPTIONS = _SESSION_OPTIONS | {"wide": (Wide, False)}
+"""The options of every command with a session."""
+
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Metavars:
-    """Help that shows what an option takes as a word, and nothing for a flag."""
+    """Help that shows what an option takes as a word, and nothing for a flag; errors that quote arguments escaped."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments."""
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]  # of the other base class
+        except _UsageError as error:
+            error.message = visible(error.message)
+            raise
+        return parsed
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, `--help` included."""
@@ -78,10 +93,14 @@ def _with_session_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def command(**values: Any) -> Any:
+        # Help and usage errors need no console.
+        from custody.terminal.console import console  # noqa: PLC0415
+
         chosen = {name: values.pop(name) for name in _SESSION_OPTIONS}
+        console.whole = values.pop("wide")
         return function(session=session(**chosen), **values)
 
-    for name, (annotation, default) in _SESSION_OPTIONS.items():
+    for name, (annotation, default) in _OPTIONS.items():
         parameters[name] = Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
     command.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     command.__dict__["__signature__"] = signature(function).replace(parameters=list(parameters.values()))

@@ -2,22 +2,23 @@
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from msgspec import to_builtins
-from rich import box
 from rich.console import Console
 from rich.live import Live
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.spinner import Spinner
-from rich.table import Column, Table
 from rich.text import Text
 
+from custody.terminal.tables import Rows, render
 from custody.terminal.text import visible
+from custody.terminal.times import took
 
 WIDTH_OF_A_PIPE = 1000
 SHOWN = 20
@@ -26,66 +27,77 @@ SHOWN = 20
 _NAME_WIDTH = 13
 """Columns for the name of a fact."""
 
-console = Console(highlight=False)
-if not console.is_terminal:
-    console = Console(highlight=False, width=WIDTH_OF_A_PIPE)
-stderr = Console(stderr=True, highlight=False)
+_LONG = 2
+"""After so many seconds, a spinner shows for how long it has been turning."""
 
 Item = TypeVar("Item")
 Kind = TypeVar("Kind")
 
 
-class Rows(Table):
-    """A table with rows of text."""
+class Screen(Console):
+    """A console that prints text as it is, one line each: no markup, no emoji codes, what is invisible escaped.
 
-    def add(self, *cells: "str | int | tuple[str, str] | Text") -> None:
-        """Add a row; a cell is shown as it is, with its style if it is a pair."""
-        row: list[Text] = []
-        for cell in cells:
-            text, style = cell if isinstance(cell, tuple) else (cell, "")
-            if not isinstance(text, Text):
-                text = Text(f"{text:,}" if isinstance(text, int) else visible(text), style)
-            row.append(text)
-        self.add_row(*row)
-
-
-def table(*headings: str | Column) -> Rows:
-    """Make an empty table whose cells fold where the terminal is too narrow."""
-    columns = (heading if isinstance(heading, Column) else Column(heading, overflow="fold") for heading in headings)
-    return Rows(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def print_rows(rows: Table, title: int = 1) -> None:
-    """Print a table or, where the terminal is too narrow, a paragraph per row: its first cells, then facts by heading.
-
-    All cells are Text. Prints nothing if there are no rows.
+    Lines are never broken, so that an id or a command can be copied. `whole` shows names in tables whole, too.
     """
-    if not rows.row_count:
-        return
-    wide = console.options.update(width=WIDTH_OF_A_PIPE)
-    if console.measure(rows, options=wide).maximum <= console.width:
-        console.print(rows)
-        return
-    for row in zip(*(column.cells for column in rows.columns), strict=True):
-        named = list(zip((f"{column.header}" for column in rows.columns), row, strict=True))[title:]
-        facts = [Text.assemble((f"{name} " if name else "", "dim"), cell) for name, cell in named if cell]
-        console.print(Text("  ").join(row[:title]), soft_wrap=True)
-        console.print(Padding.indent(Text(", ").join(facts), 2))
+
+    whole = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        if not self.is_terminal:
+            self.width = WIDTH_OF_A_PIPE
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Render a line of text."""
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Render anything, such as styled text: what was not escaped before is escaped here."""
+        for segment in super().render(renderable, options):
+            text = "\n".join(map(visible, segment.text.split("\n")))
+            yield segment if segment.control else segment._replace(text=text)
 
 
-def warn(message: str) -> None:
-    """Print a line to stderr, as it is."""
-    stderr.print(message, soft_wrap=True, markup=False)
+console = Screen()
+stderr = Screen(stderr=True)
+
+
+def table(*headings: str) -> Rows:
+    """Make an empty table."""
+    return Rows(*headings)
+
+
+def print_rows(
+    rows: Rows, *, title: int = 1, command: tuple[str, int] | None = None, screen: Screen | None = None
+) -> None:
+    """Print a table; see tables.render. Prints nothing if there are no rows."""
+    if rows:
+        screen = screen or console
+        for line in render(rows, screen, title, command, whole=console.whole):
+            screen.print(line) if isinstance(line, Text) else screen.file.write(f"{line}\n")
+
+
+def print_line(*parts: str | tuple[str, str]) -> None:
+    """Print a line of texts, each with its style if it is a pair."""
+    styled = ((part, "") if isinstance(part, str) else part for part in parts)
+    console.print(Text.assemble(*((visible(text), style) for text, style in styled)))
+
+
+def warn(*lines: str) -> None:
+    """Print lines to stderr, after everything that was printed to stdout."""
+    sys.stdout.flush()
+    for line in lines:
+        stderr.print(line)
 
 
 def print_heading(text: str) -> None:
-    """Print the heading of a page, as it is."""
-    console.print(Text(visible(text), style="bold"), soft_wrap=True)
+    """Print the heading of a page."""
+    print_line((text, "bold"))
 
 
 def print_fact(name: str, text: str, style: str = "") -> None:
-    """Print a fact of a page beside its name, as it is."""
-    console.print(Text.assemble((f"  {name:<{_NAME_WIDTH}}", "dim"), (visible(text), style)), soft_wrap=True)
+    """Print a fact of a page beside its name."""
+    print_line((f"  {name:<{_NAME_WIDTH}}", "dim"), (text, style))
 
 
 def progress(describe: Callable[[], str]) -> AbstractContextManager[object]:
@@ -115,7 +127,7 @@ def counted(items: Iterable[Item], counts: Counter[Kind], kind: Callable[[Item],
 
 def tracked(items: Iterable[Item], description: str, total: int, completed: int = 0) -> Iterator[Item]:
     """Yield items as they come, with a progress bar on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=stderr, transient=True, redirect_stdout=False, disable=not stderr.is_terminal
     ) as bar:
@@ -124,23 +136,31 @@ def tracked(items: Iterable[Item], description: str, total: int, completed: int 
 
 def write_json(document: Any) -> None:
     """Print one JSON document: a Struct, or what JSON has."""
-    sys.stdout.write(json.dumps(to_builtins(document), indent=2) + "\n")
+    sys.stdout.write(_encode(document, indent=2) + "\n")
 
 
 def stream_json(name: str, items: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
     """Print `{name: [item, ...], **rest()}` while the items come; `rest` is called after the last one."""
     sys.stdout.write(f'{{"{name}": [')
     for number, item in enumerate(items):
-        sys.stdout.write(("," if number else "") + "\n" + json.dumps(to_builtins(item)))
-    fields = json.dumps(rest()).removeprefix("{")
+        sys.stdout.write(("," if number else "") + "\n" + _encode(item))
+    fields = _encode(rest()).removeprefix("{")
     sys.stdout.write("\n]" + ("" if fields == "}" else ", ") + fields + "\n")
 
 
+def _encode(document: Any, indent: int | None = None) -> str:
+    # DEL is the one control character that JSON need not escape.
+    return json.dumps(to_builtins(document), indent=indent).replace("\x7f", "\\u007f")
+
+
 class _Description:
-    """The text beside a spinner, computed anew each time that it is drawn."""
+    """The text beside a spinner, computed anew each time that it is drawn: one line, with the time if it takes long."""
 
     def __init__(self, describe: Callable[[], str]) -> None:
         self._describe = describe
+        self._begun = time.monotonic()
 
     def __rich__(self) -> Text:
-        return Text(self._describe())
+        elapsed = time.monotonic() - self._begun
+        text = visible(self._describe())
+        return Text(text if elapsed < _LONG else f"{text} ({took(elapsed)})", no_wrap=True, overflow="ellipsis")

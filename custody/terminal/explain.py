@@ -2,8 +2,6 @@
 
 import os
 
-from custody.terminal.text import visible
-
 _THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "SlowDown", "RequestThrottled"}
 )
@@ -30,5 +28,5 @@ def _explain_os_error(error: OSError) -> str:
         return (
             f"{error.strerror or error}. If the output goes to a file, check that the disk has space; then try again."
         )
-    name = visible(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename))
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
     return f"{name}: {error.strerror}. Check that it exists and that you have access to it; then try again."

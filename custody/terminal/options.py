@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from custody.errors import USAGE, CommandFailed
-from custody.terminal.text import visible
 
 ENV = re.compile(r"[a-z][a-z0-9]{0,11}")
 """The names of environments, as in infra/settings.py. Without hyphens, no resource of one environment can have a name
@@ -22,7 +21,7 @@ def environment(text: str) -> str:
     """Validate the name of an environment; raise CommandFailed."""
     if not ENV.fullmatch(text):
         raise CommandFailed(
-            f"{visible(repr(text))} is not a valid environment name: use 1 to 12 lowercase letters and digits, "
+            f"{text!r} is not a valid environment name: use 1 to 12 lowercase letters and digits, "
             "starting with a letter, in --env or CUSTODY_ENV.",
             USAGE,
         )
@@ -87,6 +86,7 @@ AllOpen = Annotated[bool, typer.Option("--open", help="All open dead letters.")]
 OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only dead letters of this dataset.")]
 OfError = Annotated[str | None, typer.Option("--error", help="Only those with this error, such as AccessRefused.")]
 OfStep = Annotated[str | None, typer.Option("--step", help="Only those of this step, such as validate.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Show ids and URIs in tables whole, however long the lines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")]

@@ -42,19 +42,18 @@ def report(result: Backfiller) -> None:
         status = ": ".join(filter(None, (_name(result, item.status), item.why)))
         deleted = "; deleted since, but this version still exists" if item.deleted else ""
         colour = _COLOURS.get(item.status, "")
-        rows.add(version.key, f"{at:%Y-%m-%d %H:%M}", version.size, (f"{status}{deleted}", colour), version.id)
-    console.print_rows(rows)
+        rows.add(version.key, f"{at:%Y-%m-%d %H:%M}", version.size, ([f"{status}{deleted}"], colour), version.id)
+    console.print_rows(rows, command=("custody trace", 4))
     if number > console.SHOWN:
-        console.console.print(f"and {number - console.SHOWN:,} more: add --json")
+        console.print_line(f"and {number - console.SHOWN:,} more: add --json")
     total = plural(sum(counts.values()), "object version")
     parts = [f"{count:,} {_name(result, status)}" for status, count in counts.items() if count]
-    console.console.print(f"{total}: {', '.join(parts)}" if parts else total, soft_wrap=True)
+    console.print_line(f"{total}: {', '.join(parts)}" if parts else total)
     if result.dry_run:
         started = sum(counts[status] for status in result.started)
-        console.console.print(
+        console.print_line(
             f"{started:,} would be started, with {decimal(totals.bytes)}; how many records that is, is unknown until "
-            f"they are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}.",
-            soft_wrap=True,
+            f"they are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}."
         )
 
 

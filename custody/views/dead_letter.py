@@ -5,15 +5,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.text import Text
 
 from custody.assurance.verify_batch import format_counts
 from custody.audit.dead_letters import DeadLetterDocument, SelectedDeadLetter
 from custody.audit.object_versions import record_bytes
 from custody.executions.listing import Totals
 from custody.terminal import console
-from custody.terminal.console import print_fact, print_heading
-from custody.terminal.text import visible
+from custody.terminal.console import print_fact, print_heading, print_line
 from custody.views.excerpt import excerpt, place
 from custody.views.trace import format_items
 from functions.shared.model.ledger import DeadLetter, ListedRecord
@@ -41,7 +39,7 @@ def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
             body.recorded_at[:16].replace("T", " "),
             ("open", "bold yellow") if each.is_open else ("resolved", "green"),
         )
-    console.print_rows(rows)
+    console.print_rows(rows, command=("custody dead-letters show", 0))
 
 
 def page(document: DeadLetterDocument, *, running: bool, has_console: bool) -> None:
@@ -73,19 +71,20 @@ def page(document: DeadLetterDocument, *, running: bool, has_console: bool) -> N
 
 def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
     """Show the violations of a record, each with its place in the bytes."""
-    where = f"  at {visible(rejected.stage)}; {rejected.length:,} bytes at byte {rejected.offset:,} of the object"
-    console.console.print(Text.assemble("\n", (visible(rejected.record), "bold"), (where, "dim")), soft_wrap=True)
+    where = f"  at {rejected.stage}; {rejected.length:,} bytes at byte {rejected.offset:,} of the object"
+    print_line()
+    print_line((rejected.record, "bold"), (where, "dim"))
     content = record_bytes(s3, body.object, rejected)
     if content is None:
-        console.console.print("    the raw version is gone, so its bytes cannot be shown", style="yellow")
+        print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
     elif sha256(content).hexdigest() != rejected.sha256:
-        console.console.print("    these bytes are not the ones that were rejected: their hash differs", style="red")
+        print_line(("    these bytes are not the ones that were rejected: their hash differs", "red"))
     for violation in rejected.violations:
-        console.console.print(Text(f"    {visible(str(violation))}", style="red"), soft_wrap=True)
+        print_line((f"    {violation}", "red"))
         if content is not None:
             _print_place(content, violation)
     for line in rejected.described()[len(rejected.violations) :]:
-        console.console.print(Text(f"    {line}", style="red"), soft_wrap=True)
+        print_line((f"    {line}", "red"))
 
 
 def _records(body: DeadLetter, totals: Totals | None) -> str:
@@ -103,7 +102,6 @@ def _print_place(content: bytes, violation: Violation) -> None:
     width = min(_WIDEST_EXCERPT, console.console.width - len(_INDENT) - 2)
     cut = excerpt(*place(content, violation), width)
     marked = cut.marked or " "
-    line = Text.assemble(_INDENT, (cut.before, "dim"), (marked, "bold red underline"), (cut.after, "dim"))
-    console.console.print(line, soft_wrap=True)
+    print_line(_INDENT, (cut.before, "dim"), (marked, "bold red underline"), (cut.after, "dim"))
     if not console.console.is_terminal:
-        console.console.print(_INDENT + " " * cell_len(cut.before) + "^" * cell_len(marked), soft_wrap=True)
+        print_line(_INDENT + " " * cell_len(cut.before) + "^" * cell_len(marked))

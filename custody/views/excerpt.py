@@ -64,16 +64,21 @@ def locate(text: str, pointer: str) -> tuple[int, int]:
 def excerpt(text: str, start: int, end: int, width: int = _WINDOW) -> Excerpt:
     """Cut a line of about `width` characters around a place, with invisible characters made visible.
 
-    Each character stays one character. A place that is longer than the line is cut at its end.
+    A place that is longer than the line is cut at its end.
     """
-    shown = min(end, start + width)
-    room = width - (shown - start)
-    first = max(0, min(start - int(room * _CONTEXT_BEFORE), len(text) - width))
-    last = min(len(text), max(shown, first + width))
-    before = ("…" if first else "") + visible(text[first:start])
-    marked = visible(text[start:shown]) + ("…" if shown < end else "")
-    after = visible(text[shown:last]) + ("…" if shown == end and last < len(text) else "")
-    return Excerpt(before, marked, after)
+    marked = visible(text[start : min(end, start + width)])
+    is_cut = end > start + width or len(marked) > width
+    marked = marked[:width]
+    before, after = visible(text[max(0, start - width) : start]), visible(text[end : end + width])
+    room = width - len(marked)
+    kept = min(len(before), max(int(room * _CONTEXT_BEFORE), room - len(after)))
+    is_cut_before = kept < len(before) or start > width
+    is_cut_after = not is_cut and (room - kept < len(after) or end + width < len(text))
+    return Excerpt(
+        ("…" if is_cut_before else "") + before[len(before) - kept :],
+        marked + ("…" if is_cut else ""),
+        after[: 0 if is_cut else room - kept] + ("…" if is_cut_after else ""),
+    )
 
 
 def _member(text: str, at: int, token: str) -> int:

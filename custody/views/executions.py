@@ -2,47 +2,33 @@
 
 from datetime import datetime
 
-from rich.table import Column, Table
-from rich.text import Text
-
 from custody.executions.listing import ExecutionRow
 from custody.executions.timeline import first_line
 from custody.terminal import console
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from custody.terminal.times import took
 from custody.views.trace import format_items, status_colour
 
-_NARROWEST_ERROR = 20
 _WIDEST_ERROR = 120
 """How many characters of an error and its cause are shown; `--json` has all."""
 
 
 def executions(rows: list[ExecutionRow]) -> None:
-    """Show executions; in a table, the error takes what the other columns leave."""
-    room = console.console.width - console.console.measure(_table(rows, 0)).maximum
-    width = min(room, _WIDEST_ERROR) if room >= _NARROWEST_ERROR else _WIDEST_ERROR
-    console.print_rows(_table(rows, width), title=3)
-
-
-def _table(rows: list[ExecutionRow], room: int) -> Table:
-    """Build the table, with `room` characters for an error and its cause."""
-    why = Column("why", no_wrap=True, min_width=min(room, _NARROWEST_ERROR))
-    table = console.table("started (UTC)", "object", "status", "attempt", "took", "records", "chunks", why)
-    table.collapse_padding = True
+    """Show executions."""
+    table = console.table("started (UTC)", "object", "status", "attempt", "took", "records", "chunks", "why")
     for row in rows:
-        error = Text(visible(": ".join(filter(None, (row.error, first_line(row.cause))))))
-        error.truncate(room, overflow="ellipsis")
+        error = ": ".join(filter(None, (row.error, first_line(row.cause))))
         table.add(
             f"{datetime.fromisoformat(row.started_at):%Y-%m-%d %H:%M:%S}",
             row.key or row.name,
             (row.status, status_colour(row.status)),
             f"{row.attempt} ({plural(row.redrives, 'redrive')})" if row.redrives else row.attempt,
             took(row.seconds),
-            _records(row),
-            _chunks(row),
-            error,
+            [_records(row)],
+            [_chunks(row)],
+            [error if len(error) <= _WIDEST_ERROR else f"{error[: _WIDEST_ERROR - 1]}…"],
         )
-    return table
+    console.print_rows(table, title=3, command=("custody trace", 1))
 
 
 def _records(row: ExecutionRow) -> str:

@@ -3,14 +3,11 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from rich.table import Column
-from rich.text import Text
-
 from custody.errors import ALL_WRITTEN, SOME_REJECTED, SOME_WITHOUT_OUTCOME
 from custody.ingest.outcome import FileOutcome, Tally, UploadedFile
 from custody.ingest.watch import ExecutionProgress
 from custody.terminal import console
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 from functions.shared.model.ids import RawObject
 
 SHOWN_OF_EACH = 10
@@ -30,7 +27,7 @@ _WARNED = 10
 def uploads(uploaded: Iterable[UploadedFile]) -> None:
     """Show the key and the object id of each upload."""
     for upload in uploaded:
-        console.console.print(f"{visible(upload.object.key)}  {upload.object.id}", soft_wrap=True, markup=False)
+        console.print_line(f"{upload.object.key}  {upload.object.id}")
 
 
 def outcomes(tally: Tally) -> None:
@@ -39,27 +36,25 @@ def outcomes(tally: Tally) -> None:
     Of many objects, show the first that are not fully written, and the totals.
     """
     rows = console.table("object", "record", "outcome", "details")
-    numbers = (Column(heading, justify="right") for heading in ("received", "written", "rejected", "chunks committed"))
-    totals = console.table("object", *numbers)
+    totals = console.table("object", "received", "written", "rejected", "chunks committed")
     for result in tally.shown:
         for record, outcome, why in _rows(result, SHOWN_OF_MANY if tally.is_large else SHOWN_OF_EACH):
             if outcome != "written" or not tally.is_large:
-                rows.add(result.object.key, record, (outcome, _COLOURS[outcome]), Text(why))
+                rows.add(result.object.key, record, (outcome, _COLOURS[outcome]), why)
         if result.is_summarized and (counts := result.counts):
             total = result.planned_chunks
             chunks = "" if total is None else f"{result.committed:,} of {total:,}"
             totals.add(result.object.key, counts.received, counts.written, counts.rejected, chunks)
-    console.print_rows(rows)
+    console.print_rows(rows, command=("custody trace", 1))
     console.print_rows(totals)
     rejected, failed = tally.codes[SOME_REJECTED], tally.codes[SOME_WITHOUT_OUTCOME]
     if tally.is_large and (more := rejected + failed - len(tally.shown)):
-        console.console.print(f"and {plural(more, 'more object')} with rejected records or without an outcome")
+        console.print_line(f"and {plural(more, 'more object')} with rejected records or without an outcome")
     if tally.uploads > 1:
         records = f"{plural(tally.counts.written, 'record')} written, {tally.counts.rejected:,} rejected"
-        console.console.print(
+        console.print_line(
             f"{plural(tally.uploads, 'object')}: {tally.codes[ALL_WRITTEN]:,} all written, {rejected:,} with rejected "
-            f"records, {failed:,} without an outcome; {records}",
-            soft_wrap=True,
+            f"records, {failed:,} without an outcome; {records}"
         )
 
 
@@ -68,29 +63,30 @@ def advise(tally: Tally, since: datetime) -> None:
     if tally.codes[SOME_REJECTED] + tally.codes[SOME_WITHOUT_OUTCOME] - len(tally.unfinished) > 1:
         option = f"--since {since:%Y-%m-%dT%H:%M:%SZ}"
         console.warn(
-            f"See what failed: custody dead-letters {option}\nRun it again:    custody redrive {option}\n"
-            f"Discard it:      custody dead-letters discard {option} --reason TEXT"
+            f"See what failed: custody dead-letters {option}",
+            f"Run it again:    custody redrive {option}",
+            f"Discard it:      custody dead-letters discard {option} --reason TEXT",
         )
 
 
 def uploading(key: str, sent: int, size: int) -> str:
     """Describe the progress of an upload, in bytes."""
-    return f"{visible(key)}: uploaded {sent / _MEGABYTE:,.0f} of {size / _MEGABYTE:,.0f} MB"
+    return f"{key}: uploaded {sent / _MEGABYTE:,.0f} of {size / _MEGABYTE:,.0f} MB"
 
 
 def watching(key: str, now: ExecutionProgress) -> str:
     """Describe how far an execution is; of a bulk object its chunks, which say more than its state."""
     if now.chunks is None or now.counts is None:
-        return f"{visible(key)}: {now.state}"
+        return f"{key}: {now.state}"
     rejected = f", {now.counts.rejected:,} rejected" if now.counts.rejected else ""
     records = f"{plural(now.counts.received, 'record')}{rejected}"
-    return f"{visible(key)}: {now.chunks[0]:,} of {now.chunks[1]:,} chunks, {records}"
+    return f"{key}: {now.chunks[0]:,} of {now.chunks[1]:,} chunks, {records}"
 
 
 def warn_of_arrived(arrived: list[RawObject]) -> None:
     """Name the objects that were uploaded, and that will be processed although the command ends early."""
     for raw in arrived[:_WARNED]:
-        console.warn(f"{visible(raw.key)} was uploaded and is processed regardless: custody trace {raw.id}")
+        console.warn(f"{raw.key} was uploaded and is processed regardless: custody trace {raw.id}")
     if (more := len(arrived) - _WARNED) > 0:
         console.warn(f"{more:,} more were uploaded and are processed regardless: custody executions")
 
@@ -111,31 +107,31 @@ def warn_of_unfinished(tally: Tally, timeout: float) -> None:
         )
 
 
-def _rows(result: FileOutcome, shown: int) -> Iterable[tuple[str, str, str]]:
+def _rows(result: FileOutcome, shown: int) -> Iterable[tuple[str, str, list[str]]]:
     counts, object_id, is_bulk = result.counts, result.object.id, result.planned_chunks is not None
     if counts and counts.written:
         written = [record.record for record in result.records if record.outcome == "written"]
         output = result.output and f"s3://{result.output.bucket}/{result.output.key}"
         records = written[0] if counts.written == 1 and written else plural(counts.written, "record")
-        yield records, "written", output or f"one object per chunk: custody trace {object_id}"
+        yield records, "written", [output or f"one object per chunk: custody trace {object_id}"]
     rejected = [record for record in result.records if record.outcome == "rejected"][:shown]
     for record in rejected:
-        yield record.record, "rejected", "\n".join(map(visible, record.described()))
+        yield record.record, "rejected", list(record.described())
     if counts and (more := counts.rejected - len(rejected)):
-        yield f"{more:,} more", "rejected", f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"
+        yield f"{more:,} more", "rejected", [f"see: custody {'trace' if is_bulk else 'dead-letters show'} {object_id}"]
     if result.chunks and result.chunks.failed:
         failed = f"{result.chunks.failed:,} of {result.chunks.total:,} chunks"
-        yield failed, "no outcome", f"see: custody trace {object_id}; redrive: custody redrive {object_id}"
+        yield failed, "no outcome", [f"see: custody trace {object_id}; redrive: custody redrive {object_id}"]
     elif not result.is_complete:
-        yield object_id, "no outcome", _missing_outcome(result)
+        yield object_id, "no outcome", [_missing_outcome(result)]
     elif not counts or not counts.received:
-        yield "none", "no records", "the object is empty"
+        yield "none", "no records", ["the object is empty"]
 
 
 def _missing_outcome(result: FileOutcome) -> str:
     """Say how the execution ended, or that it has not; and where to see more."""
     status = " ".join(filter(None, (result.status, result.error)))
-    why = visible(f"{status}: {result.cause}" if result.cause else status)
+    why = f"{status}: {result.cause}" if result.cause else status
     if result.dead_letter:
         return f"{why}; dead letter: {result.dead_letter}"
     return why if result.has_ended else f"{why}; see: custody trace {result.object.id}"

@@ -19,15 +19,15 @@ def objects(unwritten: Iterable[ReconciledObject], limit: int | None) -> int:
     headings = "object", "arrived (UTC)", "state", "why", "id"
     shown, rows = 0, console.table(*headings)
     for each in unwritten:
-        if limit is None and rows.row_count == _BLOCK:
-            console.print_rows(rows)
+        if limit is None and len(rows) == _BLOCK:
+            console.print_rows(rows, command=("custody trace", 4))
             rows = console.table(*headings)
         if limit is None or shown < limit:
             raw, at = each.object, each.last_modified.astimezone(UTC)
             why = f"{each.why}; started as {each.started}" if each.started else each.why
-            rows.add(raw.key, f"{at:%Y-%m-%d %H:%M}", (each.state, _COLOURS[each.state]), why, raw.id)
+            rows.add(raw.key, f"{at:%Y-%m-%d %H:%M}", (each.state, _COLOURS[each.state]), [why], raw.id)
             shown += 1
-    console.print_rows(rows)
+    console.print_rows(rows, command=("custody trace", 4))
     return shown
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from custody.recovery.event_queue import EventLog
 from custody.recovery.redrive_plan import STARTED, Method, Outcome, Redrive
-from custody.terminal.console import console, table
+from custody.terminal.console import print_line, print_rows, table
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -29,20 +29,19 @@ def _events(log: EventLog) -> None:
         rows = table("event of", "for", "why it waits" if is_listing else "result")
         for event in log.events:
             about = ", ".join(event.objects) or f"message {event.message}"
-            rows.add(about, event.function, (event.result, "bold red" if event.done is False else ""))
-        console.print(rows)
+            rows.add(about, event.function, ([event.result], "bold red" if event.done is False else ""))
+        print_rows(rows)
     number, done = len(log.events), sum(event.done is True for event in log.events)
     if not number:
-        console.print("no event can be seen" if log.hidden else "no event is waiting")
+        print_line("no event can be seen" if log.hidden else "no event is waiting")
     elif is_listing:
-        console.print(f"{number} waiting")
+        print_line(f"{number} waiting")
     else:
-        console.print(f"{done} of {number} events handled, {number - done} left in the queue")
+        print_line(f"{done} of {number} events handled, {number - done} left in the queue")
     if log.hidden:
         more, are = (" more" if number else ""), ("is" if log.hidden == 1 else "are")
-        console.print(
-            f"{log.hidden}{more} {are} hidden because somebody else has received them; look again in a few minutes",
-            soft_wrap=True,
+        print_line(
+            f"{log.hidden}{more} {are} hidden because somebody else has received them; look again in a few minutes"
         )
 
 
@@ -58,10 +57,10 @@ def _redrives(redrives: list[Redrive], *, dry_run: bool) -> None:
             redrive.attempt,
             f"{redrive.chunks.again:,} of {redrive.chunks.total:,}" if redrive.chunks else "",
             "" if dry_run and redrive.how else (redrive.outcome, _COLOURS.get(redrive.outcome, "bold red")),
-            redrive.why if dry_run else _why(redrive),
+            [redrive.why if dry_run else _why(redrive)],
         )
     if redrives:
-        console.print(rows)
+        print_rows(rows)
     if dry_run:
         started = sum(redrive.how is not None for redrive in redrives)
         words = Counter(str(redrive.how or redrive.outcome) for redrive in redrives)
@@ -70,7 +69,7 @@ def _redrives(redrives: list[Redrive], *, dry_run: bool) -> None:
         words = Counter(str(redrive.outcome) for redrive in redrives)
     counts = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
     done = "would be redriven" if dry_run else "redriven"
-    console.print(f"{started} {done}: {counts}" if counts else "no open dead letter matches")
+    print_line(f"{started} {done}: {counts}" if counts else "no open dead letter matches")
 
 
 def _why(redrive: Redrive) -> str:

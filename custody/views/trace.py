@@ -6,7 +6,6 @@ from textwrap import wrap
 from urllib.parse import quote
 
 from msgspec.structs import asdict
-from rich.text import Text
 
 from custody.assurance.verify_batch import format_counts
 from custody.audit.object_state import DeadLetterState
@@ -15,7 +14,7 @@ from custody.executions.history import TimelineStep, Try
 from custody.executions.pipeline import RUNNING, SUCCEEDED, Runs
 from custody.executions.timeline import Links, Timeline, first_line
 from custody.terminal import console
-from custody.terminal.console import print_fact, print_heading
+from custody.terminal.console import print_fact, print_heading, print_line
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
 from functions.shared.model.ids import RawObject
@@ -149,10 +148,9 @@ def _print_steps(steps: list[TimelineStep]) -> None:
         if step.redrive != redrive:
             redrive = step.redrive
             _print_folded(f"redrive {redrive}", "dim")
-        line = Text(f"{_format_time(step.entered_at)}  {visible(step.name):<{width}}  ")
-        line.append(f"{_words(step.outcome):<9}", _STEP_COLOURS.get(step.outcome, "red"))
-        line.append(f"  {_took(step.seconds)}")
-        console.console.print(Text(" " * _INDENT) + line, soft_wrap=True)
+        name = f"{' ' * _INDENT}{_format_time(step.entered_at)}  {step.name:<{width}}  "
+        outcome = f"{_words(step.outcome):<9}", _STEP_COLOURS.get(step.outcome, "red")
+        print_line(name, outcome, f"  {_took(step.seconds)}")
         for text, style in describe_tries(step.tries):
             _print_folded(f"  {text}", style)
 
@@ -221,4 +219,4 @@ def _print_folded(text: str, style: str) -> None:
     if len(lines) > _FOLDED:
         lines = [*lines[:_FOLDED], f"{indent}… (--json has all)"]
     for line in lines:
-        console.console.print(Text(" " * _INDENT) + Text(line, style), soft_wrap=True)
+        print_line(" " * _INDENT, (line, style))

@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.text import Text
-
 from custody.assurance.findings import ObjectVerdict, Result
 from custody.terminal import console
-from custody.terminal.text import plural, visible
+from custody.terminal.text import plural
 
 SHOWN = 50
 """Up to this many objects all are shown; of more, only those that do not hold."""
@@ -26,9 +24,8 @@ def verdicts(checked: Iterable[ObjectVerdict]) -> None:
             shown.append(verdict)
     table = console.table("object", "result", "records", "where")
     for verdict in shown:
-        where = Text("\n".join(map(visible, verdict.where)))
-        table.add(verdict.object, (verdict.result, _COLOURS[verdict.result]), verdict.records, where)
-    console.print_rows(table)
+        table.add(verdict.object, (verdict.result, _COLOURS[verdict.result]), verdict.records, list(verdict.where))
+    console.print_rows(table, command=("custody verify", 0))
 
 
 def format_counts(counts: Counter[Result]) -> str:

@@ -10,7 +10,6 @@ from threading import Event
 
 import pytest
 from msgspec.structs import replace
-from rich.console import Console
 
 from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import WORKERS, map_ordered
@@ -199,7 +198,7 @@ def test_a_terminal_shows_a_discard_before_the_first_is_committed(
     bulk: Bulk, run: Run, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     screen = Screen()
-    monkeypatch.setattr(console, "stderr", Console(file=screen, force_terminal=True, width=200))
+    monkeypatch.setattr(console, "stderr", console.Screen(file=screen, force_terminal=True, width=200))
 
     def commit_noted(audit: AuditReader, discard: Discard) -> None:
         assert screen.is_shown.wait(10), "the screen is silent"

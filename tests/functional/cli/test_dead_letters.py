@@ -7,12 +7,12 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from rich.console import Console
 from rich.text import Text
 
 from custody.audit.dead_letters import Filter, select
 from custody.errors import USAGE
 from custody.terminal import console
+from custody.terminal.console import Screen
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import LedgerKey
 from tests.support.audit_files import (
@@ -271,7 +271,7 @@ def test_nothing_in_a_dead_letter_moves_the_cursor(buckets: Buckets, run: Run) -
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> StringIO:
     """Show everything on a terminal with so many columns, and return its output."""
     out = StringIO()
-    terminal = Console(file=out, force_terminal=True, width=columns, highlight=False, color_system="standard")
+    terminal = Screen(file=out, force_terminal=True, width=columns, color_system="standard")
     monkeypatch.setattr(console, "console", terminal)
     return out
 

@@ -254,14 +254,6 @@ def test_a_record_that_does_not_exist_is_refused(buckets: Buckets, run: Run, com
     assert not any("discarded" in key for key in buckets.keys("audit"))
 
 
-def test_control_characters_in_a_reason_are_made_visible(buckets: Buckets, run: Run) -> None:
-    dead_letter = delivered_in_part(buckets)
-    run("discard", dead_letter.id, "--reason", "\x1b[2J")
-    refused = refusal(run("discard", dead_letter.id, "--reason", "again"), SOME_WITHOUT_OUTCOME)
-    assert "␛[2J" in refused
-    assert "\x1b" not in refused
-
-
 @pytest.fixture
 def several(buckets: Buckets) -> list[DeadLetterKey]:
     """Return open dead letters of two errors; there are a resolved one, and a damaged file of the next day too."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from rich.console import Console
 
 from custody.executions import listing
 from custody.executions.pipeline import ExecutionState
 from custody.terminal import console
+from custody.terminal.console import Screen
 from functions.shared.model.ids import RawObject
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, audit_of, delivered_in_part
@@ -51,8 +51,8 @@ def listed(run: Run, *options: str) -> list[Any]:
 
 
 def test_executions_are_listed_newest_first_with_records_and_chunks(run: Run) -> None:
-    rows = [row for row in run().stdout.splitlines() if row.strip()][2:]
-    assert [row.split()[2] for row in rows] == ["mission/last.json", "mission/many.jsonl", "mission/first.json"]
+    rows = run().stdout.splitlines()[1:]
+    assert [row.split("\t")[1] for row in rows] == ["mission/last.json", "mission/many.jsonl", "mission/first.json"]
     assert "20 in, 19 out, 1 rejected" in rows[0]
     assert "3.0 s" in rows[0]
     for fact in ("FAILED", "3 (1 redrive)", "1 h 1 min", "7 runs: 5 succeeded, 1 failed, 1 running", "ChunksFailed"):
@@ -100,11 +100,11 @@ def test_runs_are_counted_by_status_if_they_are_reported(run: Run, machine: Mach
 
 
 def test_a_narrow_terminal_shows_a_paragraph_per_execution(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "console", Console(highlight=False, width=80))
-    assert [line.rstrip() for line in run().stdout.splitlines()][2:5] == [
+    monkeypatch.setattr(console, "console", Screen(force_terminal=True, color_system=None, width=80))
+    assert run().stdout.splitlines()[2:5] == [
         "2026-11-23 09:05:00  mission/many.jsonl  FAILED",
-        "  attempt 3 (1 redrive), took 1 h 1 min, chunks 7 runs: 5 succeeded, 1 failed, 1",
-        "  running, why ChunksFailed",
+        "  attempt 3 (1 redrive) · took 1 h 1 min · chunks 7 runs: 5 succeeded, 1 failed,",
+        "  1 running · why ChunksFailed",
     ]
 
 
@@ -179,9 +179,9 @@ def test_an_error_has_its_whole_cause_as_json_and_the_first_line_in_the_table(ru
 def test_a_long_cause_is_cut_to_the_width_of_the_terminal(
     run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(console, "console", Console(highlight=False, width=width))
+    monkeypatch.setattr(console, "console", Screen(force_terminal=True, color_system=None, width=width))
     first(machine, "FAILED")["cause"] = "not JSON, and long: " + "x" * 500
-    shown = [line.rstrip() for line in run().stdout.splitlines()]
+    shown = run().stdout.splitlines()
     assert max(map(len, shown)) <= width
     assert "ChunksFailed: not" in " ".join(shown)
     assert [line[-2:] for line in shown if "…" in line] == ["x…"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from rich.console import Console
 
 from custody.errors import SOME_WITHOUT_OUTCOME
 from custody.executions.history import Try, TryOutcome
 from custody.recovery.discard import Discarder
 from custody.terminal import console as terminal_console
+from custody.terminal.console import Screen
 from custody.views import trace
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.messages import Batch
@@ -335,7 +335,7 @@ def test_a_narrow_terminal_folds_each_error(
     bulk: Bulk, machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.histories[bulk.arn] = "aws-rejected"
-    monkeypatch.setattr(terminal_console, "console", Console(highlight=False, width=80))
+    monkeypatch.setattr(terminal_console, "console", Screen(force_terminal=True, color_system=None, width=80))
     steps = section(run(bulk.id).stdout, "execution")[3:]
     assert max(map(len, steps)) <= 80
     assert steps[1:4] == [

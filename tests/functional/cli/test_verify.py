@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from custody import concurrency
 from custody.assurance import verify
@@ -20,6 +19,7 @@ from custody.assurance.findings import ObjectVerdict, Result
 from custody.assurance.verify import stored_ledgers, verify_all
 from custody.audit.object_versions import object_versions, record_bytes
 from custody.terminal import console
+from custody.terminal.console import Screen
 from custody.views import verify as verify_view
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
@@ -325,7 +325,7 @@ def test_findings_about_many_records_are_counted(buckets: Buckets) -> None:
 
 
 def test_a_terminal_shows_progress_before_the_first_object_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "stderr", Console(file=io.StringIO(), force_terminal=True, width=80))
+    monkeypatch.setattr(console, "stderr", Screen(file=io.StringIO(), force_terminal=True, width=80))
     shown: list[int] = []
     is_shown = Event()
 
