@@ -25,6 +25,7 @@ VARIABLES: Mapping[str, str] = {
     "CODE_VERSIONS": "{}",
     "DEFAULT_DATASET": "mission",
     "DOCUMENT_LIMIT_BYTES": str(2**24),
+    "JSON_LINES_SUFFIXES": ".jsonl,.ndjson",
     "INLINE_LIMIT_BYTES": str(2**16),
     "PIPELINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:pipeline",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",

@@ -55,8 +55,11 @@ RAW_KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-z-]+\Z"
 """The ARN of a key; a policy cannot name an alias
 (https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id)."""
 
+SUFFIXES = r"^(?!.*\.gz(,|$))\.[a-z0-9._-]+(,\.[a-z0-9._-]+)*\Z"
+"""Lower-case suffixes of keys; a gzipped object cannot be read from the middle."""
 
 ALLOWED = {
+    "json_lines_suffixes": "suffixes in lower case, separated by commas, such as .jsonl,.ndjson, none of which is .gz",
     "env": "1 to 12 lower-case letters and digits, a letter first",
     "default_dataset": "1 to 64 of 0-9, A-Z, a-z, _ and -",
     "raw_bucket": "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens, none that S3 reserves",
@@ -141,8 +144,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     document_limit_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 16 * 2**20
     """Largest JSON document or line, decompressed. Larger ones need more memory."""
     chunk_bytes: Annotated[int, Meta(ge=2**20, le=2**30)] = 64 * 2**20
-    """Size of the chunks of large JSON Lines objects, and the most that a gzipped object may hold, decompressed. The
+    """Size of the chunks of large JSON Lines objects, and the most that any other object may hold, decompressed. The
     steps get 8 times this as temporary storage; see [scaling](scaling.md)."""
+    json_lines_suffixes: Annotated[str, Meta(pattern=SUFFIXES)] = ".jsonl,.ndjson"
+    """Suffixes, separated by commas, of objects that are always read as JSON Lines, and divided into chunks above 8
+    MiB; the bytes decide how any other object is read. Change them while nothing arrives: an event that is delivered
+    again would start a large object in the other state machine."""
     chunk_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 100
     """Chunks of one object that are processed at a time."""
     buffered: bool = False

@@ -77,6 +77,7 @@ class Custody(Stack):
             "ChunkBytes": str(settings.chunk_bytes),
             "DefaultDataset": settings.default_dataset,
             "Datasets": ",".join(datasets.names(root)),
+            "JsonLinesSuffixes": settings.json_lines_suffixes,
             "StartDlqUrl": ingestion.start_dlq.queue_url,
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,

@@ -18,6 +18,7 @@ os.environ.update(
     AUDIT_BUCKET="audit",
     BULK_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:bulk",
     CHUNK_BYTES="67108864",
+    JSON_LINES_SUFFIXES=".jsonl,.ndjson",
     CODE_VERSION="0123456789ab",
     CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code", "summarize": "s-code"}',
     DEFAULT_DATASET="mission",

@@ -4,17 +4,20 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
+from functions.shared.model.chunking import BULK_FROM
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import START_DIGITS
 from functions.shared.model.ledger import Output, OutputSpan
 from functions.shared.model.records import Span
-from functions.shared.records.reader import as_read, may_be_gzipped
+from functions.shared.records.formats import GZIP
+from functions.shared.records.reader import as_read
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -91,17 +94,19 @@ def record_bytes(s3: "S3Client", version: RawObject | Output, record: Span | Out
 def open_span(s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None) -> Any:
     """Open a version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
 
-    An object that may be gzipped is read whole, because only its bytes tell; it is no larger than a batch may be.
+    A raw object that may be gzipped is read whole. Its first bytes tell; of one that is small, they come with the rest.
     """
-    if may_be_gzipped(version.key):
-        body = s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)["Body"].read()
-        return io.BytesIO(as_read(body, version.key, BEYOND if end is None else end)[start:])
+    get = partial(s3.get_object, Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
+    if isinstance(version, RawObject) and (
+        version.size <= BULK_FROM or get(Range=f"bytes=0-{len(GZIP) - 1}")["Body"].read() == GZIP
+    ):
+        return io.BytesIO(as_read(get()["Body"].read(), BEYOND if end is None else end)[start:])
     if end is not None and start >= end:
         s3.head_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
         return io.BytesIO()
     span = f"bytes={start}-" + ("" if end is None else str(end - 1))
     try:
-        return s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.version_id, Range=span)["Body"]
+        return get(Range=span)["Body"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "InvalidRange":
             return io.BytesIO()

@@ -60,6 +60,7 @@ class Deployment(Struct, frozen=True):
     pipeline_arn: str = field(name="PipelineArn")
     bulk_arn: str = field(name="BulkArn")
     chunk_bytes: int = field(name="ChunkBytes")
+    json_lines_suffixes: str = field(name="JsonLinesSuffixes")
     start_dlq_url: str = field(name="StartDlqUrl")
     start_function: str = field(name="StartFunctionName")
     dead_letter_dlq_url: str = field(name="DeadLetterDlqUrl")

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from custody.deployment.target import Deployment, Target
 from functions.shared.errors import MessageRefused
-from functions.shared.model.chunking import divide
+from functions.shared.model.chunking import divide, suffixes
 from functions.shared.model.ids import HASH_LENGTH, RawObject
 from functions.shared.model.messages import Batch, Plan
 from functions.shared.records.strict_json import encode
@@ -141,7 +141,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The state machines of a deployment, and their executions; `chunk_bytes` is the size of the chunks of new objects.
+    """The state machines of a deployment, and their executions.
+
+    `chunk_bytes` is the size of the chunks of new objects, if their keys have one of the `suffixes`.
 
     Where `bulk_arn` is empty there is only one machine, and no object is cut.
     """
@@ -150,12 +152,13 @@ class Pipeline:
     arn: str
     bulk_arn: str = ""
     chunk_bytes: int = 0
+    suffixes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, target: Target, deployment: Deployment) -> Self:
         """Return the pipeline of a deployment."""
-        client = target.client("stepfunctions")
-        return cls(client, deployment.pipeline_arn, deployment.bulk_arn, deployment.chunk_bytes)
+        client, lines = target.client("stepfunctions"), suffixes(deployment.json_lines_suffixes)
+        return cls(client, deployment.pipeline_arn, deployment.bulk_arn, deployment.chunk_bytes, lines)
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -164,7 +167,7 @@ class Pipeline:
 
     def plan_of(self, raw: RawObject) -> Plan | None:
         """Plan the chunks of an object as the start function does; None if it is one batch."""
-        return divide(raw, self.chunk_bytes) if self.bulk_arn else None
+        return divide(raw, self.chunk_bytes, self.suffixes) if self.bulk_arn else None
 
     def batch_of(self, raw: RawObject) -> Batch:
         """Return the batch that the start function makes of an object."""

@@ -28,6 +28,7 @@ class Environment(Struct, frozen=True):
     inline_limit_bytes: int
     document_limit_bytes: int
     chunk_bytes: int
+    json_lines_suffixes: str
     tolerated_rejects_percent: float
     code_version: str
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from functions.shared import aws, runtime
 from functions.shared.errors import CustodyError
-from functions.shared.model.chunking import divide
+from functions.shared.model.chunking import divide, suffixes
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode_struct
 from functions.start import s3_events
@@ -25,6 +25,7 @@ class Environment(Struct, frozen=True):
     pipeline_arn: str
     bulk_arn: str
     chunk_bytes: int
+    json_lines_suffixes: str
 
 
 ENVIRONMENT = runtime.environment(Environment)
@@ -71,6 +72,6 @@ def _start_all(event: dict[str, Any]) -> dict[str, int]:
 
 def _start(record: dict[str, Any]) -> bool:
     raw = s3_events.raw_object(record)
-    batch = Batch(raw, plan=divide(raw, ENVIRONMENT.chunk_bytes))
+    batch = Batch(raw, plan=divide(raw, ENVIRONMENT.chunk_bytes, suffixes(ENVIRONMENT.json_lines_suffixes)))
     machine = ENVIRONMENT.bulk_arn if batch.plan else ENVIRONMENT.pipeline_arn
     return aws.start_execution(machine, raw.id, encode_struct(batch).decode())

@@ -10,7 +10,7 @@ from functions.shared.audit.chunk_totals import ChunkTotals
 from functions.shared.audit.ledger_file import batch_fields, ledger_file
 from functions.shared.errors import ChunksFailed, DataError, MessageRefused, RecordsRejected
 from functions.shared.model import tolerance
-from functions.shared.model.chunking import is_plain_lines, whole
+from functions.shared.model.chunking import whole
 from functions.shared.model.keys import LedgerKey
 from functions.shared.model.ledger import ChunkLine, SummaryHeader
 from functions.shared.model.messages import Batch, Json, Plan, Step
@@ -28,7 +28,7 @@ def plans(batch: Batch) -> tuple[Plan, Plan]:
 
     Raises MessageRefused if the object is not divided into chunks.
     """
-    if batch.plan is None or not is_plain_lines(batch.object.key):
+    if batch.plan is None:
         raise MessageRefused(
             f"Summarize was called for s3://{batch.object.bucket}/{batch.object.key}, which is not divided into "
             "chunks; start the execution with the input that the start function makes"

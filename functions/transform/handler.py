@@ -21,6 +21,6 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     step = Step.decode(event)
     facts = Facts.decode(step.message).passed(core.STAGE, ENVIRONMENT.code_version)
     transform = core.load(facts.dataset)
-    limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
+    limits = Limits.of(ENVIRONMENT)
     pages = claim_check.pages(step, limits)
     return map_records.forward(step, facts, pages, transform, core.STAGE, ENVIRONMENT)

@@ -23,7 +23,7 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     step = Step.decode(event)
     dataset = dataset_of(step.batch.object.key, ENVIRONMENT.default_dataset, ENVIRONMENT.raw_prefix)
     contract = contracts.load(dataset)
-    limits = Limits(ENVIRONMENT.document_limit_bytes, ENVIRONMENT.chunk_bytes)
+    limits = Limits.of(ENVIRONMENT)
     with raw_object.opened(step.batch, limits) as source:
         facts = Facts(dataset, source.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
         checked = (rules.check(raws, contract) for raws in source.pages)

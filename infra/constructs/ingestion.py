@@ -55,6 +55,7 @@ class Ingestion(Construct):
                 "PIPELINE_ARN": pipeline_arn,
                 "BULK_ARN": bulk_arn,
                 "CHUNK_BYTES": str(settings.chunk_bytes),
+                "JSON_LINES_SUFFIXES": settings.json_lines_suffixes,
             },
             may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
         )

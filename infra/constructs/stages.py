@@ -39,6 +39,7 @@ class Stages(Construct):
             "INLINE_LIMIT_BYTES": str(settings.inline_limit_bytes),
             "DOCUMENT_LIMIT_BYTES": str(settings.document_limit_bytes),
             "CHUNK_BYTES": str(settings.chunk_bytes),
+            "JSON_LINES_SUFFIXES": settings.json_lines_suffixes,
             "TOLERATED_REJECTS_PERCENT": f"{settings.tolerated_rejects_percent:g}",
         }
         stage = partial(Stage, self, platform=platform, environment=environment)

@@ -17,7 +17,9 @@ from tests.support.buckets import session as aws_session
 from tests.support.bulk import CHUNK_BYTES
 from tests.support.executions import BULK_ARN, MACHINE_ARN, Machine
 
-DEPLOYMENT = Deployment("raw", "processed", "audit", MACHINE_ARN, BULK_ARN, CHUNK_BYTES, "", "", "", "", None)
+DEPLOYMENT = Deployment(
+    "raw", "processed", "audit", MACHINE_ARN, BULK_ARN, CHUNK_BYTES, ".jsonl,.ndjson", "", "", "", ""
+)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Machine:
     def pipeline(self, chunk_bytes: int = 0) -> Pipeline:
         """Return the pipeline on this client."""
         client: Any = self
-        return Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes)
+        return Pipeline(client, MACHINE_ARN, BULK_ARN, chunk_bytes, (".jsonl", ".ndjson"))
 
     def add(self, batch: Batch, status: str = "FAILED", *, name: str = "", redrives: int = 0, **more: Any) -> str:
         """Add an execution of a batch; give its ARN."""

@@ -8,9 +8,8 @@ from isal import isal_zlib
 
 _GZIP_FORMAT = 31
 _FASTEST = 1
-
-DAMAGED = (EOFError, cast("type[Exception]", isal_zlib.error))
-"""What reading a damaged gzip stream raises."""
+_FIRST_BYTE = b"\x1f"
+_ERROR = cast("type[Exception]", isal_zlib.error)
 
 _SLICE_BYTES = 2**12
 _GATHERED_BYTES = 2**17
@@ -18,6 +17,10 @@ _GATHERED_BYTES = 2**17
 
 HELD_BYTES = 2**23
 """A larger file is moved to the temporary storage of the function, from which it is uploaded."""
+
+
+class Damaged(ValueError):
+    """A gzip stream is damaged; the message says how."""
 
 
 def spool() -> IO[bytes]:
@@ -61,20 +64,26 @@ def pack(body: bytes) -> bytes:
 
 
 def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress every member of a gzip stream, piece by piece; raise one of DAMAGED if it is damaged."""
+    """Decompress every member of a gzip stream, piece by piece; raise Damaged."""
     member = isal_zlib.decompressobj(wbits=_GZIP_FORMAT)
-    is_between = True
+    is_between, is_first = True, True
     for piece in _slices(pieces):
         rest = piece
         while rest := rest.lstrip(b"\0") if is_between else rest:  # RFC 1952 permits no padding, but some tools add it
-            is_between = False
-            if plain := member.decompress(rest):
+            if is_between and not is_first and not rest.startswith(_FIRST_BYTE):
+                raise Damaged("other bytes follow it")
+            is_between = is_first = False
+            try:
+                plain = member.decompress(rest)
+            except _ERROR as error:
+                raise Damaged("this one is damaged") from error
+            if plain:
                 yield plain
             rest = member.unused_data
             if member.eof:
                 member, is_between = isal_zlib.decompressobj(wbits=_GZIP_FORMAT), True
     if not is_between:
-        raise EOFError("the gzip stream is truncated")
+        raise Damaged("this one is truncated")
 
 
 def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from functions.shared import aws
 from functions.shared.errors import ObjectTooLarge
-from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS, is_plain_lines
+from functions.shared.model.chunking import BULK_FROM, MOST_CHUNKS, has_suffix
 from functions.shared.model.messages import Batch
-from functions.shared.records import jsonl, reader
+from functions.shared.records import formats, jsonl, reader
 from functions.shared.records.reader import Limits, Pages
 
 
@@ -34,24 +34,40 @@ def opened(batch: Batch, limits: Limits) -> Iterator[Source]:
         return
     start, end = batch.chunk.start, min(batch.chunk.start + batch.chunk.bytes, raw.size)
     with aws.streamed(raw.bucket, raw.key, raw.version_id, jsonl.reach(start, end, limits.document)) as stored:
-        yield Source(reader.of_chunk(stored.pieces, start, end, limits), stored.last_modified)
+        yield Source(_of_chunk(batch, stored.pieces, start, end, limits), stored.last_modified)
+
+
+def _of_chunk(batch: Batch, pieces: Iterator[bytes], start: int, end: int, limits: Limits) -> Pages:
+    """Read a chunk; of an object in another format, the first chunk is one rejected record, and the others are empty.
+
+    Nothing in such an object reads as a line, so its first bytes are only read again for a page with rejected records.
+    """
+    pages = reader.of_chunk(pieces, start, end, limits)
+    page = next(pages, [])
+    if any(record.violations for record in page):
+        raw = batch.object
+        with aws.streamed(raw.bucket, raw.key, raw.version_id, (0, formats.LONGEST)) as stored:
+            refused = reader.refuse_format(b"".join(stored.pieces), is_divided=True)
+        if refused:
+            yield from refused if start == 0 else ()
+            return
+    if page:
+        yield page
+    yield from pages
 
 
 def _require_fits(batch: Batch, limits: Limits) -> None:
-    """Raise ObjectTooLarge if the size alone shows it; for a compressed object, only reading it does."""
+    """Raise ObjectTooLarge if the size alone shows it; of a document or a compressed object, only reading it does."""
     raw = batch.object
-    if batch.chunk:
+    most = max(limits.batch, BULK_FROM)
+    if batch.chunk or raw.size <= most:
         return
-    if is_plain_lines(raw.key):
+    if has_suffix(raw.key, limits.suffixes):
         # A larger one that is not divided would be more chunks than an object may have.
-        most = BULK_FROM
         why = (
-            f"{MOST_CHUNKS:,} chunks of {limits.gzipped:,} bytes (chunk_bytes); raise that, deploy, and upload it "
+            f"{MOST_CHUNKS:,} chunks of {limits.batch:,} bytes (chunk_bytes); raise that, deploy, and upload it "
             "again: only a new object is divided anew"
         )
-    elif reader.may_be_gzipped(raw.key):
-        most, why = limits.gzipped, f"{limits.gzipped:,} bytes (chunk_bytes), gzipped or not"
     else:
-        most, why = limits.document, f"{limits.document:,} bytes (document_limit_bytes)"
-    if raw.size > most:
-        raise ObjectTooLarge(f"{raw.uri} has {raw.size:,} bytes; one such object may have {why}")
+        why = f"{most:,} bytes (chunk_bytes), or as JSON Lines a name with a suffix of json_lines_suffixes"
+    raise ObjectTooLarge(f"{raw.uri} has {raw.size:,} bytes; one such object may have {why}")

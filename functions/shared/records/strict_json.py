@@ -37,6 +37,13 @@ class Malformed(Exception):
         self.violation = Violation("", rule, limit)
 
 
+def malformed(error: json.JSONDecodeError | RecursionError) -> Malformed:
+    """Translate what decoding raises."""
+    if isinstance(error, RecursionError):
+        return Malformed("nesting", f"at most {NESTING_LIMIT} levels")
+    return Malformed("json", f"{error.msg.removesuffix(' at')} at character {error.pos}")
+
+
 class Reader:
     """Reads documents from a text, one after the other, and collects what is wrong with the last."""
 
@@ -54,10 +61,8 @@ class Reader:
         self._violations = []
         try:
             document, end = self._decoder.raw_decode(text, start)
-        except json.JSONDecodeError as error:
-            raise Malformed("json", f"{error.msg} at character {error.pos}") from error
-        except RecursionError as error:
-            raise Malformed("nesting", f"at most {NESTING_LIMIT} levels") from error
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise malformed(error) from error
         except ValueError as error:
             raise Malformed("number", "an integer of at most 4300 digits") from error
         if (

@@ -242,7 +242,7 @@ def _intact(claim: Any) -> Iterator[None]:
     """Raise MessageRefused if a staged batch is damaged, or does not have the expected shape."""
     try:
         yield
-    except (*UNSURE, *gzip_lines.DAMAGED) as error:
+    except UNSURE as error:
         raise MessageRefused(
             f"s3://{claim['bucket']}/{claim['key']} is damaged, or does not have the expected shape of a staged batch: "
             f"{type(error).__name__}"

@@ -18,6 +18,7 @@ OUTPUTS = {
     "ProcessedBucket": "processed",
     "AuditBucket": "audit",
     "ChunkBytes": "67108864",
+    "JsonLinesSuffixes": ".jsonl,.ndjson",
     "StartFunctionName": "custody-dev-start",
     "DeadLetterFunctionName": "custody-dev-dead-letter",
 }

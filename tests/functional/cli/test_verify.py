@@ -440,7 +440,7 @@ def test_since_selects_by_the_latest_ledger_file(buckets: Buckets, run: Run) -> 
     assert run("--since", "1h").stdout.endswith("1 object: 1 hold, 0 expired, 0 broken\n")
 
 
-@pytest.mark.parametrize("key", ["mission/a.jsonl.gz", "mission/a.gz", "mission/a.data"])
+@pytest.mark.parametrize("key", ["mission/a.gz", "mission/a.data", "mission/a.jsonl", "mission/a.json"])
 def test_a_gzipped_object_is_compared_decompressed(buckets: Buckets, key: str) -> None:
     lines = b"\n".join([GOOD, GOOD, GOOD])
     object_id = send(buckets, gzip.compress(lines[:40]) + gzip.compress(lines[40:]), key)
