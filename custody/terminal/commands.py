@@ -1,6 +1,7 @@
 """Typer apps and commands with one look: help in Markdown, examples, and what to read next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar
@@ -22,16 +23,23 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+@contextmanager
+def _escaping() -> Iterator[None]:
+    """Escape the arguments that a usage error quotes."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = visible(error.message)
+        raise
+
+
 class _Metavars:
     """Help that shows what an option takes as a word, and nothing for a flag; errors that quote arguments escaped."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments."""
-        try:
+        with _escaping():
             parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]  # of the other base class
-        except _UsageError as error:
-            error.message = visible(error.message)
-            raise
         return parsed
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -60,6 +68,11 @@ class Group(_Metavars, TyperGroup):
         if self.default and is_for_default and not ctx.resilient_parsing:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find a subcommand."""
+        with _escaping():
+            return super().resolve_command(ctx, args)
 
 
 def command_app(help_text: str | None = None, *, default: str | None = None) -> typer.Typer:
