@@ -125,6 +125,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     env: Annotated[str, Meta(pattern=ENV)] = "dev"
     """Environment, part of every name. Only `prod` keeps its data when the stack is deleted, and has termination
     protection."""
+    partition: Literal["aws", "aws-cn", "aws-us-gov"] = "aws"
+    """Partition of the account: what China and GovCloud lack is left out. `cdk` refuses one that its region is not
+    in."""
+    bucket_namespace: Literal["account", "global"] = "account"
+    """Whether the names of buckets end in `-an`, which no other account can take, or are names that anybody can. Only
+    me-central-1 and me-south-1 need `global`. A change replaces every bucket."""
+    architecture: Literal["arm64", "x86_64"] = "arm64"
+    """Processor of the functions, where a region lacks one."""
+    runtime: Literal["python3.14", "python3.13", "python3.12"] = "python3.14"
+    """Python of the functions, where a region lacks the newest."""
     local: bool = False
     """Build for embedded AWS, with nothing kept or locked. Never on AWS."""
 

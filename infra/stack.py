@@ -15,6 +15,7 @@ from infra.constructs.rules import FailureRule
 from infra.constructs.stages import Stages
 from infra.constructs.storage import Storage
 from infra.constructs.workflow import BULK, PIPELINE, Workflow, executions_arn, machine_arn
+from infra.partitions import PARTITIONS
 from infra.settings import Settings
 
 
@@ -28,8 +29,9 @@ class Custody(Stack):
             description=f"Custody ({settings.env}): JSON records from raw to processed, with an audit trail.",
             termination_protection=settings.keeps_data,
         )
-        Tags.of(self).add("project", "custody")
-        Tags.of(self).add("env", settings.env)
+        untagged = [] if PARTITIONS[settings.partition].mapping_tags else ["AWS::Lambda::EventSourceMapping"]
+        for tag, value in {"project": "custody", "env": settings.env}.items():
+            Tags.of(self).add(tag, value, exclude_resource_types=untagged)
         # Not on create: a failed first deployment must not leave names behind that the next one needs.
         kept = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
         removal = kept if settings.keeps_data else RemovalPolicy.DESTROY

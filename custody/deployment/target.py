@@ -112,19 +112,18 @@ def _account(profile: str | None) -> Target:
         raise CommandFailed(
             "No region is configured. Set AWS_REGION, or use a profile that has one: --profile NAME.", USAGE
         )
-    return Target(
-        f"AWS, profile {profile or 'default'}, region {session.region_name}{_endpoint(profile)}", session, None
-    )
+    endpoint = configured_endpoint(profile)
+    at = f", at {endpoint}" if endpoint else ""
+    return Target(f"AWS, profile {profile or 'default'}, region {session.region_name}{at}", session, None)
 
 
-def _endpoint(profile: str | None) -> str:
-    """Name the endpoint that replaces AWS, if one is configured: nothing done there is done in an account.
+def configured_endpoint(profile: str | None) -> str | None:
+    """Return the endpoint that replaces AWS, if one is configured: nothing done there is done in an account.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
     configured = botocore.session.Session(profile=profile).get_scoped_config()
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or configured.get("endpoint_url")
-    return f", at {endpoint}" if endpoint else ""
+    return os.environ.get("AWS_ENDPOINT_URL") or configured.get("endpoint_url")
 
 
 def on(instance: local.Instance) -> Target:

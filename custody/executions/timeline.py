@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 from msgspec import Struct
@@ -14,7 +14,7 @@ from custody.deployment.target import Target
 from custody.executions.history import TimelineStep, Try, steps
 from custody.executions.pipeline import ExecutionState, Pipeline
 from custody.terminal.times import stamp, stamped
-from functions.shared.audit.dead_letter import console_link
+from functions.shared.audit.dead_letter import console_domain, console_link
 
 EXPIRED = "Step Functions no longer has it: an execution is kept for 90 days after its end"
 """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-state-machine-executions"""
@@ -69,12 +69,11 @@ class Links:
 
     def object(self, bucket: str, key: str, version_id: str | None = None) -> str | None:
         """Link to a version of an object, or to its current one."""
-        if self.machine is None:
+        if self.machine is None or (domain := console_domain(self.machine)) is None:
             return None
-        region = self.machine.split(":")[3]
-        # The link to an execution knows the domain of each partition.
-        domain = urlsplit(console_link(self.machine)).netloc
-        query = {"region": region, "prefix": key} | ({"versionId": version_id} if version_id else {})
+        query = {"region": self.machine.split(":")[3], "prefix": key} | (
+            {"versionId": version_id} if version_id else {}
+        )
         return f"https://{domain}/s3/object/{bucket}?{urlencode(query)}"
 
 

@@ -49,7 +49,7 @@ def _resource(arn: str, deployment: Deployment) -> str:
 
 def _plain(text: Any, deployment: Deployment) -> str:
     """Leave out what differs from one environment, account and region to another."""
-    plain = str(text).replace(f"custody-{deployment.env}", "custody-<env>").replace(f"-{ACCOUNT}-{REGION}", "")
+    plain = str(text).replace(f"custody-{deployment.env}", "custody-<env>").replace(f"-{ACCOUNT}-{REGION}-an", "")
     return plain.replace(f".{REGION}.", ".<region>.")
 
 

@@ -11,6 +11,7 @@ from constructs import Construct
 from infra.settings import Settings
 
 DATA_KEYS = ("kms:Decrypt", "kms:GenerateDataKey")
+ACCOUNT_ONLY = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
 
 
 class Encryption(Construct):
@@ -36,7 +37,7 @@ class Encryption(Construct):
         prefixes = [f"{groups}:{folder}/{settings.name('*')}" for folder in ("/aws/lambda", "/aws/vendedlogs/states")]
         self._permit(
             "CloudWatchLogs",
-            f"logs.{Aws.REGION}.amazonaws.com",
+            f"logs.{Aws.REGION}.{Aws.URL_SUFFIX}",
             ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"),
             {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": prefixes}},
         )
@@ -46,9 +47,9 @@ class Encryption(Construct):
         # For undeliverable events, and events of new objects in the buffer
         # (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html,
         # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html). AWS
-        # documents aws:SourceAccount for keys of event buses, and not for those of queues
-        # (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html).
-        self._permit("EventBridge", "events.amazonaws.com", DATA_KEYS)
+        # documents aws:SourceAccount for keys of event buses, and not for those of queues; the policy of each queue
+        # names the rule (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-encryption-key-policy.html).
+        self._permit("EventBridge", "events.amazonaws.com", DATA_KEYS, {})
         if settings.buffered and settings.raw_bucket is None:
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
             self._permit("Arrivals", "s3.amazonaws.com", DATA_KEYS)
@@ -63,6 +64,6 @@ class Encryption(Construct):
                 principals=[iam.ServicePrincipal(service)],
                 actions=list(actions),
                 resources=["*"],
-                conditions=conditions or {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+                conditions=ACCOUNT_ONLY if conditions is None else conditions,
             )
         )

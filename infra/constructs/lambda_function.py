@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
+from aws_cdk import Acknowledgment, Duration, IgnoreMode, RemovalPolicy, Size, Validations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -14,9 +14,12 @@ from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
 from infra.constructs.permissions import role
+from infra.partitions import PARTITIONS
 from infra.settings import Settings
 
 CODE_VERSION_LENGTH = 12
+NEWEST_RUNTIME = "python3.14"
+ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Stage(Construct):
         self.name = name
         settings = platform.settings
         function_name = settings.name(name.replace("_", "-"))
-        size = settings.size(name)
+        size, partition = settings.size(name), PARTITIONS[settings.partition]
         log = log_group(self, f"/aws/lambda/{function_name}", platform)
         logging = iam.PolicyStatement(
             actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]
@@ -66,13 +69,13 @@ class Stage(Construct):
                 str(platform.root), exclude=excludes(name, datasets), ignore_mode=IgnoreMode.GIT
             ),
             handler=f"functions.{name}.handler.handle",
-            runtime=lambda_.Runtime.PYTHON_3_14,
-            architecture=lambda_.Architecture.ARM_64,
+            runtime=lambda_.Runtime(settings.runtime, lambda_.RuntimeFamily.PYTHON),
+            architecture=ARCHITECTURES[settings.architecture],
             layers=[platform.libraries],
             role=self.role,
             log_group=log,
             logging_format=lambda_.LoggingFormat.JSON,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if partition.tracing else None,
             environment={"POWERTOOLS_SERVICE_NAME": name, **environment},
             environment_encryption=platform.key,
             memory_size=size.memory_mb,
@@ -80,6 +83,12 @@ class Stage(Construct):
             timeout=Duration.seconds(size.timeout_seconds),
             reserved_concurrent_executions=size.concurrency,
         )
+        if not partition.logging_config:
+            # The function logs to this group all the same, by its name.
+            cast("lambda_.CfnFunction", self.function.node.default_child).logging_config = None
+            self.function.node.add_dependency(log)
+        if settings.runtime != NEWEST_RUNTIME:
+            Validations.of(self.function).acknowledge(Acknowledgment(id="AwsSolutions-L1", reason="It is a setting."))
 
     @property
     def code_version(self) -> str:

@@ -22,10 +22,10 @@ class LayerBuildFailed(RuntimeError):
 
 # The glibc of the Lambda runtime (Amazon Linux 2023) is 2.34, so wheels for manylinux_2_28 run there
 # (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html).
-LAMBDA = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.14")
-"""The options of uv for the platform of the functions."""
+LAMBDA = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
+"""The platforms of uv for those of the functions."""
 HOST = ("--python", sys.executable)
-"""Those for this interpreter, which runs the functions on embedded AWS."""
+"""The options of uv for this interpreter, which runs the functions on embedded AWS."""
 
 
 class Libraries(Construct):
@@ -33,17 +33,22 @@ class Libraries(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, root: Path) -> None:
         super().__init__(scope, construct_id)
-        target = HOST if settings.local else LAMBDA
-        built = build(root / "requirements" / "functions.txt", target, root / "build" / "layer")
+        built = build(root / "requirements" / "functions.txt", target(settings), root / "build" / "layer")
         self.version = lambda_.LayerVersion(
             self,
             "Version",
             layer_version_name=settings.name("libraries"),
             description="The libraries in requirements/functions.txt.",
             code=lambda_.Code.from_asset(str(built), asset_hash=built.name, asset_hash_type=AssetHashType.CUSTOM),
-            compatible_runtimes=[lambda_.Runtime.PYTHON_3_14],
-            compatible_architectures=[lambda_.Architecture.ARM_64],
+            # Not every partition has architectures of layers, which only inform.
+            compatible_runtimes=[lambda_.Runtime(settings.runtime, lambda_.RuntimeFamily.PYTHON)],
         )
+
+
+def target(settings: Settings) -> tuple[str, ...]:
+    """Return the options of uv for the platform that runs the functions."""
+    version = settings.runtime.removeprefix("python")
+    return HOST if settings.local else ("--python-platform", LAMBDA[settings.architecture], "--python-version", version)
 
 
 def build(requirements: Path, target: tuple[str, ...], cache: Path) -> Path:

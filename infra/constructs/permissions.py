@@ -34,7 +34,7 @@ def on_key(key: kms.IKey, *actions: str, via: str) -> iam.PolicyStatement:
     return iam.PolicyStatement(
         actions=[f"kms:{action}" for action in actions],
         resources=[key.key_arn],
-        conditions={"StringEquals": {"kms:ViaService": f"{via}.{Aws.REGION}.amazonaws.com"}},
+        conditions={"StringEquals": {"kms:ViaService": f"{via}.{Aws.REGION}.{Aws.URL_SUFFIX}"}},
     )
 
 

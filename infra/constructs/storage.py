@@ -81,7 +81,14 @@ class Storage(Construct):
 
     def _common(self, name: str, removal: RemovalPolicy) -> dict[str, Any]:
         return {
-            "bucket_name": bucket_name(self._settings, name),
+            **(
+                {
+                    "bucket_name_prefix": self._settings.name(name),
+                    "bucket_namespace": s3.BucketNamespace.ACCOUNT_REGIONAL,
+                }
+                if self._settings.bucket_namespace == "account"
+                else {"bucket_name": bucket_name(self._settings, name)}
+            ),
             "enforce_ssl": True,
             "minimum_tls_version": TLS,
             "block_public_access": s3.BlockPublicAccess.BLOCK_ALL,
@@ -93,8 +100,13 @@ class Storage(Construct):
 
 
 def bucket_name(settings: Settings, bucket: str) -> str:
-    """Name a bucket, so that functions can refer to it without a dependency on it."""
-    return f"{settings.name(bucket)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+    """Name a bucket, so that functions can refer to it without a dependency on it.
+
+    In the namespace of the account, CloudFormation appends all but the prefix
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/gpbucketnamespaces.html).
+    """
+    name = f"{settings.name(bucket)}-{Aws.ACCOUNT_ID}-{Aws.REGION}"
+    return f"{name}-an" if settings.bucket_namespace == "account" else name
 
 
 def _notify_event_bridge(bucket: s3.Bucket) -> None:

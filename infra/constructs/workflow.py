@@ -54,11 +54,11 @@ class Workflow(Construct):
             actions=["lambda:InvokeFunction"], resources=[stage.function.function_arn for stage in functions.values()]
         )
         # Step Functions may assume the role for this machine alone
-        # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html). Executions of chunks
-        # have a machine with its name and the label of the Map.
+        # (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html). AWS does not document
+        # the source of a Map Run, whose executions have a machine with this name and the label of the Map.
         conditions = {
             "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-            "ArnLike": {"aws:SourceArn": [arn, f"{arn}/{MAP}"] if machine == BULK else arn},
+            "ArnLike": {"aws:SourceArn": f"{arn}*" if machine == BULK else arn},
         }
         self.role = role(
             self,

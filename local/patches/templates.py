@@ -1,6 +1,6 @@
 """Properties of a bucket in a template take effect, and a bucket that is not empty is not deleted.
 
-MiniStack's CloudFormation ignores encryption, Object Lock and tags of buckets:
+MiniStack's CloudFormation ignores encryption, Object Lock, tags and account-regional names of buckets:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 from local.patches.patch import module
 
 provisioners, s3 = module("services.cloudformation.provisioners"), module("services.s3")
+responses = module("core.responses")
 
 
 def apply() -> None:
@@ -21,7 +22,25 @@ def apply() -> None:
         ("Tags", list, _tag, s3._delete_bucket_tagging),
     )
     handlers = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    handlers["create"] = partial(_create, handlers["create"])
+    handlers["update"] = partial(_update, handlers["update"])
     handlers["delete"] = partial(_delete, handlers["delete"])
+
+
+def _named(properties: dict[str, Any]) -> dict[str, Any]:
+    """Name a bucket in the namespace of its account: <prefix>-<account>-<region>-an."""
+    if properties.get("BucketNamespace") != "account-regional":
+        return properties
+    prefix, account, region = properties["BucketNamePrefix"], responses.get_account_id(), responses.get_region()
+    return properties | {"BucketName": f"{prefix}-{account}-{region}-an"}
+
+
+def _create(create: Callable[..., Any], logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+    return create(logical_id, _named(properties), stack)
+
+
+def _update(update: Callable[..., Any], bucket: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Any:
+    return update(bucket, _named(old), _named(new), stack)
 
 
 def _encrypt(bucket: str, encryption: dict[str, Any]) -> None:

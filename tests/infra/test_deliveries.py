@@ -79,7 +79,7 @@ def test_each_queue_accepts_messages_of_the_rule_alone_and_requires_tls() -> Non
 
 def test_another_account_may_read_and_list_one_dataset_and_nothing_else() -> None:
     bucket, key = policies()
-    processed = "arn:aws:s3:::custody-prod-processed-111122223333-eu-west-1"
+    processed = "arn:aws:s3:::custody-prod-processed-111122223333-eu-west-1-an"
 
     assert [(statement["Action"], statement["Resource"]) for statement in bucket] == [
         (["s3:GetObject", "s3:GetObjectVersion"], f"{processed}/mission/*"),

@@ -21,6 +21,7 @@ SECTIONS = sections(DOCUMENT)
 ONLY_AWS = {
     "Credentials": 0,
     "Bootstrap": 0,
+    "Partitions": 0,
     "Lambda quota": 0,
     "From GitHub Actions": 0,
     "Remove the bootstrap": 0,

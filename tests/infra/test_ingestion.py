@@ -38,7 +38,7 @@ def logical_id(deployment: Deployment, kind: str, principal: str) -> str:
 
 def comes_after(deployment: Deployment) -> list[str]:
     buckets = (each for each in deployment.resources.values() if each["Type"] == "AWS::S3::Bucket")
-    (raw,) = (each for each in buckets if each["Properties"]["BucketName"] == deployment.bucket("raw"))
+    (raw,) = (each for each in buckets if each["Properties"]["BucketNamePrefix"] == f"custody-{deployment.env}-raw")
     return listed(raw["DependsOn"])
 
 

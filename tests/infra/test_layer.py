@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.constructs.layer import HOST, LAMBDA, LayerBuildFailed, build
+from infra.constructs.layer import HOST, LayerBuildFailed, build, target
+from infra.settings import parse
 from tests.support.template import Deployment
 
+LAMBDA = target(parse({}))
 AARCH64 = 183  # e_machine, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 
 

@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html
 """
 
+from typing import Any
+
 import pytest
 
 from tests.support.embedded_aws import EmbeddedAws
@@ -58,6 +60,13 @@ def test_lock_public_access_and_tags_of_a_bucket(cloud: EmbeddedAws, buckets: di
     assert cloud.s3.get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "team", "Value": "data"}]
     assert cloud.keys.get_key_rotation_status(KeyId=buckets["Key"])["KeyRotationEnabled"]
     assert cloud.keys.describe_key(KeyId="alias/b")["KeyMetadata"]["KeyId"] == buckets["Key"]
+
+
+def test_a_bucket_in_the_namespace_of_its_account_keeps_its_name_when_it_is_changed(cloud: EmbeddedAws) -> None:
+    properties: dict[str, Any] = {"BucketNamePrefix": "ours", "BucketNamespace": "account-regional"}
+    for changed in ({}, {"Tags": [{"Key": "team", "Value": "data"}]}):
+        named = cloud.stack("named", {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": properties | changed}})
+        assert named["Bucket"] == "ours-000000000000-us-east-1-an"
 
 
 def delete(cloud: EmbeddedAws, stack: str) -> str:

@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from custody.deployment.target import ROOT, Target, describe_stack
+from custody.deployment.target import ROOT, Target, configured_endpoint, describe_stack
 from custody.terminal import console
 from custody.terminal.signals import INTERRUPTED, end_on_sigterm
 from tests.support import account
@@ -106,8 +105,7 @@ def prepare(environment: Mapping[str, str]) -> Run:
             raise Refused("There is no region to deploy to. Set AWS_REGION, or the region of the profile.")
         target = Target("the account", session, None)
         number = target.client("sts").get_caller_identity()["Account"]
-        host = urlsplit(target.client("cloudformation").meta.endpoint_url).hostname or ""
-        is_aws = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        is_aws = configured_endpoint(None) is None
         run = Run(number, session.region_name, env, settings, is_aws, environment)
         costs = sections(read("docs/costs.md"))[COSTS].strip()
         console.console.print(

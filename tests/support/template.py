@@ -92,20 +92,18 @@ class Deployment:
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of each resource of a type, by its own name if it has one, else by its logical id."""
         return {
-            str(resource["Properties"].get(_NAME.get(kind, ""), logical_id)): resource["Properties"]
+            _own_name(kind, resource["Properties"]) or logical_id: resource["Properties"]
             for logical_id, resource in self.resources.items()
             if resource["Type"] == kind
         }
 
     def names(self) -> set[str]:
         """Every name that the stack chooses; CloudFormation generates the others."""
-        return {
-            name for kind, named in _NAME.items() for name, resource in self.of_type(kind).items() if named in resource
-        }
+        return {name for kind in _NAME for name, resource in self.of_type(kind).items() if _own_name(kind, resource)}
 
     def bucket(self, bucket: str) -> str:
         """The full name of a bucket."""
-        return f"custody-{self.env}-{bucket}-{ACCOUNT}-{REGION}"
+        return f"custody-{self.env}-{bucket}-{ACCOUNT}-{REGION}-an"
 
     def function(self, name: str) -> dict[str, Any]:
         """The properties of a function, by the name of its folder."""
@@ -184,8 +182,15 @@ class Deployment:
 
     def _name(self, logical_id: str) -> tuple[str, str]:
         resource = self.template["Resources"][logical_id]
-        name = resource.get("Properties", {}).get(_NAME.get(resource["Type"], ""), logical_id)
-        return resource["Type"], self._resolved(name)
+        name = _own_name(resource["Type"], resource.get("Properties", {}))
+        return resource["Type"], self._resolved(name or logical_id)
+
+
+def _own_name(kind: str, properties: dict[str, Any]) -> Any:
+    """Return the name that the stack chooses for a resource; None if CloudFormation generates it."""
+    if prefix := properties.get("BucketNamePrefix"):
+        return f"{prefix}-{ACCOUNT}-{REGION}-an"
+    return properties.get(_NAME.get(kind, ""))
 
 
 def empty_app(context: Mapping[str, Any], folder: Path) -> App:

@@ -23,6 +23,12 @@ def test_each_partition_has_a_console(partition: str, region: str, console: str)
     assert links.object("raw", "a.json") == f"{console}/s3/object/raw?region={region}&prefix=a.json"
 
 
+def test_a_partition_whose_console_is_unknown_has_no_links() -> None:
+    links = Links(MACHINE.format(partition="aws-iso", region="us-iso-east-1"))
+    assert links.execution(EXECUTION.format(partition="aws-iso", region="us-iso-east-1")) is None
+    assert links.object("raw", "a.json") is None
+
+
 def test_a_key_and_a_version_are_quoted_and_embedded_aws_has_no_console() -> None:
     assert Links(None).execution(EXECUTION) is Links(None).object("raw", "a.json") is None
     link = Links(MACHINE.format(partition="aws", region="eu-west-1")).object("raw", "mission/Größe + 1&2.json", "a=b/c")

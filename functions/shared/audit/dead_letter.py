@@ -109,10 +109,17 @@ def resumes_at(failure: Failure) -> str:
     return VALIDATE if issubclass(error, DataError | MessageRefused | TransformFailed) else failure.step
 
 
-def console_link(arn: str) -> str:
-    """Return the URL of an execution in the Step Functions console of its region and partition."""
+def console_domain(arn: str) -> str | None:
+    """Return the domain of the console of a region and partition; None for a partition whose console is not known."""
     _, partition, _, region, *_ = arn.split(":")
-    domain = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
-        partition, f"{region}.console.aws.amazon.com"
-    )
-    return f"https://{domain}/states/home?region={region}#/v2/executions/details/{arn}"
+    return {
+        "aws": f"{region}.console.aws.amazon.com",
+        "aws-cn": "console.amazonaws.cn",
+        "aws-us-gov": "console.amazonaws-us-gov.com",
+    }.get(partition)
+
+
+def console_link(arn: str) -> str | None:
+    """Return the URL of an execution in the Step Functions console, if that is known."""
+    domain, region = console_domain(arn), arn.split(":")[3]
+    return domain and f"https://{domain}/states/home?region={region}#/v2/executions/details/{arn}"

@@ -147,12 +147,12 @@ class ListedRecord(Rejected, frozen=True, gc=False):
 
 
 class FailedExecution(Struct, frozen=True):
-    """The execution that failed, and its page in the Step Functions console."""
+    """The execution that failed, and its page in the Step Functions console, if that is known."""
 
     arn: ExecutionArn
     started_at: str
     redrives: Count
-    console: str
+    console: str | None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a time that cannot be."""

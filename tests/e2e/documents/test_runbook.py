@@ -123,6 +123,19 @@ def test_dead_letter_dlq(cloud: Cloud, tmp_path: Path) -> None:
     assert wait_for_dead_letter(cloud, sent).endswith(".0.Failed")
 
 
+def test_dead_letters_lost(cloud: Cloud, tmp_path: Path) -> None:
+    url = cloud.deployment.dead_letter_dlq_url
+    with ExitStack() as broken:
+        broken.enter_context(without(cloud, "dead-letter", "s3:PutObject"))
+        sent = put(cloud, tmp_path, "unrecorded", BAD)
+        until(lambda: queue_length(cloud, url), 60, "the event in the queue")
+        cloud.client("sqs").purge_queue(QueueUrl=url)
+        answers = {"execution": sent["execution"]}
+        outputs = follow(reader(cloud, answers), "dead-letters-lost", broken.close)
+    assert "no dead letter" in outputs[0]
+    assert wait_for_dead_letter(cloud, sent)
+
+
 def test_events_lost(cloud: Cloud, tmp_path: Path) -> None:
     with without_events(cloud):
         sent = put(cloud, tmp_path, "lost", GOOD)

@@ -15,7 +15,7 @@ REGION, ACCOUNT = "us-east-1", "000000000000"
 
 
 def bucket_name(env: str, bucket: str) -> str:
-    return f"custody-{env}-{bucket}-{ACCOUNT}-{REGION}"
+    return f"custody-{env}-{bucket}-{ACCOUNT}-{REGION}-an"
 
 
 def resource(kind: str, *, retain: bool = False, **properties: Any) -> dict[str, Any]:
