@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from msgspec import to_builtins
 
+from custody.audit.committed_records import CommittedRecords
 from custody.errors import USAGE, CommandFailed
 from custody.ingest.backfill import Backfiller
 from custody.ingest.inventory import Inventory
@@ -87,7 +88,9 @@ def backfill(
             for _ in console.tracked(backfiller.start(), "starting", number):
                 pass
             if not no_wait:
-                backfill_view.progress(backfiller.watch(begun, timeout), "running")
+                committed = CommittedRecords(session.audit)
+                watched = backfiller.watch(begun, timeout, committed if console.stderr.is_terminal else None)
+                backfill_view.progress(watched, "running", lambda: committed.counts.received)
                 backfiller.is_watched = True
     except BaseException:
         if not dry_run:

@@ -75,8 +75,8 @@ def list_dead_letters(
     for each in unreadable:
         console.warn(f"unreadable: {each}")
     number = counts.total()
-    summary = _summary(number, counts[True], open_only=open_only) if number else _nothing_matches(audit, wanted)
-    console.warn(f"{len(unreadable):,} unreadable; {summary}" if unreadable else summary)
+    summary = _summary(number, counts[True], open_only=open_only) if number else [_nothing_matches(audit, wanted)]
+    console.warn(*([f"{len(unreadable):,} unreadable"] if unreadable else []), *summary)
     if unreadable:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 
@@ -246,17 +246,18 @@ def _list_chunks(dead_letters: Sequence[str]) -> list[str]:
     return [f"Its chunks have {plural(len(dead_letters), 'open dead letter')}:", *commands, *rest]
 
 
-def _summary(number: int, still_open: int, *, open_only: bool) -> str:
-    """Count the dead letters, and say what to do about the open ones."""
+def _summary(number: int, still_open: int, *, open_only: bool) -> list[str]:
+    """Count the dead letters, and say what to do about the open ones, a line each."""
     counts = (
         plural(number, "open dead letter") if open_only else f"{plural(number, 'dead letter')}, {still_open:,} open"
     )
-    summary = f"{counts}. See one: custody dead-letters show ID."
-    if not still_open:
-        return summary
-    which = "it" if open_only else "an open one"
-    discard = f"Discard {which}: custody dead-letters discard ID --reason TEXT"
-    return f"{summary} Run {which} again: custody redrive ID. {discard}"
+    lines = [counts, "See one:      custody dead-letters show ID"]
+    if still_open:
+        lines += [
+            "Run it again: custody redrive ID",
+            "Discard it:   custody dead-letters discard ID --reason TEXT",
+        ]
+    return lines
 
 
 def _nothing_matches(audit: AuditReader, wanted: Filter) -> str:

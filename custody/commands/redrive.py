@@ -7,6 +7,7 @@ import typer
 from msgspec import convert
 from msgspec.structs import replace
 
+from custody.audit.committed_records import CommittedRecords
 from custody.audit.dead_letters import Filter, SelectedDeadLetter, open_of_day, select
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import Subject, find_dead_letter
@@ -126,7 +127,11 @@ def _carry_out(redriver: Redriver, redrives: list[Redrive], per_second: float, t
     begun = list(console.tracked(redriver.begin(redrives, per_second), "redriving", number))
     if timeout is not None:
         started = [redrive for redrive in begun if redrive.outcome in STARTED]
-        for _ in console.tracked(redriver.watch(started, timeout), "waiting", len(started)):
+        committed = CommittedRecords(redriver.audit)
+        watched = redriver.watch(started, timeout, committed if console.stderr.is_terminal else None)
+        for _ in console.watched(
+            watched, lambda ended: redrive_view.watching(ended, len(started), committed.counts.received)
+        ):
             pass
 
 

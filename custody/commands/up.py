@@ -24,8 +24,10 @@ def up(
     persist: Annotated[bool, typer.Option("--persist", help="Keep all data across `down` and `up`.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Start embedded AWS on this machine and deploy to it. Does nothing if both are done and nothing has changed."""
-    for step in bring_up(ROOT, FOLDER, env, settings or [], persist=persist):
-        console.warn(f"{step} …")
+    current = "starting"
+    with console.progress(lambda: current):
+        for current in bring_up(ROOT, FOLDER, env, settings or [], persist=persist):
+            console.warn(f"{current} …")
     instance = local.find(FOLDER)
     if instance:
         console.print_line(f"Custody ({env}) is running on embedded AWS at {instance.endpoint}")

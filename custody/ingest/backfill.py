@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
+from custody.audit.committed_records import CommittedRecords
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader
 from custody.concurrency import WORKERS, map_ordered, paced
@@ -151,17 +152,22 @@ class Backfiller:
         """
         return map_ordered(self._start, paced(self.inventory.select(self.startable), self.per_second), ahead=WORKERS)
 
-    def watch(self, since: datetime, timeout: float) -> Iterator[int]:
-        """Record how what was started `since` then has ended; yield how many run, until none does or the timeout."""
+    def watch(self, since: datetime, timeout: float, committed: CommittedRecords | None = None) -> Iterator[int]:
+        """Record how what was started `since` then has ended; yield how many run, until none does or the timeout.
+
+        `committed` counts the records of bulk objects meanwhile.
+        """
         deadline = time.monotonic() + timeout
         remaining = self._remaining
         while remaining:
-            running = sum(self._is_ours(name) for name in self._names(_RUNNING))
+            running = list(filter(self._is_ours, self._names(_RUNNING)))
             is_late = time.monotonic() >= deadline
-            if running == 0 or is_late:
+            if not running or is_late:
                 self._record_ends(since)
                 remaining = self._remaining
-            yield running or remaining
+            elif committed:
+                committed.look(self._bulk(running))
+            yield len(running) or remaining
             if is_late:
                 return
             if remaining:
@@ -213,6 +219,14 @@ class Backfiller:
         return (
             item is not None and item.status is ItemStatus.STARTED and (item.execution or "").rpartition(":")[2] == name
         )
+
+    def _bulk(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield the object id and the attempt of each execution of a bulk object."""
+        for name in names:
+            object_id = object_of_execution(name)
+            item = self.inventory.get(object_id)
+            if item and item.execution == self.pipeline.arn_of(name, is_bulk=True):
+                yield object_id, int(name.removeprefix(f"{object_id}-r")) if name != object_id else 0
 
     def _record_ends(self, since: datetime) -> None:
         succeeded = (name for name in self._names(SUCCEEDED, since) if self._is_ours(name))

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from custody.concurrency import map_ordered
+from custody.audit.committed_records import CommittedRecords
 from custody.ingest.outcome import FileOutcome, UploadedFile, read_outcome
 from custody.ingest.upload import Uploader
 from custody.session import Session
 from functions.shared.model.ids import RawObject
-from functions.shared.model.keys import latest
 from functions.shared.model.messages import Counts
 
 _WAITING = "waiting for its event"
@@ -58,18 +57,13 @@ class Watcher:
     def watch(self, uploaded: UploadedFile, timeout: float) -> Iterator[ExecutionProgress]:
         """Yield the progress of an execution whenever it changes, until it has ended or for `timeout` seconds."""
         deadline, total = time.monotonic() + timeout, self._chunks(uploaded)
-        audit, committed, counts = self._session.audit, set[int](), Counts()
-        last = None
+        committed, last = CommittedRecords(self._session.audit), None
         while (started := time.monotonic()) < deadline and not self._stopped.is_set():
             execution = self._pipeline.describe(uploaded.execution)
             now = ExecutionProgress(execution.status if execution else _WAITING)
             if total is not None and execution:
-                # The ledger is listed each time; the header of each file is read once.
-                files = latest(audit.ledger_keys(uploaded.object.id)).values()
-                new = [key for key in files if not key.is_summary and key.start not in committed]
-                counts = sum((header.counts for header in map_ordered(audit.header, new)), counts)
-                committed.update(key.start for key in new)
-                now = replace(now, chunks=(len(committed), total), counts=counts)
+                chunks = committed.add(uploaded.object.id)
+                now = replace(now, chunks=(chunks, total), counts=committed.counts)
             if now != last:
                 yield now
                 last = now

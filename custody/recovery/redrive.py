@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from custody.audit.committed_records import CommittedRecords
 from custody.audit.dead_letters import resolution
 from custody.audit.object_state import SUMMARIZING, ObjectState
 from custody.audit.reader import AuditReader
@@ -50,11 +51,13 @@ class Redriver:
         """
         yield from map_ordered(self._begin, paced((redrive for redrive in planned if redrive.how), per_second))
 
-    def watch(self, started: Iterable[Redrive], timeout: float) -> Iterator[Redrive]:
+    def watch(
+        self, started: Iterable[Redrive], timeout: float, committed: CommittedRecords | None = None
+    ) -> Iterator[Redrive]:
         """Yield each redrive when it has ended and, after `timeout` seconds, those that have not.
 
         Running executions are listed; only the others are described one by one. Failed calls are repeated until the
-        timeout.
+        timeout. `committed` counts the records of bulk objects meanwhile.
         """
         deadline = time.monotonic() + timeout
         pending = list(started)
@@ -63,6 +66,8 @@ class Redriver:
             self._look(pending)
             yield from (redrive for redrive in pending if redrive.outcome not in _PENDING)
             pending = [redrive for redrive in pending if redrive.outcome in _PENDING]
+            if committed:
+                committed.look((redrive.object.id, redrive.attempt) for redrive in pending if redrive.is_bulk)
             if pending:
                 time.sleep(max(0.0, min(looked + self.pause, deadline) - time.monotonic()))
         yield from pending

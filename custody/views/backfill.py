@@ -1,6 +1,6 @@
 """A backfill: its progress, the objects to look at, and its totals."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -20,10 +20,15 @@ _COLOURS = {
 }
 
 
-def progress(numbers: Iterable[int], description: str) -> None:
-    """Run through numbers, and show the latest of them on a terminal."""
+def progress(numbers: Iterable[int], description: str, records: Callable[[], int] = lambda: 0) -> None:
+    """Run through numbers, and show the latest of them on a terminal, with the records committed so far."""
     latest = 0
-    with console.progress(lambda: f"{description}: {latest:,}"):
+
+    def describe() -> str:
+        committed = records()
+        return f"{description}: {latest:,}" + (f"; {plural(committed, 'record')} committed" if committed else "")
+
+    with console.progress(describe):
         for number in numbers:
             latest = number
 

@@ -5,6 +5,7 @@ from collections import Counter
 from custody.recovery.event_queue import EventLog
 from custody.recovery.redrive_plan import STARTED, Method, Outcome, Redrive
 from custody.terminal.console import print_line, print_rows, table
+from custody.terminal.text import plural
 
 _COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -21,6 +22,12 @@ def show(events: EventLog | None, redrives: list[Redrive] | None, *, dry_run: bo
         _events(events)
     if redrives is not None:
         _redrives(redrives, dry_run=dry_run)
+
+
+def watching(ended: int, started: int, records: int) -> str:
+    """Describe how many redrives have ended, and how many records of running bulk objects are committed."""
+    committed = f"; {plural(records, 'record')} committed" if records else ""
+    return f"{ended:,} of {plural(started, 'redrive')} ended{committed}"
 
 
 def _events(log: EventLog) -> None:

@@ -1,18 +1,23 @@
 """A bulk object is redriven once, however many dead letters it has: by its own execution, or by a new one."""
 
+import io
 import json
+from collections.abc import Iterable
 
 import pytest
 from msgspec.structs import replace
 
+from custody.audit.committed_records import CommittedRecords
 from custody.audit.dead_letters import Filter, select
 from custody.recovery.redrive import Redriver
 from custody.recovery.redrive_plan import Method, Outcome, Redrive, choose_candidates
+from custody.terminal import console
 from functions.shared.model.keys import WHOLE, LedgerKey
 from functions.shared.model.messages import Batch
 from tests.support.audit_files import Run, audit_of, discarded, state_of
 from tests.support.buckets import Buckets
 from tests.support.bulk import CHUNK_BYTES, Bulk, lines
+from tests.support.command_line import CommandLine
 from tests.support.executions import BULK_ARN, Machine, arn_of, post
 from tests.support.redrives import FAST, plans_for, redriver_on
 
@@ -145,3 +150,22 @@ def test_the_chunks_of_a_stopped_execution_are_unknown(run: Run, buckets: Bucket
     bulk.end("ExecutionAborted", "ProcessChunks")
     (plan,) = json.loads(run(bulk.id, "--dry-run", "--json").stdout)["redrives"]
     assert (plan["how"], plan["chunks"]) == ("native", None)
+
+
+@pytest.mark.parametrize("command", ["redrive --open", "backfill --again"])
+def test_records_are_counted_on_a_terminal_while_chunks_are_committed(
+    bulk: Bulk, command_line: CommandLine, machine: Machine, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    machine.ends = {"status": "RUNNING"}
+    look, screen = CommittedRecords.look, io.StringIO()
+    monkeypatch.setattr(console, "stderr", console.Screen(file=screen, force_terminal=True, width=200))
+
+    def commit_and_look(committed: CommittedRecords, running: Iterable[tuple[str, int]]) -> None:
+        if not committed.counts.received:
+            bulk.again().chunk(0)
+        look(committed, running)
+
+    monkeypatch.setattr(CommittedRecords, "look", commit_and_look)
+    command_line.is_local = True
+    assert command_line.run(*command.split(), "--timeout", "1").exit_code == 1
+    assert "; 4 records committed" in screen.getvalue()

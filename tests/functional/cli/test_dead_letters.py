@@ -171,10 +171,10 @@ def test_a_filter_without_a_match_fails_with_the_values_there_are(
 
 def test_resolved_dead_letters_come_without_advice_to_redrive(buckets: Buckets, run: Run) -> None:
     committed(buckets, LedgerKey(posted(buckets, 1).object_id, 0, 1))
-    assert run("--all").stderr == "1 dead letter, 0 open. See one: custody dead-letters show ID.\n"
+    assert run("--all").stderr == "1 dead letter, 0 open\nSee one:      custody dead-letters show ID\n"
     posted(buckets, 2)
-    assert "2 dead letters, 1 open. " in (shown := run("--all")).stderr
-    assert "Run an open one again" in shown.stderr
+    assert "2 dead letters, 1 open\n" in (shown := run("--all")).stderr
+    assert "Run it again: custody redrive ID" in shown.stderr
 
 
 def test_options_before_the_subcommand_are_refused(run: Run) -> None:
