@@ -67,7 +67,7 @@ class Reconciler:
     starts: bool = False
 
     def run(self, arrivals: Iterable[Arrival]) -> Iterator[ReconciledObject]:
-        """Classify objects in order, a few ahead; start each only when it is yielded, so that no start goes unreported."""
+        """Classify objects in order, a few ahead; start each only when it is yielded: no start goes unreported."""
         for reconciled, batch in map_ordered(self.reconcile, arrivals):
             started = self.pipeline.start(batch).execution.rpartition(":")[2] if batch and self.starts else None
             yield replace(reconciled, started=started)

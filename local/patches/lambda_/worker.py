@@ -7,8 +7,8 @@ SDK that the runtime includes, its code and its layers.
 
 MiniStack calls every error `Runtime.HandlerError`, so that no Catch or Retry of a state machine matches its name, and
 ends the process of the handler. AWS reports errorType, errorMessage and stackTrace and keeps the environment:
-https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. So are errors at init, also those of an import, which
-AWS calls Runtime.ImportModuleError. Errors of the environment itself keep the names of MiniStack, except
+https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html. So are errors at init, also of an import, which AWS
+calls Runtime.ImportModuleError. Errors of the environment itself keep the names of MiniStack, except
 Sandbox.Timedout, which is that of AWS.
 """
 
