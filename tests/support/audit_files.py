@@ -3,6 +3,8 @@
 import gzip
 import json
 from collections.abc import Callable
+from functools import cache
+from itertools import count
 from typing import Any
 
 import pytest
@@ -45,8 +47,14 @@ def reads_of(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return read
 
 
+@cache
+def a_version(number: int) -> RawObject:
+    """Return an object version, by number; it need not exist."""
+    return RawObject("raw", "mission/a.json", f"v{number}", 1, "e")
+
+
 def an_id(number: int) -> str:
-    return f"mission-a-json-{number:024x}"
+    return a_version(number).id
 
 
 def posted(  # noqa: PLR0913 - one parameter a fact
@@ -88,10 +96,10 @@ def put(buckets: Buckets, key: DeadLetterKey, body: Any) -> None:
 
 def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None) -> dict[str, Any]:
     """Return the fields that dead letters and ledger files share."""
-    version = raw or RawObject("raw", "mission/a.json", "v1", 1, "e")
+    version = raw or next(each for each in map(a_version, count()) if each.id == object_id)
     return {
         "format": 1,
-        "object": to_builtins(version) | {"id": object_id},
+        "object": to_builtins(version),
         "chunk": {"start": start, "bytes": 100} if start else None,
         "dataset": "mission",
         "contract": None,
@@ -102,12 +110,18 @@ def head(object_id: str, start: int, attempt: int, raw: RawObject | None = None)
     }
 
 
-def committed(
-    buckets: Buckets, key: LedgerKey, *, rejected: int = 0, arn: str = EXECUTION_ARN, lines: bytes = b""
+def committed(  # noqa: PLR0913 - one parameter a fact
+    buckets: Buckets,
+    key: LedgerKey,
+    *,
+    rejected: int = 0,
+    arn: str = EXECUTION_ARN,
+    lines: bytes = b"",
+    raw: RawObject | None = None,
 ) -> None:
     """Put a ledger file with these counts; `lines` are its records."""
     counts = {"received": 1 + rejected, "written": 1, "rejected": rejected}
-    header = head(key.object_id, key.start, key.attempt) | {"counts": counts, "execution": arn, "output": None}
+    header = head(key.object_id, key.start, key.attempt, raw) | {"counts": counts, "execution": arn, "output": None}
     body = json.dumps(header | {"recorded_at": f"{DAY}T10:00:00.000Z"}).encode() + b"\n"
     buckets.put("audit", key.key, gzip.compress(body) + (gzip.compress(lines) if lines else b""))
 

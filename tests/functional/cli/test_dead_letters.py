@@ -14,7 +14,7 @@ from custody.errors import USAGE
 from custody.terminal import console
 from custody.terminal.console import Screen
 from functions.shared.errors import RecordsRejected
-from functions.shared.model.keys import LedgerKey
+from functions.shared.model.keys import REJECTED, DeadLetterKey, LedgerKey
 from tests.support.audit_files import (
     DAY,
     NEXT_DAY,
@@ -47,7 +47,7 @@ def test_resolved_dead_letters_are_selected_on_demand(buckets: Buckets) -> None:
     resolved, is_open = posted(buckets, 1), posted(buckets, 2)
     committed(buckets, LedgerKey(resolved.object_id, 0, 0))
     selected = select(audit_of(buckets), Filter(open_only=False))
-    assert [(each.dead_letter, each.is_open) for each in selected] == [(resolved, False), (is_open, True)]
+    assert {each.dead_letter: each.is_open for each in selected} == {resolved: False, is_open: True}
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,8 @@ def test_all_rejected_records_are_shown_on_demand(
 
 def test_nothing_in_a_dead_letter_moves_the_cursor(buckets: Buckets, run: Run) -> None:
     batch = buckets.upload("mission/a.json", b"\x1b[2J")
-    dead_letter = delivered_in_part(buckets, "mission/b.json")
+    delivered_in_part(buckets, "mission/b.json")
+    dead_letter = DeadLetterKey(batch.object.id, 0, 0, DAY, REJECTED)
     body = buckets.dead_letter() | {"cause": "\x1b[2J", "advice": "[red]none[/]"}
     body["rejected"][0] |= {"offset": 0, "length": batch.object.size, "stage": "validate"}
     body["rejected"][0]["violations"] = [{"pointer": "/\x1b[2J", "rule": "type", "limit": "string"}]

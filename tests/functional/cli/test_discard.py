@@ -240,7 +240,7 @@ def test_an_object_id_stands_for_its_open_dead_letter(buckets: Buckets) -> None:
     raw = buckets.upload("mission/a.json", GOOD).object
     is_open = posted(buckets, raw=raw, name="Validate", arn=f"{EXECUTION_ARN}-r1")
     posted(buckets, raw=raw, name="Write")
-    committed(buckets, LedgerKey(raw.id, 0, 0))
+    committed(buckets, LedgerKey(raw.id, 0, 0), raw=raw)
 
     assert find_dead_letter(AuditReader(buckets.s3, "audit"), Subject(raw.id), open_only=True) == is_open
 
@@ -270,7 +270,7 @@ def test_filters_select_what_is_discarded(buckets: Buckets, run: Run, several: l
     assert done.exit_code == 0, done.output
     assert "to be discarded: 3 dead letters of 3 object versions" in done.stderr
     assert "3 dead letters discarded; 0 records" in done.stdout
-    assert chosen(buckets, until=LAST_MINUTE) == several[1::2]
+    assert sorted(chosen(buckets, until=LAST_MINUTE)) == sorted(several[1::2])
 
 
 def test_several_are_listed_and_discarded_once_confirmed(
