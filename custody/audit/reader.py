@@ -27,8 +27,12 @@ Header = TypeVar("Header", LedgerHeader, DiscardHeader)
 _DEAD_LETTER = Decoder(DeadLetter)
 
 
+_INACCESSIBLE = frozenset({"AccessDenied", "InvalidObjectState", "MethodNotAllowed", "NoSuchKey"})
+"""What S3 answers about a single file: refused, archived or deleted."""
+
+
 class Unreadable(CommandFailed):
-    """A file of the audit bucket is not what Custody wrote: somebody has replaced it. `key` is its S3 key."""
+    """A file of the audit bucket is not accessible, or not what Custody wrote. `key` is its S3 key."""
 
     def __init__(self, message: str, key: str) -> None:
         super().__init__(message)
@@ -74,8 +78,8 @@ class AuditReader:
 
     def read(self, key: DeadLetterKey) -> DeadLetter:
         """Read a dead letter; raise Unreadable."""
-        content = self.s3.get_object(Bucket=self.bucket, Key=key.key)["Body"].read()
         with self._decoding(key):
+            content = self.s3.get_object(Bucket=self.bucket, Key=key.key)["Body"].read()
             return ledger_lines.require_same(decode(content, _DEAD_LETTER), key.object_id, key.attempt)
 
     def header(self, key: LedgerKey) -> LedgerHeader:
@@ -87,15 +91,15 @@ class AuditReader:
         return self._header(key, ledger_lines.discard_header)
 
     def _header(self, key: LedgerKey, parse: Callable[[bytes, LedgerKey], Header]) -> Header:
-        try:
-            span = f"bytes=0-{HEADER_BYTES - 1}"
-            beginning = self.s3.get_object(Bucket=self.bucket, Key=key.key, Range=span)["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidRange":
-                raise
-            # The file is empty.
-            beginning = b""
         with self._decoding(key):
+            try:
+                span = f"bytes=0-{HEADER_BYTES - 1}"
+                beginning = self.s3.get_object(Bucket=self.bucket, Key=key.key, Range=span)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidRange":
+                    raise
+                # The file is empty.
+                beginning = b""
             return parse(header_line(beginning), key)
 
     def lines(self, key: LedgerKey) -> Generator[RecordLine, None, None]:
@@ -116,8 +120,7 @@ class AuditReader:
 
     @contextmanager
     def _opened(self, key: LedgerKey) -> Iterator[Iterator[bytes]]:
-        stream = self.s3.get_object(Bucket=self.bucket, Key=key.key)["Body"]
-        with closing(stream), self._decoding(key):
+        with self._decoding(key), closing(self.s3.get_object(Bucket=self.bucket, Key=key.key)["Body"]) as stream:
             header, lines = ledger_lines.opened(stream)
             (ledger_lines.discard_header if key.discards else ledger_lines.committed_header)(header, key)
             yield lines
@@ -134,9 +137,14 @@ class AuditReader:
 
     @contextmanager
     def _decoding(self, key: DeadLetterKey | LedgerKey) -> Iterator[None]:
-        """Raise Unreadable for whatever a damaged or foreign file raises in the block."""
+        """Raise Unreadable for whatever a damaged, foreign or inaccessible file raises in the block."""
         try:
             yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in _INACCESSIBLE and not code.startswith("KMS."):
+                raise
+            raise Unreadable(f"{self.uri(key)} cannot be read: {error}", key.key) from error
         except UNREADABLE as error:
             raise Unreadable(
                 f"{self.uri(key)} is not what Custody wrote: {error}. See its versions, and `custody verify`.", key.key

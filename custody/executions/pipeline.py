@@ -48,6 +48,9 @@ COUNTED = 10_000
 _PAGE = 1000
 """The most executions or events that Step Functions returns in a page."""
 
+_SKIPPED = 100
+"""Attempts in a row without an execution of their own: more than an operator redrives of single chunks."""
+
 _AGAIN = re.compile(r"-r[0-9]+$")
 """Follows the object id in the name of a later execution; an object id ends with digits of a hash."""
 
@@ -206,7 +209,8 @@ class Pipeline:
         `attempt` is the highest in the audit bucket, None if the object is not there: the names of later executions
         follow from it. Step Functions answers only some 15 such calls a second, so none is made whose answer is known:
         nothing repeats work that was never begun, or that still runs. Up to `highest`, names may be skipped: a chunk
-        that was redriven alone has counted on.
+        that was redriven alone has counted on. After _SKIPPED names without an execution the search ends: somebody may
+        have written any attempt into a file or an input.
         """
         first = self.describe(arn)
         if first is None and attempt is None:
@@ -214,11 +218,13 @@ class Pipeline:
         executions = [first] if first else []
         attempt = max([attempt or 0, *(execution.attempt for execution in executions)])
         last = max(attempt, highest or 0)
-        machine = arn.rpartition(":")[0]
-        while attempt <= last and not (executions and executions[-1].is_running):
+        machine, skipped = arn.rpartition(":")[0], 0
+        while attempt <= last and skipped < _SKIPPED and not (executions and executions[-1].is_running):
             later = self.describe(f"{machine}:{execution_name(object_id, attempt + 1)}")
             attempt += 1
+            skipped += 1
             if later:
+                skipped = 0
                 executions.append(later)
                 attempt = max(later.attempt, attempt)
                 last = max(last, attempt)

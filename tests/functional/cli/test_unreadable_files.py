@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from custody.audit.reader import Unreadable
 from custody.errors import SOME_WITHOUT_OUTCOME
@@ -13,6 +15,7 @@ from functions.shared.model.keys import LedgerKey
 from tests.support.audit_files import DAY, Run, chosen, posted, put, redriven_in_vain
 from tests.support.buckets import Buckets
 from tests.support.command_line import CommandLine, refusal
+from tests.support.executions import Machine, commit, post
 
 FOREIGN = [
     (b"no JSON", "JSON is malformed"),
@@ -104,3 +107,33 @@ def test_nothing_is_discarded_on_the_basis_of_a_foreign_ledger_file(buckets: Buc
     assert json.loads(refused.stdout) == {"discards": [], "refused": [], "still_open": 1}
     assert "run the same command again" not in refused.stderr
     assert not any("discarded" in key for key in buckets.keys("audit"))
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "NoSuchKey", "KMS.DisabledException"])
+def test_an_inaccessible_file_is_named_and_hides_no_other(
+    buckets: Buckets, run: Run, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    good, bad = posted(buckets, 1), posted(buckets, 2)
+    get_object = buckets.s3.get_object
+
+    def refuse(**request: Any) -> Any:
+        if request["Key"] == bad.key:
+            raise ClientError({"Error": {"Code": code, "Message": "refused by a test"}}, "GetObject")
+        return get_object(**request)
+
+    monkeypatch.setattr(buckets.s3, "get_object", refuse)
+    shown = run()
+    assert (shown.exit_code, good.id in shown.stdout) == (1, True)
+    assert f"unreadable: s3://audit/{bad.key} cannot be read: " in shown.stderr
+
+
+def test_an_impossible_attempt_does_not_keep_a_trace_busy(
+    buckets: Buckets, command_line: CommandLine, machine: Machine
+) -> None:
+    batch = replace(buckets.upload("mission/a.json", b"{}"), attempt=10**6)
+    machine.add(batch, name=batch.object.id)
+    post(buckets, batch)
+    commit(buckets, batch)
+    assert command_line.run("trace", batch.object.id).exit_code == 0
+    assert command_line.run("dead-letters", "show", batch.object.id).exit_code == 0
+    assert machine.calls["DescribeExecution"] < 500
