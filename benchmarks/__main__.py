@@ -95,8 +95,11 @@ def measure(data: Input, rounds: int, chunk_bytes: int) -> Iterator[Measure]:
     floor = min(totals[name] for name in stages.FLOORS)
     yield Measure("speed, x the floor", floor / totals["Custody"], at_least=0.3)
     yield Measure("speed, x Powertools' parser", totals["Powertools' parser"] / totals["Custody"], at_least=4)
-    for step, peak in processes.peaks(chunk_bytes):
-        yield Measure(f"peak memory of {step}, x its chunk", peak, at_most=3)
+    for step, peak in processes.peaks(records.fill(chunk_bytes)):
+        yield Measure(f"peak memory of {step}, x its chunk", peak / chunk_bytes, at_most=3)
+    limit = min(int(VARIABLES["DOCUMENT_LIMIT_BYTES"]), chunk_bytes)
+    for step, peak in processes.peaks(records.nested(limit)):
+        yield Measure(f"peak memory of {step}, x the largest document", peak / limit, at_most=50)
     yield Measure("ledger, bytes per record", _ledger_bytes(data) / number, at_most=100)
     modules = {"boto3": "boto3"} | {name: f"functions.{name}.handler" for name in HANDLERS}
     imports = fastest({name: partial(_time_import, module) for name, module in modules.items()}, rounds)

@@ -19,15 +19,14 @@ _STATUS = Path("/proc/self/status")
 _IMPORT = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
 
 
-def peaks(chunk_bytes: int) -> Iterator[tuple[str, float]]:
-    """Yield each stage with its peak memory beyond its imports, as a multiple of its chunk."""
-    body = records.fill(chunk_bytes)
+def peaks(body: bytes) -> Iterator[tuple[str, int]]:
+    """Yield each stage with its peak memory beyond its imports, in bytes, for an object that is one chunk."""
     message = stages.first_message(records.KEY, len(body))
     with empty_buckets() as buckets, ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
         buckets.write(stages.RAW, records.KEY, body)
         for step in stages.HANDLERS:
             peak, message = pool.submit(_peak_of, step, message, buckets).result()
-            yield step, peak / chunk_bytes
+            yield step, peak
 
 
 def _peak_of(step: str, message: Json, buckets: Buckets) -> tuple[int, Json]:

@@ -35,6 +35,13 @@ def fill(size: int) -> bytes:
     return (body * (size // len(body) + 1))[:size].rpartition(b"\n")[0] + b"\n"
 
 
+def nested(size: int) -> bytes:
+    """Generate a line of up to `size` bytes that takes the most memory: one record of small objects, nested deep."""
+    head = _compact({"mission": "a", "source": "OSINT", "confidence": 0, "x": []})[:-2]
+    unit = b'{"":' * 95 + b"0" + b"}" * 95
+    return head + b",".join([unit] * ((size - len(head) - 2) // (len(unit) + 1))) + b"]}"
+
+
 def _line(number: int) -> bytes:
     """Encode a record. Invalid ones break one rule, break two rules, or are truncated, in turn."""
     record = {

@@ -1,5 +1,6 @@
 """Read the object of a batch, and set aside the records that violate the contract of their dataset."""
 
+from functools import partial
 from typing import Any
 
 from functions.shared import runtime
@@ -26,5 +27,5 @@ def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
     limits = Limits.of(ENVIRONMENT)
     with raw_object.opened(step.batch, limits) as source:
         facts = Facts(dataset, source.last_modified, contract.id, {rules.STAGE: ENVIRONMENT.code_version})
-        checked = (rules.check(raws, contract) for raws in source.pages)
+        checked = map(partial(rules.check, contract=contract), source.pages)
         return claim_check.forward_read(step, facts, checked, ENVIRONMENT)

@@ -38,6 +38,10 @@ _EMPTY_NAME = re.compile(rb'""\s*:')
 _MOST_VALUES = 20_000
 """Up to so many values, all violations of a record are looked for. The library collects them at up to 5 kB each."""
 
+_MOST_COPIED = 500_000
+"""Up to so many values, a violation is looked for. The library copies the record into the first, at up to 500 bytes a
+value."""
+
 
 def check(raws: Sequence[Raw], contract: Contract) -> tuple[list[Raw], list[Rejected]]:
     """Divide records into those that satisfy the contract, and the rejected with their violations."""
@@ -53,7 +57,10 @@ def _rejected(raw: Raw, contract: Contract) -> Rejected:
     if raw.violations:
         return Rejected.at(raw.span, STAGE, raw.violations, len(raw.violations))
     # Every value but the outermost follows one of these.
-    if sum(map(raw.body.count, (b"[", b"{", b","))) >= _MOST_VALUES:
+    values = sum(map(raw.body.count, (b"[", b"{", b",")))
+    if values >= _MOST_COPIED:
+        return Rejected.at(raw.span, STAGE, [Violation("", "contract", "not kept; the rule is not named")], None)
+    if values >= _MOST_VALUES:
         first = _first_error(raw.document, contract)
         return Rejected.at(raw.span, STAGE, [_violation(first, pointer(first.instance_path), contract)], None)
     errors = contract.validator.iter_errors(raw.document)

@@ -106,5 +106,6 @@ def test_the_command_prints_one_document() -> None:
         "peak memory of Validate, x its chunk": 3,
         "peak memory of Transform, x its chunk": 3,
         "peak memory of Write, x its chunk": 3,
+        **{f"peak memory of {step}, x the largest document": 50 for step in ("Validate", "Transform", "Write")},
         "ledger, bytes per record": 100,
     }

@@ -14,7 +14,7 @@ from functions.validate.contracts import Contract
 
 
 def read(body: bytes) -> list[Raw]:
-    (page,) = reader.of_object([body], "a.json", Limits(2**20, 2**20))
+    (page,) = reader.of_object([body], "a.json", Limits(2**23, 2**23))
     return page
 
 
@@ -157,3 +157,6 @@ def test_what_is_kept_of_a_record_is_bounded() -> None:
         "/0: enum of 70,000 values",
         "perhaps more: the record has too many values to look for all",
     ]
+
+    _, (largest,) = rules.check(read(json.dumps([["none"] * 600_000]).encode()), codes)
+    assert largest.described()[0] == "/: contract not kept; the rule is not named"

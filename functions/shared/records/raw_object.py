@@ -53,6 +53,7 @@ def _of_chunk(batch: Batch, pieces: Iterator[bytes], start: int, end: int, limit
             return
     if page:
         yield page
+        del page  # else it would be in memory as long as the others are read
     yield from pages
 
 

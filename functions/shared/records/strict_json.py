@@ -25,6 +25,9 @@ _INTEGER_LIMIT = 2**53
 
 _NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
 
+_LARGE = 2**20
+"""Above it, looking inside a text takes as much memory as its document, so it comes first."""
+
 NESTING_LIMIT = 100
 """How deep a document may nest: less than the limit of every JSON library on a record's way."""
 
@@ -126,13 +129,18 @@ def decode_quickly(lines: Sequence[bytes]) -> list[Any]:
 
     Raises one of UNSURE if any is not: a `Reader` finds out what is wrong with it, if anything is.
     """
+    for line in lines:
+        if len(line) > _LARGE:
+            _look_inside(line)
     page = b"\n".join(lines)
     documents = list(map(_decode_exactly if _may_be_inexact(page) else _decode_doubles, lines))
     if _are_plain(page, documents):
         return documents
     for line, document in zip(lines, documents, strict=True):
-        if not _are_plain(line, [document]):
+        if len(line) <= _LARGE and not _are_plain(line, [document]):
             _look_inside(line)
+        if line.count(b"[") + line.count(b"{") > NESTING_LIMIT and _depth(document) > NESTING_LIMIT:
+            raise ValueError("it is nested too deep")
     return documents
 
 
@@ -153,8 +161,6 @@ def _are_plain(page: bytes, documents: Sequence[Any]) -> bool:
 
 
 def _look_inside(line: bytes) -> None:
-    if line.count(b"[") + line.count(b"{") > NESTING_LIMIT:
-        raise ValueError("it may be nested too deep")
     if b"{" in line:
         _has_each_key_once(line)
 
@@ -185,6 +191,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 encode_struct: Callable[[msgspec.Struct], bytes] = _encode
 """Encode a Struct of the model, all of whose values are JSON."""
 
+_CONTAINERS = frozenset({dict, list})
 _OBJECTS = frozenset({dict})
 _TEXT = frozenset({str})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -252,8 +259,10 @@ def _children(document: Any) -> Iterator[Any]:
 
 
 def _depth(document: Any) -> int:
-    depth, level = 0, [document]
-    while level := [child for parent in level for child in _children(parent)]:
+    depth, level = 0, [document] if type(document) in _CONTAINERS else []
+    while level:
+        children = (parent.values() if type(parent) is dict else parent for parent in level)
+        level = [child for child in chain.from_iterable(children) if type(child) in _CONTAINERS]
         depth += 1
     return depth
 

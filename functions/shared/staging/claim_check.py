@@ -48,6 +48,7 @@ def forward_read(
             size = sum(len(raw.body) for raw in accepted)
             if draft.add(Page((), rejected), len(accepted), size):
                 draft.keep(Page([raw.record for raw in accepted], rejected))
+            del accepted  # else it would be in memory beside the next page
         return draft.finished(lambda: {"raw": True, "rejected": draft.upload() if draft.counts.rejected else None})
 
 
@@ -64,6 +65,7 @@ def forward(step: Step, facts: Facts, pages: Iterable[Page], environment: Enviro
         for page in pages:
             if draft.add(page, len(page.records)):
                 draft.keep(page)
+            del page
         return draft.finished(draft.upload)
 
 
@@ -155,6 +157,7 @@ def pages(step: Step, limits: Limits | None = None) -> Iterator[Page]:
     for page in _pages(step, limits):
         seen += Counts(len(page.records) + len(page.rejected), 0, len(page.rejected))
         yield page
+        del page
     require_all(step.message, seen)
 
 
@@ -265,5 +268,6 @@ def _merged(pages: Iterable[list[Raw]], set_aside: Iterator[Rejected]) -> Iterat
         if len(accepted) + len(positions) != len(raws) or any(raw.violations for raw in accepted):
             raise MessageRefused("the object reads differently than when it was validated: the code has changed since")
         yield Page([raw.record for raw in accepted], rejected_here)
+        del raws, accepted
     if pending:
         raise MessageRefused("the object ends earlier than when it was validated: the code has changed since")

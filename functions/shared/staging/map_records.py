@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from functions.shared.errors import TransformFailed
@@ -23,7 +24,7 @@ def forward(  # noqa: PLR0913, PLR0917 - what is forwarded, and where
 
     Raises TransformFailed for a bug in `transform`, and what `claim_check.forward` raises.
     """
-    transformed = (apply(stage, transform, page) for page in pages)
+    transformed = map(partial(apply, stage, transform), pages)
     try:
         return claim_check.forward(step, facts, transformed, environment)
     except NotJson as error:

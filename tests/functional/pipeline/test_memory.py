@@ -3,11 +3,13 @@
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
+from benchmarks.records import nested
 from functions.shared import aws
 from functions.shared.aws import Streamed
 from functions.shared.model.ids import RawObject
@@ -49,11 +51,11 @@ def buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
-    """Send so many hundred records through the steps; return the most memory that each held, in MB."""
-    size = len(LINES) * hundreds
+def peaks(buckets: Path, lines: bytes, number: int) -> dict[str, float]:
+    """Send lines, repeated, through the steps; return the most memory that each held, in MB."""
+    size = len(lines) * number
     with (buckets / "raw-mission-a.jsonl").open("wb") as file:
-        file.writelines(LINES for _ in range(hundreds))
+        file.writelines(repeat(lines, number))
     batch = Batch(RawObject("raw", "mission/a.jsonl", "v1", size, "etag"), Chunk(0, size))
     message: Any = batch.encode()
     held = {}
@@ -62,12 +64,17 @@ def peaks(buckets: Path, hundreds: int) -> dict[str, float]:
         message = step(called_with(message, f"{name}Chunk"), None)
         held[name] = tracemalloc.get_traced_memory()[1] / MB
         tracemalloc.stop()
-    assert message["counts"] == {"received": hundreds * 100, "written": hundreds * 99, "rejected": hundreds}
+    assert message["counts"]["received"] == lines.count(b"\n") * number
     return held
 
 
 def test_memory_does_not_grow_with_the_chunk(buckets: Path) -> None:
-    few, many = peaks(buckets, 150), peaks(buckets, 450)
+    few, many = peaks(buckets, LINES, 150), peaks(buckets, LINES, 450)
     for step, held in many.items():
         assert held < 2 * few[step], f"{step} held {few[step]:.1f} MB of 15,000 records, {held:.1f} MB of thrice that"
         assert held < 3, f"{step} held {held:.1f} MB, of which a part are pieces of what it reads and writes"
+
+
+def test_a_step_holds_one_large_document_at_a_time(buckets: Path) -> None:
+    for step, held in peaks(buckets, nested(MB + MB // 8) + b"\n", 3).items():
+        assert held < 55, f"{step} held {held:.1f} MB: a document takes up to 40 times its bytes"
