@@ -134,7 +134,7 @@ def show_dead_letter(
 @command(
     app,
     'custody dead-letters discard DEAD_LETTER --reason "a test file"',
-    'custody dead-letters discard --error UnknownDataset --since 1h --reason "sent to a wrong folder" --yes',
+    'custody dead-letters discard --error UnknownDataset --reason "a typo" --yes',
     see="custody redrive, docs/runbook.md",
     name="discard",
 )

@@ -92,7 +92,7 @@ def test_a_malformed_line_is_rejected_and_the_others_delivered(workflow: Workflo
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"not JSON", b'{"mission": NaN}', b"\xff\xfe", b'{"a": 1} {"b": 2}'])
+@pytest.mark.parametrize("content", [b"", b"not JSON", b'{"mission": NaN}', b"\xff\xfe"])
 def test_an_object_that_is_not_a_document_is_one_rejected_record(workflow: Workflow, content: bytes) -> None:
     run = workflow.run("mission/unreadable.json", content)
 

@@ -31,7 +31,9 @@ class RawObject(Struct, frozen=True):
     id: str = ""
 
     def __post_init__(self) -> None:
-        """Derive the id, even if one is given: an edited input must not be committed as another object."""
+        """Derive the id unless it is given."""
+        if self.id:
+            return
         slug = NOT_SLUG.sub("-", self.key)[:SLUG_LENGTH].strip("-") or "object"
         name = f"{self.bucket}\0{self.key}\0{self.version_id}"
         force_setattr(self, "id", f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_LENGTH]}")

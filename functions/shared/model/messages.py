@@ -80,7 +80,9 @@ class Batch(Part, frozen=True, tag_field="format", tag=FORMAT):
         for part in ("chunk", "attempt"):
             if part not in message:
                 raise MessageRefused(f"a message does not have the expected shape: it lacks `{part}`")
-        return part_of(message, cls)
+        batch = part_of(message, cls)
+        # The id is derived anew: an edited input must not be committed as another object.
+        return replace(batch, object=replace(batch.object, id=""))
 
 
 class Counts(Part, frozen=True):

@@ -13,7 +13,7 @@ from functions.shared.records import formats, jsonl, reader
 from functions.shared.records.reader import Limits, Pages
 
 
-class Source(Struct, frozen=True):
+class RawRecords(Struct, frozen=True):
     """The records of a batch, a page at a time; `last_modified` is that of the raw version (ISO 8601, UTC)."""
 
     pages: Pages
@@ -21,7 +21,7 @@ class Source(Struct, frozen=True):
 
 
 @contextmanager
-def opened(batch: Batch, limits: Limits) -> Iterator[Source]:
+def opened(batch: Batch, limits: Limits) -> Iterator[RawRecords]:
     """Open the records of a batch, at the exact version of its object.
 
     Raises ObjectTooLarge, ObjectMissing, AccessRefused, CallRefused or ServiceUnavailable, also while they are read.
@@ -30,11 +30,11 @@ def opened(batch: Batch, limits: Limits) -> Iterator[Source]:
     _require_fits(batch, limits)
     if batch.chunk is None:
         with aws.streamed(raw.bucket, raw.key, raw.version_id) as stored:
-            yield Source(reader.of_object(stored.pieces, raw.key, limits), stored.last_modified)
+            yield RawRecords(reader.of_object(stored.pieces, raw.key, limits), stored.last_modified)
         return
     start, end = batch.chunk.start, min(batch.chunk.start + batch.chunk.bytes, raw.size)
     with aws.streamed(raw.bucket, raw.key, raw.version_id, jsonl.reach(start, end, limits.document)) as stored:
-        yield Source(_of_chunk(batch, stored.pieces, start, end, limits), stored.last_modified)
+        yield RawRecords(_of_chunk(batch, stored.pieces, start, end, limits), stored.last_modified)
 
 
 def _of_chunk(batch: Batch, pieces: Iterator[bytes], start: int, end: int, limits: Limits) -> Pages:
