@@ -29,7 +29,7 @@ that a command prints.
 Exit codes:
   0  success: every record was written
   1  something has no outcome, is broken or missing, or failed
-  2  the command was called incorrectly; nothing was changed
+  2  the command was called incorrectly, or an ID names nothing; nothing was changed
   3  every record has an outcome, and some were rejected
 
 \b

@@ -1,5 +1,6 @@
 """Select dead letters by what they say, and describe what resolved them."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from custody.executions.listing import Totals
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import ENDS, REJECTED, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import DeadLetter
+from functions.shared.model.records import Span
 
 _NOT_STEPS = frozenset({REJECTED, *ENDS.values()})
 """The names of dead letters whose step stands only in their body; all others are named after their step."""
+
+_FAILED_RECORD = re.compile(
+    r"the record at position (\d{1,15}) \((\d{1,15}) bytes at byte (\d{1,15}) of the object\)", re.ASCII
+)
+"""How TransformFailed names a record."""
 
 _DAYS_OF_A_FIRST_ATTEMPT = 2
 """The days within which a first attempt is recorded, with room: the state machine ends it 3 hours after its start."""
@@ -225,6 +232,15 @@ def describe(state: ObjectState, dead_letter: DeadLetterKey, body: DeadLetter) -
     chunks = [each.id for each in state.open_dead_letters if dead_letter.is_of_whole and not each.is_of_whole]
     uri, is_open = state.audit.uri(dead_letter), resolved_by is None
     return DeadLetterDocument(dead_letter.id, uri, is_open, resolved_by, same_attempt, chunks, totals, body)
+
+
+def failed_record(body: DeadLetter) -> Span | None:
+    """Return where the record is that a step failed on, if the cause of a dead letter names it; its hash is unknown."""
+    named = _FAILED_RECORD.search(body.cause)
+    if named is None:
+        return None
+    position, length, offset = map(int, named.groups())
+    return Span(position, offset, length, "")
 
 
 def _days_before(moment: datetime, days: int) -> str:

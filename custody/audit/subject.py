@@ -139,7 +139,7 @@ def find_dead_letter(audit: AuditReader, subject: Subject, *, open_only: bool = 
     about = state.dead_letters if subject.position is None else _about_record(state, subject, subject.position)
     if not about:
         raise CommandFailed(
-            f"There is no dead letter about {subject}. See what is known about it: custody trace {subject}"
+            f"There is no dead letter about {subject}. See what is known about it: custody trace {subject}", USAGE
         )
     still_open = [key for key in about if key in state.open_dead_letters] if open_only else []
     candidates = covering(still_open)

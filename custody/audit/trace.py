@@ -11,7 +11,7 @@ from custody.audit.object_state import DeadLetterState, ObjectState, totals_of
 from custody.audit.object_versions import record_bytes
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import Subject
-from custody.errors import CommandFailed
+from custody.errors import SOME_WITHOUT_OUTCOME, USAGE, CommandFailed
 from custody.executions.listing import Totals
 from custody.executions.pipeline import ExecutionState
 from custody.executions.timeline import EXPIRED, Timeline, Timelines, by_start, why_unavailable
@@ -95,7 +95,8 @@ def _trace_object(state: ObjectState, timelines: Timelines, subject: Subject) ->
     if raw is None:
         raise CommandFailed(
             f"{subject} has no ledger file, no dead letter and no execution; `custody reconcile` classifies every "
-            "object"
+            "object",
+            USAGE,
         )
     ledger, totals = state.outcome_key if outcome else None, totals_of(outcome) if outcome else Totals()
     return ObjectTrace(
@@ -124,7 +125,8 @@ def _trace_record(state: ObjectState, timelines: Timelines, subject: Subject, po
     if key is None:
         raise CommandFailed(
             f"{subject} has no outcome: no ledger file is about its batch. See its object: custody trace "
-            f"{state.object_id}"
+            f"{state.object_id}",
+            SOME_WITHOUT_OUTCOME if state.keys else USAGE,
         )
     line = audit.line_at(key, position) if key.discards else state.line_at(key, position)
     if line is None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from custody.audit.dead_letters import Filter, SelectedDeadLetter, describe, read_all, select
+from custody.audit.dead_letters import Filter, SelectedDeadLetter, describe, failed_record, read_all, select
 from custody.audit.object_state import ObjectState
 from custody.audit.reader import AuditReader, Unreadable
 from custody.audit.subject import covering, find_dead_letter, open_dead_letters
@@ -108,6 +108,8 @@ def show_dead_letter(
         return
     running = document.open and bool(running_execution(session.pipeline, audit, dead_letter, body))
     view.page(document, running=running, has_console=not session.target.is_local)
+    if span := failed_record(body):
+        view.failed_record(audit.s3, body, span)
     shown = body.rejected if all_records else body.rejected[: console.SHOWN]
     for record in shown:
         view.record(audit.s3, body, record)

@@ -38,7 +38,7 @@ def trace(
     """Show the outcome of a record with its bytes before and after, or the outcome and dead letters of an object.
 
     Either way, show every execution that processed it: each step, its duration, and the error of each failed try.
-    Exit code 1: nothing is known about it. 2: there is nothing with this name.
+    Exit code 1: it has no outcome yet. 2: there is nothing with this name.
     """
     with console.progress(lambda: "reading the ledger and executions"):
         timelines = Timelines(session.pipeline, session.links)

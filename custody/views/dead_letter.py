@@ -14,8 +14,9 @@ from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading, print_line
 from custody.views.excerpt import excerpt, place
 from custody.views.trace import format_items
+from functions.shared.model.ids import record_id
 from functions.shared.model.ledger import DeadLetter, ListedRecord
-from functions.shared.model.records import Violation
+from functions.shared.model.records import Span, Violation
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,6 +86,18 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
             _print_place(content, violation)
     for line in rejected.described()[len(rejected.violations) :]:
         print_line((f"    {line}", "red"))
+
+
+def failed_record(s3: "S3Client", body: DeadLetter, span: Span) -> None:
+    """Show the record that a step failed on."""
+    where = f"  {body.error} at {body.step}; {span.length:,} bytes at byte {span.offset:,} of the object"
+    print_line()
+    print_line((record_id(body.object.id, span.position), "bold"), (where, "dim"))
+    content = record_bytes(s3, body.object, span)
+    if content is None:
+        print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
+    else:
+        _print_place(content, Violation("", body.error, None))
 
 
 def _records(body: DeadLetter, totals: Totals | None) -> str:

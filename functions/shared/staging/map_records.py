@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.shared.errors import TransformFailed
 from functions.shared.model.messages import Facts, Json, Step
-from functions.shared.model.records import LONGEST, Page, Record, Rejected, Rejection, Violation
+from functions.shared.model.records import LONGEST, Page, Record, Rejected, Rejection, Span, Violation
 from functions.shared.runtime import Environment
 from functions.shared.staging import claim_check
 from functions.shared.staging.staged_batch import NotJson
@@ -45,19 +45,23 @@ def apply(stage: str, transform: Transform, page: Page) -> Page:
             if not all(isinstance(part, str) for part in rejection.args):
                 # No later step could read it.
                 raise TransformFailed(
-                    f"it rejected the record at position {span.position} with a pointer or rule that is not text"
+                    f"it rejected {_named(span)} with a pointer or rule that is not text"
                 ) from rejection
             rejected.append(Rejected.at(span, stage, [_short(rejection.violation)]))
         except Exception as error:
             # The message of a foreign error may quote the record, and the dead letter would keep it.
             where = traceback.extract_tb(error.__traceback__)[-1]
             raise TransformFailed(
-                f"{type(error).__name__} at {where.filename}, line {where.lineno}, on the record at position "
-                f"{span.position}"
+                f"{type(error).__name__} at {where.filename}, line {where.lineno}, on {_named(span)}"
             ) from error
     rejected.sort(key=lambda each: each.position)
     _require_distinct(records)
     return Page(records, rejected)
+
+
+def _named(span: Span) -> str:
+    """Name a record, and say where its bytes are: commands show them."""
+    return f"the record at position {span.position} ({span.length} bytes at byte {span.offset} of the object)"
 
 
 def _short(violation: Violation) -> Violation:

@@ -13,8 +13,10 @@ from custody.audit.dead_letters import Filter, select
 from custody.errors import USAGE
 from custody.terminal import console
 from custody.terminal.console import Screen
-from functions.shared.errors import RecordsRejected
+from functions.shared.errors import RecordsRejected, TransformFailed
 from functions.shared.model.keys import REJECTED, DeadLetterKey, LedgerKey
+from functions.shared.model.records import Page, Record, Span
+from functions.shared.staging.map_records import apply
 from tests.support.audit_files import (
     DAY,
     NEXT_DAY,
@@ -311,3 +313,14 @@ def test_a_running_redrive_is_shown(buckets: Buckets, run: Run, monkeypatch: pyt
     shown = run("show", dead_letter.id)
     assert "open; a redrive is running" in shown.stdout
     assert "custody redrive" not in shown.stderr
+
+
+def test_the_record_that_a_transform_failed_on_is_shown(buckets: Buckets, run: Run) -> None:
+    raw = buckets.upload("mission/a.jsonl", GOOD + b"\n" + BAD).object
+    span = Span(len(GOOD) + 1, len(GOOD) + 1, len(BAD), "")
+    with pytest.raises(TransformFailed) as failed:
+        apply("transform", lambda _: 1 / 0, Page([Record(span, {})], []))
+    dead_letter = posted(buckets, raw=raw, name="Transform", error="TransformFailed", cause=str(failed.value))
+    shown = run("show", dead_letter.id).stdout
+    assert f"{raw.id}.{span.position}  TransformFailed at Transform; {len(BAD)} bytes at byte {span.offset} of" in shown
+    assert BAD.decode() in shown

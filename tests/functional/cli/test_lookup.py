@@ -1,18 +1,19 @@
 """A record id names the dead letter of its own chunk, if the record failed, and never that of another record."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 
 from custody.audit.subject import Subject, resolve
-from custody.errors import CommandFailed
+from custody.errors import USAGE, CommandFailed
 from functions.shared.model.ids import RawObject
 from functions.shared.model.keys import LedgerKey
-from tests.support.audit_files import Run, delivered_in_part
+from tests.support.audit_files import DAY, Run, an_id, delivered_in_part
 from tests.support.buckets import Buckets
 from tests.support.bulk import Bulk, lines
-from tests.support.command_line import DEPLOYMENT
+from tests.support.command_line import DEPLOYMENT, CommandLine, refusal
 from tests.support.executions import Machine, arn_of
 from tests.support.stages import GOOD, written
 
@@ -148,3 +149,12 @@ def test_an_execution_of_another_deployment_is_refused(machine: Machine, buckets
     assert subject(machine, own).object_id == raw.id
     with pytest.raises(CommandFailed, match="is not an execution of this deployment"):
         subject(machine, own.replace(":pipeline:", ":custody-prod:"))
+
+
+@pytest.mark.parametrize("name", ["nothing.json", an_id(1), f"{an_id(1)}.7", f"dt={DAY}/{an_id(1)}/{0:015}.0.Validate"])
+@pytest.mark.parametrize(
+    "command", ["trace", "verify", "redrive", "dead-letters show", "dead-letters discard --reason x"]
+)
+@pytest.mark.usefixtures("buckets")
+def test_an_id_that_names_nothing_has_one_exit_code(command_line: CommandLine, command: str, name: str) -> None:
+    assert re.search(f"{an_id(1)}|nothing.json", refusal(command_line.run(*command.split(), name), USAGE))

@@ -73,11 +73,11 @@ def test_a_rejected_record_is_shown_with_its_violations_from_the_ledger_file_of_
         ("{id}.450", "no ledger file is about its batch. See its object: custody trace {id}", 1),
         ("nothing.json", "No record, object, dead letter or key 'nothing.json' found in raw", 2),
         ("", "No record, object, dead letter or key", 2),
-        (f"a-json-{0:024x}", "has no ledger file, no dead letter and no execution", 1),
+        (f"a-json-{0:024x}", "has no ledger file, no dead letter and no execution", 2),
         (
             f"a-json-{0:024x}.7",
             f"See its object: custody trace a-json-{0:024x}",
-            1,
+            2,
         ),
     ],
 )
