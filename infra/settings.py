@@ -283,10 +283,10 @@ def _check_raw_bucket(settings: Settings) -> None:
             f"Setting raw_bucket cannot be {settings.raw_bucket!r}: this environment writes to it, and would process "
             "its own output forever. Name the bucket in which objects arrive."
         )
-    if settings.raw_bucket and settings.raw_bucket.startswith(f"{settings.name('raw')}-") and not settings.keeps_data:
+    if settings.raw_bucket and settings.raw_bucket.startswith(f"{settings.name('raw')}-"):
         raise SettingRefused(
-            f"Setting raw_bucket cannot be {settings.raw_bucket!r}: the stack owns that bucket, and setting raw_bucket "
-            "deletes it with everything in it. Copy the objects to a bucket of your own, and name that."
+            f"Setting raw_bucket cannot be {settings.raw_bucket!r}: the stack owns that bucket, and outside prod, "
+            "setting raw_bucket deletes it with everything in it. Leave raw_bucket unset to use it."
         )
 
 

@@ -43,6 +43,8 @@ def _permissions(deployment: Deployment) -> Iterator[Row]:
 def _resource(arn: str, deployment: Deployment) -> str:
     if arn in {deployment.key, EXISTING["raw_key_arn"]}:
         return "the key" if arn == deployment.key else "`raw_key_arn`"
+    if deployment.is_buffered and arn.endswith(f":{deployment.buffer}"):
+        return "the buffer"
     place = f"{EXISTING['raw_bucket']}/{EXISTING['raw_prefix']}"
     return f"`{_plain(arn.split(':', 5)[-1].replace(place, '<raw_bucket>/<raw_prefix>'), deployment)}`"
 

@@ -110,11 +110,13 @@ class Ingestion(Construct):
         bucket.add_resource_dependency(permission)
 
     def _buffer(self, platform: Platform) -> sqs.Queue:
-        """Create a queue that the function empties, and that moves failing messages to the start-dlq."""
+        """Create a queue that the function empties, and that moves failing messages to the start-dlq.
+
+        It has no name of its own: prod retains it when `buffered` is turned off, and a new one needs another name.
+        """
         buffer = EventQueue(
             self,
             "Buffer",
-            name="buffer",
             platform=platform,
             visibility_timeout=Duration.seconds(TIMEOUTS_HIDDEN * platform.settings.size("start").timeout_seconds),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.start_dlq, max_receive_count=RECEIVES),

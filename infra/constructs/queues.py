@@ -19,11 +19,10 @@ MAX_EVENT_AGE = Duration.hours(6)
 class EventQueue(sqs.Queue):
     """A queue of events with 14-day retention, encrypted with the key and closed to all but TLS."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, name: str, platform: Platform, **options: Any) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, platform: Platform, **options: Any) -> None:
         super().__init__(
             scope,
             construct_id,
-            queue_name=platform.settings.name(name),
             retention_period=MAX_RETENTION,
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=platform.key,
@@ -37,7 +36,7 @@ class FailureQueue(EventQueue):
     """A queue of events that could not be handled: by a function, or by another queue that moved them here."""
 
     def __init__(self, scope: Construct, construct_id: str, *, name: str, platform: Platform) -> None:
-        super().__init__(scope, construct_id, name=name, platform=platform)
+        super().__init__(scope, construct_id, platform=platform, queue_name=platform.settings.name(name))
         Validations.of(self).acknowledge(
             Acknowledgment(id="AwsSolutions-SQS3", reason="This is a dead-letter queue itself.")
         )

@@ -29,7 +29,9 @@ class Storage(Construct):
         self._key = key
         self._removal = removal
         self.access_logs = self._access_logs()
-        self.own_raw = None if settings.raw_bucket else self._bucket("Raw")
+        # Prod keeps its own bucket beside an existing one: if it were only retained, switching back would fail.
+        own_raw = self._bucket("Raw") if settings.keeps_data or not settings.raw_bucket else None
+        self.own_raw = None if settings.raw_bucket else own_raw
         self.raw = self.own_raw or s3.Bucket.from_bucket_name(self, "ExistingRaw", str(settings.raw_bucket))
         self.raw_prefix = settings.raw_prefix
         self.raw_key = kms.Key.from_key_arn(self, "RawKey", settings.raw_key_arn) if settings.raw_key_arn else None

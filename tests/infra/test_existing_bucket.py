@@ -40,13 +40,14 @@ def test_only_new_objects_of_the_bucket_below_any_prefix_are_started(
     assert rule(into_buffer)["EventPattern"] == pattern | {"detail": bucket}
 
 
-@pytest.mark.parametrize(("name", "target"), [("existing", START), ("into_buffer", f"{QUEUE}-buffer")])
+@pytest.mark.parametrize("name", ["existing", "into_buffer"])
 def test_an_event_goes_to_start_or_the_buffer_and_an_undeliverable_one_to_the_start_dlq(
-    deployments: dict[str, Deployment], name: str, target: str
+    deployments: dict[str, Deployment], name: str
 ) -> None:
-    (each,) = rule(deployments[name])["Targets"]
+    deployment = deployments[name]
+    (each,) = rule(deployment)["Targets"]
 
-    assert each["Arn"] == target
+    assert each["Arn"] == (f"arn:aws:sqs:{REGION}:{ACCOUNT}:{deployment.buffer}" if deployment.is_buffered else START)
     assert each["DeadLetterConfig"] == {"Arn": f"{QUEUE}-start-dlq"}
     assert each["RetryPolicy"] == {"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 6 * 3600}
 
@@ -89,7 +90,7 @@ def test_the_rule_comes_last_as_eventbridge_does_not_retry_without_permission(
         needed |= of_kind(deployment, "AWS::Lambda::Permission", RULE)
         needed |= of_kind(deployment, "AWS::Lambda::EventInvokeConfig", "custody-dev-start-dlq")
     else:
-        needed |= of_kind(deployment, "AWS::SQS::QueuePolicy", "custody-dev-buffer")
+        needed |= of_kind(deployment, "AWS::SQS::QueuePolicy", deployment.buffer)
     assert needed <= before
 
 

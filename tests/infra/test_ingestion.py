@@ -16,6 +16,10 @@ def direct(request: pytest.FixtureRequest, deployments: dict[str, Deployment]) -
     return deployments[request.param]
 
 
+def arn_of_buffer(deployment: Deployment) -> str:
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{deployment.buffer}"
+
+
 def notifications(deployment: Deployment) -> Any:
     return deployment.of_type("AWS::S3::Bucket")[deployment.bucket("raw")]["NotificationConfiguration"]
 
@@ -72,7 +76,7 @@ def test_a_failing_event_is_tried_three_times_then_kept_for_14_days(deployment: 
 
 def test_a_buffered_event_goes_to_the_queue_alone(buffered: Deployment) -> None:
     assert notifications(buffered) == {
-        "QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Queue": f"{QUEUE}-buffer"}]
+        "QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Queue": arn_of_buffer(buffered)}]
     }
     for name in set(FUNCTIONS) - {"dead_letter"}:
         assert delivery(buffered, name) == [], "a function that is called synchronously has no destination"
@@ -85,7 +89,7 @@ def test_start_empties_the_buffer_and_reports_each_failed_message(
     (mapping,) = deployments[name].of_type("AWS::Lambda::EventSourceMapping").values()
 
     assert {key: value for key, value in mapping.items() if key != "Tags"} == {
-        "EventSourceArn": f"{QUEUE}-buffer",
+        "EventSourceArn": arn_of_buffer(deployments[name]),
         "FunctionName": "custody-dev-start",
         "BatchSize": 10,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
@@ -94,7 +98,7 @@ def test_start_empties_the_buffer_and_reports_each_failed_message(
 
 
 def test_a_failing_message_of_the_buffer_is_retried_then_moved_to_the_start_dlq(buffered: Deployment) -> None:
-    queue = buffered.of_type("AWS::SQS::Queue")["custody-dev-buffer"]
+    queue = buffered.of_type("AWS::SQS::Queue")[buffered.buffer]
 
     # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: at least 6 timeouts, and 5 receives.
     assert queue["VisibilityTimeout"] == 6 * buffered.function("start")["Timeout"]

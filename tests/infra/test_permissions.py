@@ -236,7 +236,7 @@ def senders(deployment: Deployment) -> dict[str, tuple[str, str]]:
     return {
         "dead-letter": ends,
         "dead-letter-dlq": ends,
-        "buffer" if deployment.is_buffered else "start": arrivals if deployment.arrivals else raw,
+        deployment.buffer if deployment.is_buffered else "start": arrivals if deployment.arrivals else raw,
         **({"start-dlq": arrivals} if deployment.arrivals else {}),
     }
 
@@ -246,7 +246,7 @@ def test_only_its_source_may_send_to_a_queue_or_call_a_function(deployment: Depl
     allowed = {}
     for statement in deployment.policy("AWS::SQS::QueuePolicy"):
         if statement["Effect"] == "Allow":
-            queue, condition = statement["Resource"].rpartition(prefix)[2], statement["Condition"]
+            queue, condition = statement["Resource"].rpartition(":")[2].removeprefix(prefix), statement["Condition"]
             assert statement["Action"] == "sqs:SendMessage"
             allowed[queue] = (service(statement), condition["ArnEquals"]["aws:SourceArn"])
             assert condition.get("StringEquals") == (

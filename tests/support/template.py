@@ -92,14 +92,14 @@ class Deployment:
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of each resource of a type, by its own name if it has one, else by its logical id."""
         return {
-            _own_name(kind, resource["Properties"]) or logical_id: resource["Properties"]
+            own_name(kind, resource["Properties"]) or logical_id: resource["Properties"]
             for logical_id, resource in self.resources.items()
             if resource["Type"] == kind
         }
 
     def names(self) -> set[str]:
         """Every name that the stack chooses; CloudFormation generates the others."""
-        return {name for kind in _NAME for name, resource in self.of_type(kind).items() if _own_name(kind, resource)}
+        return {name for kind in _NAME for name, resource in self.of_type(kind).items() if own_name(kind, resource)}
 
     def bucket(self, bucket: str) -> str:
         """The full name of a bucket."""
@@ -134,6 +134,12 @@ class Deployment:
     def is_buffered(self) -> bool:
         """Whether a queue stands between the raw bucket and the start function."""
         return bool(self.of_type("AWS::Lambda::EventSourceMapping"))
+
+    @property
+    def buffer(self) -> str:
+        """The logical id of the buffer, which stands for the name that CloudFormation generates."""
+        (logical_id,) = (name for name in self.of_type("AWS::SQS::Queue") if name.startswith("IngestionBuffer"))
+        return logical_id
 
     @property
     def arrivals(self) -> dict[str, Any] | None:
@@ -182,11 +188,11 @@ class Deployment:
 
     def _name(self, logical_id: str) -> tuple[str, str]:
         resource = self.template["Resources"][logical_id]
-        name = _own_name(resource["Type"], resource.get("Properties", {}))
+        name = own_name(resource["Type"], resource.get("Properties", {}))
         return resource["Type"], self._resolved(name or logical_id)
 
 
-def _own_name(kind: str, properties: dict[str, Any]) -> Any:
+def own_name(kind: str, properties: dict[str, Any]) -> Any:
     """Return the name that the stack chooses for a resource; None if CloudFormation generates it."""
     if prefix := properties.get("BucketNamePrefix"):
         return f"{prefix}-{ACCOUNT}-{REGION}-an"
