@@ -2,18 +2,22 @@
 
 from typing import Any
 
+from functions.shared.model.records import Rejection
+
 BANDS = ((0.75, "high"), (0.4, "moderate"), (0.0, "low"))
 """The least confidence of each band. The names are the levels of analytic confidence of Intelligence Community
 Directive 203; the bounds are ours."""
 
 
 def transform(record: dict[str, Any]) -> dict[str, Any]:
-    """Normalise the name of the mission (case, white space) and add `confidence_band`; all other fields are kept."""
-    return {
-        **record,
-        "mission": " ".join(record["mission"].split()).lower(),
-        "confidence_band": band(record["confidence"]),
-    }
+    """Normalise the name of the mission (case, white space) and add `confidence_band`; all other fields are kept.
+
+    Reject a name of nothing but white space: Unicode knows more of it than a pattern does.
+    """
+    mission = " ".join(record["mission"].split()).lower()
+    if not mission:
+        raise Rejection("/mission", "not-blank")
+    return {**record, "mission": mission, "confidence_band": band(record["confidence"])}
 
 
 def band(confidence: float) -> str:

@@ -14,7 +14,14 @@ from functions.shared import aws, runtime
 from functions.shared.audit import chunk_totals, commit
 from functions.shared.audit.dead_letter import LISTED, Contents, Failure, dead_letter
 from functions.shared.audit.ledger_file import UNREADABLE, header_of, ledger_file, parse_summary
-from functions.shared.errors import AccessRefused, CallRefused, MessageRefused, ObjectMissing, ServiceUnavailable
+from functions.shared.errors import (
+    AccessRefused,
+    CallRefused,
+    KmsKeyRefused,
+    MessageRefused,
+    ObjectMissing,
+    ServiceUnavailable,
+)
 from functions.shared.model.ids import dataset_of
 from functions.shared.model.keys import DeadLetterKey, LedgerKey, dead_letters_prefix, discarded
 from functions.shared.model.ledger import ChunkLine
@@ -82,7 +89,7 @@ def _summary(step: Step, keys: list[LedgerKey]) -> list[ChunkLine]:
         return []
     try:
         header, lines = parse_summary(aws.read(ENVIRONMENT.audit_bucket, key.key))
-    except (ObjectMissing, AccessRefused, *UNREADABLE) as error:
+    except (ObjectMissing, AccessRefused, KmsKeyRefused, *UNREADABLE) as error:
         runtime.logger.warning("cannot read the summary of the chunks", cause=str(error))
         return []
     return lines if header.execution == step.execution.arn else []
@@ -137,7 +144,7 @@ def _contents(step: Step, failure: Failure, lines: Packed) -> Contents | None:
             contents = Contents(Facts.decode(step.message), claim_check.counts_of(step.message), first)
         else:
             return None
-    except (ObjectMissing, AccessRefused, MessageRefused) as error:
+    except (ObjectMissing, AccessRefused, KmsKeyRefused, MessageRefused) as error:
         # The message of a step that refused it cannot be read here either.
         runtime.logger.warning("cannot read the records of the batch for its dead letter", cause=str(error))
         return None

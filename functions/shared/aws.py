@@ -1,6 +1,7 @@
 """The only module of the functions that calls AWS. Its errors are ours; nothing of boto3 leaves it.
 
-Every call may raise AccessRefused, CallRefused or ServiceUnavailable, and a read ObjectMissing.
+Every call may raise AccessRefused, KmsKeyRefused, CallRefused or ServiceUnavailable, and a read ObjectMissing or
+ObjectArchived.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,14 @@ from botocore.exceptions import (
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
-from functions.shared.errors import AccessRefused, CallRefused, ObjectMissing, ServiceUnavailable
+from functions.shared.errors import (
+    AccessRefused,
+    CallRefused,
+    KmsKeyRefused,
+    ObjectArchived,
+    ObjectMissing,
+    ServiceUnavailable,
+)
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -61,6 +69,10 @@ _BROKEN = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecks
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """S3 answers 405 if the version is a delete marker."""
+
+_ARCHIVED = "InvalidObjectState"
+"""How S3 answers for an object in Glacier, Deep Archive, or an archive tier of Intelligent-Tiering
+(https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html)."""
 
 _HISTORY_EVENTS = 200
 """More events than one state leaves behind with all its retries."""
@@ -202,6 +214,11 @@ def _named(operation: str, target: str) -> Iterator[None]:
             raise ServiceUnavailable(message) from error
         if code in _GONE:
             raise ObjectMissing(message) from error
+        if code == _ARCHIVED:
+            tier = error.response["Error"].get("AccessTier") or error.response["Error"].get("StorageClass")
+            raise ObjectArchived(f"{message} ({tier}); restore it, then redrive") from error
+        if code.startswith("KMS.") or (status == HTTPStatus.FORBIDDEN and "kms:" in message.lower()):
+            raise KmsKeyRefused(message) from error
         if status == HTTPStatus.FORBIDDEN or code.startswith("AccessDenied"):
             raise AccessRefused(message) from error
         raise CallRefused(message) from error

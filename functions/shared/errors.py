@@ -53,6 +53,12 @@ class ObjectMissing(DataError):
     advice = "Restore or upload the object again; the old version can no longer be read."
 
 
+class ObjectArchived(DataError):
+    """The object version is in an archive, such as S3 Glacier Deep Archive, from which it cannot be read."""
+
+    advice = "Restore the object version (aws s3api restore-object), wait until it is restored, then redrive."
+
+
 class DeploymentError(CustodyError):
     """Code, permissions or settings must change before a new attempt can succeed."""
 
@@ -61,6 +67,15 @@ class AccessRefused(DeploymentError):
     """AWS refused a call; S3 also answers so for an object that does not exist, if listing is not permitted."""
 
     advice = "Check that the object version still exists, then the role of the function and the policy of the bucket."
+
+
+class KmsKeyRefused(DeploymentError):
+    """AWS refused the use of the KMS key of an object."""
+
+    advice = (
+        "Check that the key is enabled, and that its policy and the role of the function allow what the cause names; "
+        "the key of an existing raw bucket is the setting raw_key_arn. Then redrive."
+    )
 
 
 class CallRefused(DeploymentError):

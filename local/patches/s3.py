@@ -6,6 +6,8 @@
 - A missing key is 404 only for callers that may list the bucket, else 403. The read names no prefix, so a permission to
   list that requires one (`s3:prefix`) does not count; AWS does not document this, and the stricter reading is safe:
   https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+- A key has at most 1,024 bytes in UTF-8, and may hold a line feed, which a `*` in a policy matches too:
+  https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 - ListObjectVersions encodes keys as URLs on request, as boto3 does by default. A control character, which XML cannot
   contain, would make the answer for a whole bucket unreadable:
   https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
@@ -24,8 +26,10 @@ from typing import Any
 from local.patches.patch import change, module, wrap
 
 _PIECE = 256 * 1024
+_LONGEST_KEY = 1024
 _SEQUENCER = '"sequencer": sequencer or "0"}'
 _KEYS = frozenset({"Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"})
+_LINE_FEEDS = "(re.IGNORECASE if ignore_case else 0) | re.DOTALL"
 _ENCRYPTION = "x-amz-server-side-encryption"
 _KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 
@@ -38,6 +42,8 @@ def apply() -> None:
     for name in ("_get_object", "_head_object"):
         wrap(s3, name, _hide)
     wrap(s3, "_dispatch", _stream)
+    wrap(s3, "_dispatch", _limit)
+    change(module("core.iam_evaluator"), "_fnmatch_compile", {"re.IGNORECASE if ignore_case else 0": _LINE_FEEDS})
     change(
         s3,
         "_list_object_versions",
@@ -73,6 +79,12 @@ def _stream(dispatch: Callable[..., Any], *request: Any) -> Any:
         headers.setdefault("Content-Length", str(len(body)))
         return status, headers, responses.StreamingResponse(_sender(memoryview(body)))
     return status, headers, bytes(body) if isinstance(body, memoryview) else body
+
+
+def _limit(dispatch: Callable[..., Any], method: str, bucket: str, key: str, *request: Any) -> Any:
+    if len(key.encode(errors="surrogatepass")) > _LONGEST_KEY:
+        return s3._error("KeyTooLongError", "Your key is too long", HTTPStatus.BAD_REQUEST.value)
+    return dispatch(method, bucket, key, *request)
 
 
 def _sender(body: memoryview) -> Callable[..., Any]:

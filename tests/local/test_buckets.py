@@ -146,3 +146,25 @@ def test_a_listing_of_versions_with_control_characters_is_paged_and_grouped(clou
     assert [version["Key"] for page in pages for version in page["Versions"]] == keys
     listed = cloud.s3.list_object_versions(Bucket=raw, Prefix="paged/", Delimiter="/")
     assert (listed["Delimiter"], listed["CommonPrefixes"]) == ("/", [{"Prefix": key} for key in keys])
+
+
+def test_a_key_has_at_most_1024_bytes_and_may_hold_a_line_feed(cloud: EmbeddedAws, raw: str) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
+    cloud.s3.put_object(Bucket=raw, Key="mission/a\nb.json", Body=b"{}")
+    source = """
+import boto3
+def handler(event, _):
+    return boto3.client("s3").get_object(**event)["Body"].read().decode()
+"""
+    cloud.function("line-feed", source, policy=allow("s3:GetObject", f"arn:aws:s3:::{raw}/mission/*"))
+    assert cloud.call("line-feed", {"Bucket": raw, "Key": "mission/a\nb.json"}) == "{}"
+    cloud.s3.put_object(Bucket=raw, Key="\u00e9" * 512, Body=b"{}")
+    with pytest.raises(ClientError, match="KeyTooLongError"):
+        cloud.s3.put_object(Bucket=raw, Key="\u00e9" * 512 + "x", Body=b"{}")
+
+
+@pytest.mark.parametrize("storage", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_version_cannot_be_read(cloud: EmbeddedAws, raw: str, storage: Any) -> None:
+    version = cloud.s3.put_object(Bucket=raw, Key="archived", Body=b"{}", StorageClass=storage)["VersionId"]
+    with pytest.raises(ClientError, match="InvalidObjectState"):
+        cloud.s3.get_object(Bucket=raw, Key="archived", VersionId=version, Range="bytes=0-1")

@@ -1,11 +1,23 @@
 """Validate: what it reads, what it passes on, and what it refuses."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
-from functions.shared.errors import ObjectMissing, ObjectTooLarge, UnknownDataset
+from functions.shared import aws
+from functions.shared.errors import (
+    AccessRefused,
+    KmsKeyRefused,
+    ObjectArchived,
+    ObjectMissing,
+    ObjectTooLarge,
+    ServiceUnavailable,
+    UnknownDataset,
+)
 from functions.validate import handler
 from tests.support.buckets import Buckets
 from tests.support.stages import BAD, GOOD, call, validated
@@ -66,3 +78,30 @@ def test_a_deleted_version_is_a_missing_object(buckets: Buckets) -> None:
     buckets.s3.delete_object(Bucket="raw", Key="mission/a.json", VersionId=batch.object.version_id)
     with pytest.raises(ObjectMissing, match=r"mission/a\.json version"):
         call("Validate", batch.encode())
+
+
+ARCHIVED = {"Code": "InvalidObjectState", "StorageClass": "GLACIER"}
+NO_KEY = {"Code": "AccessDenied", "Message": "not authorized to perform: kms:Decrypt on resource: arn:aws:kms:…"}
+NO_OBJECT = {"Code": "AccessDenied", "Message": "not authorized to perform: s3:GetObjectVersion"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error", "message"),
+    [
+        (ARCHIVED, 403, ObjectArchived, r"\(GLACIER\); restore it, then redrive"),
+        (ARCHIVED | {"AccessTier": "ARCHIVE_ACCESS"}, 403, ObjectArchived, r"\(ARCHIVE_ACCESS\); restore it"),
+        (NO_KEY, 403, KmsKeyRefused, "kms:Decrypt"),
+        ({"Code": "KMS.DisabledException", "Message": "it is disabled"}, 400, KmsKeyRefused, "it is disabled"),
+        (NO_OBJECT, 403, AccessRefused, "s3:GetObjectVersion"),
+        ({"Code": "KMS.ThrottlingException"}, 400, ServiceUnavailable, "KMS.Throttling"),
+    ],
+)
+def test_a_refusal_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, status: int, error: type[Exception], message: str
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": answer, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")  # type: ignore[typeddict-item]  # the stub wants more
+
+    monkeypatch.setattr(aws, "_s3", lambda: SimpleNamespace(get_object=refuse))
+    with pytest.raises(error, match=message):
+        aws.read("raw", "mission/a.json")
