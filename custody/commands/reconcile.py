@@ -84,7 +84,7 @@ def _print_summary(counts: Counter[State], starts: Counter[_Start], hidden: int)
     if hidden:
         console.print_line(f"and {hidden:,} more: add --all")
     started = f", of which {starts['started']:,} were started" if starts["started"] else ""
-    console.print_line(view.format_counts(counts) + started)
+    console.print_text(view.format_counts(counts) + started)
     if starts["startable"]:
         console.warn("To start missing objects: custody reconcile --start")
     if unstartable := starts["not startable"]:

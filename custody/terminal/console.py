@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from textwrap import wrap
 from typing import Any, TypeVar
 
 from msgspec import to_builtins
@@ -26,6 +27,9 @@ SHOWN = 20
 
 _NAME_WIDTH = 13
 """Columns for the name of a fact."""
+
+_NARROWEST = 20
+"""The least width of a text beside the name of a fact."""
 
 _LONG = 2
 """After so many seconds, a spinner shows for how long it has been turning."""
@@ -95,9 +99,26 @@ def print_heading(text: str) -> None:
     print_line((text, "bold"))
 
 
-def print_fact(name: str, text: str, style: str = "") -> None:
-    """Print a fact of a page beside its name."""
-    print_line((f"  {name:<{_NAME_WIDTH}}", "dim"), (text, style))
+def print_fact(name: str, text: str, style: str = "", *, whole: bool = False) -> None:
+    """Print a fact of a page beside its name; on a terminal it wraps at words, unless it is one `whole`, as an URI."""
+    label = f"  {name:<{_NAME_WIDTH}}"
+    for number, line in enumerate([text] if whole else _wrap(text, console, len(label))):
+        print_line((" " * len(label) if number else label, "dim"), (line, style))
+
+
+def print_text(text: str, screen: Screen | None = None) -> None:
+    """Print text that nobody needs to copy; on a terminal, it wraps at words."""
+    screen = screen or console
+    for line in _wrap(text, screen):
+        screen.print(line)
+
+
+def _wrap(text: str, screen: Screen, indent: int = 0) -> list[str]:
+    if not screen.is_terminal:
+        return [text]
+    width = max(screen.width - indent, _NARROWEST)
+    # An id stays whole, so that it can be copied.
+    return wrap(visible(text), width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def progress(describe: Callable[[], str]) -> AbstractContextManager[object]:

@@ -22,6 +22,7 @@ _SHORT = 20
 """A name up to this width is never shortened, such as a time."""
 
 _INDENT = 2
+_SEPARATOR = " · "
 _PLAIN = Console(file=StringIO())
 """Wraps text."""
 
@@ -135,23 +136,31 @@ def _paragraph(headings: list[str], row: list[Cell], title: int, width: int) -> 
     shown = [shorten(name, max(room, _NARROWEST_NAME)) if name == max(names, key=cell_len) else name for name in names]
     styled = [Text(name, _style(cell)) for name, cell in zip(shown, row, strict=False)]
     yield Text(" " * _GAP).join(styled)
-    facts = [
-        (f"{heading} {line}".strip(), _style(cell))
-        for heading, cell in list(zip(headings, row, strict=True))[title:]
-        if (line := "; ".join(_lines(cell)))
-    ]
-    text = Text(" · ").join(Text(_shorten_words(fact, width - _INDENT), style) for fact, style in facts)
-    yield from (Text(" " * _INDENT) + line for line in _wrap_text(text, width - _INDENT))
+    line = Text()
+    for heading, cell in list(zip(headings, row, strict=True))[title:]:
+        if content := "; ".join(_lines(cell)):
+            fact = Text(shorten_words(f"{heading} {content}".strip(), width - _INDENT), _style(cell))
+            if line and _INDENT + line.cell_len + len(_SEPARATOR) + fact.cell_len <= width:
+                line = line + _SEPARATOR + fact
+                continue
+            yield from _indented(line, width)
+            line = fact
+    yield from _indented(line, width)
+
+
+def _indented(text: Text, width: int) -> Iterator[Text]:
+    for line in _wrap_text(text, width - _INDENT) if text else ():
+        yield Text(" " * _INDENT) + line
 
 
 def _wrap(cell: Cell, width: int) -> list[str]:
     lines = _lines(cell)
     if not _is_text(cell):
         return [shorten(line, width) for line in lines]
-    return [line.plain for text in lines for line in _wrap_text(Text(_shorten_words(text, width)), width)]
+    return [line.plain for text in lines for line in _wrap_text(Text(shorten_words(text, width)), width)]
 
 
-def _shorten_words(text: str, width: int) -> str:
+def shorten_words(text: str, width: int) -> str:
     """Shorten each word that is wider than a line, such as an URI."""
     return " ".join(shorten(word, width) for word in text.split(" "))
 

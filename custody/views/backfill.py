@@ -53,10 +53,10 @@ def report(result: Backfiller) -> None:
         console.print_line(f"and {number - console.SHOWN:,} more: add --json")
     total = plural(sum(counts.values()), "object version")
     parts = [f"{count:,} {_name(result, status)}" for status, count in counts.items() if count]
-    console.print_line(f"{total}: {', '.join(parts)}" if parts else total)
+    console.print_text(f"{total}: {', '.join(parts)}" if parts else total)
     if result.dry_run:
         started = sum(counts[status] for status in result.started)
-        console.print_line(
+        console.print_text(
             f"{started:,} would be started, with {decimal(totals.bytes)}; how many records that is, is unknown until "
             f"they are read. At {result.per_second:g} per second it takes {took(started / result.per_second)}."
         )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _WIDEST_EXCERPT = 160
 _INDENT = " " * 6
+_WHOLE = frozenset({"object", "execution", "console", "part of", "redrive of", "dead letter"})
+"""The facts that are an URI or an ARN."""
 
 
 def table(dead_letters: Iterable[SelectedDeadLetter]) -> None:
@@ -67,7 +69,7 @@ def page(document: DeadLetterDocument, *, running: bool, has_console: bool) -> N
     print_heading(document.id)
     for name, fact in facts.items():
         if fact:
-            print_fact(name, fact, styles.get(name, ""))
+            print_fact(name, fact, styles.get(name, ""), whole=name in _WHOLE)
 
 
 def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:

@@ -1,7 +1,7 @@
 """What of an environment is deleted, what is retained, and what is left."""
 
 from custody.deployment.destroy import KINDS, PAGE, UNKNOWN, DestroyReport, Resource
-from custody.terminal.console import Screen, console, print_line, print_rows, table
+from custody.terminal.console import Screen, console, print_line, print_rows, print_text, table
 from custody.terminal.text import plural
 
 _KEY_WARNING = (
@@ -15,7 +15,7 @@ def show_plan(screen: Screen, report: DestroyReport) -> None:
     if stack := report.stack:
         holding = [resource for resource in stack.resources if resource.kind in KINDS.values()]
         others = plural(len(stack.resources) - len(holding), "resource")
-        screen.print(f"{stack.name} is {stack.status}. To be permanently deleted: {others} without data, and")
+        print_text(f"{stack.name} is {stack.status}. To be permanently deleted: {others} without data, and", screen)
         _table(screen, [resource for resource in holding if not resource.retained])
         if retained := [resource for resource in holding if resource.retained]:
             screen.print("Retained by deletion policy:")
@@ -56,4 +56,4 @@ def _table(screen: Screen, resources: list[Resource]) -> None:
         rows.add(each.kind, each.name, each.contents)
     print_rows(rows, screen=screen)
     if any(each.kind == "key" and not each.retained for each in resources):
-        screen.print(_KEY_WARNING)
+        print_text(_KEY_WARNING, screen)

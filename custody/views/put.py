@@ -52,7 +52,7 @@ def outcomes(tally: Tally) -> None:
         console.print_line(f"and {plural(more, 'more object')} with rejected records or without an outcome")
     if tally.uploads > 1:
         records = f"{plural(tally.counts.written, 'record')} written, {tally.counts.rejected:,} rejected"
-        console.print_line(
+        console.print_text(
             f"{plural(tally.uploads, 'object')}: {tally.codes[ALL_WRITTEN]:,} all written, {rejected:,} with rejected "
             f"records, {failed:,} without an outcome; {records}"
         )

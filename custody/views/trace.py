@@ -15,6 +15,7 @@ from custody.executions.pipeline import RUNNING, SUCCEEDED, Runs
 from custody.executions.timeline import Links, Timeline, first_line
 from custody.terminal import console
 from custody.terminal.console import print_fact, print_heading, print_line
+from custody.terminal.tables import shorten_words
 from custody.terminal.text import plural, visible
 from custody.terminal.times import took
 from functions.shared.model.ids import RawObject
@@ -69,16 +70,17 @@ def _print_record(traced: RecordTrace, links: Links) -> None:
         print_fact("", f"{record.stage}: {violation}", "red")
     _print_version("object", header.object, links)
     print_fact("lies at", f"byte {record.offset:,}, {record.length:,} bytes{part}")
-    print_fact("received", _shorten(traced.received_text, "the raw version is gone"))
+    print_fact("received", _shorten(traced.received_text, "the raw version is gone"), whole=True)
     if output and record.output:
         _print_version("written to", output, links)
         print_fact("lies at", f"byte {record.output.offset:,}, {record.output.length:,} bytes")
-        print_fact("written", _shorten(traced.written_text, "that version is gone: see `custody verify`"))
+        written = _shorten(traced.written_text, "that version is gone: see `custody verify`")
+        print_fact("written", written, whole=True)
     for ledger in traced.ledger_files:
         _print_uri("ledger", ledger, links)
     _print_dead_letters(traced.dead_letters, ", of its chunk" if chunk else ", of its object")
     if header.parent:
-        print_fact("part of", header.parent)
+        print_fact("part of", header.parent, whole=True)
     _print_executions(traced.executions)
 
 
@@ -123,13 +125,13 @@ def _print_state(executions: list[Timeline]) -> None:
 def _print_dead_letters(dead_letters: list[DeadLetterState], subject: str) -> None:
     for dead_letter in sorted(dead_letters, key=lambda dead_letter: not dead_letter.open)[: console.SHOWN]:
         state, style = ("open", "yellow") if dead_letter.open else ("resolved", "")
-        print_fact("dead letter", f"{dead_letter.id} ({state}{subject})", style)
+        print_fact("dead letter", f"{dead_letter.id} ({state}{subject})", style, whole=True)
     _print_more(len(dead_letters) - console.SHOWN, f" of {len(dead_letters):,} dead letters")
 
 
 def _print_executions(timelines: list[Timeline]) -> None:
     for timeline in timelines:
-        print_fact("execution", timeline.arn)
+        print_fact("execution", timeline.arn, whole=True)
         if timeline.status and timeline.started_at:
             redrives = f" ({plural(timeline.redrives, 'redrive')})" if timeline.redrives else ""
             when = f"{_format_time(timeline.started_at)} UTC, {_took(timeline.seconds)}"
@@ -191,18 +193,18 @@ def _shorten(text: str | None, otherwise: str) -> str:
 
 
 def _print_version(name: str, version: RawObject | Output, links: Links, size: str = "") -> None:
-    print_fact(name, f"s3://{version.bucket}/{version.key}?versionId={quote(version.version_id)}{size}")
+    print_fact(name, f"s3://{version.bucket}/{version.key}?versionId={quote(version.version_id)}{size}", whole=True)
     _print_link(links.object(version.bucket, version.key, version.version_id))
 
 
 def _print_uri(name: str, uri: str, links: Links) -> None:
-    print_fact(name, uri)
+    print_fact(name, uri, whole=True)
     _print_link(links.object(*uri.removeprefix("s3://").split("/", 1)))
 
 
 def _print_link(link: str | None) -> None:
     if link:
-        print_fact("", link, "dim")
+        print_fact("", link, "dim", whole=True)
 
 
 def _print_more(number: int, of: str = "") -> None:
@@ -215,6 +217,7 @@ def _print_folded(text: str, style: str) -> None:
     width = max(_NARROWEST, console.console.width - _INDENT)
     shown = visible(text)
     indent = " " * (len(shown) - len(shown.lstrip(" ")) + 2)
+    shown = shorten_words(shown, width - len(indent))
     lines = wrap(shown, width, subsequent_indent=indent, break_on_hyphens=False)
     if len(lines) > _FOLDED:
         lines = [*lines[:_FOLDED], f"{indent}… (--json has all)"]

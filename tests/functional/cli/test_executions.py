@@ -103,8 +103,8 @@ def test_a_narrow_terminal_shows_a_paragraph_per_execution(run: Run, monkeypatch
     monkeypatch.setattr(console, "console", Screen(force_terminal=True, color_system=None, width=80))
     assert run().stdout.splitlines()[2:5] == [
         "2026-11-23 09:05:00  mission/many.jsonl  FAILED",
-        "  attempt 3 (1 redrive) · took 1 h 1 min · chunks 7 runs: 5 succeeded, 1 failed,",
-        "  1 running · why ChunksFailed",
+        "  attempt 3 (1 redrive) · took 1 h 1 min",
+        "  chunks 7 runs: 5 succeeded, 1 failed, 1 running · why ChunksFailed",
     ]
 
 
