@@ -76,7 +76,8 @@ def list_dead_letters(
         console.warn(f"unreadable: {each}")
     number = counts.total()
     summary = _summary(number, counts[True], open_only=open_only) if number else [_nothing_matches(audit, wanted)]
-    console.warn(*([f"{len(unreadable):,} unreadable"] if unreadable else []), *summary)
+    summary[0] = f"{len(unreadable):,} unreadable; {summary[0]}" if unreadable else summary[0]
+    console.warn(*summary)
     if unreadable:
         raise typer.Exit(SOME_WITHOUT_OUTCOME)
 

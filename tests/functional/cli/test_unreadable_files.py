@@ -45,7 +45,7 @@ def test_a_foreign_dead_letter_hides_no_other(
     assert good.id in shown.stdout
     (line,) = (line for line in shown.stderr.splitlines() if bad.id in line)
     assert re.search(f"^unreadable: s3://audit/dead-letters/.* is not what Custody wrote: .*{message}", line)
-    assert "1 unreadable; 1 open dead letter." in shown.stderr
+    assert "1 unreadable; 1 open dead letter\n" in shown.stderr
 
     listed = run("--json")
     assert listed.exit_code == 1
