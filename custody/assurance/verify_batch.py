@@ -10,6 +10,8 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from custody.assurance.findings import Findings, Result
 from custody.audit.ledger_lines import Readable, buffered, records
 from custody.audit.object_versions import open_span, unless_gone
@@ -33,6 +35,9 @@ def verify_batch(
     Raises one of UNREADABLE at a line that cannot be decoded.
     """
     raw, chunk = header.object, header.chunk
+    if (derived := replace(raw, id="").id) != key.object_id:
+        findings.add(Result.BROKEN, f"the ledger file {key.key} is of another object: {derived}")
+        return 0
     if (start := chunk.start if chunk else 0) != key.start:
         findings.add(Result.BROKEN, f"the ledger file {key.key} is of another chunk, the one at byte {start:,}")
         return 0

@@ -203,10 +203,7 @@ def begin_beyond(_: Any, lines: list[Any]) -> None:
         (lambda _, lines: lines.pop(1), "but its 2 lines make"),
         (changed(HEADER, "counts", "rejected", to=0), "but its 3 lines make"),
         (changed(LINES, 1, "position", to=0), "does not have each record once"),
-        (
-            changed(HEADER, "object", "version_id", to="another"),
-            "cannot be read: it describes another object or attempt than its key",
-        ),
+        (changed(HEADER, "object", "version_id", to="another"), "is of another object: mission-a-json-"),
         (changed(HEADER, "output", to=None), "the ledger names no processed object for 2 written records"),
         (changed(LINES, 2, "output", "offset", to=1), "{id}.2: by the ledger it begins at byte"),
         (lambda _, lines: lines[0].pop("outcome"), "cannot be read: line 2: Object missing required field `outcome`"),
