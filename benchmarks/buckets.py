@@ -32,6 +32,7 @@ VARIABLES: Mapping[str, str] = {
     "POWERTOOLS_SERVICE_NAME": "benchmark",
     "PROCESSED_BUCKET": "processed",
     "RAW_PREFIX": "",
+    "SKIP_MARKERS": "true",
     "STAGING_BUCKET": "staging",
     "TOLERATED_REJECTS_PERCENT": "0",
 }

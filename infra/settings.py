@@ -160,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Suffixes, separated by commas, of objects that are always read as JSON Lines, and divided into chunks above 8
     MiB; the bytes decide how any other object is read. Change them while nothing arrives: an event that is delivered
     again would start a large object in the other state machine."""
+    skip_markers: bool = True
+    """Skip what Hadoop and Spark leave beside their data: objects named `_SUCCESS`, and all below `_temporary/`."""
     chunk_concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 100
     """Chunks of one object that are processed at a time."""
     buffered: bool = False

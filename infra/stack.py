@@ -80,6 +80,7 @@ class Custody(Stack):
             "DefaultDataset": settings.default_dataset,
             "Datasets": ",".join(datasets.names(root)),
             "JsonLinesSuffixes": settings.json_lines_suffixes,
+            "SkipMarkers": str(settings.skip_markers).lower(),
             "StartDlqUrl": ingestion.start_dlq.queue_url,
             "AlarmTopicArn": alarms.topic.topic_arn,
             "KeyArn": key.key_arn,

@@ -19,6 +19,7 @@ os.environ.update(
     BULK_ARN="arn:aws:states:us-east-1:123456789012:stateMachine:bulk",
     CHUNK_BYTES="67108864",
     JSON_LINES_SUFFIXES=".jsonl,.ndjson",
+    SKIP_MARKERS="true",
     CODE_VERSION="0123456789ab",
     CODE_VERSIONS='{"validate": "v-code", "transform": "t-code", "write": "w-code", "summarize": "s-code"}',
     DEFAULT_DATASET="mission",

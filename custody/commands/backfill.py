@@ -76,7 +76,7 @@ def backfill(
         per_second,
         dry_run,
     )
-    wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
+    wanted = ArrivalFilter(session.deployment.within(prefix), since, until, session.deployment.skip_markers)
     arrived = arrivals(session.s3, session.deployment.raw, wanted)
     backfill_view.progress(backfiller.take_inventory(arrived, wanted.prefix), "object versions")
     try:

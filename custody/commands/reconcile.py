@@ -52,7 +52,7 @@ def reconcile(
     `--since` and `--until` refer to arrival. Exit code 1: objects are missing and were not started. 0: otherwise.
     """
     reconciler = Reconciler(session.audit, session.pipeline, datetime.now(UTC) - grace, start)
-    wanted = ArrivalFilter(session.deployment.within(prefix), since, until)
+    wanted = ArrivalFilter(session.deployment.within(prefix), since, until, session.deployment.skip_markers)
     # A thread of its own reads the counts for the spinner, so each exists from the beginning.
     counts, starts = Counter[State](dict.fromkeys(State, 0)), Counter[_Start]()
     classified = console.counted(

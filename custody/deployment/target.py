@@ -67,6 +67,7 @@ class Deployment(Struct, frozen=True):
     dead_letter_function: str = field(name="DeadLetterFunctionName")
     buffer_url: str | None = field(name="BufferQueueUrl", default=None)
     raw_prefix: str = field(name="RawPrefix", default="")
+    skip_markers: bool = field(name="SkipMarkers", default=True)
     default_dataset: str = field(name="DefaultDataset", default="")
     datasets: str = field(name="Datasets", default="")
 

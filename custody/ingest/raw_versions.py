@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from custody.audit.object_versions import PAGE, object_versions
 from custody.errors import CommandFailed
-from functions.shared.model.ids import RawObject
+from functions.shared.model.ids import RawObject, is_marker
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,16 +38,21 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalFilter:
-    """Which object versions to list; `since` and `until` are times of arrival, and None or empty means all."""
+    """Which object versions to list; `since` and `until` are times of arrival, and None or empty means all.
+
+    `skip_markers` is the setting: what `start` skips is not listed.
+    """
 
     prefix: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    skip_markers: bool = True
 
     def accepts(self, arrival: Arrival) -> bool:
         """Tell whether to list an object version; a folder marker is not an object."""
         return (
             not (arrival.raw.key.endswith("/") and arrival.raw.size == 0)
+            and not (self.skip_markers and is_marker(arrival.raw.key))
             and (self.since is None or arrival.at >= self.since)
             and (self.until is None or arrival.at <= self.until)
         )

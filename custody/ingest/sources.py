@@ -13,7 +13,7 @@ from typing import BinaryIO
 from custody.deployment.target import Deployment
 from custody.errors import USAGE, CommandFailed
 from custody.terminal.text import plural, visible
-from functions.shared.model.ids import dataset_of
+from functions.shared.model.ids import dataset_of, is_marker
 
 STDIN = Path("-")
 STDIN_GIB = 16
@@ -134,6 +134,12 @@ def _require_keys(deployment: Deployment, sources: Sequence[Source]) -> None:
             raise CommandFailed(
                 f"This deployment processes only keys with the prefix {deployment.raw_prefix}: use "
                 f"--key {quote(deployment.raw_prefix + source.key)}.",
+                USAGE,
+            )
+        if deployment.skip_markers and is_marker(source.key):
+            raise CommandFailed(
+                f"The key {key} is that of a marker of Spark or Hadoop, which this deployment skips. Omit it, or "
+                "deploy with -c skip_markers=false.",
                 USAGE,
             )
         try:

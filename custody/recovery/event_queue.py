@@ -40,7 +40,12 @@ _RETRIES_EXHAUSTED = "all retries failed; see the log of the function"
 _ERROR_ATTRIBUTES = ("ERROR_CODE", "ERROR_MESSAGE")
 """The attributes of a message in which EventBridge says why it could not deliver."""
 
-_COUNTED = {"started": "started", "started_before": "already started", "dead_letters": "dead letter written"}
+_COUNTED = {
+    "started": "started",
+    "started_before": "already started",
+    "dead_letters": "dead letter written",
+    "skipped": "marker skipped",
+}
 """What the functions count, for people."""
 
 

@@ -36,7 +36,7 @@ class Environment(Struct, frozen=True):
 def environment(shape: type[Variables]) -> Variables:
     """Fill a Struct from the environment variables with the names of its fields in capitals, at init.
 
-    Fields are `str`, `int` or `float`. Raises ConfigurationMissing.
+    Fields are `str`, `int`, `float` or `bool`. Raises ConfigurationMissing.
     """
     try:
         return convert({name.lower(): value for name, value in os.environ.items()}, shape, strict=False)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from functions.shared import aws, runtime
 from functions.shared.errors import CustodyError
 from functions.shared.model.chunking import divide, suffixes
+from functions.shared.model.ids import is_marker
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode_struct
 from functions.start import s3_events
@@ -26,6 +27,7 @@ class Environment(Struct, frozen=True):
     bulk_arn: str
     chunk_bytes: int
     json_lines_suffixes: str
+    skip_markers: bool
 
 
 ENVIRONMENT = runtime.environment(Environment)
@@ -67,11 +69,18 @@ def _start_all(event: dict[str, Any]) -> dict[str, int]:
             errors.append(error)
     if errors:
         raise errors[0]
-    return {"started": started.count(True), "started_before": started.count(False)}
+    return {
+        "started": started.count(True),
+        "started_before": started.count(False),
+        "skipped": started.count(None),
+    }
 
 
-def _start(record: dict[str, Any]) -> bool:
+def _start(record: dict[str, Any]) -> bool | None:
+    """Return whether an object was started, and not before; None if it is skipped."""
     raw = s3_events.raw_object(record)
+    if ENVIRONMENT.skip_markers and is_marker(raw.key):
+        return None
     batch = Batch(raw, plan=divide(raw, ENVIRONMENT.chunk_bytes, suffixes(ENVIRONMENT.json_lines_suffixes)))
     machine = ENVIRONMENT.bulk_arn if batch.plan else ENVIRONMENT.pipeline_arn
     return aws.start_execution(machine, raw.id, encode_struct(batch).decode())

@@ -56,6 +56,7 @@ class Ingestion(Construct):
                 "BULK_ARN": bulk_arn,
                 "CHUNK_BYTES": str(settings.chunk_bytes),
                 "JSON_LINES_SUFFIXES": settings.json_lines_suffixes,
+                "SKIP_MARKERS": str(settings.skip_markers).lower(),
             },
             may=[iam.PolicyStatement(actions=["states:StartExecution"], resources=[pipeline_arn, bulk_arn])],
         )

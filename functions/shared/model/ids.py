@@ -13,6 +13,8 @@ HASH_LENGTH = 24
 
 NOT_SLUG = re.compile(r"[^0-9A-Za-z_-]+")
 
+_MARKER = re.compile(r"(^|/)(_SUCCESS\Z|_temporary/)")
+
 Count = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -51,6 +53,11 @@ def dataset_of(key: str, default: str, prefix: str = "") -> str:
     """
     folder, separator, _ = key.removeprefix(prefix).partition("/")
     return folder if separator else default
+
+
+def is_marker(key: str) -> bool:
+    """Return whether an object is one that Hadoop and Spark leave beside their data, and no data itself."""
+    return _MARKER.search(key) is not None
 
 
 def record_id(object_id: str, position: int) -> str:

@@ -141,8 +141,9 @@ def test_ledger_files_are_listed_by_the_slug_of_any_prefix(run: Run, buckets: Bu
         assert counts(run("--dry-run", "--prefix", key, "--json")) == {"started before": 1}, key
 
 
-def test_folder_markers_are_ignored_and_deleted_keys_are_started(run: Run, buckets: Buckets) -> None:
-    buckets.upload("mission/", b"")
+def test_markers_are_ignored_and_deleted_keys_are_started(run: Run, buckets: Buckets) -> None:
+    for marker in ("mission/", "mission/_SUCCESS", "mission/_temporary/0/a.json"):
+        buckets.upload(marker, b"")
     buckets.upload("mission/a.json", b"{}")
     buckets.hide("raw", "mission/a.json")
     shown, ran = run("--dry-run"), run("--json")

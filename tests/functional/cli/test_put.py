@@ -506,8 +506,8 @@ def test_the_files_of_a_folder_keep_their_path_below_it(  # noqa: PLR0913, PLR09
 
 
 def test_hidden_files_and_markers_are_skipped_and_counted(run: Run, buckets: Buckets, drop: Path) -> None:
-    shown = run(drop, drop / "_SUCCESS", "--no-wait")
-    assert sorted(buckets.keys("raw")) == ["_SUCCESS", "a.json", "acme/b.json", "acme/deep/c d.json"]
+    shown = run(drop, drop / ".d.json", "--no-wait")
+    assert sorted(buckets.keys("raw")) == [".d.json", "a.json", "acme/b.json", "acme/deep/c d.json"]
     assert "skipped: 4 hidden files and markers" in shown.stderr
 
 
@@ -521,6 +521,7 @@ def test_hidden_files_and_markers_are_skipped_and_counted(run: Run, buckets: Buc
         (("{drop}", "--key", "mission/a.json"), "--key names one object"),
         (("{drop}/a.json", "--key", "a.json", "--dataset", "mission"), "--key is the whole key"),
         (("-",), "Standard input has no name"),
+        (("{drop}/_SUCCESS", "--dataset", "mission"), "mission/_SUCCESS is that of a marker of Spark or Hadoop"),
         (("{drop}/a.json", "--prefix", f"mission/{'x' * 1010}"), "has 1,025 bytes; S3 allows 1,024"),
         (
             ("{drop}",),

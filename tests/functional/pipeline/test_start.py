@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+from msgspec.structs import replace
 
 from functions.shared import aws
 from functions.shared.errors import MessageRefused, ServiceUnavailable
@@ -107,6 +109,27 @@ def test_folder_markers_and_test_events_are_skipped_and_deleted_from_the_buffer(
     handler.handle(event(name), None)
     assert handler.handle(buffered(event(name)), None) == {"batchItemFailures": []}
     assert machine.started == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "is_skipped"),
+    [
+        ("mission/2026/_SUCCESS", True),
+        ("_SUCCESS", True),
+        ("mission/_temporary/0/part-00000.json", True),
+        ("mission/_SUCCESS/a.json", False),
+        ("mission/a_SUCCESS", False),
+        ("mission/_SUCCESS\n", False),
+    ],
+)
+def test_markers_are_skipped_and_counted_unless_a_setting_asks_for_them(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, key: str, is_skipped: bool
+) -> None:
+    arrived = of_key(quote_plus(key))
+    assert handler.handle(arrived, None)["counts"]["skipped"] == is_skipped
+    monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, skip_markers=False))
+    assert handler.handle(arrived, None)["counts"]["skipped"] == 0
+    assert len(machine.started) == 1
 
 
 def test_one_failed_start_does_not_stop_the_others(machine: Machine) -> None:
