@@ -147,9 +147,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Take only the objects of `raw_bucket` below these folders; the dataset is the next folder."""
     raw_key_arn: Annotated[str, Meta(pattern=RAW_KEY_ARN)] | None = None
     """KMS key of `raw_bucket`, if it has one."""
-    # A state of at most 256 KiB also holds the rest of the message
-    # (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html).
-    inline_limit_bytes: Annotated[int, Meta(ge=0, le=196_608)] = 65_536
+    # A state of at most 256 KiB also holds the object, twice with a key of 1 KiB, and the cause of a failure, of up to
+    # 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html,
+    # https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html).
+    inline_limit_bytes: Annotated[int, Meta(ge=0, le=131_072)] = 65_536
     """Records up to this size travel in the state, where the console shows them. 0 keeps records out of the console."""
     document_limit_bytes: Annotated[int, Meta(ge=1, le=2**30)] = 16 * 2**20
     """Largest JSON document or line, decompressed. Larger ones need more memory."""

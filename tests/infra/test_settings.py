@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from functions.shared.model.ids import RawObject
+from functions.shared.model.messages import Batch, Chunk
 from infra.checks import datasets
 from infra.settings import FUNCTIONS, LONGEST_DAYS, REDRIVE_DAYS, SCHEMA, SettingRefused, Settings, parse
 from tests.support.steps import BULK
-from tests.support.template import EXISTING, Deployment
+from tests.support.template import ACCOUNT, EXISTING, Deployment
 
 
 def test_strings_of_the_command_line_become_values_and_those_of_cdk_json_stay_as_they_are() -> None:
@@ -40,7 +42,7 @@ def test_keys_of_the_cdk_are_ignored() -> None:
         ("staging_days", "14", "a whole number from 18 to 3650"),
         ("staging_days", "21.5", "a whole number from 18 to 3650"),
         ("staging_days", True, "a whole number from 18 to 3650"),
-        ("inline_limit_bytes", "-1", "a whole number from 0 to 196608"),
+        ("inline_limit_bytes", "-1", "a whole number from 0 to 131072"),
         ("tolerated_rejects_percent", "101", "a number from 0 to 100"),
         ("tolerated_rejects_percent", "nan", "a number from 0 to 100"),
         ("audit_lock", "legal", "one of auto, compliance, governance, off"),
@@ -201,3 +203,17 @@ def test_a_locked_audit_bucket_outlives_its_stack_even_in_dev(tuned: Deployment)
     assert tuned.bucket("audit") not in emptied
     (key,) = (each for each in tuned.resources.values() if each["Type"] == "AWS::KMS::Key")
     assert key["DeletionPolicy"] == "RetainExceptOnCreate", "what is kept can be read"
+
+
+@pytest.mark.parametrize("character", ["\u20ac", '"', "\\"])
+def test_the_largest_inline_batch_fits_into_a_state_with_the_cause_of_a_failure(character: str) -> None:
+    """As the input of DeadLetter, with a key and a cause that take as many bytes as they can."""
+    arn = f"arn:aws-us-gov:states:us-gov-west-1:{ACCOUNT}:execution:custody-abcdefghijkl-bulk/ProcessChunks:{'a' * 80}"
+    raw = RawObject("b" * 63, "\x01" * 1024, "v" * 1024, 2**40, "e" * 40)
+    head = Batch(raw, Chunk(2**40, 2**30), attempt=999, redrive_of=arn, parent=arn).encode()
+    records = "r" * SCHEMA["inline_limit_bytes"]["maximum"]
+    failure = {"Validate": {"Error": "E" * 256, "Cause": character * 32_768}}
+    batch = {**head, "contract": "c" * 1024, "records": records, "failure": failure}
+    payload = {"resumable": True, "batch": batch, "execution": {"Id": arn, "Input": head, "RoleArn": arn}, "state": "s"}
+
+    assert len(json.dumps(payload, ensure_ascii=False).encode()) <= 262_144

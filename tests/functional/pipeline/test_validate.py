@@ -42,6 +42,13 @@ def test_with_inline_off_the_message_has_no_documents(buckets: Buckets, monkeypa
     assert buckets.keys("staging") == []
 
 
+def test_the_size_of_inline_records_counts_every_escape(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps(json.loads(GOOD) | {"note": "ü" * 100}, ensure_ascii=False).encode()
+    monkeypatch.setattr(handler, "ENVIRONMENT", replace(handler.ENVIRONMENT, inline_limit_bytes=2 * len(body)))
+
+    assert "claim" in validated(buckets, "mission/a.json", body)
+
+
 def test_a_key_without_a_folder_belongs_to_the_default_dataset(buckets: Buckets) -> None:
     assert validated(buckets, "a.json", GOOD)["dataset"] == "mission"
 
