@@ -138,3 +138,16 @@ def test_one_module_of_the_functions_calls_aws() -> None:
     }
 
     assert callers == {"functions/shared/aws.py"}
+
+
+@pytest.mark.parametrize("folder", ["custody", "samples"])
+def test_only_the_terminal_renders(folder: str) -> None:
+    """What others wrote is escaped there."""
+    allowed = "rich.cells.", "rich.filesize."
+    others = [path for path in modules(folder) if path.parts[:2] != ("custody", "terminal")]
+    assert [
+        f"{path}: {name}"
+        for path in others
+        for name in imports(path)
+        if name.startswith("rich") and not name.startswith(allowed)
+    ] == []
