@@ -44,7 +44,7 @@ def verify_batch(
     # Each generator passes the lines on to the next, so the ledger file and both objects are read side by side.
     tally = Counter[str]()
     counted = _counted(records(lines), range(chunk.start, chunk.start + chunk.bytes) if chunk else None, tally)
-    with closing(_compared_with_raw(s3, raw, counted, findings)) as compared:
+    with closing(_compared_with_raw(s3, raw, counted, findings, is_divided=chunk is not None)) as compared:
         _compare_with_processed(s3, header.output, raw.id, compared, findings)
     findings.add_broken(_contradictions(key.key, header.counts, tally))
     return tally["lines"]
@@ -110,7 +110,7 @@ def _contradictions(key: str, counts: Counts, tally: Counter[str]) -> Iterator[s
 
 
 def _compared_with_raw(
-    s3: "S3Client", raw: RawObject, lines: Iterable[RecordLine], findings: Findings
+    s3: "S3Client", raw: RawObject, lines: Iterable[RecordLine], findings: Findings, *, is_divided: bool
 ) -> Generator[RecordLine]:
     """Pass lines on after comparing the bytes of each record with its hash; the raw version is opened at the first."""
     at: int | None = None
@@ -119,7 +119,7 @@ def _compared_with_raw(
         for line in lines:
             if at is None:
                 at = line.offset
-                body = unless_gone(partial(open_span, s3, raw, at))
+                body = unless_gone(partial(open_span, s3, raw, at, is_divided=is_divided))
                 stream = stack.enter_context(closing(buffered(body))) if body else None
                 if stream is None:
                     findings.add(Result.EXPIRED, f"the raw version is gone: {raw.uri}")

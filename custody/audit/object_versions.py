@@ -80,25 +80,33 @@ def unless_gone(read: Callable[[], Answer]) -> Answer | None:
         raise
 
 
-def record_bytes(s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan) -> bytes | None:
+def record_bytes(
+    s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan, *, is_divided: bool = False
+) -> bytes | None:
     """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
     if record.length == 0:
         return b""
-    stream = unless_gone(lambda: open_span(s3, version, record.offset, record.offset + record.length))
+    end = record.offset + record.length
+    stream = unless_gone(lambda: open_span(s3, version, record.offset, end, is_divided=is_divided))
     if stream is None:
         return None
     with closing(stream):
         return bytes(stream.read())
 
 
-def open_span(s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None) -> Any:
+def open_span(
+    s3: "S3Client", version: RawObject | Output, start: int, end: int | None = None, *, is_divided: bool = False
+) -> Any:
     """Open a version from byte `start` to `end`, or to its end, decompressed; raise ClientError if it is gone.
 
-    A raw object that may be gzipped is read whole. Its first bytes tell; of one that is small, they come with the rest.
+    A raw object that is gzipped is read whole, unless it was divided into chunks: then it was read as it is. Its first
+    bytes tell; of one that is small, they come with the rest.
     """
     get = partial(s3.get_object, Bucket=version.bucket, Key=version.key, VersionId=version.version_id)
-    if isinstance(version, RawObject) and (
-        version.size <= BULK_FROM or get(Range=f"bytes=0-{len(GZIP) - 1}")["Body"].read() == GZIP
+    if (
+        isinstance(version, RawObject)
+        and not is_divided
+        and (version.size <= BULK_FROM or get(Range=f"bytes=0-{len(GZIP) - 1}")["Body"].read() == GZIP)
     ):
         return io.BytesIO(as_read(get()["Body"].read(), BEYOND if end is None else end)[start:])
     if end is not None and start >= end:

@@ -144,7 +144,7 @@ def _trace_record(state: ObjectState, timelines: Timelines, subject: Subject, po
         header=convert(header, AuditFile, from_attributes=True),
         discarded=state.describe_discard(keys[-1]) if is_discarded else None,
         output=output,
-        received_text=_text(record_bytes(audit.s3, header.object, line)),
+        received_text=_text(record_bytes(audit.s3, header.object, line, is_divided=header.chunk is not None)),
         written_text=_text(written),
         ledger_files=list(map(audit.uri, keys)),
         dead_letters=_dead_letters(state, dead_letters),

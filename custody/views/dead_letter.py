@@ -77,7 +77,7 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
     where = f"  at {rejected.stage}; {rejected.length:,} bytes at byte {rejected.offset:,} of the object"
     print_line()
     print_line((rejected.record, "bold"), (where, "dim"))
-    content = record_bytes(s3, body.object, rejected)
+    content = record_bytes(s3, body.object, rejected, is_divided=body.chunk is not None)
     if content is None:
         print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
     elif sha256(content).hexdigest() != rejected.sha256:
@@ -95,7 +95,7 @@ def failed_record(s3: "S3Client", body: DeadLetter, span: Span) -> None:
     where = f"  {body.error} at {body.step}; {span.length:,} bytes at byte {span.offset:,} of the object"
     print_line()
     print_line((record_id(body.object.id, span.position), "bold"), (where, "dim"))
-    content = record_bytes(s3, body.object, span)
+    content = record_bytes(s3, body.object, span, is_divided=body.chunk is not None)
     if content is None:
         print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
     else:

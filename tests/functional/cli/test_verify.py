@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from custody import concurrency
 from custody.assurance import verify
@@ -24,6 +25,7 @@ from custody.views import verify as verify_view
 from functions.dead_letter.handler import handle as dead_letter
 from functions.shared.errors import RecordsRejected
 from functions.shared.model.keys import WHOLE, LedgerKey
+from functions.shared.model.messages import Chunk
 from functions.shared.model.records import Span
 from tests.support.audit_files import Run, audit_of
 from tests.support.buckets import Buckets, called_with, parse_ledger_file
@@ -450,6 +452,16 @@ def test_a_gzipped_object_is_compared_decompressed(buckets: Buckets, key: str) -
     audit, ledger_key = audit_of(buckets), LedgerKey(object_id, 0, 0)
     raw = audit.header(ledger_key).object
     assert [record_bytes(buckets.s3, raw, line) for line in audit.lines(ledger_key)] == [GOOD, GOOD, GOOD]
+
+
+def test_a_gzipped_object_that_was_divided_is_compared_as_uploaded(buckets: Buckets) -> None:
+    body = gzip.compress(GOOD)
+    batch = buckets.upload("mission/a.jsonl", body)
+    through(replace(batch, chunk=Chunk(0, len(body)), attempt=1))
+    (line,) = audit_of(buckets).lines(LedgerKey(batch.object.id, 0, 1))
+    assert record_bytes(buckets.s3, batch.object, line, is_divided=True) == body[: line.length]
+    verdict = the_verdict(buckets)
+    assert not any("its bytes in the raw object" in each for each in verdict.where)
 
 
 def test_a_damaged_gzip_is_compared_as_uploaded(buckets: Buckets) -> None:
