@@ -5,6 +5,17 @@ CLI and the CDK CLI need to talk to it.
 """
 
 from local.instance import Instance, find
-from local.server import LocalAwsError, PortTakenError, ServerSettings, StartError, start, stop
+from local.server import LocalAwsError, PortTakenError, ServerSettings, StartError, has_data, start, stop, was_killed
 
-__all__ = ["Instance", "LocalAwsError", "PortTakenError", "ServerSettings", "StartError", "find", "start", "stop"]
+__all__ = [
+    "Instance",
+    "LocalAwsError",
+    "PortTakenError",
+    "ServerSettings",
+    "StartError",
+    "find",
+    "has_data",
+    "start",
+    "stop",
+    "was_killed",
+]

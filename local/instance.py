@@ -29,6 +29,7 @@ class Instance:
     account: str
     token: str
     folder: Path
+    persist: bool = False
 
     @property
     def access_key(self) -> str:

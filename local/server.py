@@ -20,6 +20,7 @@ LOG = "local.log"
 _TEMPORARY = "tmp"
 _STATE = "state"
 _OBJECTS = "objects"
+_KILLED = "killed"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.02
@@ -63,7 +64,8 @@ def start(
 ) -> Instance:
     """Start embedded AWS for `folder` and wait until it is ready, or return the running one.
 
-    With `persist`, its data is saved in `folder` on `stop`, and restored on the next start with `persist`.
+    With `persist`, its data is saved in `folder` on `stop`, and restored on the next start with `persist`. What a
+    server that was killed leaves is set aside in `folder/killed`: its objects are newer than everything else.
 
     Raises:
         PortTakenError: another process uses `port`. Without `port`, the default one is tried, then any.
@@ -76,12 +78,35 @@ def start(
         if running is not None:
             if running.is_up():
                 return running
+            is_lost = was_killed(folder)
             _clear(running)
+            if is_lost:
+                _set_aside(folder)
         with _listen(port) as listener:
             instance = _launch(folder, listener, settings, persist=persist)
         instance.write()
         _wait_until_ready(instance)
         return instance
+
+
+def has_data(folder: Path) -> bool:
+    """Tell whether `folder` has persistent data."""
+    return (folder / _STATE).exists()
+
+
+def was_killed(folder: Path) -> bool:
+    """Tell whether the server of `folder` ended without saving the data that it should have kept."""
+    instance = Instance.read(folder.resolve())
+    return instance is not None and instance.persist and not processes.runs_with(instance.pid, instance.token)
+
+
+def _set_aside(folder: Path) -> None:
+    killed = folder / _KILLED
+    shutil.rmtree(killed, ignore_errors=True)
+    for name in (_STATE, _OBJECTS):
+        if (folder / name).exists():
+            killed.mkdir(exist_ok=True)
+            (folder / name).rename(killed / name)
 
 
 def stop(folder: Path) -> bool:
@@ -155,7 +180,7 @@ def _launch(folder: Path, listener: socket.socket, settings: ServerSettings, *, 
         ],
         setsid=True,
     )
-    return Instance(f"http://{HOST}:{port}", port, pid, settings.region, settings.account, token, folder)
+    return Instance(f"http://{HOST}:{port}", port, pid, settings.region, settings.account, token, folder, persist)
 
 
 def _server_environment(folder: Path, port: int, settings: ServerSettings, *, persist: bool) -> dict[str, str]:

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import local
+from custody.deployment.target import describe_stack, on
 from custody.errors import USAGE, CommandFailed
 
 _SOURCES = ("infra", "functions", "datasets", "statemachine", "cdk.json", "requirements/functions.txt")
 _LOG_LINES = 30
 _RESERVED = ("env", "local")
 """Settings that `-c` does not accept: the environment has an option of its own, and `local` is always true."""
+_BOOTSTRAP = "CDKToolkit"
 _REFUSED = "SettingRefused: "
 
 
@@ -34,16 +36,24 @@ def bring_up(
     options = [part for setting in (f"env={env}", *settings) for part in ("-c", setting)]
     with _locked(folder):
         if local.find(folder) is None:
-            yield "starting embedded AWS"
-        instance = local.start(folder, persist=persist)
+            kept = ", with the data that was kept" if local.has_data(folder) else ""
+            if local.was_killed(folder):
+                kept = f", empty: it was killed, and what it had kept is set aside in {folder / 'killed'}"
+            yield f"starting embedded AWS{kept}"
+        # What was once kept is kept on.
+        is_kept = persist or local.has_data(folder) or local.was_killed(folder)
+        instance = local.start(folder, persist=is_kept)
         state = f"{instance.token} {' '.join(options)} {_fingerprint(root)}"
         if deployed.is_file() and deployed.read_text(encoding="utf-8") == state:
             return
-        yield "cdk bootstrap"
-        # Where there is no cdk.json, the CDK does not synthesize the app, which takes ten seconds.
-        _cdk(root, folder, instance, folder, "bootstrap", f"aws://{instance.account}/{instance.region}")
+        if describe_stack(on(instance), _BOOTSTRAP) is None:
+            yield "cdk bootstrap"
+            # Where there is no cdk.json, the CDK does not synthesize the app, which takes ten seconds.
+            _cdk(root, folder, instance, folder, "bootstrap", f"aws://{instance.account}/{instance.region}")
         yield "cdk deploy"
-        options += ["--require-approval", "never", "-c", "local=true", "--output", str(folder / "cdk.out")]
+        # Without a change set, which nobody would read.
+        options += ["--require-approval", "never", "--method", "direct", "--no-notices", "-c", "local=true"]
+        options += ["--output", str(folder / "cdk.out")]
         _cdk(root, folder, instance, root, "deploy", *options)
         deployed.write_text(state, encoding="utf-8")
 
@@ -70,7 +80,8 @@ def _fingerprint(root: Path) -> str:
 def _cdk(root: Path, folder: Path, instance: local.Instance, cwd: Path, *arguments: str) -> None:
     command = [str(root / "node_modules/.bin/cdk"), *arguments]
     path = f"{root / '.venv/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    ours = {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
+    ours = {"PATH": path, "CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "1"}
+    ours |= {"NODE_COMPILE_CACHE": str(folder / "node-cache")}
     # An interrupted CDK leaves files behind; they are deleted with the folder.
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)

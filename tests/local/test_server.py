@@ -123,6 +123,21 @@ def test_only_persistent_data_survives_a_restart(tmp_path: Path) -> None:
     local.stop(tmp_path)
 
 
+def test_what_a_killed_server_leaves_is_set_aside(tmp_path: Path) -> None:
+    before = EmbeddedAws(local.start(tmp_path, persist=True))
+    before.s3.create_bucket(Bucket="kept")
+    before.s3.put_object(Bucket="kept", Key="a", Body=b"first")
+    before.close()
+    os.killpg(local.Instance.read(tmp_path).pid, signal.SIGKILL)  # type: ignore[union-attr]  # it is running
+
+    after = EmbeddedAws(local.start(tmp_path, persist=True))
+    assert after.s3.list_buckets()["Buckets"] == []
+    assert (tmp_path / "killed/objects/kept").exists() or list((tmp_path / "killed/objects").rglob("kept"))
+    after.close()
+    local.stop(tmp_path)
+    assert local.has_data(tmp_path)
+
+
 def test_the_environment_overrides_settings_for_real_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import boto3  # noqa: PLC0415 - beside the session that it is for
 
