@@ -21,9 +21,7 @@ def up(
         list[str] | None,
         typer.Option("-c", "--context", metavar="NAME=VALUE", help="A setting, as for `cdk deploy -c`; repeatable."),
     ] = None,
-    persist: Annotated[
-        bool, typer.Option("--persist", help="Keep all data across `down` and `up`, from now on.")
-    ] = False,  # noqa: FBT002 - a flag
+    persist: Annotated[bool, typer.Option("--persist", help="Keep all data, from now on.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Start embedded AWS on this machine and deploy to it. Does nothing if both are done and nothing has changed."""
     current = "starting"
