@@ -60,6 +60,19 @@ def test_every_record_of_a_large_object_has_an_outcome(buffered: Cloud, tmp_path
 
 
 @pytest.mark.aws
+def test_a_file_above_16_mib_is_uploaded_in_parts_and_written(chunked: Cloud, tmp_path: Path) -> None:
+    path = large_file(tmp_path / "parts.jsonl")
+    path.write_bytes(path.read_bytes() * 2)
+    assert path.stat().st_size > 16 * MIB
+
+    outcome = chunked.put(path, "--timeout", "900")
+
+    assert "-" in outcome["object"]["etag"], "an object of several parts"
+    assert outcome["counts"] == {"received": 2 * LARGE, "written": 2 * LARGE, "rejected": 0}
+    assert chunked.custody("verify", outcome["object"]["id"]).code == 0
+
+
+@pytest.mark.aws
 def test_a_failed_chunk_holds_back_no_other_and_a_redrive_runs_it_alone(chunked: Cloud, tmp_path: Path) -> None:
     path = large_file(tmp_path / "failing.jsonl")
     second = f"{MIB:015d}"
