@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from custody.audit.committed_records import CommittedRecords
 from custody.audit.dead_letters import resolution
 from custody.audit.object_state import SUMMARIZING, ObjectState
-from custody.audit.reader import AuditReader
+from custody.audit.reader import AuditReader, Unreadable
 from custody.concurrency import map_ordered, paced
 from custody.executions.pipeline import SUCCEEDED, ExecutionState, Pipeline, execution_name
 from custody.recovery.redrive_plan import BatchState, Method, Outcome, Redrive, decide
@@ -149,11 +150,13 @@ class Redriver:
             if now is None or now.is_running or now.redrives < redrive.redrives:
                 return
             if now.status == SUCCEEDED:
-                redrive.outcome = Outcome.SUCCEEDED
+                redrive.outcome, redrive.rejected = Outcome.SUCCEEDED, 0
                 return
             # The dead letter of a whole bulk object sorts after those of its chunks.
             dead_letters = self.audit.dead_letters(now.day, redrive.object.id)
             dead_letter = max((each for each in dead_letters if each.attempt == now.attempt), default=None)
+            with suppress(Unreadable):
+                redrive.rejected = self.audit.read(dead_letter).rejected_count if dead_letter else None
         except (ClientError, BotoCoreError) as error:
             redrive.outcome, redrive.error = Outcome.UNKNOWN, str(error)
             return

@@ -57,7 +57,8 @@ class RedriveResult(Struct, kw_only=True):
     `how` is null if nothing is started, and `why` says why, or why by a new execution; `execution` is the ARN of the
     execution that does the work. `chunks` is null for one batch, or if only the execution knows. `outcome` is `not
     started` before the start. `error` is that of the execution, or of AWS while the outcome is unknown;
-    `new_dead_letter` is the id of the dead letter of this attempt.
+    `new_dead_letter` is the id of the dead letter of this attempt. `rejected_before` and `rejected` are the numbers of
+    rejected records by the two dead letters; null if they do not say.
     """
 
     dead_letter: str
@@ -70,6 +71,8 @@ class RedriveResult(Struct, kw_only=True):
     outcome: Outcome = Outcome.NOT_STARTED
     error: str | None = None
     new_dead_letter: str | None = None
+    rejected_before: int | None = None
+    rejected: int | None = None
 
 
 class RedriveDocument(Struct, frozen=True):
@@ -113,6 +116,7 @@ class Redrive(RedriveResult, kw_only=True):
             is_open=selected.is_open,
             chunk=None if is_bulk else body.chunk,
             error_before=body.error,
+            rejected_before=body.rejected_count,
             is_bulk=is_bulk,
         )
 

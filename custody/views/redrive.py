@@ -77,9 +77,23 @@ def _redrives(redrives: list[Redrive], *, dry_run: bool) -> None:
     counts = ", ".join(f"{number} {word}" for word, number in sorted(words.items()))
     done = "would be redriven" if dry_run else "redriven"
     print_line(f"{started} {done}: {counts}" if counts else "no open dead letter matches")
+    if changed := _changed(*redrives) if len(redrives) > 1 else "":
+        print_line(f"records: {changed}")
 
 
 def _why(redrive: Redrive) -> str:
+    return "; ".join(filter(None, (_changed(redrive), _explain(redrive))))
+
+
+def _changed(*redrives: Redrive) -> str:
+    """Compare the rejected records of the redrives of which both numbers are known."""
+    known = [(each.rejected_before, each.rejected) for each in redrives]
+    pairs = [(before, now) for before, now in known if before is not None and now is not None]
+    before, now = (sum(numbers) for numbers in zip(*pairs, strict=True)) if pairs else (0, 0)
+    return f"{before:,} rejected before, {now:,} now" if before or now else ""
+
+
+def _explain(redrive: Redrive) -> str:
     match redrive.outcome:
         case Outcome.SUCCEEDED | Outcome.RUNNING:
             return redrive.why if redrive.how is Method.NEW else ""

@@ -14,11 +14,12 @@ from custody.recovery.redrive import Redriver
 from custody.recovery.redrive_plan import Method, Outcome, Redrive, choose_candidates
 from functions.shared.model.messages import Batch
 from functions.shared.records.strict_json import encode
-from tests.support.audit_files import Run
+from tests.support.audit_files import Run, posted
 from tests.support.buckets import Buckets
 from tests.support.command_line import CommandLine
 from tests.support.executions import STARTED, Machine, arn_of, commit, discard, post
 from tests.support.redrives import FAST, plans_for
+from tests.support.stages import GOOD
 
 COMMAND = "redrive"
 IS_LOCAL = True
@@ -330,3 +331,28 @@ def test_a_failure_during_the_start_reports_what_was_started(
 
     assert isinstance(ran.exception, EndpointConnectionError), "custody/app.py makes a line of it"
     assert sorted(redrive["outcome"] for redrive in json.loads(ran.stdout)["redrives"]) == ["running", "unknown"]
+
+
+def test_the_rejected_records_before_and_now_are_compared(
+    run: Run, machine: Machine, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = {arn_of(batch.object.id): batch for batch in (buckets.upload(f"mission/{n}.json", GOOD) for n in "ab")}
+    redrive = machine.redrive_execution
+
+    def rejected(arn: str, attempt: int, count: int) -> None:
+        raw, facts = batches[arn].object, dict[str, Any](error="RecordsRejected", received=2000, rejected_count=count)
+        posted(buckets, raw=raw, name="Rejected", attempt=attempt, arn=arn, **facts)
+
+    def redrive_and_reject(*, executionArn: str, clientToken: str) -> None:  # noqa: N803 - as boto3 has it
+        rejected(executionArn, 1, 25)
+        redrive(executionArn=executionArn, clientToken=clientToken)
+
+    for arn, batch in batches.items():
+        machine.add(batch, error="RecordsRejected")
+        rejected(arn, 0, 1543)
+    machine.ends = {"status": "FAILED", "error": "RecordsRejected"}
+    monkeypatch.setattr(machine, "redrive_execution", redrive_and_reject)
+
+    shown = run("--open").stdout
+    assert shown.count("1,543 rejected before, 25 now; RecordsRejected; dead letter dt=2026-11-23/") == 2
+    assert "records: 3,086 rejected before, 50 now" in shown
