@@ -107,6 +107,9 @@ def _print_object(traced: ObjectTrace, links: Links) -> None:
         _print_version("written to", traced.output, links)
     if traced.ledger:
         _print_uri("ledger", traced.ledger, links)
+    if traced.ledger and traced.chunks:
+        folder = traced.ledger.rpartition("/")[0]
+        print_fact("", f"of each chunk, with the processed object that it was written to: {folder}/")
     for other in traced.other_versions:
         print_fact("see also", f"another version of its key: {other}")
     _print_dead_letters(traced.dead_letters, "")

@@ -150,5 +150,5 @@ def test_a_rejection_whose_pointer_or_rule_is_not_text_is_a_bug(rejection: tuple
     def transform(_: Any) -> Any:
         raise Rejection(*rejection)
 
-    with pytest.raises(TransformFailed, match="position 0 with a pointer or rule that is not text"):
+    with pytest.raises(TransformFailed, match=r"position 0 .* with a pointer or rule that is not text"):
         map_records.apply(core.STAGE, transform, page({}))

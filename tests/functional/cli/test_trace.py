@@ -404,3 +404,9 @@ def test_an_execution_with_another_name_is_shown_too(buckets: Buckets, machine: 
     machine.executions[arn_of("by-hand")]["startDate"] += timedelta(minutes=1)
     traced = json.loads(run(dead_letter.object_id, "--json").stdout)
     assert [each["name"] for each in traced["executions"]] == [dead_letter.object_id, "by-hand"]
+
+
+def test_a_bulk_object_names_the_ledger_files_of_its_chunks(bulk: Bulk, run: Run) -> None:
+    assert f"of each chunk, with the processed object that it was written to: s3://audit/ledger/{bulk.id}/" in " ".join(
+        run(bulk.id).stdout.split()
+    )
