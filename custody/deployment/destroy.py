@@ -150,7 +150,7 @@ class Account:
 
     def buckets(self) -> list[str]:
         """List the names of the environment's buckets: they carry its tags, and are named as its stack names them."""
-        pattern = re.compile(rf"{self.prefix}[a-z]+-\d{{12}}-{self.target.session.region_name}")
+        pattern = re.compile(rf"{self.prefix}[a-z]+(-logs)?-\d{{12}}-{self.target.session.region_name}(-an)?")
         names = [resource.name for resource in self._tagged("s3") if resource.kind == "bucket"]
         return list(filter(pattern.fullmatch, names))
 

@@ -19,7 +19,7 @@ from tests.support.command_line import CommandLine, InMemory, refusal
 
 COMMAND = "destroy"
 SUFFIX = "-123456789012-us-east-1"
-RAW, AUDIT, OTHER = f"custody-dev-raw{SUFFIX}", f"custody-dev-audit{SUFFIX}", f"custody-dev2-raw{SUFFIX}"
+RAW, AUDIT, OTHER = f"custody-dev-raw{SUFFIX}", f"custody-dev-audit{SUFFIX}-an", f"custody-dev2-raw{SUFFIX}"
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/custody-dev/1"
 
 
