@@ -33,7 +33,6 @@ _UPLOADS = 4
     app,
     "custody put samples/objects/good.json",
     "custody put samples/objects --dataset mission --prefix 2026/",
-    "custody put - --key mission/2026/good.json < samples/objects/good.json",
     "custody put samples/objects/lines.jsonl --no-wait --json",
     see="custody trace, custody dead-letters",
 )
