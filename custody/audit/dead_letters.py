@@ -28,8 +28,8 @@ _FAILED_RECORD = re.compile(
 )
 """How TransformFailed names a record."""
 
-_DAYS_OF_A_FIRST_ATTEMPT = 2
-"""The days within which a first attempt is recorded, with room: the state machine ends it 3 hours after its start."""
+_DAYS_OF_A_FIRST_ATTEMPT = 5
+"""The days within which a first attempt is recorded, with room: a state machine ends it 3 days after its start."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -33,6 +33,7 @@ from tests.support.audit_files import (
 from tests.support.buckets import EXECUTION_ARN, Buckets
 from tests.support.command_line import refusal
 from tests.support.stages import BAD, GOOD, written
+from tests.support.steps import BULK, PIPELINE
 
 
 def at(hour: int, day: str = DAY) -> datetime:
@@ -307,3 +308,13 @@ def test_the_record_that_a_transform_failed_on_is_shown(buckets: Buckets, run: R
     shown = run("show", dead_letter.id).stdout
     assert f"{raw.id}.{span.position}  TransformFailed at Transform; {len(BAD)} bytes at byte {span.offset} of" in shown
     assert BAD.decode() in shown
+
+
+def test_a_first_attempt_is_selected_by_its_record_however_long_its_machine_may_run(buckets: Buckets) -> None:
+    longest = max(timedelta(seconds=machine["TimeoutSeconds"]) for machine in (PIPELINE, BULK))
+    dead_letter = posted(buckets, 1)
+    recorded = at(23) + longest
+    put(
+        buckets, dead_letter, json.loads(buckets.body("audit", dead_letter.key)) | {"recorded_at": recorded.isoformat()}
+    )
+    assert chosen(buckets, since=recorded) == [dead_letter]
