@@ -71,12 +71,14 @@ class Scenario:
         return self.chunk_bytes < len(self.body)
 
     @property
-    def records(self) -> list[Any]:
-        """The records, in order."""
+    def written(self) -> list[Any]:
+        """The records that are to be written, in order; the others need not be JSON."""
         if self.is_cut:
-            return [json.loads(line) for line in self.body.splitlines()]
+            pairs = zip(self.body.splitlines(), self.outcomes, strict=True)
+            return [json.loads(line) for line, outcome in pairs if outcome == "written"]
         document = json.loads(self.body)
-        return document if isinstance(document, list) else [document]
+        records = document if isinstance(document, list) else [document]
+        return [record for record, outcome in zip(records, self.outcomes, strict=True) if outcome == "written"]
 
     @property
     def positions(self) -> list[int]:

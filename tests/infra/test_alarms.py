@@ -60,7 +60,7 @@ def test_each_possible_loss_has_an_alarm(deployment: Deployment) -> None:
 def test_a_single_failure_within_a_minute_of_a_resource_of_this_stack_notifies_the_topic(
     deployment: Deployment,
 ) -> None:
-    own = deployment.names() | {deployment.machine_arn(name) for name in ("pipeline", "bulk")}
+    own = deployment.names() | {deployment.machine_arn(name) for name in ("pipeline", "bulk")} | {*deployment.resources}
     for name, alarm in alarms(deployment).items():
         (dimension,) = alarm["Dimensions"]
         assert dimension["Value"] in own

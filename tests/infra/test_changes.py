@@ -31,7 +31,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         for schema in [*schema.get("anyOf", []), schema]
         if "minimum" in schema and name != "buffer_concurrency"
     },
-    "others": {"log_days": 1, "json_lines_suffixes": ".jsonl,.json"},
+    "others": {"log_days": 1, "json_lines_suffixes": ".jsonl,.json", "skip_markers": "false"},
 }
 
 

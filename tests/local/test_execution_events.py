@@ -180,7 +180,7 @@ def test_a_function_is_invoked_asynchronously_with_its_retries_and_destination(
 
 def test_a_failed_event_is_lost_if_the_role_may_not_send_it(cloud: EmbeddedAws) -> None:
     """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html."""
-    kept, arn = cloud.queue("kept")
+    kept, arn = cloud.queue("kept-failures")
     for name, policy in (("may-not-send", None), ("may-send", allow("sqs:SendMessage", arn))):
         cloud.function(name, FAILING, policy=policy)
         cloud.functions.put_function_event_invoke_config(
