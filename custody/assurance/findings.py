@@ -11,7 +11,7 @@ _KEPT = 10
 
 
 class Result(StrEnum):
-    """The result of a check; `expired` means that the raw version is gone."""
+    """The result of a check; `expired` means that the raw version is gone or archived."""
 
     HOLDS = "holds"
     EXPIRED = "expired"

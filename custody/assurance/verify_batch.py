@@ -122,7 +122,7 @@ def _compared_with_raw(
                 body = unless_gone(partial(open_span, s3, raw, at, is_divided=is_divided))
                 stream = stack.enter_context(closing(buffered(body))) if body else None
                 if stream is None:
-                    findings.add(Result.EXPIRED, f"the raw version is gone: {raw.uri}")
+                    findings.add(Result.EXPIRED, f"the raw version is gone or archived: {raw.uri}")
             difference = None
             if stream and line.offset < at:
                 difference = "by the ledger it begins before the previous record ends"
@@ -172,10 +172,14 @@ def format_counts(counts: Counts) -> str:
 
 
 def _why_missing(s3: "S3Client", output: Output) -> str:
-    """Explain whether a processed object is gone forever, or only hidden; nothing may expire it."""
+    """Explain whether a processed object is gone forever, archived or only hidden; nothing may expire it."""
     uri = f"s3://{output.bucket}/{output.key}"
-    if not unless_gone(lambda: s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=output.version_id)):
+    version = unless_gone(lambda: s3.head_object(Bucket=output.bucket, Key=output.key, VersionId=output.version_id))
+    if version is None:
         return f"{uri}: permanently deleted, with its version {output.version_id}"
+    archive: str = version.get("ArchiveStatus", "")
+    if archive or version.get("StorageClass") in {"GLACIER", "DEEP_ARCHIVE"}:
+        return f"{uri}: archived, so that consumers cannot read it: restore it"
     return f"{uri}: deleted: a delete marker hides it; its version {output.version_id} is still there"
 
 

@@ -27,6 +27,9 @@ Answer = TypeVar("Answer")
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed"})
 """The error codes with which S3 answers for a version that no longer exists; the last for a delete marker."""
 
+ARCHIVED = "InvalidObjectState"
+"""The error code with which S3 answers for a version that must be restored before it can be read."""
+
 BEYOND = 10**START_DIGITS
 """Behind the last byte of any object."""
 
@@ -71,11 +74,11 @@ def object_versions(s3: "S3Client", bucket: str, prefix: str = "", page: int = P
 
 
 def unless_gone(read: Callable[[], Answer]) -> Answer | None:
-    """Return what a call to S3 returns; None if the version no longer exists. Raises ClientError for anything else."""
+    """Return what a call to S3 returns; None if the version is gone or archived, or raise ClientError."""
     try:
         return read()
     except ClientError as error:
-        if error.response["Error"]["Code"] in GONE:
+        if error.response["Error"]["Code"] in {*GONE, ARCHIVED}:
             return None
         raise
 
@@ -83,7 +86,7 @@ def unless_gone(read: Callable[[], Answer]) -> Answer | None:
 def record_bytes(
     s3: "S3Client", version: RawObject | Output, record: Span | OutputSpan, *, is_divided: bool = False
 ) -> bytes | None:
-    """Read the bytes of a record, or what is left of them; None if that version of the object is gone."""
+    """Read the bytes of a record, or what is left of them; None if that version of the object is gone or archived."""
     if record.length == 0:
         return b""
     end = record.offset + record.length

@@ -79,7 +79,7 @@ def record(s3: "S3Client", body: DeadLetter, rejected: ListedRecord) -> None:
     print_line((rejected.record, "bold"), (where, "dim"))
     content = record_bytes(s3, body.object, rejected, is_divided=body.chunk is not None)
     if content is None:
-        print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
+        print_line(("    the raw version is gone or archived, so its bytes cannot be shown", "yellow"))
     elif sha256(content).hexdigest() != rejected.sha256:
         print_line(("    these bytes are not the ones that were rejected: their hash differs", "red"))
     for violation in rejected.violations:
@@ -97,7 +97,7 @@ def failed_record(s3: "S3Client", body: DeadLetter, span: Span) -> None:
     print_line((record_id(body.object.id, span.position), "bold"), (where, "dim"))
     content = record_bytes(s3, body.object, span, is_divided=body.chunk is not None)
     if content is None:
-        print_line(("    the raw version is gone, so its bytes cannot be shown", "yellow"))
+        print_line(("    the raw version is gone or archived, so its bytes cannot be shown", "yellow"))
     else:
         _print_place(content, Violation("", body.error, None))
 

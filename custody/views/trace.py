@@ -70,7 +70,7 @@ def _print_record(traced: RecordTrace, links: Links) -> None:
         print_fact("", f"{record.stage}: {violation}", "red")
     _print_version("object", header.object, links)
     print_fact("lies at", f"byte {record.offset:,}, {record.length:,} bytes{part}")
-    print_fact("received", _shorten(traced.received_text, "the raw version is gone"), whole=True)
+    print_fact("received", _shorten(traced.received_text, "the raw version is gone or archived"), whole=True)
     if output and record.output:
         _print_version("written to", output, links)
         print_fact("lies at", f"byte {record.output.offset:,}, {record.output.length:,} bytes")

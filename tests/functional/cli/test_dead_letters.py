@@ -237,7 +237,7 @@ def test_the_raw_version_is_shown_until_it_is_gone(buckets: Buckets, run: Run) -
     shown = run("show", dead_letter.id)
 
     assert shown.exit_code == 0, shown.output
-    assert "the raw version is gone" in shown.stdout
+    assert "the raw version is gone or archived" in shown.stdout
     assert "/confidence: maximum 1" in shown.stdout
 
 

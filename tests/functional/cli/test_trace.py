@@ -230,7 +230,7 @@ def test_versions_that_are_gone_are_reported(bulk: Bulk, run: Run) -> None:
     for bucket in ("raw", "processed"):
         bulk.buckets.forget(bucket)
     shown = run(f"{bulk.id}.61").stdout
-    assert "the raw version is gone" in shown
+    assert "the raw version is gone or archived" in shown
     assert "that version is gone: see `custody verify`" in shown
 
 

@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from msgspec.structs import replace
 
 from custody import concurrency
@@ -79,6 +80,28 @@ def processed(buckets: Buckets) -> tuple[str, bytes]:
 def test_an_untouched_object_holds(buckets: Buckets, body: bytes, records: int) -> None:
     object_id = send(buckets, body)
     assert the_verdict(buckets) == ObjectVerdict(object_id, Result.HOLDS, records, [])
+
+
+@pytest.mark.parametrize(
+    ("bucket", "result", "where"), [("raw", "expired", "or archived"), ("processed", "broken", "restore")]
+)
+def test_an_archived_object_is_named(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, bucket: str, result: str, where: str
+) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
+    send(buckets)
+    get_object, head_object = buckets.s3.get_object, buckets.s3.head_object
+
+    def refuse(**wanted: Any) -> Any:
+        if wanted["Bucket"] == bucket:
+            raise ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+        return get_object(**wanted)
+
+    monkeypatch.setattr(buckets.s3, "get_object", refuse)
+    monkeypatch.setattr(buckets.s3, "head_object", lambda **wanted: head_object(**wanted) | {"StorageClass": "GLACIER"})
+    verdict = the_verdict(buckets)
+    assert verdict.result == result
+    assert where in verdict.where[0]
 
 
 def test_an_empty_object_holds_until_it_is_gone(buckets: Buckets) -> None:
@@ -163,7 +186,7 @@ def test_a_raw_version_that_is_gone_is_expired_and_the_rest_is_still_checked(buc
     buckets.forget("raw", "mission/a.json")
     verdict = the_verdict(buckets)
     assert verdict.result == "expired"
-    assert verdict.where[0].startswith("the raw version is gone: s3://raw/mission/a.json?versionId=")
+    assert verdict.where[0].startswith("the raw version is gone or archived: s3://raw/mission/a.json?versionId=")
 
     replaced(lambda body: body + b"x")(buckets)
     assert the_verdict(buckets).result == "broken", "the worst counts"
