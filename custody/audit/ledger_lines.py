@@ -22,13 +22,14 @@ from functions.shared.model.ledger import (
     SummaryHeader,
 )
 from functions.shared.model.records import Span, Violation, describe_violations
+from functions.shared.records.strict_json import exact
 
 _BUFFER_BYTES = 1 << 18
 
 _HEADER = Decoder(LedgerHeader)
 _SUMMARY = Decoder(SummaryHeader)
 _DISCARD = Decoder(DiscardHeader)
-_RECORD: Decoder[RecordLine] = Decoder(RecordLine)
+_RECORD: Decoder[RecordLine] = Decoder(RecordLine, float_hook=exact)
 _CHUNK: Decoder[ChunkLine] = Decoder(ChunkLine)
 
 _Line = TypeVar("_Line")

@@ -18,13 +18,14 @@ from functions.shared.audit.ledger_file import HEADER_BYTES, UNREADABLE, header_
 from functions.shared.model.decoding import decode
 from functions.shared.model.keys import DAY, DEAD_LETTERS, LEDGER, DeadLetterKey, LedgerKey
 from functions.shared.model.ledger import ChunkLine, DeadLetter, DiscardHeader, LedgerHeader, RecordLine
+from functions.shared.records.strict_json import exact
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 Header = TypeVar("Header", LedgerHeader, DiscardHeader)
 
-_DEAD_LETTER = Decoder(DeadLetter)
+_DEAD_LETTER = Decoder(DeadLetter, float_hook=exact)
 
 
 _INACCESSIBLE = frozenset({"AccessDenied", "InvalidObjectState", "MethodNotAllowed", "NoSuchKey"})

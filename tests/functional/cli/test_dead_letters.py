@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from rich.text import Text
 
+from custody.audit import ledger_lines
 from custody.audit.dead_letters import Filter, select
 from custody.errors import USAGE
 from custody.terminal import console
 from custody.terminal.console import Screen
 from functions.shared.errors import RecordsRejected, TransformFailed
 from functions.shared.model.keys import LedgerKey
+from functions.shared.model.ledger import RejectedLine
 from functions.shared.model.records import Page, Record, Span
 from functions.shared.staging.map_records import apply
 from tests.support.audit_files import (
@@ -318,3 +320,17 @@ def test_a_first_attempt_is_selected_by_its_record_however_long_its_machine_may_
         buckets, dead_letter, json.loads(buckets.body("audit", dead_letter.key)) | {"recorded_at": recorded.isoformat()}
     )
     assert chosen(buckets, since=recorded) == [dead_letter]
+
+
+def test_a_limit_keeps_its_digits(buckets: Buckets, run: Run) -> None:
+    dead_letter = delivered_in_part(buckets)
+    exact = buckets.body("audit", dead_letter.key).replace(b'"limit":1}', b'"limit":9999999999999999.99}')
+    buckets.put("audit", dead_letter.key, exact)
+    assert "/confidence: maximum 9999999999999999.99\n" in run("show", dead_letter.id).stdout
+
+    (line,) = (line for line in json.loads(exact)["rejected"])
+    line["violations"][0]["limit"] = 0
+    text = json.dumps({"outcome": "rejected", **line}).replace('"limit": 0', '"limit": 9999999999999999.99')
+    (record,) = ledger_lines.records(iter([text.encode()]))
+    assert isinstance(record, RejectedLine)
+    assert str(record.violations[0]) == "/confidence: maximum 9999999999999999.99"
