@@ -241,7 +241,7 @@ def test_a_document_beyond_the_limit_is_refused_while_it_is_read(body: bytes) ->
         (b"PK\x03\x04\n\n", "zip"),
         (b"PAR1\x15\n", "Parquet"),
         (b"Obj\x01\n\n", "Avro"),
-        (b"ORC\n", "ORC"),
+        (b"ORC\x11\n", "ORC"),
         ('{"a": 1}\n'.encode("utf-16"), "UTF-16"),
         ('{"a": 1}\n'.encode("utf-16-be"), "UTF-16"),
         ('{"a": 1}\n'.encode("utf-32"), "UTF-32"),
@@ -291,3 +291,18 @@ def test_a_damaged_gzip_is_one_rejected_record(body: bytes, why: str) -> None:
 def test_a_gzip_bomb_is_refused() -> None:
     with pytest.raises(ObjectTooLarge, match=r"a\.json\.gz has more than 1,000 bytes when decompressed"):
         read(gzip.compress(b" " * 10**8), "a.json.gz", 1000)
+
+
+@pytest.mark.parametrize("word", [b"SEQ,NAME", b"ORCHARD", b"BZh", b"PAR1", b"PARENTS", b"ARROW1"])
+def test_a_first_line_of_text_that_begins_like_another_format_hides_no_other_line(word: bytes) -> None:
+    first, second = read(word + b"\n" + b'{"a": 1, "b": 2, "c": 3}\n', "a.jsonl")
+    assert [violation.rule for violation in first.violations] == ["json"]
+    assert second.document == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.parametrize(
+    "body", [b"[[NaN, NaN, -Infinity]]", b'[[{"a": 1, "a": 2}, {"a": 1, "a": 2}]]', b"[[1e999, 1e999]]"]
+)
+def test_what_is_wrong_with_a_whole_record_is_said_once(body: bytes) -> None:
+    (raw,) = read(body, "a.json")
+    assert len(raw.violations) == 1

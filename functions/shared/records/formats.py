@@ -1,8 +1,11 @@
 """Recognise by its first bytes what is not JSON text in UTF-8."""
 
+from codecs import getincrementaldecoder
+
 GZIP = b"\x1f\x8b"
 """Begins a gzip stream (RFC 1952)."""
 
+_decoder = getincrementaldecoder("utf-8")  # which accepts a character that is cut at the end
 LONGEST = 16
 """First bytes that suffice to recognise any of the formats."""
 
@@ -34,5 +37,16 @@ _FORMATS = {
 
 
 def foreign_format(beginning: bytes) -> str | None:
-    """Name the format of an object that cannot be JSON in UTF-8; None if its first bytes show none."""
-    return next((name for signature, name in _FORMATS.items() if beginning.startswith(signature)), None)
+    """Name the format of an object that cannot be JSON in UTF-8; None if its first bytes show none.
+
+    Some signatures are letters, with which a line of text may begin too: then the other lines may be JSON.
+    """
+    name = next((name for signature, name in _FORMATS.items() if beginning.startswith(signature)), None)
+    return name if name and not _is_text(beginning[:LONGEST]) else None
+
+
+def _is_text(beginning: bytes) -> bool:
+    try:
+        return all(map(str.isprintable, _decoder().decode(beginning).split()))
+    except UnicodeDecodeError:
+        return False

@@ -48,10 +48,10 @@ def malformed(error: json.JSONDecodeError | RecursionError) -> Malformed:
 
 
 class Reader:
-    """Reads documents from a text, one after the other, and collects what is wrong with the last."""
+    """Reads documents from a text, one after the other, and collects what is wrong with the last, each rule once."""
 
     def __init__(self) -> None:
-        self._violations: list[Violation] = []
+        self._violations: dict[Violation, None] = {}
         self._decoder = json.JSONDecoder(
             object_pairs_hook=self._object, parse_constant=self._constant, parse_float=self._float
         )
@@ -61,7 +61,7 @@ class Reader:
 
         Raises Malformed if there is no document.
         """
-        self._violations = []
+        self._violations = {}
         try:
             document, end = self._decoder.raw_decode(text, start)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -72,24 +72,24 @@ class Reader:
             text.count("[", start, end) + text.count("{", start, end) > NESTING_LIMIT
             and _depth(document) > NESTING_LIMIT
         ):
-            self._violations.append(Violation("", "nesting", f"at most {NESTING_LIMIT} levels"))
+            self._violations[Violation("", "nesting", f"at most {NESTING_LIMIT} levels")] = None
         if "\\u" in text[start:end] and _has_lone_surrogate(document):
-            self._violations.append(Violation("", "unicode", "no lone surrogate"))
+            self._violations[Violation("", "unicode", "no lone surrogate")] = None
         return document, end, tuple(self._violations)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
         if len(members) != len(pairs):
-            self._violations.append(Violation("", "unique-keys", "each key of an object once"))
+            self._violations[Violation("", "unique-keys", "each key of an object once")] = None
         return members
 
     def _constant(self, _: str) -> None:
-        self._violations.append(Violation("", "number", "no NaN and no Infinity"))
+        self._violations[Violation("", "number", "no NaN and no Infinity")] = None
 
     def _float(self, digits: str) -> float | Decimal:
         number = float(digits)
         if math.isinf(number) or (number == 0.0 and _NOT_ZERO.match(digits)):
-            self._violations.append(Violation("", "number", "within the range of a double"))
+            self._violations[Violation("", "number", "within the range of a double")] = None
             return number
         return exact(digits)
 

@@ -185,7 +185,7 @@ def test_gzipped_lines_are_streamed_up_to_the_limit(
 
 
 @pytest.mark.parametrize(
-    ("body", "name"), [(gzip.compress(bytes(99)), r"gzip, .* ends in \.gz"), (b"PAR1" + b"\n" * 90, "Parquet")]
+    ("body", "name"), [(gzip.compress(bytes(99)), r"gzip, .* ends in \.gz"), (b"PAR1\x15" + b"\n" * 90, "Parquet")]
 )
 def test_of_a_divided_object_in_another_format_only_the_first_chunk_has_a_record(
     buckets: Buckets, body: bytes, name: str
